@@ -1,0 +1,307 @@
+"""Settings: flag > `DITTO_*` environment > ditto.yaml in the folder > preset > defaults, as one checked `Settings`.
+
+The defaults are the paper's (arXiv 2406.00888, Table 5). Unknown keys are refused everywhere, by name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ditto_cli.errors import InputError
+
+FOLDER_FILE = "ditto.yaml"
+SCHEMA_VERSION = 1
+# Variables that steer the program rather than a run.
+RESERVED_ENVIRONMENT = frozenset({"DITTO_HOME", "DITTO_PRESET", "DITTO_DEBUG"})
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class BaseSettings(_Section):
+    """Which base model, and in which precision its weights are held."""
+
+    id: str = Field("mistralai/Mistral-7B-Instruct-v0.2", min_length=1, description="hub id, local folder, or embedded")
+    revision: str | None = Field(None, description="commit, tag or branch; none takes the newest and records it")
+    quantize: Literal["auto", "nf4", "none"] = Field("auto", description="auto is nf4 on CUDA and none on a CPU")
+
+
+class LoraSettings(_Section):
+    """The adapter's shape."""
+
+    r: int = Field(16, ge=1, le=512)
+    alpha: int = Field(32, ge=1)
+    dropout: Share = 0.05
+    targets: Literal["all-linear"] | tuple[str, ...] = Field(("q_proj", "k_proj", "v_proj", "o_proj"), min_length=1)
+
+
+class SftSettings(_Section):
+    """Stage one: imitate the demonstrations."""
+
+    learning_rate: float = Field(3e-5, gt=0)
+    batch_size: int = Field(4, ge=1)
+    max_steps: int = Field(30, ge=1)
+    warmup_ratio: Share = 0.1
+    stop_loss: float = Field(1.0, ge=0, description="end SFT when a batch's mean token loss falls below this")
+
+
+class MixtureSettings(_Section):
+    """Weights of the three kinds of comparison (paper, section 3.2 and Table 5)."""
+
+    online: Share = 0.7
+    replay: Share = 0.2
+    inter_model: Share = 0.1
+
+
+class DpoSettings(_Section):
+    """Stage two: the updates of each round."""
+
+    learning_rate: float = Field(1e-6, gt=0)
+    beta: float = Field(0.05, gt=0)
+    warmup_ratio: Share = Field(0.25, description="share of all updates of the run over which the rate rises")
+    comparisons_per_prompt: int = Field(3, ge=1, description="comparisons per demonstration in one update")
+    max_grad_norm: float = Field(1.0, gt=0)
+    micro_batch_tokens: int = Field(4096, ge=1, description="most tokens of one forward pass")
+    mixture: MixtureSettings = MixtureSettings()
+
+
+class RoundSettings(_Section):
+    """How often the policy is sampled, and how many updates follow each time."""
+
+    num: int = Field(4, ge=0)
+    steps: int = Field(10, ge=1)
+
+
+class SamplingSettings(_Section):
+    """How completions are drawn from the policy."""
+
+    completions_per_prompt: int = Field(10, ge=1)
+    temperature: float = Field(1.0, gt=0)
+    length_factor: float = Field(1.5, gt=0, description="most new tokens, as a multiple of the longest demonstration")
+    max_slots: int = Field(64, ge=1, le=64, description="sequences that are generated side by side")
+
+
+class Settings(_Section):
+    """All that decides what a run computes; stored resolved in the adapter's record."""
+
+    base: BaseSettings = BaseSettings()
+    lora: LoraSettings = LoraSettings()
+    sft: SftSettings = SftSettings()
+    dpo: DpoSettings = DpoSettings()
+    rounds: RoundSettings = RoundSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
+class FolderFile(BaseModel):
+    """`ditto.yaml` beside the texts: the adapter's name, the prompts, and any section of `Settings` in part."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str | None = None
+    preset: str | None = None
+    watch_prompt: str | None = Field(None, min_length=1, description="the prompt whose samples are shown as it trains")
+    prompts: dict[str, str] = {}
+    base: dict[str, Any] = {}
+    lora: dict[str, Any] = {}
+    sft: dict[str, Any] = {}
+    dpo: dict[str, Any] = {}
+    rounds: dict[str, Any] = {}
+    sampling: dict[str, Any] = {}
+    seed: int | None = None
+
+    def overrides(self) -> dict[str, Any]:
+        """The part that overrides a preset."""
+        sections = {key: getattr(self, key) for key in ("base", "lora", "sft", "dpo", "rounds", "sampling")}
+        chosen = {key: value for key, value in sections.items() if value}
+        return chosen if self.seed is None else {**chosen, "seed": self.seed}
+
+
+def preset_folder() -> Path:
+    """Where the presets lie: inside the installed package, or `configs/` of a source checkout."""
+    packaged = Path(__file__).parent / "configs"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "configs"
+
+
+def preset_names() -> list[str]:
+    """Names that `--preset` takes."""
+    return sorted(path.stem for path in preset_folder().glob("*.yaml"))
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """The settings of a shipped preset, or of a YAML file when `name` ends in .yaml.
+
+    Raises:
+        InputError: no such preset, or not a mapping.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return read_yaml(Path(name))
+    if name not in preset_names():
+        raise InputError(f"Unknown preset {name!r}: the presets are {', '.join(preset_names())}.")
+    return read_yaml(preset_folder() / f"{name}.yaml")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from a file.
+
+    Raises:
+        InputError: unreadable, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({type(error).__name__}): save it as UTF-8 text.") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML{_yaml_place(error)}.") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold `key: value` lines, not a {type(content).__name__}.")
+    return content
+
+
+def read_folder_file(folder: Path) -> FolderFile:
+    """`ditto.yaml` of a demonstrations folder; all defaults when there is none.
+
+    Raises:
+        InputError: not YAML, or a key that does not exist.
+    """
+    path = folder / FOLDER_FILE
+    if not path.exists():
+        return FolderFile()
+    try:
+        return FolderFile.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first_problem(error, FolderFile)}") from None
+
+
+def resolve_settings(
+    preset: str, folder_file: FolderFile, environment: Mapping[str, str], flags: Mapping[str, Any]
+) -> Settings:
+    """Lay the layers over each other, strongest last, and check the result.
+
+    Args:
+        preset: a preset's name or a YAML file's path.
+        folder_file: `ditto.yaml`.
+        environment: usually `os.environ`; `DITTO_DPO__BETA=0.1` sets dpo.beta.
+        flags: dotted keys, as `--set dpo.beta=0.1` and the commands' own flags give them; None values are left out.
+
+    Raises:
+        InputError: an unknown key or a value out of range, named.
+    """
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        (f"preset {preset}", load_preset(preset)),
+        (FOLDER_FILE, folder_file.overrides()),
+        ("the environment", _nest(environment_settings(environment))),
+        ("the command line", _nest({key: value for key, value in flags.items() if value is not None})),
+    ]
+    merged: dict[str, Any] = {}
+    for source, layer in layers:
+        merged = _merge(merged, layer)
+        try:
+            settings = Settings.model_validate(merged)
+        except ValidationError as error:
+            raise InputError(f"In {source}: {_first_problem(error, Settings)}") from None
+    return settings
+
+
+def environment_settings(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Dotted settings from `DITTO_SECTION__KEY` variables."""
+    return {
+        key.removeprefix("DITTO_").lower().replace("__", "."): _parse_scalar(value)
+        for key, value in environment.items()
+        if key.startswith("DITTO_") and key not in RESERVED_ENVIRONMENT
+    }
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """`["dpo.beta=0.1"]` -> `{"dpo.beta": 0.1}`; values are read as YAML.
+
+    Raises:
+        InputError: not of the form key=value.
+    """
+    parsed: dict[str, Any] = {}
+    for assignment in assignments:
+        key, separator, value = assignment.partition("=")
+        if not separator or not key.strip():
+            raise InputError(f"--set {assignment!r} is not of the form key=value; try --set dpo.beta=0.1.")
+        parsed[key.strip()] = _parse_scalar(value)
+    return parsed
+
+
+def adapter_name_of(folder: Path, folder_file: FolderFile, flag: str | None) -> str:
+    """The adapter's name: `--name`, else `name:` of ditto.yaml, else the folder's own name."""
+    return flag or folder_file.name or Path(os.path.abspath(folder)).name
+
+
+def _parse_scalar(value: str) -> Any:
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    if isinstance(parsed, str):  # YAML 1.1 reads 1e-6 as text
+        try:
+            return float(parsed)
+        except ValueError:
+            return parsed
+    return parsed
+
+
+def _nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for key, value in dotted.items():
+        *parents, leaf = key.split(".")
+        level = nested
+        for parent in parents:
+            level = level.setdefault(parent, {})
+            if not isinstance(level, dict):
+                raise InputError(f"Setting {key!r} is given both as a value and as a section.")
+        level[leaf] = value
+    return nested
+
+
+def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _first_problem(error: ValidationError, root: type[BaseModel]) -> str:
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        return f"{where}: {problem['msg']}."
+    near = difflib.get_close_matches(where, _dotted_keys(root), n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]}?" if near else f"; the settings are {', '.join(_dotted_keys(root))}."
+    return f"unknown setting {where}{hint}"
+
+
+def _dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            keys += _dotted_keys(inner, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def _yaml_place(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f" (line {mark.line + 1})" if mark is not None else ""

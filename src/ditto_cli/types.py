@@ -1,0 +1,134 @@
+"""The words that every room shares, as frozen dataclasses and one Protocol. No torch, no files.
+
+A run is a flow of these: `SourceText` -> `Demonstration` -> `Completion` -> `Comparison` -> `StepMetrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+SFT_STAGE = "sft"  # round 0: the reference policy
+
+
+def round_stage(number: int) -> str:
+    """Name of the stage that ends DITTO round `number` (1, 2, ...), as `--round` takes it and the store files it."""
+    return f"round{number}"
+
+
+@dataclass(frozen=True)
+class SourceText:
+    """One usable text of a demonstrations folder, before a prompt was found for it.
+
+    `id` names it for the user and in ditto.yaml: the file's name, with `#2` for the second entry of a .jsonl file.
+    """
+
+    id: str
+    text: str
+    prompt: str | None
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """A prompt and the person's own text that answers it. Identity is `id`; several may share one prompt."""
+
+    id: str
+    prompt: str
+    completion: str
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Token ids that follow one demonstration's prompt.
+
+    `round` is None for the demonstration's own text, else the round (0, 1, ...) whose policy sampled it. `token_ids`
+    are exactly those that were sampled (never decoded and encoded again) and hold the end token when `ended`.
+    `reference_logp` is the summed log-probability of `token_ids` under the frozen SFT policy, in nats.
+    """
+
+    demonstration_id: str
+    round: int | None
+    index: int
+    token_ids: tuple[int, ...]
+    ended: bool
+    reference_logp: float
+
+
+class ComparisonKind(StrEnum):
+    """Where the two sides of a comparison come from (paper, section 3.2)."""
+
+    ONLINE = "online"  # demonstration over a completion of this round
+    REPLAY = "replay"  # demonstration over a completion of an earlier round
+    INTER_MODEL = "inter_model"  # completion of a later round over one of an earlier round
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """For one demonstration's prompt, `chosen` is preferred over `rejected`."""
+
+    kind: ComparisonKind
+    chosen: Completion
+    rejected: Completion
+
+    def __post_init__(self) -> None:
+        assert self.chosen.demonstration_id == self.rejected.demonstration_id, "a comparison never crosses prompts"
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """One DPO update: TRL's metric names in `values`, and how many comparisons of each kind it used."""
+
+    round: int
+    step: int
+    values: Mapping[str, float]
+    kinds: Mapping[ComparisonKind, int]
+
+
+@dataclass(frozen=True)
+class WatchedSample:
+    """What the policy wrote for the held prompt when `stage` ended; `ended` tells if it stopped by itself."""
+
+    stage: str
+    prompt: str
+    text: str
+    ended: bool
+
+
+class Reporter(Protocol):
+    """Whoever shows a run to the user. The rooms that work never print; they tell a reporter."""
+
+    def stage_started(self, stage: str, total: int, unit: str) -> None:
+        """A stage of `total` units of work begins; `stage` is shown as it is."""
+
+    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
+        """`completed` units of the current stage are done; `metrics` are its newest figures."""
+
+    def stage_ended(self) -> None:
+        """The current stage is done."""
+
+    def sample_shown(self, sample: WatchedSample) -> None:
+        """The policy's text for the held prompt, so that the change can be watched."""
+
+    def noted(self, message: str) -> None:
+        """Something that the user should know, in one line."""
+
+
+class SilentReporter:
+    """A `Reporter` that shows nothing, for tests, benchmarks and callers without a user."""
+
+    def stage_started(self, stage: str, total: int, unit: str) -> None:
+        """Show nothing."""
+
+    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
+        """Show nothing."""
+
+    def stage_ended(self) -> None:
+        """Show nothing."""
+
+    def sample_shown(self, sample: WatchedSample) -> None:
+        """Show nothing."""
+
+    def noted(self, message: str) -> None:
+        """Show nothing."""
