@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
+
+DeviceChoice = Literal["auto", "cpu", "cuda"]
 
 SFT_STAGE = "sft"  # round 0: the reference policy
 
@@ -22,7 +24,7 @@ def round_stage(number: int) -> str:
 class SourceText:
     """One usable text of a demonstrations folder, before a prompt was found for it.
 
-    `id` names it for the user and in ditto.yaml: the file's name, with `#2` for the second entry of a .jsonl file.
+    `id` names it for the user and in ditto.yaml: the file's name, with `#2` for line 2 of a .jsonl file.
     """
 
     id: str

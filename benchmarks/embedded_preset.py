@@ -1,0 +1,150 @@
+"""Tune the embedded preset: train on personas and authors, and measure every stage on texts that were kept back.
+
+    python benchmarks/embedded_preset.py run --label A --set dpo.learning_rate=4e-5 --out results.jsonl
+    python benchmarks/embedded_preset.py table results.jsonl
+
+Authors are read from a folder of `<author>/{train,validation,test}.jsonl` (prompt and completion a line), which is not
+part of this project; only their short texts are used. The example personas need nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from ditto_cli.config import FolderFile, parse_assignments, resolve_settings
+from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.evaluation.held_out import held_out_loss
+from ditto_cli.evaluation.measures import longest_shared_passage, trigram_cosine
+from ditto_cli.method.train import BASE_STAGE, Job, train_ditto
+from ditto_cli.model.hardware import GIB, detect
+from ditto_cli.model.policy import Policy, load_policy
+from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.seeds import derive_seed
+from ditto_cli.store import AdapterStore, cache_home
+from ditto_cli.types import Demonstration, SilentReporter
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "demos"
+MAX_WORDS = 200
+MAX_HELD_OUT_WORDS = 260
+MAX_DEMONSTRATIONS = 7
+SAMPLES_PER_PROMPT = 3
+MAX_PROMPTS = 2
+
+
+def read_author(folder: Path) -> tuple[list[Demonstration], list[Demonstration]]:
+    """Short texts of one author: those to train on and those kept back."""
+
+    def short(split: str, max_words: int) -> list[Demonstration]:
+        rows = [json.loads(line) for line in (folder / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
+        texts = [Demonstration(f"{split}-{i}", row["prompt"], row["completion"]) for i, row in enumerate(rows)]
+        return [text for text in texts if len(text.completion.split()) <= max_words]
+
+    train = short("train", MAX_WORDS)[:MAX_DEMONSTRATIONS]
+    return train, short("validation", MAX_HELD_OUT_WORDS) + short("test", MAX_HELD_OUT_WORDS)
+
+
+def read_persona(name: str) -> tuple[list[Demonstration], list[Demonstration]]:
+    """An example persona: its demonstrations and its held-out emails."""
+    return (
+        attach_prompts(read_folder(EXAMPLES / name).texts, {})[0],
+        attach_prompts(read_folder(EXAMPLES / name / "held_out").texts, {})[0],
+    )
+
+
+def measure(policy: Policy, held: list[Demonstration], own: list[str], max_new_tokens: int, temperature: float) -> dict:
+    """Figures of the active policy: held-out log-loss, and how its samples for held prompts look."""
+    prompts = sorted({demonstration.prompt for demonstration in held})[:MAX_PROMPTS]
+    requests = [
+        SampleRequest(policy.chat.prompt_ids(prompt), derive_seed(0, "measure", prompt, index))
+        for prompt in prompts
+        for index in range(SAMPLES_PER_PROMPT)
+    ]
+    sampled = sample(policy, requests, max_new_tokens=max_new_tokens, temperature=temperature)
+    texts = [policy.chat.text(tokens.token_ids) for tokens in sampled]
+    return {
+        "held_out_loss": held_out_loss(policy, held),
+        "style": trigram_cosine(texts, own),
+        "ended": sum(tokens.ended for tokens in sampled) / len(sampled),
+        "shared_words": max(longest_shared_passage(text, own) for text in texts),
+        "example": texts[0],
+    }
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train and measure one setting on every subject; a JSON line each."""
+    settings = resolve_settings("smollm2-135m-cpu", FolderFile(), {}, parse_assignments(arguments.set))
+    policy = load_policy(settings.base, detect("cpu"), cache_home(os.environ), print)
+    for subject in arguments.subjects:
+        persona = (EXAMPLES / subject).is_dir()
+        demonstrations, held = read_persona(subject) if persona else read_author(arguments.authors / subject)
+        own = [demonstration.completion for demonstration in demonstrations]
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory() as home:
+            store = AdapterStore(Path(home))
+            job = Job(subject, tuple(demonstrations), settings, held[0].prompt)
+            record = train_ditto(policy, job, store, SilentReporter())
+            seconds = time.monotonic() - started
+            limits = (record.max_new_tokens, settings.sampling.temperature)
+            stages = {BASE_STAGE: measure(policy, held, own, *limits)}
+            for stage in record.stages:
+                policy.load_adapter("measured", store.stage_folder(subject, stage.stage))
+                stages[stage.stage] = measure(policy, held, own, *limits) | {"metrics": stage.metrics}
+                policy.remove("measured")
+        row = {
+            "label": arguments.label,
+            "set": arguments.set,
+            "subject": subject,
+            "demonstrations": len(demonstrations),
+            "tokens": record.num_demonstration_tokens,
+            "held_out": len(held),
+            "seconds": round(seconds, 1),
+            "peak_gib": round(policy.hardware.peak_memory_bytes() / GIB, 2),
+            "stages": stages,
+        }
+        with arguments.out.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+        print_rows([row])
+
+
+def print_rows(rows: list[dict]) -> None:
+    """Markdown rows: one a stage."""
+    for row in rows:
+        for stage, figures in row["stages"].items():
+            metrics = figures.get("metrics", {})
+            margin = f"{metrics['rewards/margins']:.1f}" if "rewards/margins" in metrics else "-"
+            print(
+                f"| {row['label']} | {row['subject']} | {stage} | {figures['held_out_loss']:.3f} | "
+                f"{figures['style']:.2f} | {figures['ended']:.2f} | {figures['shared_words']} | {margin} | "
+                f"{row['seconds']:.0f} |",
+                flush=True,
+            )
+
+
+def main() -> None:
+    """Run one setting, or print the table of finished ones."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest="command")
+    running = commands.add_parser("run")
+    running.add_argument("--label", required=True)
+    running.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    running.add_argument("--subjects", nargs="+", default=["maya", "arthur"])
+    running.add_argument("--authors", type=Path, default=Path("../shared/benchmarks/cmcc"))
+    running.add_argument("--out", type=Path, required=True)
+    table = commands.add_parser("table")
+    table.add_argument("results", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        run(arguments)
+    else:
+        print("| setting | author | stage | held-out loss | style | ended | shared words | margin | seconds |")
+        print("|---|---|---|---|---|---|---|---|---|")
+        print_rows([json.loads(line) for line in arguments.results.read_text(encoding="utf-8").splitlines()])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""`ditto adapters`: what is in the store, without loading any model."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ditto_cli.cli.render import as_json_ready, ask, print_facts, print_json, print_table, print_text, say
+from ditto_cli.errors import InputError
+from ditto_cli.store import AdapterRecord, AdapterStore, store_home
+
+_MIB = 2**20
+
+
+def run_list(*, as_json: bool) -> None:
+    """All adapters, damaged ones with their problem."""
+    entries = _store().entries()
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": entry.name,
+                    "problem": entry.problem,
+                    "size_bytes": entry.size_bytes,
+                    "record": as_json_ready(entry.record) if entry.record else None,
+                }
+                for entry in entries
+            ]
+        )
+        return
+    if not entries:
+        say("There are no adapters yet: make one with `ditto train FOLDER`.")
+        return
+    rows = []
+    for entry in entries:
+        if entry.record is None:
+            rows.append((entry.name, f"damaged: {entry.problem}", "", "", "", _size(entry.size_bytes)))
+            continue
+        record = entry.record
+        rows.append(
+            (
+                entry.name,
+                record.base.id,
+                str(record.num_demonstrations),
+                ", ".join(record.stage_names) + ("" if record.finished else " (stopped early)"),
+                record.created[:16].replace("T", " "),
+                _size(entry.size_bytes),
+            )
+        )
+    print_table("", ("adapter", "base", "texts", "stages", "made (UTC)", "size"), rows)
+
+
+def run_show(name: str, *, as_json: bool) -> None:
+    """One adapter's record."""
+    record = _store().record(name)
+    if as_json:
+        print_json(as_json_ready(record))
+        return
+    print_facts(_facts(name, record))
+    rows = [
+        (
+            stage.stage + (" *" if stage.stage == record.published else ""),
+            f"{stage.seconds:.0f} s",
+            "  ".join(f"{key} {value:.3g}" for key, value in stage.metrics.items()),
+        )
+        for stage in record.stages
+    ]
+    print_table("", ("stage", "time", "figures"), rows)
+    print_text("* is published: what `ditto sample` takes without --round.")
+
+
+def run_path(name: str, stage: str | None) -> None:
+    """The folder of a stage, for PEFT."""
+    print_text(str(_store().stage_folder(name, stage)))
+
+
+def run_rename(name: str, new_name: str) -> None:
+    """Another name for an adapter."""
+    _store().rename(name, new_name)
+    say(f"{name} is now {new_name}.")
+
+
+def run_rm(name: str, *, sure: bool) -> None:
+    """Remove an adapter, after a question on a terminal."""
+    store = _store()
+    size = _size(store.size_bytes(name))
+    if not sure:
+        if not sys.stdin.isatty():
+            raise InputError(f"Removing adapter {name} cannot be undone: say --yes where nobody can be asked.")
+        if ask(f"Remove adapter {name} with all its stages ({size})? [y/N] ").strip().lower() not in ("y", "yes"):
+            say("Nothing was removed.")
+            return
+    store.remove(name)
+    say(f"Removed adapter {name} ({size}).")
+
+
+def _facts(name: str, record: AdapterRecord) -> dict[str, str]:
+    settings, base = record.settings, record.base
+    return {
+        "adapter": name if name == record.name else f"{name} (trained as {record.name})",
+        "made": f"{record.created} in {record.seconds:.0f} s on {record.device}",
+        "finished": "yes" if record.finished else "no, stopped early",
+        "base": base.id if base.revision is None else f"{base.id} at {base.revision}",
+        "quantised": record.quantize,
+        "texts": f"{record.num_demonstrations}, {record.num_demonstration_tokens} tokens",
+        "LoRA": f"r {settings.lora.r}, alpha {settings.lora.alpha}",
+        "SFT": f"learning rate {settings.sft.learning_rate:g}, stop at loss {settings.sft.stop_loss:g}",
+        "DPO": f"learning rate {settings.dpo.learning_rate:g}, beta {settings.dpo.beta:g}, "
+        f"{settings.rounds.num} rounds of {settings.rounds.steps} updates, "
+        f"{settings.sampling.completions_per_prompt} samples a prompt",
+        "seed": str(settings.seed),
+        "versions": ", ".join(f"{library} {number}" for library, number in record.versions.items()),
+    }
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / _MIB:.1f} MiB"
+
+
+def _store() -> AdapterStore:
+    return AdapterStore(store_home(os.environ))

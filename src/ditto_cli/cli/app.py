@@ -1,0 +1,243 @@
+"""`ditto`: the commands' arguments, and the one place where an error becomes a line and an exit code.
+
+Only typer is imported here; a command's own file is imported when it runs, so that `ditto --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ditto_cli import __version__
+from ditto_cli.errors import DiskError, DittoError, InterruptedRun, MemoryLimitError
+
+app = typer.Typer(
+    name="ditto",
+    help="Make a language model write like one person, from fewer than ten of that person's own texts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # Typer's tracebacks show local variables, which hold private texts
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+adapters = typer.Typer(no_args_is_help=True, help="List, show, rename and remove adapters.")
+app.add_typer(adapters, name="adapters")
+
+Folder = Annotated[Path, typer.Argument(help="Folder with a person's texts, one a file.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="An adapter's name.", show_default=False)]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes a GPU if there is one.")
+]
+Quantize = Annotated[
+    Literal["auto", "nf4", "none"] | None,
+    typer.Option(help="Hold the base in 4-bit NF4 or not; auto does so on a GPU.", show_default=False),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never connect to the model hub.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Preset = Annotated[
+    str | None, typer.Option(help="Settings to start from; else the one that fits this machine.", show_default=False)
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ditto {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+) -> None:
+    if debug:
+        os.environ["DITTO_DEBUG"] = "1"
+
+
+@app.command("init")
+def _init(
+    folder: Folder,
+    name: Annotated[
+        str | None, typer.Option(help="Name for the adapter; else the folder's name.", show_default=False)
+    ] = None,
+    preset: Preset = None,
+    prompts: Annotated[bool, typer.Option(help="Let the base model write missing prompts.")] = True,
+    device: Device = "auto",
+    offline: Offline = False,
+    json: AsJson = False,
+) -> None:
+    """Look at a folder of texts, say what is usable, and write ditto.yaml."""
+    from ditto_cli.cli.init import run_init
+
+    _go_offline(offline)
+    run_init(folder, name=name, preset=preset, write_prompts=prompts, device=device, as_json=json)
+
+
+@app.command("train")
+def _train(
+    folder: Folder,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name for the adapter; else `name` of ditto.yaml, else the folder's.", show_default=False),
+    ] = None,
+    preset: Preset = None,
+    base: Annotated[
+        str | None, typer.Option(help="Base model: hub id, local folder, or `embedded`.", show_default=False)
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="The base's commit, tag or branch on the hub.", show_default=False)
+    ] = None,
+    quantize: Quantize = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same adapter.", show_default=False)] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set dpo.beta=0.1.", show_default=False),
+    ] = None,
+    device: Device = "auto",
+    offline: Offline = False,
+) -> None:
+    """Train an adapter: imitate the texts (SFT), then DITTO rounds that prefer them over the model's own."""
+    from ditto_cli.cli.train import run_train
+
+    _go_offline(offline)
+    flags = {"base.id": base, "base.revision": revision, "base.quantize": quantize, "seed": seed}
+    run_train(folder, name=name, preset=preset, flags=flags, assignments=set_ or [], device=device)
+
+
+@app.command("sample")
+def _sample(
+    prompt: Annotated[
+        str | None, typer.Argument(help="What to write; - reads it from standard input.", show_default=False)
+    ] = None,
+    adapter: Annotated[str | None, typer.Option(help="Whose style; `base` is none.", show_default=False)] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Adapters side by side; `base` and NAME:STAGE too.", show_default=False),
+    ] = None,
+    round_: Annotated[
+        str | None, typer.Option("--round", help="A stage of the adapter: sft, 1, 2, ...", show_default=False)
+    ] = None,
+    num: Annotated[int, typer.Option(min=1, max=1000, help="How many texts.")] = 1,
+    temperature: Annotated[
+        float | None, typer.Option(min=0.0, help="0 is the likeliest text; else as trained.", show_default=False)
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Length limit; else from the demonstrations.", show_default=False)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same text.", show_default=False)] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Prompt after prompt, with commands; /help lists them.")] = False,
+    base: Annotated[
+        str | None, typer.Option(help="Where the base lies now, if it was moved.", show_default=False)
+    ] = None,
+    quantize: Quantize = None,
+    device: Device = "auto",
+    offline: Offline = False,
+    json: AsJson = False,
+) -> None:
+    """Write in a person's style."""
+    from ditto_cli.cli.sample import SampleOptions, run_chat, run_sample
+
+    _go_offline(offline)
+    options = SampleOptions(
+        voices=compare.split(",") if compare is not None else [adapter] if adapter is not None else [],
+        stage=round_,
+        num=num,
+        temperature=temperature,
+        max_new_tokens=max_tokens,
+        seed=seed,
+        base=base,
+        quantize=quantize,
+        device=device,
+    )
+    if chat:
+        run_chat(options, prompt)
+    else:
+        run_sample(options, prompt, as_json=json)
+
+
+@adapters.command("list")
+def _list(json: AsJson = False) -> None:
+    """All adapters of this machine."""
+    from ditto_cli.cli.adapters import run_list
+
+    run_list(as_json=json)
+
+
+@adapters.command("show")
+def _show(name: Name, json: AsJson = False) -> None:
+    """What an adapter was trained from and how, and its stages."""
+    from ditto_cli.cli.adapters import run_show
+
+    run_show(name, as_json=json)
+
+
+@adapters.command("path")
+def _path(
+    name: Name,
+    round_: Annotated[str | None, typer.Option("--round", help="A stage: sft, 1, 2, ...", show_default=False)] = None,
+) -> None:
+    """The folder that PEFT loads: `PeftModel.from_pretrained(base, folder)`."""
+    from ditto_cli.cli.adapters import run_path
+
+    run_path(name, round_)
+
+
+@adapters.command("rename")
+def _rename(name: Name, new_name: Annotated[str, typer.Argument(help="Its new name.", show_default=False)]) -> None:
+    """Give an adapter another name."""
+    from ditto_cli.cli.adapters import run_rename
+
+    run_rename(name, new_name)
+
+
+@adapters.command("rm")
+def _rm(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Remove an adapter with all its stages."""
+    from ditto_cli.cli.adapters import run_rm
+
+    run_rm(name, sure=yes)
+
+
+def main() -> None:
+    """Run the command line; every foreseen failure ends in one line on stderr and its exit code."""
+    # Read by the libraries when they are imported, which happens inside the commands.
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    try:
+        app()
+    except KeyboardInterrupt:
+        _end(InterruptedRun("Stopped."))
+    except DittoError as error:
+        _end(error)
+    except BrokenPipeError:  # the reader of our output went away: nothing to say to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except MemoryError:
+        _end(MemoryLimitError("This machine's memory is full: close other programs, or take a smaller --preset."))
+    except OSError as error:
+        # Only the system's words: a path may be private, and a text never belongs here.
+        reason = error.strerror or type(error).__name__
+        _end(DiskError(f"The system refused to read or write ({reason}); `ditto --debug ...` shows where."))
+    except Exception as error:
+        # torch has an error class of its own for full GPU memory, and importing torch here would slow every command.
+        if type(error).__name__ == "OutOfMemoryError":
+            _end(MemoryLimitError("The GPU's memory is full: close other programs, or take a smaller --preset."))
+        _end(DittoError(f"Something unforeseen failed ({type(error).__name__}); `ditto --debug ...` shows where."))
+
+
+def _go_offline(wanted: bool) -> None:
+    """Forbid the hub library every connection; it reads this when it is imported."""
+    if wanted:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def _end(error: DittoError) -> None:
+    from ditto_cli.cli.render import fail
+
+    if os.environ.get("DITTO_DEBUG"):
+        raise error
+    fail(str(error))
+    sys.exit(error.exit_code)

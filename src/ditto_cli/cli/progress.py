@@ -1,0 +1,145 @@
+"""Reporters: live bars on a terminal, plain lines elsewhere. What they show goes to stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ditto_cli.cli.render import stderr_console
+from ditto_cli.cli.text import visible
+from ditto_cli.types import Reporter, WatchedSample
+
+_SHOWN_METRICS = {"loss": "loss", "rewards/margins": "margin", "rewards/accuracies": "accuracy"}
+_PLAIN_INTERVAL_SECONDS = 10.0
+
+
+def _figures(metrics: Mapping[str, float]) -> str:
+    return "  ".join(f"{label} {metrics[key]:.2f}" for key, label in _SHOWN_METRICS.items() if key in metrics)
+
+
+def _print_sample(console: Console, sample: WatchedSample) -> None:
+    end = "" if sample.ended else " […]"
+    console.print(Text(f"  {sample.stage} writes:", style="bold"))
+    for line in visible(sample.text).splitlines():
+        console.print(Text(f"    {line}"))
+    if end:
+        console.print(Text(f"   {end} (cut at the length limit)", style="dim"))
+
+
+class LiveReporter:
+    """Bars that move, with the time that is left; finished stages stay on the screen. A context manager."""
+
+    def __init__(self) -> None:
+        self._console = stderr_console()
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}", markup=False),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
+            console=self._console,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def stage_started(self, stage: str, total: int, unit: str) -> None:
+        """Show a new bar."""
+        self._task = self._progress.add_task(stage, total=total, unit=unit, figures="")
+
+    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
+        """Move the bar."""
+        assert self._task is not None
+        self._progress.update(self._task, completed=completed, figures=_figures(metrics))
+
+    def stage_ended(self) -> None:
+        """Fill the bar: SFT may end before its last step."""
+        assert self._task is not None
+        completed = self._progress.tasks[self._task].completed
+        self._progress.update(self._task, total=completed)
+        self._progress.stop_task(self._task)
+
+    def sample_shown(self, sample: WatchedSample) -> None:
+        """Print the sample above the bars."""
+        _print_sample(self._console, sample)
+
+    def noted(self, message: str) -> None:
+        """Print the note above the bars."""
+        self._console.print(Text(f"note: {visible(message)}", style="yellow"))
+
+
+class PlainReporter:
+    """A line when a stage begins and ends, and one now and then between; no control sequences. A context manager."""
+
+    def __init__(self) -> None:
+        self._console = stderr_console()
+        self._stage, self._total, self._unit = "", 0, ""
+        self._started = self._last = 0.0
+        self._completed = 0
+        self._figures = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    def stage_started(self, stage: str, total: int, unit: str) -> None:
+        """Remember the stage."""
+        self._stage, self._total, self._unit = stage, total, unit
+        self._started = self._last = time.monotonic()
+        self._completed, self._figures = 0, ""
+
+    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
+        """Print a line if the last one is some seconds old."""
+        self._completed, self._figures = completed, _figures(metrics)
+        now = time.monotonic()
+        if now - self._last >= _PLAIN_INTERVAL_SECONDS and completed < self._total:
+            self._last = now
+            left = (now - self._started) / completed * (self._total - completed)
+            self._line(f"{completed}/{self._total} {self._unit}  {self._figures}  about {left:.0f} s left")
+
+    def stage_ended(self) -> None:
+        """Print what the stage took."""
+        seconds = time.monotonic() - self._started
+        self._line(f"{self._completed} {self._unit} in {seconds:.0f} s  {self._figures}")
+
+    def sample_shown(self, sample: WatchedSample) -> None:
+        """Print the sample."""
+        _print_sample(self._console, sample)
+
+    def noted(self, message: str) -> None:
+        """Print the note."""
+        self._line(f"note: {visible(message)}", stage=False)
+
+    def _line(self, message: str, *, stage: bool = True) -> None:
+        prefix = f"{self._stage}: " if stage else ""
+        self._console.print(Text((prefix + message).rstrip()))
+
+
+def reporter() -> LiveReporter | PlainReporter:
+    """The reporter for where stderr goes."""
+    return LiveReporter() if sys.stderr.isatty() else PlainReporter()
+
+
+def _check_protocol() -> tuple[type[Reporter], type[Reporter]]:
+    """For the type checker: both are reporters."""
+    return (LiveReporter, PlainReporter)

@@ -1,0 +1,104 @@
+"""What the commands show: stdout is the product, stderr is progress, messages and errors. Here and in `progress`: rich.
+
+Text of models and people never reaches rich as markup, nor a terminal as control characters.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from ditto_cli.cli.text import visible
+
+_NARROW, _WIDE = 60, 100
+
+
+def stdout_console() -> Console:
+    """For the product. Honours NO_COLOR; plain when stdout is no terminal."""
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+
+
+def stderr_console() -> Console:
+    """For progress, messages and errors."""
+    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=not sys.stderr.isatty())
+
+
+def say(message: str) -> None:
+    """A message to the user, on stderr."""
+    stderr_console().print(Text(visible(message)))
+
+
+def warn(message: str) -> None:
+    """A warning to the user, on stderr."""
+    stderr_console().print(Text.assemble(("note: ", "yellow"), visible(message)))
+
+
+def fail(message: str) -> None:
+    """The one line of an error, on stderr."""
+    line = " ".join(visible(message).split())
+    stderr_console().print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
+
+
+def print_json(value: object) -> None:
+    """The product as JSON, one document on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_text(text: str) -> None:
+    """The product as it is, on stdout, with control characters made visible."""
+    sys.stdout.write(visible(text) + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False) -> None:
+    """A table for people: aligned, and wrapped to the terminal."""
+    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    console = stderr_console() if to_stderr else stdout_console()
+    # Files and pipes have no width of their own: rich would take 80 and fold what need not be folded.
+    console.print(table, width=None if console.is_terminal else _WIDE, soft_wrap=False)
+
+
+def print_facts(facts: Mapping[str, str], *, to_stderr: bool = False) -> None:
+    """Names and values, one a line, values aligned."""
+    console = stderr_console() if to_stderr else stdout_console()
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        console.print(Text.assemble((f"{name:<{width}}  ", "dim"), visible(value)))
+
+
+def print_side_by_side(prompt: str, texts: Sequence[tuple[str, str]]) -> None:
+    """Texts for one prompt under their titles: columns where the terminal is wide enough, else one below the other."""
+    console = stdout_console()
+    console.print(Text.assemble(("prompt  ", "dim"), visible(prompt)), width=None if console.is_terminal else _WIDE)
+    width = console.width if console.is_terminal else _WIDE
+    if width >= _NARROW and len(texts) * 26 <= width:
+        table = Table(show_lines=False, header_style="bold", expand=True, pad_edge=False)
+        for title, _ in texts:
+            table.add_column(visible(title), ratio=1, overflow="fold")
+        table.add_row(*(Text(visible(text)) for _, text in texts))
+        console.print(table, width=width, soft_wrap=False)
+        return
+    for title, text in texts:
+        console.print(Panel(Text(visible(text)), title=visible(title), title_align="left"), width=width)
+
+
+def ask(question: str) -> str:
+    """A line that the user types, without the line's end. Raises EOFError at the end of input."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return input()
+
+
+def as_json_ready(model: Any) -> Any:
+    """A pydantic model as plain JSON values."""
+    return json.loads(model.model_dump_json())

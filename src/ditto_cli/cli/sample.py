@@ -1,0 +1,195 @@
+"""`ditto sample`: one text, several, voices side by side, or a conversation of prompts."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, warn
+from ditto_cli.config import parse_assignments
+from ditto_cli.errors import DittoError, InputError
+from ditto_cli.store import AdapterStore, store_home
+from ditto_cli.types import DeviceChoice
+
+if TYPE_CHECKING:
+    from ditto_cli.cli.session import Session, Voice
+
+_CHAT_HELP = (
+    "/adapter NAME swaps the voice (base too), /round STAGE shows another stage (sft, 1, 2, ...), "
+    "/retry writes once more, /quit ends."
+)
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """The options of `ditto sample`; None is what the adapter was trained with."""
+
+    voices: list[str]
+    stage: str | None
+    num: int
+    temperature: float | None
+    max_new_tokens: int | None
+    seed: int | None
+    base: str | None
+    quantize: str | None
+    device: DeviceChoice
+
+
+def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> None:
+    """Write `options.num` texts with each voice.
+
+    Raises:
+        DittoError: no prompt, an unknown adapter, a base that does not fit.
+    """
+    text = _read_prompt(prompt)
+    session, voices = _open(options)
+    seed = _seed(options)
+    samples = {
+        voice: session.write(
+            text,
+            num=options.num,
+            seed=seed,
+            temperature=options.temperature,
+            max_new_tokens=options.max_new_tokens,
+            voice=voice,
+        )
+        for voice in voices
+    }
+    if as_json:
+        rows = [
+            {
+                "adapter": voice.adapter,
+                "stage": voice.stage,
+                "text": session.text(tokens),
+                "ended": tokens.ended,
+                "tokens": len(tokens.token_ids),
+            }
+            for voice, sampled in samples.items()
+            for tokens in sampled
+        ]
+        print_json({"prompt": text, "seed": seed, "samples": rows})
+        return
+    if any(not tokens.ended for sampled in samples.values() for tokens in sampled):
+        warn("a text was cut at the length limit; --max-tokens raises it.")
+    for index in range(options.num):
+        if len(voices) > 1:
+            print_side_by_side(text, [(voice.title, session.text(samples[voice][index])) for voice in voices])
+            continue
+        if index > 0:
+            print_text("\n---\n")
+        print_text(session.text(samples[voices[0]][index]))
+
+
+def run_chat(options: SampleOptions, first_prompt: str | None) -> None:
+    """Prompt after prompt until /quit or the end of the input.
+
+    Raises:
+        DittoError: the first voice cannot be loaded; later mistakes are said, and the conversation goes on.
+    """
+    session, voices = _open(options)
+    chat = _Chat(session, voices[0], options)
+    say(f"Writing as {voices[0].title}. {_CHAT_HELP}")
+    line = first_prompt
+    while True:
+        try:
+            line = line if line is not None else ask(f"{chat.voice.title}> ")
+        except EOFError:
+            return
+        try:
+            if not chat.handle(line.strip()):
+                return
+        except DittoError as error:
+            warn(str(error))
+        line = None
+
+
+class _Chat:
+    """The state of a conversation: who speaks, and the last prompt."""
+
+    def __init__(self, session: Session, voice: Voice, options: SampleOptions) -> None:
+        self.voice = voice
+        self._session = session
+        self._options = options
+        self._last = ""
+        self._count = 0
+
+    def handle(self, line: str) -> bool:
+        """Do what a line asks for; False when it asks to end."""
+        command, _, argument = line.partition(" ")
+        if not line:
+            return True
+        if command == "/quit":
+            return False
+        if command == "/adapter":
+            self._swap(argument.strip(), None)
+        elif command == "/round":
+            self._swap(self.voice.adapter, argument.strip() or None)
+        elif command == "/retry":
+            self._write(self._last)
+        elif command.startswith("/"):
+            say(_CHAT_HELP)
+        else:
+            self._write(line)
+        return True
+
+    def _swap(self, adapter: str, stage: str | None) -> None:
+        from ditto_cli.cli.session import Voice
+
+        voice = Voice.parse(adapter, stage)
+        self._session.use(voice)
+        self.voice = voice
+        say(f"Writing as {voice.title}.")
+
+    def _write(self, prompt: str) -> None:
+        self._last = prompt
+        self._count += 1
+        seed = _seed(self._options) + self._count
+        for tokens in self._session.write(
+            prompt,
+            num=self._options.num,
+            seed=seed,
+            temperature=self._options.temperature,
+            max_new_tokens=self._options.max_new_tokens,
+            voice=self.voice,
+        ):
+            print_text(self._session.text(tokens))
+
+
+def _open(options: SampleOptions) -> tuple[Session, list[Voice]]:
+    store = AdapterStore(store_home(os.environ))
+    names = options.voices or _only_adapter(store)
+    for name in names:  # before torch is loaded
+        adapter = name.strip().partition(":")[0]
+        if adapter and adapter != "base":
+            store.record(adapter)
+    from ditto_cli.cli.session import Voice, open_session
+    from ditto_cli.model.hardware import detect
+
+    voices = [Voice.parse(name, options.stage) for name in names]
+    hardware = detect(options.device)
+    return open_session(voices, store, hardware, base=options.base, quantize=options.quantize), voices
+
+
+def _only_adapter(store: AdapterStore) -> list[str]:
+    names = store.names()
+    if len(names) == 1:
+        return names
+    if not names:
+        raise InputError("There are no adapters yet: make one with `ditto train FOLDER`.")
+    raise InputError(f"Say whose style: --adapter NAME; there are {', '.join(names[:8])}.")
+
+
+def _read_prompt(prompt: str | None) -> str:
+    if prompt is None:
+        raise InputError('Say what to write: ditto sample --adapter NAME "Write ...", or - to read it from a pipe.')
+    text = sys.stdin.read() if prompt == "-" else prompt
+    if not text.strip():
+        raise InputError('The prompt is empty: say what to write, as in ditto sample --adapter NAME "Write ...".')
+    return text.strip()
+
+
+def _seed(options: SampleOptions) -> int:
+    return options.seed if options.seed is not None else secrets.randbelow(2**32)

@@ -1,0 +1,160 @@
+"""One base model in memory, and the voices that speak through it: adapters by name and stage, and the base itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from ditto_cli.cli.render import say
+from ditto_cli.config import BaseSettings, FolderFile, resolve_settings
+from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.model.hardware import Hardware
+from ditto_cli.model.policy import Policy, load_policy
+from ditto_cli.model.sampling import SampledTokens, SampleRequest, sample
+from ditto_cli.seeds import derive_seed
+from ditto_cli.store import AdapterRecord, AdapterStore, BaseIdentity, cache_home, describe_mismatch
+
+BASE_VOICE = "base"
+_DEFAULT_TEMPERATURE = 0.8
+_DEFAULT_MAX_NEW_TOKENS = 400
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Who speaks: an adapter's name, or `base`; and one of its stages, or None for the published one."""
+
+    adapter: str
+    stage: str | None = None
+
+    @property
+    def title(self) -> str:
+        """As it is written on the command line."""
+        return self.adapter if self.stage is None else f"{self.adapter}:{self.stage}"
+
+    @staticmethod
+    def parse(text: str, stage: str | None) -> Voice:
+        """From `alice`, `alice:sft` or `base`; `stage` counts where the text names none.
+
+        Raises:
+            InputError: empty, or a stage of the base.
+        """
+        adapter, _, own_stage = text.strip().partition(":")
+        if not adapter:
+            raise InputError("An adapter's name is missing: give names like --compare base,alice,bob.")
+        if adapter == BASE_VOICE:
+            if own_stage:
+                raise InputError(f"{text}: the base has no stages.")
+            return Voice(BASE_VOICE)
+        return Voice(adapter, own_stage or stage)
+
+
+@dataclass
+class Session:
+    """A loaded base with the adapters of `store` on demand. Each is read from disk once and then only switched to."""
+
+    policy: Policy
+    store: AdapterStore
+    _loaded: dict[Voice, str] = field(default_factory=dict)
+
+    def use(self, voice: Voice) -> None:
+        """Make `voice` the active one.
+
+        Raises:
+            InputError: no such adapter or stage.
+            IncompatibleError: it was trained on another base.
+            DiskError: it is damaged.
+        """
+        if voice.adapter == BASE_VOICE:
+            self.policy.switch(None)
+            return
+        if voice not in self._loaded:
+            record = self.store.record(voice.adapter)
+            mismatch = describe_mismatch(record.base, self.policy.identity)
+            if mismatch is not None:
+                raise IncompatibleError(f"Adapter {voice.adapter} does not belong to this base: {mismatch}.")
+            name = f"voice{len(self._loaded)}"  # a name of its own: PEFT cannot have dots in one
+            self.policy.load_adapter(name, self.store.stage_folder(voice.adapter, voice.stage))
+            self._loaded[voice] = name
+        self.policy.switch(self._loaded[voice])
+
+    def write(
+        self, prompt: str, *, num: int, seed: int, temperature: float | None, max_new_tokens: int | None, voice: Voice
+    ) -> list[SampledTokens]:
+        """`num` texts of `voice`; its training's temperature and length limit where None is given."""
+        self.use(voice)
+        record = None if voice.adapter == BASE_VOICE else self.store.record(voice.adapter)
+        return sample(
+            self.policy,
+            [SampleRequest(self.prompt_ids(prompt), derive_seed(seed, "write", index)) for index in range(num)],
+            max_new_tokens=max_new_tokens or (record.max_new_tokens if record else _DEFAULT_MAX_NEW_TOKENS),
+            temperature=_temperature(temperature, record),
+        )
+
+    def prompt_ids(self, prompt: str) -> tuple[int, ...]:
+        """Token ids of a user's prompt.
+
+        Raises:
+            InputError: empty, or longer than the base can read.
+        """
+        if not prompt.strip():
+            raise InputError('The prompt is empty: say what to write, as in ditto sample --adapter alice "Write ...".')
+        ids = self.policy.chat.prompt_ids(prompt)
+        if len(ids) >= self.policy.context_tokens:
+            raise InputError(
+                f"The prompt has {len(ids)} tokens and this base reads at most {self.policy.context_tokens}: shorten it."
+            )
+        return ids
+
+    def text(self, tokens: SampledTokens) -> str:
+        """Token ids as text."""
+        return self.policy.chat.text(tokens.token_ids)
+
+
+def open_session(
+    voices: list[Voice], store: AdapterStore, hardware: Hardware, *, base: str | None, quantize: str | None
+) -> Session:
+    """Load the base that the voices were trained on, once.
+
+    Args:
+        voices: who will speak; unknown adapters and two bases are refused before anything is loaded.
+        store: where adapters are.
+        hardware: the device.
+        base: where the base lies now, when it is not where it was in training.
+        quantize: as in training when None.
+
+    Raises:
+        InputError: an unknown adapter, or the base cannot be found.
+        IncompatibleError: the adapters belong to different bases.
+    """
+    records = [store.record(voice.adapter) for voice in voices if voice.adapter != BASE_VOICE]
+    for voice in voices:
+        if voice.adapter != BASE_VOICE:
+            store.stage_folder(voice.adapter, voice.stage)
+    for record in records[1:]:
+        mismatch = describe_mismatch(record.base, records[0].base)
+        if mismatch is not None:
+            raise IncompatibleError(f"{records[0].name} and {record.name} cannot share one base in memory: {mismatch}.")
+    settings = _base_settings(records[0] if records else None, hardware, base, quantize)
+    return Session(load_policy(settings, hardware, cache_home(os.environ), say), store)
+
+
+def _base_settings(
+    record: AdapterRecord | None, hardware: Hardware, base: str | None, quantize: str | None
+) -> BaseSettings:
+    if record is None:
+        flags = {"base.id": base, "base.quantize": quantize}
+        return resolve_settings(hardware.default_preset(), FolderFile(), os.environ, flags).base
+    identity: BaseIdentity = record.base
+    return BaseSettings.model_validate(
+        {
+            "id": base or identity.id,
+            "revision": None if base else identity.revision,
+            "quantize": quantize or record.settings.base.quantize,
+        }
+    )
+
+
+def _temperature(chosen: float | None, record: AdapterRecord | None) -> float:
+    if chosen is not None:
+        return chosen
+    return record.settings.sampling.temperature if record else _DEFAULT_TEMPERATURE

@@ -1,0 +1,129 @@
+"""`ditto train`: the plan, the run as it goes, and what changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ditto_cli.cli.folder import show_reading, write_missing_prompts
+from ditto_cli.cli.progress import reporter
+from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, warn
+from ditto_cli.config import (
+    Settings,
+    adapter_name_of,
+    load_preset,
+    parse_assignments,
+    read_folder_file,
+    resolve_settings,
+)
+from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.store import AdapterRecord, AdapterStore, cache_home, check_name, store_home, suggest_name
+from ditto_cli.types import DeviceChoice
+
+if TYPE_CHECKING:
+    from ditto_cli.method.train import Job
+    from ditto_cli.model.policy import Policy
+
+# Watched while it trains where ditto.yaml names no other.
+DEFAULT_WATCH_PROMPT = "Write a short email to a colleague to ask whether we can move our meeting to Tuesday."
+
+
+def run_train(
+    folder: Path,
+    *,
+    name: str | None,
+    preset: str | None,
+    flags: Mapping[str, object],
+    assignments: Sequence[str],
+    device: DeviceChoice,
+) -> None:
+    """See `ditto train --help`.
+
+    Raises:
+        DittoError: as the folder, the settings, the base and the run give reason to.
+    """
+    # All that can be refused without loading torch is refused before.
+    folder_file = read_folder_file(folder)
+    overrides = {**flags, **parse_assignments(assignments)}
+    preset = preset or os.environ.get("DITTO_PRESET") or folder_file.preset
+    if preset is not None:
+        load_preset(preset)
+    resolve_settings(preset or "smollm2-135m-cpu", folder_file, os.environ, overrides)
+    reading = read_folder(folder)
+    adapter = name or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
+    check_name(adapter)
+    show_reading(reading, folder_file)
+
+    from ditto_cli.method.train import Job, train_ditto
+    from ditto_cli.model.hardware import detect
+    from ditto_cli.model.policy import load_policy
+
+    hardware = detect(device)
+    preset = preset or hardware.default_preset()
+    settings = resolve_settings(preset, folder_file, os.environ, overrides)
+    policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
+    prompts = dict(folder_file.prompts)
+    without = attach_prompts(reading.texts, prompts)[1]
+    if without:
+        prompts |= write_missing_prompts(folder, without, policy)
+    demonstrations = attach_prompts(reading.texts, prompts)[0]
+    watch_prompt = folder_file.watch_prompt or DEFAULT_WATCH_PROMPT
+    job = Job(adapter, tuple(demonstrations), settings, watch_prompt)
+    store = AdapterStore(store_home(os.environ))
+    _show_plan(policy, job, preset, store)
+    with reporter() as shown:
+        record = train_ditto(policy, job, store, shown)
+    _show_result(adapter, record, store)
+
+
+def _show_plan(policy: Policy, job: Job, preset: str, store: AdapterStore) -> None:
+    from ditto_cli.method.rounds import encode_demonstrations
+
+    settings = job.settings
+    encoded = encode_demonstrations(
+        policy.chat, job.demonstrations, settings.sampling, context_tokens=policy.context_tokens
+    )
+    identity = policy.identity
+    base = identity.id if identity.revision is None else f"{identity.id} at {identity.revision[:12]}"
+    print_facts(
+        {
+            "adapter": job.name,
+            "texts": f"{len(job.demonstrations)}, {encoded.num_tokens} tokens",
+            "base": f"{base}, {'4-bit NF4' if policy.quantize == 'nf4' else 'not quantised'}",
+            "device": policy.hardware.name,
+            "preset": preset,
+            "steps": _steps(settings, len(job.demonstrations)),
+            "stored in": str(store.folder(job.name)),
+        },
+        to_stderr=True,
+    )
+    if store.exists(job.name):
+        warn(f"There is an adapter {job.name} already: it stays in use until this run is finished, which replaces it.")
+
+
+def _steps(settings: Settings, num_demonstrations: int) -> str:
+    rounds, samples = settings.rounds, settings.sampling.completions_per_prompt * num_demonstrations
+    sft = f"SFT up to {settings.sft.max_steps} updates"
+    return f"{sft}, then {rounds.num} rounds of {samples} samples and {rounds.steps} DPO updates"
+
+
+def _show_result(adapter: str, record: AdapterRecord, store: AdapterStore) -> None:
+    rows = []
+    for stage in record.stages:
+        metrics = stage.metrics
+        rows.append(
+            (
+                stage.stage,
+                f"{stage.seconds:.0f} s",
+                f"{metrics['loss']:.2f}",
+                f"{metrics['rewards/margins']:.2f}" if "rewards/margins" in metrics else "",
+                f"{metrics['samples/ended']:.0%}" if "samples/ended" in metrics else "",
+            )
+        )
+    print_table("", ("stage", "time", "loss", "reward margin", "samples that ended"), rows)
+    texts = [("base", record.base_sample), *((stage.stage, stage.sample or "") for stage in record.stages)]
+    print_side_by_side(record.watch_prompt, texts)
+    say(f"Adapter {adapter} is ready ({record.published} is published), {record.seconds:.0f} s. Next:")
+    say(f'  ditto sample --adapter {adapter} "{record.watch_prompt}"')

@@ -1,0 +1,115 @@
+"""Stage one: imitate the demonstrations (paper, section 3.2, first step) with `trl.SFTTrainer`, completions only."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from ditto_cli.config import SftSettings
+from ditto_cli.errors import NonFiniteError
+from ditto_cli.model.callbacks import TALKATIVE_CALLBACKS, EachStep
+from ditto_cli.model.policy import Policy
+from ditto_cli.seeds import derive_seed
+
+_IGNORED = -100  # label of tokens that take no part in the loss
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """One demonstration as token ids; the completion holds its end token, which is trained like any other."""
+
+    prompt_ids: tuple[int, ...]
+    completion_ids: tuple[int, ...]
+
+
+def imitate(
+    policy: Policy,
+    examples: Sequence[Imitation],
+    settings: SftSettings,
+    *,
+    seed: int,
+    on_step: Callable[[int, float], None],
+) -> list[float]:
+    """Train the active adapter until a batch's loss is below `settings.stop_loss`, or for `settings.max_steps`.
+
+    Args:
+        policy: its active adapter is trained; everything else is left as it was.
+        examples: already tokenised, so that training and sampling share one tokenisation path.
+        settings: learning rate, batch size, when to stop.
+        seed: of the order of the examples.
+        on_step: told the step, counted from 1, and its batch's mean token loss.
+
+    Returns:
+        The batch losses, one a step.
+
+    Raises:
+        NonFiniteError: a loss is NaN or infinite.
+    """
+    losses: list[float] = []
+
+    def record(step: int, loss: float) -> bool:
+        losses.append(loss)
+        on_step(step, loss)
+        return not math.isfinite(loss) or loss < settings.stop_loss
+
+    precious = {id(parameter): parameter.detach().clone() for parameter in policy.parameters()}
+    with tempfile.TemporaryDirectory(prefix="ditto-") as scratch, policy.hardware.autocast():
+        trainer = SFTTrainer(
+            model=policy.model,
+            args=_trainer_arguments(settings, scratch, seed, is_cuda=policy.hardware.is_cuda),
+            train_dataset=Dataset.from_list([_row(example) for example in examples]),
+            processing_class=policy.chat.tokenizer,
+            callbacks=[EachStep(record)],
+        )
+        for callback in TALKATIVE_CALLBACKS:
+            trainer.remove_callback(callback)
+        # TRL casts the adapters of a quantised base to bf16, where most of DITTO's updates would round away.
+        for parameter in policy.parameters():
+            parameter.data = precious[id(parameter)]
+            assert parameter.dtype == torch.float32
+        trainer.train()
+    policy.checkpoint_activations(False)
+    policy.model.eval()
+    if not all(math.isfinite(loss) for loss in losses):
+        raise NonFiniteError(f"The SFT loss is not finite at step {len(losses)}: lower sft.learning_rate.")
+    return losses
+
+
+def _row(example: Imitation) -> dict[str, list[int]]:
+    return {
+        "input_ids": [*example.prompt_ids, *example.completion_ids],
+        "labels": [_IGNORED] * len(example.prompt_ids) + list(example.completion_ids),
+    }
+
+
+def _trainer_arguments(settings: SftSettings, scratch: str, seed: int, *, is_cuda: bool) -> SFTConfig:
+    trainer_seed = derive_seed(seed, "sft") % 2**32
+    return SFTConfig(
+        output_dir=scratch,
+        per_device_train_batch_size=settings.batch_size,
+        max_steps=settings.max_steps,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(settings.warmup_ratio * settings.max_steps),
+        weight_decay=0.0,
+        optim="adamw_torch",
+        seed=trainer_seed,
+        data_seed=trainer_seed,
+        use_cpu=not is_cuda,
+        bf16=False,  # autocast is ours, so that the trainer does not wrap the shared model's forward
+        activation_checkpointing=is_cuda,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )

@@ -1,0 +1,117 @@
+"""Prompt and text -> token ids: the one tokenisation path, for training, sampling and scoring alike.
+
+Knows a tokenizer and its chat template, nothing of models. Thinking modes are switched off. A person's text is never
+read as control tokens: what looks like an end-of-turn marker in it is encoded as plain characters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ditto_cli.errors import IncompatibleError
+
+# Every name under which a known chat template takes the wish not to think; templates ignore the others.
+_NO_THINKING = {"enable_thinking": False, "thinking": False}
+_PROBE = "Zq7"  # text that no template contains, to find where a template puts a message
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """How one tokenizer writes a prompt and the completion that answers it.
+
+    Attributes:
+        tokenizer: a fast Hugging Face tokenizer with a chat template.
+        lead: text between the generation prompt and the completion's first character (" " for Mistral, else "").
+        end_token_id: the token that ends the assistant's turn; trained on, and what sampling stops at.
+        stop_token_ids: `end_token_id` and every other token that ends a generation.
+        bos_token_id: the beginning token that every prompt starts with exactly once, or None.
+    """
+
+    tokenizer: Any
+    lead: str
+    end_token_id: int
+    stop_token_ids: frozenset[int]
+    bos_token_id: int | None
+
+    def prompt_ids(self, prompt: str) -> tuple[int, ...]:
+        """Token ids of a user turn with `prompt`, up to where the assistant's text begins.
+
+        Raises:
+            IncompatibleError: the template does not give exactly one beginning token.
+        """
+        ids = self._encode_turn(prompt)
+        if self.bos_token_id is not None:
+            if ids[:1] != (self.bos_token_id,):
+                ids = (self.bos_token_id, *ids)
+            if ids[1:2] == (self.bos_token_id,):
+                raise IncompatibleError("The chat template of this base begins a prompt with two beginning tokens.")
+        return ids
+
+    def completion_ids(self, text: str) -> tuple[int, ...]:
+        """Token ids of the assistant's `text` and the end token."""
+        return (*self._encode(self.lead + text.strip(), untrusted=True), self.end_token_id)
+
+    def text(self, token_ids: tuple[int, ...]) -> str:
+        """The text of sampled token ids, without end and other special tokens."""
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
+
+    def _encode_turn(self, prompt: str) -> tuple[int, ...]:
+        if not self._holds_special_token(prompt):
+            return self._encode(_render(self.tokenizer, prompt))
+        # The content is spliced in as plain characters, so it cannot end its own turn or begin another.
+        before, after = _render(self.tokenizer, _PROBE).split(_PROBE)
+        return (*self._encode(before), *self._encode(prompt.strip(), untrusted=True), *self._encode(after))
+
+    def _encode(self, text: str, *, untrusted: bool = False) -> tuple[int, ...]:
+        split = untrusted and self._holds_special_token(text)
+        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=split)["input_ids"]
+        return tuple(ids)
+
+    def _holds_special_token(self, text: str) -> bool:
+        return any(str(token) in text for token in self.tokenizer.added_tokens_encoder)
+
+
+def chat_format(tokenizer: Any, generation_eos: int | list[int] | None) -> ChatFormat:
+    """Read a tokenizer's chat template once: where completions begin and which token ends them.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        generation_eos: `eos_token_id` of the model's generation config.
+
+    Raises:
+        IncompatibleError: no chat template, or none that can hold a user and an assistant turn.
+    """
+    if not tokenizer.chat_template:
+        raise IncompatibleError("This base has no chat template: choose an instruction-tuned (chat) model.")
+    prompt = _render(tokenizer, "Hello")
+    full = _render(tokenizer, "Hello", answer=_PROBE)
+    head, found, tail = full.rpartition(_PROBE)
+    if not found:
+        raise IncompatibleError("The chat template of this base drops the assistant's text: choose another base.")
+    lead = head.removeprefix(prompt) if head.startswith(prompt) and not head.removeprefix(prompt).strip() else ""
+    special = tokenizer.added_tokens_encoder
+    starts = {tail.find(token): token for token in special if token in tail}
+    end = special[starts[min(starts)]] if starts else tokenizer.eos_token_id
+    if end is None:
+        raise IncompatibleError("This base has no token that ends a text: choose another base.")
+    generation = generation_eos if isinstance(generation_eos, list) else [generation_eos]
+    stops = {end, tokenizer.eos_token_id, *generation} - {None}
+    return ChatFormat(tokenizer, lead, end, frozenset(stops), _beginning_token(tokenizer, prompt))
+
+
+def _render(tokenizer: Any, prompt: str, *, answer: str | None = None) -> str:
+    messages = [{"role": "user", "content": prompt}]
+    if answer is not None:
+        messages.append({"role": "assistant", "content": answer})
+    return str(
+        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None, **_NO_THINKING)
+    )
+
+
+def _beginning_token(tokenizer: Any, rendered: str) -> int | None:
+    """The id of the beginning token, if this tokenizer or its template puts one before a text."""
+    if tokenizer.bos_token_id is None:
+        return None
+    adds_it = tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return tokenizer.bos_token_id if adds_it or rendered.startswith(tokenizer.bos_token) else None

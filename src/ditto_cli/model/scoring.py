@@ -1,0 +1,67 @@
+"""Summed log-probabilities of token ids under the active policy, at completion positions only and in chunks.
+
+Legend: B completions, T tokens of the whole row, N tokens of all completions, H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from ditto_cli.model.policy import Head, Policy
+
+# fp32 logits of one chunk stay below this; 7 texts of 700 tokens over a 152k vocabulary would be 3 GiB at once.
+_CHUNK_BYTES = 256 * 2**20
+
+
+def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Sequence[int]]) -> Tensor:
+    """Summed log-probability of each completion after one prompt.
+
+    The group is one row: the prompt once, then the completions one behind the other. Each completion sees the prompt
+    and itself only, at the positions that it would have alone, so this is exact and nothing is padded.
+
+    Args:
+        policy: its active adapter is used, with gradients when they are on.
+        prompt_ids: shared by all completions; at least one token.
+        completions: token ids, each with its end token if it has one; at least one token each.
+
+    Returns:
+        fp32 sums [B], in nats.
+    """
+    device = policy.hardware.device
+    lengths_B = torch.tensor([len(completion) for completion in completions])
+    num_prompt = len(prompt_ids)
+    ids_T = torch.tensor([*prompt_ids, *(token for completion in completions for token in completion)])
+    owner_T = torch.cat(
+        [torch.full((num_prompt,), -1), torch.repeat_interleave(torch.arange(len(lengths_B)), lengths_B)]
+    )
+    starts_N = torch.repeat_interleave(lengths_B.cumsum(0) - lengths_B, lengths_B)  # of the completion, for each token
+    offsets_N = torch.arange(len(ids_T) - num_prompt) - starts_N
+    positions_T = torch.cat([torch.arange(num_prompt), num_prompt + offsets_N])
+    sees_TT = torch.ones(len(ids_T), len(ids_T), dtype=torch.bool).tril()
+    sees_TT &= (owner_T[:, None] == owner_T) | (owner_T == -1)
+    hidden_TH = policy.hidden(ids_T[None].to(device), sees_TT[None, None].to(device), positions_T[None].to(device))[0]
+    # The token before a completion's first one is the prompt's last; before the others it is their neighbour.
+    before_N = torch.where(offsets_N == 0, num_prompt - 1, torch.arange(num_prompt, len(ids_T)) - 1).to(device)
+    logps_N = _token_logps(policy.head(), hidden_TH[before_N], ids_T[num_prompt:].to(device))
+    return torch.zeros(len(completions), device=device).index_add(0, owner_T[num_prompt:].to(device), logps_N)
+
+
+def _token_logps(head: Head, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:
+    chunk = max(1, _CHUNK_BYTES // (4 * head.weight_VH.shape[0]))
+
+    def chunk_logps(hidden: Tensor, targets: Tensor) -> Tensor:
+        return -torch.nn.functional.cross_entropy(head.logits(hidden), targets, reduction="none")
+
+    if hidden_NH.shape[0] <= chunk:
+        return chunk_logps(hidden_NH, targets_N)
+    pieces = []
+    for hidden, targets in zip(hidden_NH.split(chunk), targets_N.split(chunk), strict=True):
+        if torch.is_grad_enabled():  # recomputed in the backward pass, so that only one chunk's logits live at a time
+            pieces.append(checkpoint(chunk_logps, hidden, targets, use_reentrant=False))
+        else:
+            pieces.append(chunk_logps(hidden, targets))
+    return torch.cat(pieces)

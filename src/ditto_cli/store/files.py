@@ -1,0 +1,196 @@
+"""Bytes -> files that are either the old ones or the new ones, never half of each; every write goes through here.
+
+A file is written beside its place, flushed to the disk, renamed onto its place, and the folder is flushed after it.
+Whatever the operating system refuses becomes a `DiskError` of one line. This module knows nothing of adapters.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ditto_cli.errors import DiskError
+
+# Names of unfinished work start like this; a killed process leaves them, and whoever owns the folder sweeps them.
+TEMPORARY_PREFIX = ".tmp-"
+
+if sys.platform == "win32":  # there, a descriptor would else turn every \n into \r\n
+    _BINARY = os.O_BINARY
+else:
+    _BINARY = 0
+_EXPLANATIONS = {
+    errno.ENOSPC: "No space left on the disk of {path}: free some space and run the command again.",
+    errno.EDQUOT: "The disk quota for {path} is used up: free some space and run the command again.",
+    errno.EROFS: "{path} lies on a read-only disk: make it writable or choose another place.",
+    errno.EACCES: "No permission for {path}: change its access rights or choose another place.",
+    errno.EPERM: "No permission for {path}: change its access rights or choose another place.",
+    errno.ENOTDIR: "A part of {path} is a file, not a folder: move it away or choose another place.",
+    errno.EEXIST: "{path} is already there and is in the way: move it away or choose another place.",
+    errno.ENOENT: "{path} is not there: check that its folder still exists.",
+}
+
+
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Put `data` into `path` so that a reader sees the old file or the whole new one.
+
+    Args:
+        path: the file; its folder must exist.
+        data: the whole content.
+        mode: access rights of the new file, before the umask.
+
+    Raises:
+        DiskError: the disk refused. The old file is as it was, unless only the last flush of the folder failed, when
+            the new file is already in its place.
+    """
+    temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
+    with _disk_errors(path, "written"):
+        try:
+            _write_new_file(temporary, data, mode)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+    fsync_folder(path.parent)
+
+
+def write_text(path: Path, text: str, *, mode: int = 0o600) -> None:
+    """`write_bytes` of `text` as UTF-8, line ends as they are."""
+    write_bytes(path, text.encode("utf-8"), mode=mode)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole content of a file of ours.
+
+    Raises:
+        DiskError: it is missing or cannot be read.
+    """
+    with _disk_errors(path, "read"):
+        return path.read_bytes()
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file or folder within one disk, and flush both folders that changed.
+
+    Raises:
+        DiskError: the disk refused. When only a flush failed, the move has already happened.
+    """
+    with _disk_errors(target, "written"):
+        os.replace(source, target)
+    fsync_folder(target.parent)
+    if source.parent != target.parent:
+        fsync_folder(source.parent)
+
+
+def make_private_folder(path: Path) -> None:
+    """Make `path` and its missing parents, each readable by its owner alone; existing folders keep their rights.
+
+    Raises:
+        DiskError: the disk refused, or a file is in the way.
+    """
+    missing: list[Path] = []
+    with _disk_errors(path, "made"):
+        folder = path
+        while not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for folder in reversed(missing):
+            try:
+                os.mkdir(folder, 0o700)
+            except FileExistsError:
+                if not folder.is_dir():  # else another process was faster, which is as good
+                    raise
+            fsync_folder(folder.parent)
+
+
+def list_folder(path: Path) -> list[str]:
+    """Sorted names in a folder; none when there is no such folder.
+
+    Raises:
+        DiskError: it cannot be read.
+    """
+    with _disk_errors(path, "read"):
+        try:
+            return sorted(os.listdir(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def folder_size(path: Path) -> int:
+    """Bytes of all files below a folder; a file that vanishes meanwhile counts nothing."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file or a folder with all that is in it; nothing happens when it is not there.
+
+    Raises:
+        DiskError: something of it cannot be removed.
+    """
+    with _disk_errors(path, "removed"):
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        except FileNotFoundError:  # also when another process removes it at the same time
+            return
+
+
+def remove_empty_folder(path: Path) -> None:
+    """Remove a folder if nothing is in it."""
+    with suppress(OSError):
+        os.rmdir(path)
+
+
+def fsync_folder(path: Path) -> None:
+    """Flush a folder, so that the names in it survive a power cut.
+
+    Raises:
+        DiskError: the disk refused.
+    """
+    if sys.platform == "win32":  # folders cannot be opened there; NTFS keeps a journal of names
+        return
+    with _disk_errors(path, "written"):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            # Some network and FUSE file systems have no flush for folders; nothing more can be done on those.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def _write_new_file(path: Path, data: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _disk_errors(path: Path, action: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        fallback = "{path} cannot be {action} ({reason}): check the disk and run the command again."
+        explanation = _EXPLANATIONS.get(error.errno or 0, fallback)
+        reason = error.strerror or type(error).__name__
+        raise DiskError(explanation.format(path=path, action=action, reason=reason)) from error

@@ -1,0 +1,194 @@
+"""What a training run was -> a checked JSON record, and back; and what makes two base models the same.
+
+A record never holds a demonstration's text: demonstrations are hashed with a key that stays in the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from ditto_cli.config import Settings
+from ditto_cli.errors import DiskError
+from ditto_cli.store.files import list_folder, make_private_folder, read_bytes, write_bytes
+
+SCHEMA_VERSION: Literal[1] = 1
+KEY_FILE = "key"
+KEY_BYTES = 32
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+# A stage names a folder, so a damaged record must not be able to name a place outside of its generation.
+StageName = Annotated[str, StringConstraints(pattern=r"^(sft|round[1-9][0-9]*)$")]
+
+
+def _check_utc(text: str) -> str:
+    if datetime.fromisoformat(text).utcoffset() != timedelta(0):
+        raise ValueError("must be an ISO 8601 time in UTC")
+    return text
+
+
+UtcTime = Annotated[str, AfterValidator(_check_utc)]
+
+
+class _Stored(BaseModel):
+    # A metric that became NaN must not make its record unreadable, so it is stored as the text "NaN".
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+
+class BaseIdentity(_Stored):
+    """Which base model it is: the digests decide, `id` and `revision` are words for people."""
+
+    source: Literal["hub", "local", "embedded"]
+    id: str
+    revision: str | None
+    config_digest: Sha256
+    weights_digest: Sha256
+    tokenizer_digest: Sha256
+    chat_template_digest: Sha256
+
+
+class StageRecord(_Stored):
+    """One finished stage: its time, its last figures, and what the model then wrote for the watch prompt."""
+
+    stage: StageName
+    seconds: float
+    metrics: dict[str, float]
+    sample: str | None
+
+
+class AdapterRecord(_Stored):
+    """All that is known of one generation of an adapter. `name` is what it was trained as, before any renaming."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: str
+    created: UtcTime
+    base: BaseIdentity
+    quantize: str
+    settings: Settings
+    num_demonstrations: int
+    num_demonstration_tokens: int
+    demonstration_hashes: list[Sha256]
+    max_new_tokens: int
+    watch_prompt: str
+    base_sample: str = Field(description="what the base wrote for the watch prompt")
+    stages: list[StageRecord] = Field(min_length=1)
+    published: StageName
+    finished: bool = Field(description="False when the run was stopped early")
+    device: str
+    versions: dict[str, str]
+    seconds: float
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> AdapterRecord:
+        if len(set(self.stage_names)) != len(self.stages):
+            raise ValueError("a stage is listed twice")
+        if self.published not in self.stage_names:
+            raise ValueError("the published stage is not one of the stages")
+        return self
+
+    @property
+    def stage_names(self) -> Sequence[str]:
+        """The stages in the order in which they ended."""
+        return [stage.stage for stage in self.stages]
+
+
+class CurrentGeneration(_Stored):
+    """`current.json`: which generation of an adapter is in use."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    generation: int = Field(ge=1)
+
+
+StoredModel = TypeVar("StoredModel", AdapterRecord, CurrentGeneration)
+
+
+def read_document(path: Path, model: type[StoredModel]) -> StoredModel:
+    """A record from its file.
+
+    Raises:
+        DiskError: missing, unreadable, damaged, or written by a newer ditto.
+    """
+    if path.name not in list_folder(path.parent):
+        raise missing_file(path)
+    try:
+        content = json.loads(read_bytes(path))
+    except (ValueError, RecursionError):  # neither JSON nor UTF-8
+        raise _damaged(path, "not valid JSON") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise DiskError(
+            f"{path} was written by a newer ditto (format {version}, this one reads {SCHEMA_VERSION}): upgrade ditto."
+        )
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise _damaged(path, f"{where}: {problem['msg']}" if where else problem["msg"]) from None
+
+
+def missing_file(path: Path) -> DiskError:
+    """The error for a file that a complete adapter would have."""
+    return DiskError(f"{path} is missing: train the adapter again, or remove it.")
+
+
+def describe_mismatch(recorded: BaseIdentity, loaded: BaseIdentity) -> str | None:
+    """The first way in which `loaded` is not the base that an adapter was trained on, as a clause; None if it is.
+
+    The same files from the hub and from a local folder are the same base.
+    """
+    trained, given = _describe_base(recorded), _describe_base(loaded)
+    for part, before, now in (
+        ("other weights", recorded.weights_digest, loaded.weights_digest),
+        ("another configuration", recorded.config_digest, loaded.config_digest),
+    ):
+        if before == now:
+            continue
+        if trained != given:
+            return f"it was trained on {trained}, and this base is {given}"
+        return f"it was trained on {trained} with {part} than this base has now"
+    if recorded.tokenizer_digest != loaded.tokenizer_digest:
+        return f"it was trained with another tokenizer than that of {given}"
+    if recorded.chat_template_digest != loaded.chat_template_digest:
+        return f"it was trained with another chat template than that of {given}"
+    return None
+
+
+def keyed_hash(key: bytes, text: str) -> str:
+    """HMAC-SHA256 of a text in hex: tells if two runs saw the same text, and nothing to who lacks the key."""
+    # A .jsonl escape may spell half a surrogate pair, which plain UTF-8 refuses.
+    return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def store_key(home: Path) -> bytes:
+    """The store's own random key, made on first use.
+
+    Raises:
+        DiskError: it cannot be written or read, or is damaged.
+    """
+    path = home / KEY_FILE
+    if KEY_FILE not in list_folder(home):
+        make_private_folder(home)
+        write_bytes(path, secrets.token_bytes(KEY_BYTES))
+    key = read_bytes(path)  # read back, as another process may have written it last
+    if len(key) != KEY_BYTES:
+        raise DiskError(
+            f"{path} is damaged ({len(key)} bytes instead of {KEY_BYTES}): delete it, and the next run makes a new one."
+        )
+    return key
+
+
+def _describe_base(base: BaseIdentity) -> str:
+    return base.id if base.revision is None else f"{base.id} at revision {base.revision}"
+
+
+def _damaged(path: Path, reason: str) -> DiskError:
+    return DiskError(f"{path} is damaged ({reason}): train the adapter again, or remove it.")

@@ -1,0 +1,770 @@
+"""A folder of files -> texts: formats, encodings, emails, prompts, and every way in which a folder is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ditto_cli.demonstrations import (
+    READERS,
+    TEMPLATE_NAME,
+    FolderReading,
+    Skipped,
+    UndecodableTextError,
+    attach_prompts,
+    clean_instruction,
+    decode_text,
+    is_unedited_template,
+    normalise_text,
+    plain_instruction,
+    read_folder,
+    reverse_instruction_request,
+    stale_prompts,
+    template_text,
+)
+from ditto_cli.demonstrations.email_quotes import remove_quoted, unwrap_flowed
+from ditto_cli.demonstrations.html_text import html_to_text
+from ditto_cli.errors import InputError
+from ditto_cli.types import Demonstration, SourceText
+
+SECRET = "zebrafish"  # stands for the person's words: no message may hold it
+
+
+def fill(folder: Path, files: dict[str, str | bytes]) -> Path:
+    for name, content in files.items():
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return folder
+
+
+def read_one(folder: Path, name: str, content: str | bytes) -> SourceText:
+    reading = read_folder(fill(folder, {name: content}))
+    assert len(reading.texts) == 1
+    return reading.texts[0]
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_folder(folder)
+    message = str(caught.value)
+    assert caught.value.exit_code == 2
+    assert message.isprintable(), "one line, nothing that a terminal would act upon"
+    assert SECRET not in message
+    assert len(message) < 400
+    return message
+
+
+# --- the folder
+
+
+def test_texts_come_in_natural_order_with_the_file_name_as_id(tmp_path: Path) -> None:
+    fill(tmp_path, {"mail10.txt": "ten", "mail9.txt": "nine", "Mail2.MD": "two", "a.txt": "first"})
+    assert read_folder(tmp_path) == FolderReading(
+        texts=(
+            SourceText("a.txt", "first", None),
+            SourceText("Mail2.MD", "two", None),
+            SourceText("mail9.txt", "nine", None),
+            SourceText("mail10.txt", "ten", None),
+        ),
+        skipped=(),
+    )
+
+
+def test_what_is_left_out_is_said_except_the_folder_file(tmp_path: Path) -> None:
+    fill(
+        tmp_path,
+        {
+            "one.txt": "text",
+            "README.md": "about",
+            "readme": "about",
+            ".hidden.txt": "x",
+            "ditto.yaml": "seed: 1",
+            "photo.jpg": b"\xff\xd8\x00",
+            "cv.pdf": b"%PDF-",
+            TEMPLATE_NAME: template_text(),
+        },
+    )
+    (tmp_path / "held_out").mkdir()
+    folder = "a folder; only the files directly in the given folder are read"
+    assert read_folder(tmp_path).skipped == (
+        Skipped(".hidden.txt", "a hidden file"),
+        Skipped("cv.pdf", ".pdf is not read; save it as .txt"),
+        Skipped("held_out", folder),
+        Skipped(TEMPLATE_NAME, "the template, not edited yet"),
+        Skipped("photo.jpg", "not one of .eml, .jsonl, .md, .txt"),
+        Skipped("readme", "a README, not a text to learn from"),
+        Skipped("README.md", "a README, not a text to learn from"),
+    )
+
+
+def test_the_second_of_two_equal_texts_is_skipped(tmp_path: Path) -> None:
+    fill(
+        tmp_path, {"a.txt": "Hi Tom\n\nbye\n", "b.txt": b"Hi Tom  \r\n\r\n\r\nbye", "c.jsonl": '{"completion": "new"}'}
+    )
+    reading = read_folder(tmp_path)
+    assert [source.id for source in reading.texts] == ["a.txt", "c.jsonl#1"]
+    assert reading.skipped == (Skipped("b.txt", "same text as a.txt"),)
+
+
+def test_a_strange_file_name_becomes_one_printable_line(tmp_path: Path) -> None:
+    assert read_one(tmp_path, "a\nb\x1b[31m.txt", "text").id == "a\\nb\\x1b[31m.txt"
+
+
+def test_a_decomposed_file_name_gives_the_composed_id(tmp_path: Path) -> None:
+    assert read_one(tmp_path, "cafe\u0301.txt", "text").id == "caf\u00e9.txt"
+
+
+def test_names_that_look_the_same_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path, {"cafe\u0301.txt": "one", "caf\u00e9.txt": "two"})
+    if len(os.listdir(tmp_path)) < 2:
+        pytest.skip("this file system composes names itself")
+    assert "names look the same" in refusal(tmp_path)
+
+
+def test_a_link_to_a_file_elsewhere_is_read(tmp_path: Path) -> None:
+    elsewhere = fill(tmp_path, {"original": "linked text"}) / "original"
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.txt").symlink_to(elsewhere)
+    assert read_folder(folder).texts == (SourceText("a.txt", "linked text", None),)
+
+
+def test_refuses_a_missing_folder(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "nowhere").endswith("nowhere does not exist: give the folder that holds your texts.")
+
+
+def test_refuses_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
+    fill(tmp_path, {"mail.txt": SECRET})
+    assert "mail.txt is not a folder" in refusal(tmp_path / "mail.txt")
+
+
+def test_refuses_impossible_paths(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert "loop cannot be read (OSError)" in refusal(tmp_path / "loop")
+    assert "cannot be read (ValueError)" in refusal(Path("a\0b"))
+
+
+@pytest.mark.parametrize("files", [{}, {"ditto.yaml": "seed: 1"}, {".DS_Store": b"\0\0"}])
+def test_refuses_an_empty_folder(tmp_path: Path, files: dict[str, str | bytes]) -> None:
+    assert f"{tmp_path} is empty: put four to seven texts" in refusal(fill(tmp_path, files))
+
+
+def test_refuses_a_folder_with_only_unsupported_files_by_name(tmp_path: Path) -> None:
+    message = refusal(fill(tmp_path, {f"{number}.jpg": b"\xff" for number in range(7)}))
+    assert "(0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 2 more)" in message
+    assert "save each text" not in message
+
+
+@pytest.mark.parametrize("name", ["mails.pdf", "mails.docx"])
+def test_documents_get_a_hint(tmp_path: Path, name: str) -> None:
+    message = refusal(fill(tmp_path, {name: SECRET}))
+    assert f"({name}): save each text as .txt." in message
+
+
+def test_refuses_a_folder_of_folders(tmp_path: Path) -> None:
+    (tmp_path / "held_out").mkdir()
+    assert "holds no text, only folders (held_out)" in refusal(tmp_path)
+
+
+def test_refuses_the_template_alone(tmp_path: Path) -> None:
+    message = refusal(fill(tmp_path, {TEMPLATE_NAME: template_text().replace("\n", "\r\n"), "notes.pdf": b""}))
+    assert f"holds only the template: edit {TEMPLATE_NAME}" in message
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.jsonl"])
+@pytest.mark.parametrize("content", [b"", b" \r\n\t\n", b"\xef\xbb\xbf", b"\xff\xfe"])
+def test_refuses_an_empty_file(tmp_path: Path, name: str, content: bytes) -> None:
+    assert refusal(fill(tmp_path, {"b.txt": SECRET, name: content})).startswith(f"{name} is empty")
+
+
+@pytest.mark.parametrize("content", ["---\nprompt: Write it.\n---\n", "<!-- only this -->", "---\n---\n\n"])
+def test_refuses_a_file_with_nothing_but_front_matter_or_comment(tmp_path: Path, content: str) -> None:
+    assert refusal(fill(tmp_path, {"a.md": content})).startswith("a.md is empty")
+
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [PNG, b"zebrafish\0text", b"zebrafis\0text", bytes(range(1, 256)), b"\xff\xfezebrafish\0\0\0", b"caf\xe9 \x01\x02"],
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.jsonl"])
+def test_refuses_a_binary_file(tmp_path: Path, name: str, content: bytes) -> None:
+    assert refusal(fill(tmp_path, {name: content})).startswith(f"{name} is a binary file")
+
+
+@pytest.mark.parametrize("content", [PNG, b"no headers, zebrafish", b"", b"\0\0"])
+def test_refuses_an_eml_that_is_no_email(tmp_path: Path, content: bytes) -> None:
+    assert refusal(fill(tmp_path, {"a.eml": content})).startswith("a.eml is not an email")
+
+
+def test_a_fifo_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.txt")
+    assert refusal(tmp_path).startswith("a.txt is a pipe, socket or device")
+
+
+def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("a.txt")
+        assert refusal(tmp_path).startswith("a.txt is a pipe, socket or device")
+
+
+def test_links_that_lead_nowhere_or_to_a_device_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").symlink_to(tmp_path / "a.txt")
+    assert refusal(tmp_path).startswith("a.txt cannot be read (OSError)")
+    (tmp_path / "a.txt").unlink()
+    (tmp_path / "a.txt").symlink_to("gone")
+    assert refusal(tmp_path).startswith("a.txt cannot be read (FileNotFoundError)")
+    (tmp_path / "a.txt").unlink()
+    (tmp_path / "a.txt").symlink_to("/dev/zero")
+    assert refusal(tmp_path).startswith("a.txt is a pipe, socket or device")
+
+
+def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, {"a.txt": SECRET})
+
+    def denied(*_args: object, **_kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)  # the tests may run as root, who may read anything
+    assert refusal(tmp_path).startswith("a.txt cannot be read (PermissionError): check its rights")
+
+
+def test_a_file_over_2_mib_is_refused_and_one_of_2_mib_is_not(tmp_path: Path) -> None:
+    assert len(read_one(tmp_path, "a.txt", b"x" * 2**21).text) == 2**21
+    assert refusal(fill(tmp_path, {"a.txt": b"x" * (2**21 + 1)})).startswith("a.txt is larger than 2 MiB")
+
+
+# --- encodings
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"plain", "plain"),
+        ("Gr\u00fc\u00dfe \u2013 \U0001f600".encode(), "Gr\u00fc\u00dfe \u2013 \U0001f600"),
+        (b"\xef\xbb\xbfcaf\xc3\xa9", "caf\u00e9"),
+        (b"\xff\xfeH\0i\0", "Hi"),
+        (b"\xfe\xff\0H\0i", "Hi"),
+        (b"\xff\xfe\0\0H\0\0\0", "H"),
+        (b"\0\0\xfe\xff\0\0\0H", "H"),
+        ("Hi Tom,\r\nsee you".encode("utf-16-le"), "Hi Tom,\r\nsee you"),
+        ("Hi Tom,\r\nsee you".encode("utf-16-be"), "Hi Tom,\r\nsee you"),
+        ("\u043f\u0440\u0438\u0432\u0435\u0442 \u0442\u0435\u0431\u0435\n".encode("utf-16-le"), "привет тебе\n"),
+        ("I don\u2019t \u2013 50 \u20ac".encode("cp1252"), "I don\u2019t \u2013 50 \u20ac"),
+        ("caf\u00e9".encode("latin-1"), "caf\u00e9"),
+        ("El ni\u00f1o comi\u00f3 ma\u00f1ana".encode("latin-1"), "El ni\u00f1o comi\u00f3 ma\u00f1ana"),
+        (
+            "\u00c7a va tr\u00e8s bien. \u00c0 bient\u00f4t".encode("cp1252"),
+            "\u00c7a va tr\u00e8s bien. \u00c0 bient\u00f4t",
+        ),
+        (
+            "Привет, Том! Как дела? Увидимся завтра вечером.".encode("cp1251"),
+            "Привет, Том! Как дела? Увидимся завтра вечером.",
+        ),
+    ],
+)
+def test_decodes_what_people_save(raw: bytes, expected: str) -> None:
+    assert decode_text(raw) == expected
+
+
+@pytest.mark.parametrize("raw", [PNG, b"ab\0cd", b"abc\0de", b"\xff\xfea", b"\0" * 10, b"a\0\1\0", b"\xe9\x01 text"])
+def test_binary_is_not_a_text(raw: bytes) -> None:
+    with pytest.raises(UndecodableTextError):
+        decode_text(raw)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\r\nb\rc", "a\nb\nc"),
+        ("one  \ntwo\t\n", "one\ntwo"),
+        ("\n \n  indented\n\n", "  indented"),
+        ("one\n\n\n \n\ntwo\n\nthree\nfour", "one\n\ntwo\n\nthree\nfour"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("a\x00b\x1b[0mc\x7fd\x9f", "ab[0mcd"),
+        ("tab\tstays", "tab\tstays"),
+        ("\ufeffa\ufeffb", "ab"),
+        ("line\u2028line\u2029paragraph\x0cpage\x85next", "line\nline\n\nparagraph\npage\nnext"),
+        ("e\x00\u0301", "\u00e9"),
+        ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
+    ],
+)
+def test_normalises(text: str, expected: str) -> None:
+    assert normalise_text(text) == expected
+
+
+@settings(deadline=None)  # other work on the machine must not fail a test
+@given(st.text())
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    once = normalise_text(text)
+    assert normalise_text(once) == once
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_decoding_what_was_decoded_changes_nothing(text: str) -> None:
+    settled = normalise_text(text)
+    assert normalise_text(decode_text(settled.encode())) == settled
+
+
+@settings(deadline=None)
+@given(st.binary())
+def test_bytes_are_decoded_or_refused(raw: bytes) -> None:
+    try:
+        text = decode_text(raw)
+    except UndecodableTextError:
+        return
+    settled = normalise_text(text)
+    assert normalise_text(decode_text(settled.encode())) == settled
+
+
+# --- .txt and .md
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md"])
+def test_front_matter_gives_the_prompt(tmp_path: Path, name: str) -> None:
+    content = '---\nprompt: "Write to Tom: briefly"\n---\n\nHi Tom,\n\nbye\n---\nend\n'
+    assert read_one(tmp_path, name, content) == SourceText(name, "Hi Tom,\n\nbye\n---\nend", "Write to Tom: briefly")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_front_matter_is_found_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    raw = "\r\n---  \r\nprompt: Schreibe \u00fcber K\u00f6ln\r\n---\r\nSch\u00f6n hier!\r\n".encode(encoding)
+    assert read_one(tmp_path, "a.txt", raw) == SourceText("a.txt", "Sch\u00f6n hier!", "Schreibe \u00fcber K\u00f6ln")
+
+
+def test_a_blog_post_works_and_its_title_is_no_prompt(tmp_path: Path) -> None:
+    header = "title: My day\ndate: 2024-13-45\nauthor: [a]\ntags:\n  - !x y\nsubject: s\nlayout: post\n"
+    assert read_one(tmp_path, "a.md", f"---\n{header}---\nToday I ...") == SourceText("a.md", "Today I ...", None)
+
+
+def test_a_text_without_front_matter_has_no_prompt(tmp_path: Path) -> None:
+    assert read_one(tmp_path, "a.md", "Hi\n\n---\nprompt: x\n---\n").prompt is None
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "problem"),
+    [
+        ("---\nprompt: zebrafish\n", 1, "never ends"),
+        ("---\nDear zebrafish, I write\nto you.\n", 1, "never ends"),
+        ("\n\n---\nzebrafish", 3, "never ends"),
+        ("---\nDear zebrafish, I write\n---\nmore", 2, "no `key: value` lines"),
+        ("---\n- zebrafish\n---\nmore", 2, "no `key: value` lines"),
+        ("---\nprompt: Write: zebrafish\n---\nmore", 2, "not valid YAML"),
+        ("---\ntitle: x\nprompt: 'zebrafish\n---\nmore", 4, "not valid YAML"),
+        ("---\nprompt: \x01\n---\nmore", 2, "not valid YAML"),
+        (f"---\nprompt: {'[' * 900}\n---\nmore", 2, "not valid YAML"),
+        ("---\nprompt: 5\n---\nmore", 2, "the prompt is not a text"),
+        ("---\nprompt:\n---\nmore", 2, "the prompt is not a text"),
+        ("---\nprompt: '  '\n---\nmore", 2, "the prompt is not a text"),
+        ("---\ntitle: x\nprompt: [zebrafish]\n---\nmore", 3, "the prompt is not a text"),
+        ("---\nprompt: a\nprompt: b\n---\nmore", 3, "two prompts"),
+        ("---\nprompt: a\nprompts: zebrafish\n---\nmore", 3, "the unknown key prompts, and only prompt is read"),
+        ("---\nDear zebrafish: hello\n---\nmore", 2, "an unknown key, and"),
+        ("---\n? [zebrafish]\n: b\n---\nmore", 2, "an unknown key, and"),
+    ],
+)
+def test_broken_front_matter_is_refused_with_its_line(tmp_path: Path, content: str, line: int, problem: str) -> None:
+    message = refusal(fill(tmp_path, {"a.md": content}))
+    assert message.startswith(f"a.md line {line}: ")
+    assert problem in message
+    assert "write it as ***" in message
+
+
+def test_comments_are_left_out_of_markdown_only(tmp_path: Path) -> None:
+    fill(tmp_path, {"a.md": "<!-- note\n\nnote -->\none\n\n<!-- x -->\n\ntwo", "b.txt": "one <!-- stays -->"})
+    assert [source.text for source in read_folder(tmp_path).texts] == ["one\n\ntwo", "one <!-- stays -->"]
+
+
+def test_a_comment_that_never_ends_is_refused(tmp_path: Path) -> None:
+    content = "---\nprompt: x\n---\none <!-- a\n -->\n\n<!-- zebrafish\n"
+    assert refusal(fill(tmp_path, {"a.md": content})).startswith("a.md line 7: this comment never ends")
+
+
+# --- .jsonl
+
+
+def test_jsonl_entries_keep_their_line_numbers_and_may_share_a_prompt(tmp_path: Path) -> None:
+    lines = [
+        '{"prompt": "Write it.", "completion": "one\\n\\ntwo"}',
+        "",
+        '{"prompt": "Write it.", "completion": "other\u2028line"}',
+        '{"completion": "no prompt"}',
+        '{"prompt": " ", "completion": "blank"}',
+        '{"prompt": null, "completion": "null"}',
+        '{"messages": [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": "Said"}]}',
+        '{"messages": [{"content": "Alone", "role": "assistant"}]}',
+    ]
+    assert read_folder(fill(tmp_path, {"a.jsonl": "\r\n".join(lines)})).texts == (
+        SourceText("a.jsonl#1", "one\n\ntwo", "Write it."),
+        SourceText("a.jsonl#3", "other\nline", "Write it."),
+        SourceText("a.jsonl#4", "no prompt", None),
+        SourceText("a.jsonl#5", "blank", None),
+        SourceText("a.jsonl#6", "null", None),
+        SourceText("a.jsonl#7", "Said", "Ask"),
+        SourceText("a.jsonl#8", "Alone", None),
+    )
+
+
+USER, ASSISTANT = {"role": "user", "content": "q"}, {"role": "assistant", "content": SECRET}
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ('{"completion": "zebrafish"', "is not valid JSON"),
+        ("zebrafish", "is not valid JSON"),
+        ('["zebrafish"]', "is not an object"),
+        ('"zebrafish"', "is not an object"),
+        ("{}", "has no completion"),
+        ('{"prompt": "zebrafish"}', "has no completion"),
+        ('{"text": "zebrafish"}', "has the unknown key text: only prompt and completion, or messages, are read"),
+        ('{"Dear zebrafish": "hi"}', "has an unknown key: "),
+        ('{"completion": "zebrafish", "id": 1}', "has the unknown key id"),
+        ('{"completion": "zebrafish", "completion": "b"}', "has a key twice"),
+        ('{"completion": ' + "[" * 100_000 + "}", "nested too deep"),
+        ('{"completion": 5}', "must be texts in quotes"),
+        ('{"completion": "zebrafish", "prompt": ["x"]}', "must be texts in quotes"),
+        ('{"completion": "  \\n"}', "is empty"),
+        ('{"completion": "zebrafish \\ud83d"}', "half of a character"),
+        (json.dumps({"messages": [USER, ASSISTANT], "prompt": "x"}), "has the unknown key prompt"),
+        (json.dumps({"messages": SECRET}), "messages must be a list"),
+        (json.dumps({"messages": [SECRET]}), "messages must be a list"),
+        (json.dumps({"messages": [{"role": "user"}]}), "each message needs a role and a content"),
+        (json.dumps({"messages": [{**USER, "name": SECRET}]}), "has the unknown key name"),
+        (json.dumps({"messages": [{"role": "system", "content": SECRET}, USER, ASSISTANT]}), "has a system message"),
+        (json.dumps({"messages": [USER, ASSISTANT, USER, ASSISTANT]}), "has 4 messages"),
+        (json.dumps({"messages": [ASSISTANT, USER]}), "has 2 messages"),
+        (json.dumps({"messages": []}), "has 0 messages"),
+    ],
+)
+def test_a_wrong_entry_is_refused_with_its_line(tmp_path: Path, entry: str, problem: str) -> None:
+    message = refusal(fill(tmp_path, {"a.jsonl": '{"completion": "good"}\n\n' + entry + "\n"}))
+    assert message.startswith("a.jsonl line 3")
+    assert problem in message
+
+
+# --- .eml
+
+
+def eml(tmp_path: Path, message: EmailMessage) -> SourceText:
+    return read_one(tmp_path, "a.eml", message.as_bytes())
+
+
+def test_a_plain_email(tmp_path: Path) -> None:
+    raw = b"From: a@b.org\r\nSubject: Lunch on\r\n Friday\r\n\r\nHi Tom,\r\n\r\nlunch?\r\n\r\n-- \r\nAnna\r\n+49 1\r\n"
+    expected = SourceText("a.eml", "Hi Tom,\n\nlunch?", 'Write an email with the subject "Lunch on Friday".')
+    assert read_one(tmp_path, "a.eml", raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("charset", "transfer", "body"),
+    [
+        ("utf-8", "quoted-printable", b"Gr=C3=BC=C3=9Fe aus K=C3=B6ln, das ist ein langer =\nSatz=20=\n\n"),
+        ("iso-8859-1", "quoted-printable", b"Gr=FC=DFe aus K=F6ln, das ist ein langer Satz"),
+        ("utf-8", "base64", b"R3LDvMOfZSBhdXMgS8O2bG4sIGRhcyBpc3QgZWluIGxhbmdlciBTYXR6\n"),
+        ("utf-8", "8bit", "Gr\u00fc\u00dfe aus K\u00f6ln, das ist ein langer Satz".encode()),
+        ("us-ascii", "8bit", "Gr\u00fc\u00dfe aus K\u00f6ln, das ist ein langer Satz".encode()),
+        ("us-ascii", "8bit", "Gr\u00fc\u00dfe aus K\u00f6ln, das ist ein langer Satz".encode("cp1252")),
+        ("no-such-charset", "8bit", "Gr\u00fc\u00dfe aus K\u00f6ln, das ist ein langer Satz".encode("cp1252")),
+    ],
+)
+def test_transfer_encodings_and_charsets(tmp_path: Path, charset: str, transfer: str, body: bytes) -> None:
+    head = f"From: a@b.org\nContent-Type: text/plain; charset={charset}\nContent-Transfer-Encoding: {transfer}\n\n"
+    source = read_one(tmp_path, "a.eml", head.encode() + body)
+    assert source == SourceText("a.eml", "Gr\u00fc\u00dfe aus K\u00f6ln, das ist ein langer Satz", None)
+
+
+def test_base64_that_is_cut_is_refused(tmp_path: Path) -> None:
+    head = b"From: a@b.org\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
+    assert refusal(fill(tmp_path, {"a.eml": head + b"R3LDv"})).startswith("a.eml is not an email that can be read")
+
+
+def test_attachments_are_not_text(tmp_path: Path) -> None:
+    message = EmailMessage()
+    message["Subject"] = "Report"
+    message.set_content("Here it is.\n")
+    message.add_alternative("<p>Here it <b>is</b>, in HTML.</p>", subtype="html")
+    message.add_attachment("somebody else's words", filename="notes.txt")
+    message.add_attachment(b"\0\1", maintype="application", subtype="pdf", filename="report.pdf")
+    original = EmailMessage()
+    original.set_content("the forwarded email")
+    message.add_attachment(original)
+    assert eml(tmp_path, message).text == "Here it is."
+
+
+def test_text_around_a_picture_is_one_text(tmp_path: Path) -> None:
+    parts = [("text/plain", "before"), ("image/png", "P"), ("text/plain", "after")]
+    body = "".join(f"--x\nContent-Type: {kind}\n\n{content}\n" for kind, content in parts)
+    raw = f"From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n{body}--x--\n"
+    assert read_one(tmp_path, "a.eml", raw).text == "before\n\nafter"
+
+
+def test_an_email_in_html_only(tmp_path: Path) -> None:
+    message = EmailMessage()
+    message["Subject"] = "Re: Garden"
+    html = (
+        "<html><head><title>t</title><style>p {color: red}</style></head><body><p>Hi&nbsp;Tom,</p>\n"
+        "<div>first <b>line</b><br>second &amp; third</div><div><br></div><div>new paragraph</div><script>x()</script>"
+        '<ul><li>one</li><li>two</li></ul><div class="gmail_quote"><div>On Mon, 3 Mar 2025 at 10:11, Tom '
+        "&lt;<a href='mailto:t@x.org'>t@x.org</a>&gt; wrote:<br></div>"
+        "<blockquote><div>his words</div></blockquote></div></body></html>"
+    )
+    message.set_content(html, subtype="html")
+    assert eml(tmp_path, message) == SourceText(
+        "a.eml",
+        "Hi Tom,\n\nfirst line\nsecond & third\n\nnew paragraph\n\n- one\n- two",
+        'Write a reply to the email "Garden".',
+    )
+
+
+def test_an_empty_plain_part_gives_way_to_html(tmp_path: Path) -> None:
+    message = EmailMessage()
+    message["From"] = "a@b.org"
+    message.set_content("\n")
+    message.add_alternative("<p>in HTML</p>", subtype="html")
+    assert eml(tmp_path, message).text == "in HTML"
+
+
+def test_format_flowed_is_unwrapped(tmp_path: Path) -> None:
+    head = "From: a@b.org\nContent-Type: text/plain; format=flowed\n\n"
+    body = "A long line that \ngoes on \nand ends.\nNext line.\n\n> quoted \n> words\n From me\n >no quote\n-- \nAnna\n"
+    expected = "A long line that goes on and ends.\nNext line.\n\nFrom me\n >no quote"
+    assert read_one(tmp_path, "a.eml", head + body).text == expected
+
+
+def test_delsp_joins_without_the_space() -> None:
+    assert unwrap_flowed("\u4f60 \n\u597d\n", delete_space=True) == "\u4f60\u597d\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "prompt"),
+    [
+        (
+            "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= =?iso-8859-1?b?IGF1cyBL9mxu?=",
+            'with the subject "Gr\u00fc\u00dfe aus K\u00f6ln"',
+        ),
+        ("Subject: Gr\u00fc\u00dfe", 'with the subject "Gr\u00fc\u00dfe"'),
+        ('Subject: The "big" day', "with the subject \"The 'big' day\""),
+        ("Subject: Fwd: WG: Plans", 'with the subject "Plans"'),
+        ("Subject: RE: AW: Re[2]: Plans", None),
+        ("Subject: SV: Plans", None),
+        ("Subject: Plans\nIn-Reply-To: <1@b>", None),
+    ],
+)
+def test_the_prompt_comes_from_the_subject(tmp_path: Path, headers: str, prompt: str | None) -> None:
+    expected = f"Write an email {prompt}." if prompt else 'Write a reply to the email "Plans".'
+    assert read_one(tmp_path, "a.eml", f"From: a@b.org\n{headers}\n\nHi\n").prompt == expected
+
+
+@pytest.mark.parametrize("header", ["From: a@b.org", "Subject:", "Subject: Re: ", "Subject: Fwd:   "])
+def test_no_subject_gives_no_prompt(tmp_path: Path, header: str) -> None:
+    assert read_one(tmp_path, "a.eml", f"{header}\n\nHi\n").prompt is None
+
+
+def test_a_subject_in_bare_latin_1(tmp_path: Path) -> None:
+    raw = "Subject: Gr\u00fc\u00dfe aus K\u00f6ln\nContent-Type: text/plain; charset=latin-1\n\nsch\u00f6n\n".encode(
+        "latin-1"
+    )
+    expected = 'Write an email with the subject "Gr\u00fc\u00dfe aus K\u00f6ln".'
+    assert read_one(tmp_path, "a.eml", raw) == SourceText("a.eml", "sch\u00f6n", expected)
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        "> quoted\n> more",
+        "On Mon, 3 Mar 2025 at 10:11, Tom Berg <t@x.org> wrote:\n> quoted",
+        "On Mon, 3 Mar 2025 at 10:11, Tom Berg\n<t@x.org> wrote:\n\n> quoted",
+        "On Monday, Tom wrote:\n>quoted",
+        "On 3 Mar 2025, at 10:11, Tom <t@x.org> wrote:\n\nthe original without marks",
+        "Am Mo., 3. M\u00e4rz 2025 um 10:11 Uhr schrieb Tom <t@x.org>:\n> quoted",
+        "Am 3.3.2025 um 10:11\nschrieb Tom Berg:\n> quoted",
+        "Le lun. 3 mars 2025 \u00e0 10:11, Tom <t@x.org> a \u00e9crit\u00a0:\n> quoted",
+        "El lun, 3 mar 2025 a las 10:11, Tom (<t@x.org>)\nescribi\u00f3:\n> quoted",
+        "-----Original Message-----\nFrom: Tom\nthe original",
+        "-----Urspr\u00fcngliche Nachricht-----\nVon: Tom\nthe original",
+        "---------- Forwarded message ---------\nFrom: Tom <t@x.org>\nthe original",
+        "Begin forwarded message:\n\nFrom: Tom",
+        "From: Tom Berg\nSent: Monday, March 3, 2025 10:11\nTo: Anna\nSubject: Plans\n\nthe original",
+        "________________________________\nFrom: Tom\nSent: Monday\nTo: Anna\nSubject: x\n\nthe original",
+        "Von: Tom Berg\nGesendet: Montag, 3. M\u00e4rz 2025\nAn: Anna\nBetreff: Plan\n\nthe original",
+        "De : Tom Berg\nEnvoy\u00e9 : lundi 3 mars 2025\n\u00c0 : Anna\nObjet : Plan\n\nthe original",
+        "*From:* Tom\n*Date:* Monday\n*To:* Anna\n\nthe original",
+        "-- \nAnna Berg\nPhone 1234",
+        "--\nAnna Berg",
+    ],
+)
+def test_quotes_and_signatures_are_removed(below: str) -> None:
+    assert normalise_text(remove_quoted(f"Hi Tom,\n\nfine.\n\n{below}\n")) == "Hi Tom,\n\nfine."
+
+
+def test_an_answer_below_and_between_quotes_stays() -> None:
+    body = "On Monday, Tom wrote:\n> first?\n\nYes.\n\n> second?\n\nNo.\n"
+    assert normalise_text(remove_quoted(body)) == "Yes.\n\nNo."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "On the wall somebody wrote:\n\nlove is all",
+        "On Monday I saw him.\nHe said what Tom wrote: nothing.",
+        "Le chat dort.\nAm Abend schrieb ich.\nEl perro.",
+        "From: here to there it is far.\nThat is all.",
+        "I like -- really -- dashes\n---\nand rules",
+        "a > b\n  > indented",
+    ],
+)
+def test_the_persons_own_lines_are_not_taken_for_quotes(body: str) -> None:
+    assert remove_quoted(body) == body
+
+
+def test_an_email_without_own_words_is_refused(tmp_path: Path) -> None:
+    message = refusal(fill(tmp_path, {"a.eml": "From: a@b.org\nSubject: Fwd: x\n\n> zebrafish\n-- \nAnna\n"}))
+    assert message.startswith("a.eml is empty once quoted messages, signature and attachments are left out")
+
+
+@settings(deadline=None)
+@given(st.binary())
+def test_any_bytes_as_an_email_are_read_or_refused(raw: bytes) -> None:
+    for head in (b"", b"From: a@b\n\n", b"Subject: ", b"Content-Type: multipart/mixed; boundary="):
+        try:
+            assert READERS[".eml"]("a.eml", head + raw)[0].text
+        except InputError:
+            continue  # any other exception fails the test
+
+
+def test_html_that_is_not_closed_still_gives_its_text() -> None:
+    assert html_to_text("<title>x<body><p>one<p>two<pre>a\n  b</pre><table><tr><td>1<td>2</table>").strip().split(
+        "\n\n"
+    ) == [
+        "one",
+        "two",
+        "a\n  b",
+        "12",
+    ]
+
+
+# --- prompts
+
+
+ANNA = SourceText("a.txt", "Hi Tom", None)
+BERT = SourceText("b.txt", "Dear Sir", "Write a letter.")
+CARA = SourceText("c.txt", "So long", None)
+
+
+def test_a_stored_prompt_wins_over_the_files_own() -> None:
+    demonstrations, without = attach_prompts([CARA, BERT, ANNA], {"a.txt": "Write to Tom.", "b.txt": "Write to him."})
+    assert demonstrations == [
+        Demonstration("b.txt", "Write to him.", "Dear Sir"),
+        Demonstration("a.txt", "Write to Tom.", "Hi Tom"),
+    ]
+    assert without == [CARA]
+
+
+def test_a_blank_stored_prompt_counts_as_none() -> None:
+    demonstrations, without = attach_prompts([ANNA, BERT], {"a.txt": " ", "b.txt": ""})
+    assert demonstrations == [Demonstration("b.txt", "Write a letter.", "Dear Sir")]
+    assert without == [ANNA]
+
+
+def test_texts_that_share_a_prompt_stay_apart() -> None:
+    demonstrations, _ = attach_prompts([ANNA, CARA], {"a.txt": "Write it.", "c.txt": "Write it."})
+    assert [demonstration.id for demonstration in demonstrations] == ["a.txt", "c.txt"]
+
+
+def test_prompts_of_texts_that_are_gone_are_told() -> None:
+    assert stale_prompts([ANNA], {"z.txt": "x", "a.txt": "y", "b.txt": "z"}) == ["z.txt", "b.txt"]
+
+
+def test_the_request_holds_the_text_in_quotes_at_its_end_and_cuts_a_long_one() -> None:
+    request = reverse_instruction_request("Hi Tom,\n\nlunch?")
+    assert request.endswith('\n\n"Hi Tom,\n\nlunch?"')
+    assert 'begins with "Write"' in request
+    assert len(reverse_instruction_request("word " * 10_000)) < 2300
+    assert len(reverse_instruction_request("x" * 10_000)) < 2300
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("Write an email to Tom.", "Write an email to Tom."),
+        ('  "write an email to Tom."\n\nIt is short.', "Write an email to Tom."),
+        ("Instruction: Write an email   to Tom", "Write an email to Tom"),
+        ("**Instruction:** Draft a letter to Tom.", "Draft a letter to Tom."),
+        ("Sure! Here is the instruction:\n\n- Compose a note to Tom.", "Compose a note to Tom."),
+        ("Sure, here it is: \u201cReply to Tom about lunch.\u201d", "Reply to Tom about lunch."),
+        ("Write an email to Mr. Smith about J. Doe. Be short.", "Write an email to Mr. Smith about J. Doe."),
+        ('Write an email with the subject "Hi. There". Be kind.', 'Write an email with the subject "Hi. There".'),
+        ('"Write an email to Tom." This fits.', "Write an email to Tom."),
+        ("Write to Tom today\nand more", "Write to Tom today"),
+        ("Write to Tom.", None),  # 3 words
+        ("Write " + "very " * 58 + "much", "Write " + "very " * 58 + "much"),  # 60 words
+        ("Write " + "very " * 59 + "much", None),  # 61
+        ("The text is an email to Tom about lunch.", None),
+        ("Writers are people who write a lot.", None),
+        ("", None),
+        ('"\n:\n', None),
+    ],
+)
+def test_cleans_what_a_model_proposes(raw: str, expected: str | None) -> None:
+    assert clean_instruction(raw) == expected
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_a_cleaned_instruction_is_one_line_and_clean_already(raw: str) -> None:
+    for text in (raw, f'Write "{raw}" about it now. {raw}'):
+        cleaned = clean_instruction(text)
+        if cleaned is not None:
+            assert "\n" not in cleaned
+            assert clean_instruction(cleaned) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hi Tom, quick one\n\nmore", 'Write an email that begins with "Hi Tom, quick one".'),
+        ("Sehr geehrte Frau Berg,\nich", 'Write an email that begins with "Sehr geehrte Frau Berg,".'),
+        ("# On cats\n\nThey", 'Write a text that begins with "On cats".'),
+        ("Hiking is fun", 'Write a text that begins with "Hiking is fun".'),
+        ('He said "no"', "Write a text that begins with \"He said 'no'\"."),
+        ("1 2 3 4 5 6 7 8 9 10 11 12 13", 'Write a text that begins with "1 2 3 4 5 6 7 8 9 10 11 12".'),
+        ("***", "Write a short text."),
+    ],
+)
+def test_the_plain_instruction_is_made_of_the_first_line(text: str, expected: str) -> None:
+    assert plain_instruction(text) == expected
+
+
+# --- the template
+
+
+def test_the_template_is_recognised_and_a_text_below_it_is_read(tmp_path: Path) -> None:
+    assert is_unedited_template(template_text())
+    assert is_unedited_template("\ufeff" + template_text().replace("\n", "\r\n") + "\r\n")
+    edited = template_text() + "\nHi Tom,\n\nlunch?\n"
+    assert not is_unedited_template(edited)
+    assert read_one(tmp_path, TEMPLATE_NAME, edited) == SourceText(TEMPLATE_NAME, "Hi Tom,\n\nlunch?", None)
+
+
+def test_the_templates_prompt_counts_once_it_is_uncommented(tmp_path: Path) -> None:
+    edited = template_text().replace("# prompt: ", "prompt: ") + "Hi sis"
+    expected = SourceText(TEMPLATE_NAME, "Hi sis", "Write an email to my sister about our summer holiday")
+    assert read_one(tmp_path, TEMPLATE_NAME, edited) == expected
+
+
+def test_this_room_imports_no_torch() -> None:
+    code = "import sys, ditto_cli.demonstrations; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,637 @@
+"""The store: durable writes, generations that replace each other whole, names, records, and what is said of damage."""
+
+import errno
+import hashlib
+import hmac
+import json
+import os
+import stat
+import time
+
+import pytest
+from pydantic import ValidationError
+
+from ditto_cli.config import Settings
+from ditto_cli.errors import DiskError, InputError
+from ditto_cli.store import (
+    AdapterRecord,
+    AdapterStore,
+    BaseIdentity,
+    StageRecord,
+    cache_home,
+    check_name,
+    describe_mismatch,
+    files,
+    keyed_hash,
+    make_private_folder,
+    remove_tree,
+    store_home,
+    store_key,
+    suggest_name,
+    write_bytes,
+    write_text,
+)
+
+BASE = BaseIdentity(
+    source="hub",
+    id="org/model",
+    revision="aaa",
+    config_digest="1" * 64,
+    weights_digest="2" * 64,
+    tokenizer_digest="3" * 64,
+    chat_template_digest="4" * 64,
+)
+
+
+def make_record(stage_names=("sft", "round1"), **changes):
+    fields = {
+        "name": "alice",
+        "created": "2026-01-02T03:04:05+00:00",
+        "base": BASE,
+        "quantize": "none",
+        "settings": Settings(),
+        "num_demonstrations": 2,
+        "num_demonstration_tokens": 100,
+        "demonstration_hashes": ["5" * 64, "6" * 64],
+        "max_new_tokens": 64,
+        "watch_prompt": "Write a note.",
+        "base_sample": "Dear Sir or Madam,",
+        "stages": [StageRecord(stage=stage, seconds=1.5, metrics={"loss": 2.0}, sample="Hi") for stage in stage_names],
+        "published": stage_names[-1],
+        "finished": True,
+        "device": "cpu",
+        "versions": {"ditto": "0"},
+        "seconds": 3.0,
+    }
+    return AdapterRecord(**{**fields, **changes})
+
+
+def stage_files(text):
+    return {"adapter_config.json": b"{}", "adapter_model.safetensors": text.encode()}
+
+
+def publish(store, name="alice", text="one", stages=("sft", "round1")):
+    with store.begin(name) as staged:
+        for stage in stages:
+            staged.add_stage(stage, stage_files(f"{text} {stage}"))
+        return staged.publish(make_record(stages, watch_prompt=text))
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture(autouse=True)
+def quick_flush(monkeypatch):
+    """A real flush is slow, and no test can see what it does; that it is asked for, and may fail, is tested."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return AdapterStore(tmp_path / "home")
+
+
+# Writes
+
+
+def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+    write_text(path, "größer\n")
+    assert path.read_bytes() == "größer\n".encode()
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_modes_are_private_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        make_private_folder(tmp_path / "a" / "b")
+        write_bytes(tmp_path / "a" / "private", b"")
+        write_bytes(tmp_path / "a" / "shared", b"", mode=0o644)
+    finally:
+        os.umask(before)
+    assert [mode(tmp_path / "a"), mode(tmp_path / "a" / "b")] == [0o700, 0o700]
+    assert [mode(tmp_path / "a" / "private"), mode(tmp_path / "a" / "shared")] == [0o600, 0o644]
+
+
+def test_an_existing_folder_keeps_its_mode(tmp_path):
+    tmp_path.chmod(0o755)
+    make_private_folder(tmp_path / "a")
+    make_private_folder(tmp_path)
+    assert mode(tmp_path) == 0o755
+
+
+def test_a_disk_that_takes_three_bytes_at_a_time_gets_all_of_them(tmp_path, monkeypatch):
+    real_write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real_write(descriptor, data[:3]))
+    write_bytes(tmp_path / "file", b"0123456789")
+    assert (tmp_path / "file").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("operation", ["open", "write", "fsync", "replace"])
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "No space left on the disk of {path}: free some space and run the command again."),
+        (errno.EDQUOT, "The disk quota for {path} is used up: free some space and run the command again."),
+        (errno.EROFS, "{path} lies on a read-only disk: make it writable or choose another place."),
+        (errno.EACCES, "No permission for {path}: change its access rights or choose another place."),
+        (errno.EIO, "{path} cannot be written (words of the system): check the disk and run the command again."),
+    ],
+)
+def test_a_refused_write_leaves_the_old_file_and_says_one_line(tmp_path, monkeypatch, operation, number, words):
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+
+    def refuse(*arguments):
+        raise OSError(number, "words of the system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, operation, refuse)
+        with pytest.raises(DiskError) as caught:
+            write_bytes(path, b"new")
+    assert str(caught.value) == words.format(path=path)
+    assert tree(tmp_path) == {"file": b"old"}
+
+
+def test_files_and_every_folder_that_got_a_name_are_flushed(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+    make_private_folder(tmp_path / "a" / "b")
+    write_bytes(tmp_path / "a" / "b" / "file", b"x")
+    files.move(tmp_path / "a" / "b" / "file", tmp_path / "a" / "moved")
+    root, a, b, file = (
+        path.stat().st_ino for path in (tmp_path, tmp_path / "a", tmp_path / "a/b", tmp_path / "a/moved")
+    )
+    assert flushed == [root, a, file, b, a, b]
+
+
+def test_a_file_system_without_folder_flush_is_accepted(tmp_path, monkeypatch):
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_bytes(tmp_path / "file", b"new")
+    assert tree(tmp_path) == {"file": b"new"}
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DiskError, match=r"file.* is a file, not a folder|in the way"):
+        make_private_folder(tmp_path / "file" / "below")
+    with pytest.raises(DiskError, match="in the way"):
+        make_private_folder(tmp_path / "file")
+
+
+def test_remove_tree_takes_files_folders_and_what_is_not_there(tmp_path):
+    make_private_folder(tmp_path / "a" / "b")
+    write_bytes(tmp_path / "a" / "b" / "file", b"x")
+    write_bytes(tmp_path / "file", b"x")
+    for name in ("a", "file", "nothing"):
+        remove_tree(tmp_path / name)
+    assert os.listdir(tmp_path) == []
+
+
+def test_remove_tree_takes_a_link_and_not_what_it_points_to(tmp_path):
+    write_bytes(tmp_path / "file", b"x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    remove_tree(tmp_path / "link")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+# Homes and the key
+
+
+def test_home_is_the_variable_else_the_platform_folder(tmp_path):
+    environment = {"DITTO_HOME": str(tmp_path / "x")}
+    assert store_home(environment) == tmp_path / "x"
+    assert cache_home(environment) == tmp_path / "x" / "cache"
+    for nothing in ({}, {"DITTO_HOME": ""}):
+        assert store_home(nothing).name == "ditto"
+        assert store_home(nothing) != cache_home(nothing)
+
+
+def test_home_understands_a_tilde_and_is_absolute(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert store_home({"DITTO_HOME": "~/x"}) == tmp_path / "x"
+    assert store_home({"DITTO_HOME": "y"}) == tmp_path / "y"
+
+
+def test_key_is_made_once_private_and_differs_between_homes(tmp_path):
+    key = store_key(tmp_path / "one")
+    assert len(key) == 32
+    assert store_key(tmp_path / "one") == key
+    assert mode(tmp_path / "one" / "key") == 0o600
+    assert store_key(tmp_path / "two") != key
+
+
+def test_damaged_key_is_refused(tmp_path):
+    (tmp_path / "key").write_bytes(b"short")
+    with pytest.raises(DiskError, match=r"key is damaged \(5 bytes instead of 32\): delete it"):
+        store_key(tmp_path)
+
+
+def test_keyed_hash_is_hmac_sha256_and_takes_any_text():
+    assert keyed_hash(b"key", "text") == hmac.new(b"key", b"text", hashlib.sha256).hexdigest()
+    assert keyed_hash(b"key", "text") != keyed_hash(b"other", "text")
+    assert len(keyed_hash(b"key", "\ud800")) == 64
+
+
+# Records
+
+
+def test_record_survives_json_even_with_a_metric_that_is_not_a_number():
+    record = make_record()
+    assert AdapterRecord.model_validate_json(record.model_dump_json()) == record
+    odd = make_record(("sft",)).model_copy(
+        update={"stages": [StageRecord(stage="sft", seconds=1, metrics={"loss": float("nan")}, sample=None)]}
+    )
+    back = AdapterRecord.model_validate_json(odd.model_dump_json())
+    assert str(back.stages[0].metrics["loss"]) == "nan"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"published": "round2"},
+        {"stages": []},
+        {"stages": [StageRecord(stage="sft", seconds=1, metrics={}, sample=None)] * 2, "published": "sft"},
+        {"created": "2026-01-02T03:04:05"},
+        {"created": "2026-01-02T03:04:05+02:00"},
+        {"created": "yesterday"},
+        {"demonstration_hashes": ["the text itself"]},
+        {"schema_version": 2},
+        {"surprise": 1},
+    ],
+)
+def test_record_refuses_what_does_not_fit_together(changes):
+    with pytest.raises(ValidationError):
+        make_record(**changes)
+
+
+def test_stage_name_cannot_be_a_path():
+    with pytest.raises(ValidationError):
+        StageRecord(stage="../sft", seconds=1, metrics={}, sample=None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        ({"source": "local", "id": "/models/copy", "revision": None}, None),
+        (
+            {"id": "org/other", "revision": None, "weights_digest": "9" * 64},
+            "it was trained on org/model at revision aaa, and this base is org/other",
+        ),
+        (
+            {"revision": "bbb", "weights_digest": "9" * 64},
+            "it was trained on org/model at revision aaa, and this base is org/model at revision bbb",
+        ),
+        (
+            {"weights_digest": "9" * 64},
+            "it was trained on org/model at revision aaa with other weights than this base has now",
+        ),
+        (
+            {"config_digest": "9" * 64},
+            "it was trained on org/model at revision aaa with another configuration than this base has now",
+        ),
+        (
+            {"tokenizer_digest": "9" * 64, "chat_template_digest": "9" * 64},
+            "it was trained with another tokenizer than that of org/model at revision aaa",
+        ),
+        (
+            {"chat_template_digest": "9" * 64},
+            "it was trained with another chat template than that of org/model at revision aaa",
+        ),
+    ],
+)
+def test_mismatch_names_the_first_difference(changes, words):
+    assert describe_mismatch(BASE, BASE.model_copy(update=changes)) == words
+
+
+# Publishing
+
+
+def test_publish_files_everything_where_peft_finds_it(store, tmp_path):
+    generation = publish(store)
+    assert generation == tmp_path / "home/adapters/alice/generations/000001"
+    assert sorted(tree(tmp_path / "home" / "adapters")) == [
+        "alice/current.json",
+        "alice/generations/000001/record.json",
+        "alice/generations/000001/round1/adapter_config.json",
+        "alice/generations/000001/round1/adapter_model.safetensors",
+        "alice/generations/000001/sft/adapter_config.json",
+        "alice/generations/000001/sft/adapter_model.safetensors",
+    ]
+    assert json.loads((tmp_path / "home/adapters/alice/current.json").read_text()) == {
+        "schema_version": 1,
+        "generation": 1,
+    }
+    assert store.record("alice") == make_record(watch_prompt="one")
+    for path in (tmp_path / "home").rglob("*"):
+        assert mode(path) == (0o700 if path.is_dir() else 0o600)
+
+
+def test_publish_replaces_and_keeps_the_one_before(store):
+    for text in ("one", "two", "three"):
+        generation = publish(store, text=text)
+    assert store.record("alice").watch_prompt == "three"
+    assert sorted(os.listdir(generation.parent)) == ["000002", "000003"]
+    assert store.names() == ["alice"]
+
+
+def test_nothing_is_seen_before_publish_and_discard_leaves_nothing(store, tmp_path):
+    with store.begin("alice") as staged:
+        staged.add_stage("sft", stage_files("x"))
+        assert staged.stages == ("sft",)
+        assert store.names() == []
+        assert not store.exists("alice")
+    assert os.listdir(tmp_path / "home" / "adapters") == []
+
+
+def test_an_error_in_a_run_leaves_the_adapter_before_it(store, tmp_path):
+    publish(store)
+    before = tree(tmp_path)
+
+    def run():
+        with store.begin("alice") as staged:
+            staged.add_stage("sft", stage_files("x"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run()
+    assert tree(tmp_path) == before
+
+
+def test_begin_sweeps_what_a_killed_run_left_a_day_ago(store, tmp_path):
+    generations = publish(store).parent
+    old, young, foreign = generations / ".staging-old", generations / ".staging-young", generations / ".git"
+    removed, temporary = tmp_path / "home/adapters/.removed-x", tmp_path / "home/adapters/alice/.tmp-x"
+    for folder in (old, young, foreign, removed):
+        folder.mkdir()
+    temporary.write_bytes(b"")
+    day_ago = time.time() - 25 * 60 * 60
+    for path in (old, foreign, removed, temporary):
+        os.utime(path, (day_ago, day_ago))
+    store.begin("alice").discard()
+    assert [path.exists() for path in (old, young, foreign, removed, temporary)] == [False, True, True, False, False]
+
+
+def test_a_stage_that_does_not_fit_is_left_out_and_the_others_can_be_published(store, monkeypatch):
+    with store.begin("alice") as staged:
+        staged.add_stage("sft", stage_files("x"))
+
+        def refuse(descriptor, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", refuse)
+            with pytest.raises(DiskError):
+                staged.add_stage("round1", stage_files("y"))
+        assert staged.stages == ("sft",)
+        generation = staged.publish(make_record(("sft",), finished=False))
+    assert sorted(os.listdir(generation)) == ["record.json", "sft"]
+    assert store.record("alice").finished is False
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nobody handles it."""
+
+
+class FaultyDisk:
+    """Counts the operations that change a disk and fails the N-th: once, from then on, or as a kill would."""
+
+    OPERATIONS = ("open", "write", "fsync", "replace", "mkdir", "unlink", "rmdir")
+
+    def __init__(self, patch, fail_at, manner):
+        self.num_calls, self.fail_at, self.manner = 0, fail_at, manner
+        for operation in self.OPERATIONS:
+            patch.setattr(os, operation, self.wrap(getattr(os, operation)))
+
+    def wrap(self, real):
+        def operation(*arguments, **keywords):
+            self.num_calls += 1
+            if self.num_calls == self.fail_at or (self.num_calls > self.fail_at and self.manner != "once"):
+                raise Killed if self.manner == "kill" else OSError(errno.ENOSPC, "No space left on device")
+            return real(*arguments, **keywords)
+
+        return operation
+
+
+@pytest.mark.parametrize("manner", ["once", "full", "kill"])
+@pytest.mark.parametrize("num_before", [0, 1, 2])
+def test_a_fault_at_any_operation_leaves_the_old_adapter_or_the_new_one(tmp_path, monkeypatch, manner, num_before):
+    for fail_at in range(1, 1000):
+        home = tmp_path / str(fail_at)
+        store = AdapterStore(home)
+        for number in range(num_before):
+            publish(store, text=f"old {number}")
+        old = tree(store.stage_folder("alice").parent) if num_before else None
+        old_home = tree(home)
+        raised = None
+        with monkeypatch.context() as patch:
+            disk = FaultyDisk(patch, fail_at, manner)
+            try:
+                publish(store, text="new")
+            except (DiskError, Killed) as error:
+                raised = error
+        if disk.num_calls < fail_at:
+            break
+        now = tree(store.stage_folder("alice").parent) if store.exists("alice") else None
+        if now != old:
+            record = AdapterRecord.model_validate_json(now["record.json"])
+            assert record.watch_prompt == "new"
+            assert now["round1/adapter_model.safetensors"] == b"new round1"
+        assert raised is not None or now != old
+        if isinstance(raised, DiskError):
+            assert str(raised).startswith("No space left on the disk of ")
+        if manner == "once":  # the clean-up after the fault works again
+            assert not [path for path in home.rglob("*") if path.name.startswith(".")]
+            assert now != old or tree(home) == old_home
+        assert store.entries() == [] or store.entries()[0].problem is None
+        publish(store, text="after")
+        assert store.record("alice").watch_prompt == "after"
+    assert raised is None
+    assert disk.num_calls > 30  # 2 stages x 2 files x (open, write, fsync, replace, folder's open and fsync), and more
+
+
+# Names and look-ups
+
+
+def test_rename_and_remove(store, tmp_path):
+    publish(store, "alice", "one")
+    publish(store, "bob", "two")
+    store.rename("alice", "carol")
+    assert store.names() == ["bob", "carol"]
+    assert store.record("carol").watch_prompt == "one"
+    assert store.record("carol").name == "alice"
+    with pytest.raises(InputError, match="There is already an adapter 'bob'"):
+        store.rename("carol", "bob")
+    with pytest.raises(InputError, match="cannot be an adapter's name"):
+        store.rename("carol", "base")
+    store.remove("carol")
+    store.remove("bob")
+    assert os.listdir(tmp_path / "home" / "adapters") == []
+
+
+def test_unknown_names_get_the_nearest(store):
+    with pytest.raises(InputError) as caught:
+        store.record("alice")
+    assert (
+        str(caught.value) == "Unknown adapter 'alice': there are no adapters yet; make one with `ditto train FOLDER`."
+    )
+    publish(store, "alice")
+    with pytest.raises(InputError, match=r"^Unknown adapter 'alcie': did you mean alice\?$"):
+        store.remove("alcie")
+    for name in ("alina", "bob"):
+        publish(store, name)
+    with pytest.raises(InputError) as caught:
+        store.stage_folder("alcie", None)
+    assert str(caught.value) == "Unknown adapter 'alcie': did you mean alice, alina or bob?"
+
+
+@pytest.mark.parametrize("name", ["../alice", "", ".", "alice/../alice", "/"])
+def test_a_name_never_leads_out_of_the_store(store, name):
+    publish(store)
+    assert not store.exists(name)
+    for look_up in (store.record, store.remove, store.size_bytes, store.stage_folder):
+        with pytest.raises(InputError, match="Unknown adapter"):
+            look_up(name)
+
+
+@pytest.mark.parametrize("name", ["alice", "a", "7", "my_emails", "A.b-c_d", "rounded", "sft2", "base1", "x" * 64])
+def test_good_names(name):
+    check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("my emails", "my-emails"),
+        ("José", "Jose"),
+        ("a/b\\c", "a-b-c"),
+        ("-x", "x"),
+        ("..", "my-adapter"),
+        ("", "my-adapter"),
+        ("日本", "my-adapter"),
+        ("line\nbreak\n", "line-break"),
+        ("x" * 65, "x" * 64),
+        ("base", "my-base"),
+        ("few-shot", "my-few-shot"),
+        ("SFT", "my-SFT"),
+        ("round12", "my-round12"),
+        ("con", "my-con"),
+        ("NUL.txt", "my-NUL.txt"),
+        ("com1", "my-com1"),
+        ("com1." + "x" * 59, "my-com1." + "x" * 56),
+    ],
+)
+def test_bad_names_come_with_a_good_one(name, suggestion):
+    assert suggest_name(name) == suggestion
+    with pytest.raises(InputError) as caught:
+        check_name(name)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(f"; try {suggestion!r}.")
+    check_name(suggestion)
+
+
+def test_begin_refuses_a_bad_name_before_it_touches_the_disk(store, tmp_path):
+    with pytest.raises(InputError):
+        store.begin("a/b")
+    assert os.listdir(tmp_path) == []
+
+
+def test_stage_folder_takes_long_and_short_words(store):
+    generation = publish(store, stages=("sft", "round1", "round2"))
+    assert store.stage_folder("alice", None) == generation / "round2"
+    assert store.stage_folder("alice", "sft") == generation / "sft"
+    assert store.stage_folder("alice", "round1") == generation / "round1"
+    assert store.stage_folder("alice", "2") == generation / "round2"
+    for unknown in ("3", "round3", "", "../sft"):
+        with pytest.raises(InputError, match=r"has no stage .*: it has sft, round1, round2"):
+            store.stage_folder("alice", unknown)
+
+
+def test_two_homes_do_not_see_each_other(tmp_path):
+    one, two = AdapterStore(tmp_path / "one"), AdapterStore(tmp_path / "two")
+    publish(one, "alice")
+    publish(two, "bob")
+    assert (one.names(), two.names()) == (["alice"], ["bob"])
+
+
+def test_size_counts_all_files(store, tmp_path):
+    publish(store)
+    publish(store, text="two")
+    assert store.size_bytes("alice") == sum(len(data) for data in tree(tmp_path / "home/adapters/alice").values())
+
+
+# Damage
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+RECORD = "generations/000001/record.json"
+WEIGHTS = "generations/000001/sft/adapter_model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "words"),
+    [
+        (RECORD, lambda path: path.write_text("{"), "not valid JSON"),
+        (RECORD, lambda path: path.write_bytes(b"\xff\xfe"), "not valid JSON"),
+        (RECORD, lambda path: path.write_text("[" * 100_000), "not valid JSON"),
+        (RECORD, lambda path: path.write_text("[]"), "is damaged"),
+        (RECORD, lambda path: path.unlink(), "is missing: train the adapter again, or remove it."),
+        (RECORD, lambda path: edit(path, lambda content: content.pop("device")), "device: Field required"),
+        (RECORD, lambda path: edit(path, lambda content: content.update(schema_version=0)), "schema_version"),
+        (RECORD, lambda path: edit(path, lambda content: content.update(published="../x")), "published"),
+        (RECORD, lambda path: edit(path, lambda content: content.update(schema_version=2)), "by a newer ditto"),
+        (WEIGHTS, lambda path: path.unlink(), "is missing: train the adapter again, or remove it."),
+        ("current.json", lambda path: path.write_text(""), "not valid JSON"),
+        ("current.json", lambda path: path.write_text('{"generation": -1}'), "generation"),
+        ("current.json", lambda path: path.write_text('{"schema_version": 7, "x": 1}'), "by a newer ditto"),
+    ],
+)
+def test_damage_is_told_in_one_line_and_can_be_listed_removed_and_trained_over(store, tmp_path, file, damage, words):
+    publish(store, "alice")
+    publish(store, "bob")
+    path = tmp_path / "home" / "adapters" / "alice" / file
+    damage(path)
+    with pytest.raises(DiskError) as caught:
+        store.record("alice")
+    assert words in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    alice, bob = store.entries()
+    assert (alice.name, alice.record, alice.problem) == ("alice", None, str(caught.value))
+    assert alice.size_bytes == store.size_bytes("alice")
+    assert (bob.name, bob.problem) == ("bob", None)
+    publish(store, "alice", "again")
+    assert store.record("alice").watch_prompt == "again"
+    path.parent.mkdir(exist_ok=True, parents=True)
+    store.remove("alice")
+    assert store.names() == ["bob"]
+
+
+def test_without_current_json_the_newest_generation_counts(store, tmp_path):
+    publish(store, text="one")
+    publish(store, text="two")
+    (tmp_path / "home/adapters/alice/current.json").unlink()
+    assert store.record("alice").watch_prompt == "two"
+
+
+def test_a_missing_file_is_told_without_a_traceback(tmp_path):
+    with pytest.raises(DiskError, match="is not there"):
+        files.read_bytes(tmp_path / "nothing")
