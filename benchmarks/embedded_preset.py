@@ -2,6 +2,9 @@
 
     python benchmarks/embedded_preset.py run --label A --set dpo.learning_rate=4e-5 --out results.jsonl
     python benchmarks/embedded_preset.py table results.jsonl
+    python benchmarks/embedded_preset.py curve --label A --set sft.learning_rate=2e-4 --out curves.jsonl
+
+`curve` follows the held-out log-loss through SFT alone, update by update, to see where SFT should stop.
 
 Authors are read from a folder of `<author>/{train,validation,test}.jsonl` (prompt and completion a line), which is not
 part of this project; only their short texts are used. The example personas need nothing.
@@ -20,6 +23,8 @@ from ditto_cli.config import FolderFile, parse_assignments, resolve_settings
 from ditto_cli.demonstrations import attach_prompts, read_folder
 from ditto_cli.evaluation.held_out import held_out_loss
 from ditto_cli.evaluation.measures import longest_shared_passage, trigram_cosine
+from ditto_cli.method.rounds import encode_demonstrations
+from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.method.train import BASE_STAGE, Job, train_ditto
 from ditto_cli.model.hardware import GIB, detect
 from ditto_cli.model.policy import Policy, load_policy
@@ -28,6 +33,7 @@ from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterStore, cache_home
 from ditto_cli.types import Demonstration, SilentReporter
 
+PRESET = "smollm2-135m-cpu"
 EXAMPLES = Path(__file__).parents[1] / "examples" / "demos"
 MAX_WORDS = 200
 MAX_HELD_OUT_WORDS = 260
@@ -56,6 +62,11 @@ def read_persona(name: str) -> tuple[list[Demonstration], list[Demonstration]]:
     )
 
 
+def read_subject(subject: str, authors: Path) -> tuple[list[Demonstration], list[Demonstration]]:
+    """A persona by its name, else an author by the folder's."""
+    return read_persona(subject) if (EXAMPLES / subject).is_dir() else read_author(authors / subject)
+
+
 def measure(policy: Policy, held: list[Demonstration], own: list[str], max_new_tokens: int, temperature: float) -> dict:
     """Figures of the active policy: held-out log-loss, and how its samples for held prompts look."""
     prompts = sorted({demonstration.prompt for demonstration in held})[:MAX_PROMPTS]
@@ -77,11 +88,10 @@ def measure(policy: Policy, held: list[Demonstration], own: list[str], max_new_t
 
 def run(arguments: argparse.Namespace) -> None:
     """Train and measure one setting on every subject; a JSON line each."""
-    settings = resolve_settings("smollm2-135m-cpu", FolderFile(), {}, parse_assignments(arguments.set))
+    settings = resolve_settings(PRESET, FolderFile(), {}, parse_assignments(arguments.set))
     policy = load_policy(settings.base, detect("cpu"), cache_home(os.environ), print)
     for subject in arguments.subjects:
-        persona = (EXAMPLES / subject).is_dir()
-        demonstrations, held = read_persona(subject) if persona else read_author(arguments.authors / subject)
+        demonstrations, held = read_subject(subject, arguments.authors)
         own = [demonstration.completion for demonstration in demonstrations]
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as home:
@@ -111,6 +121,37 @@ def run(arguments: argparse.Namespace) -> None:
         print_rows([row])
 
 
+def curve(arguments: argparse.Namespace) -> None:
+    """Follow the held-out log-loss through SFT, one subject after the other; a JSON line each."""
+    settings = resolve_settings(
+        PRESET, FolderFile(), {}, {"sft.stop_loss": 0, "sft.max_steps": 20, **parse_assignments(arguments.set)}
+    )
+    policy = load_policy(settings.base, detect("cpu"), cache_home(os.environ), print)
+    for subject in arguments.subjects:
+        demonstrations, held = read_subject(subject, arguments.authors)
+        encoded = encode_demonstrations(
+            policy.chat, demonstrations, settings.sampling, context_tokens=policy.context_tokens
+        )
+        points = [{"step": 0, "loss": None, "held_out_loss": held_out_loss(policy, held)}]
+
+        def follow(step: int, loss: float, points: list[dict] = points, held: list[Demonstration] = held) -> None:
+            points.append({"step": step, "loss": loss, "held_out_loss": held_out_loss(policy, held)})
+
+        policy.add_adapter("policy", settings.lora, derive_seed(settings.seed, "lora"))
+        examples = [Imitation(encoded.prompts[name], ids) for name, ids in encoded.completions.items()]
+        imitate(policy, examples, settings.sft, seed=settings.seed, on_step=follow)
+        policy.remove("policy")
+        row = {"label": arguments.label, "set": arguments.set, "subject": subject, "points": points}
+        with arguments.out.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+        best = min(points, key=lambda point: point["held_out_loss"])
+        print(
+            f"| {row['label']} | {subject} | {points[0]['held_out_loss']:.3f} | {best['held_out_loss']:.3f} | "
+            f"{best['step']} | {best['loss'] or 0:.2f} | {points[-1]['held_out_loss']:.3f} |",
+            flush=True,
+        )
+
+
 def print_rows(rows: list[dict]) -> None:
     """Markdown rows: one a stage."""
     for row in rows:
@@ -129,17 +170,20 @@ def main() -> None:
     """Run one setting, or print the table of finished ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
-    running = commands.add_parser("run")
-    running.add_argument("--label", required=True)
-    running.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    running.add_argument("--subjects", nargs="+", default=["maya", "arthur"])
-    running.add_argument("--authors", type=Path, default=Path("../shared/benchmarks/cmcc"))
-    running.add_argument("--out", type=Path, required=True)
+    for name in ("run", "curve"):
+        running = commands.add_parser(name)
+        running.add_argument("--label", required=True)
+        running.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+        running.add_argument("--subjects", nargs="+", default=["maya", "arthur"])
+        running.add_argument("--authors", type=Path, default=Path("../shared/benchmarks/cmcc"))
+        running.add_argument("--out", type=Path, required=True)
     table = commands.add_parser("table")
     table.add_argument("results", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "run":
         run(arguments)
+    elif arguments.command == "curve":
+        curve(arguments)
     else:
         print("| setting | author | stage | held-out loss | style | ended | shared words | margin | seconds |")
         print("|---|---|---|---|---|---|---|---|---|")

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ditto_cli.errors import InputError
 
 FOLDER_FILE = "ditto.yaml"
+SCHEMA_VERSION: Literal[1] = 1
 # Variables that steer the program rather than a run.
 RESERVED_ENVIRONMENT = frozenset({"DITTO_HOME", "DITTO_PRESET", "DITTO_DEBUG"})
 
@@ -107,7 +108,7 @@ class FolderFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = SCHEMA_VERSION
     name: str | None = None
     preset: str | None = None
     watch_prompt: str | None = Field(None, min_length=1, description="the prompt whose samples are shown as it trains")

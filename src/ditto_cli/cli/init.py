@@ -18,7 +18,7 @@ from ditto_cli.config import (
 from ditto_cli.demonstrations import TEMPLATE_NAME, FolderReading, attach_prompts, read_folder, template_text
 from ditto_cli.errors import InputError
 from ditto_cli.store import cache_home, check_name, make_private_folder, suggest_name, write_text
-from ditto_cli.types import DeviceChoice, Demonstration, SourceText
+from ditto_cli.types import Demonstration, DeviceChoice, SourceText
 
 
 def run_init(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, warn
-from ditto_cli.config import parse_assignments
 from ditto_cli.errors import DittoError, InputError
 from ditto_cli.store import AdapterStore, store_home
 from ditto_cli.types import DeviceChoice

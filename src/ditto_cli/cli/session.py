@@ -101,7 +101,7 @@ class Session:
         ids = self.policy.chat.prompt_ids(prompt)
         if len(ids) >= self.policy.context_tokens:
             raise InputError(
-                f"The prompt has {len(ids)} tokens and this base reads at most {self.policy.context_tokens}: shorten it."
+                f"The prompt has {len(ids)} tokens; this base reads at most {self.policy.context_tokens}: shorten it."
             )
         return ids
 
