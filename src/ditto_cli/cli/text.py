@@ -11,7 +11,7 @@ _JOINERS = "\u200c\u200d"  # needed in Persian, Hindi and emoji
 
 
 def visible(text: str) -> str:
-    r"""The same text with control, escape and direction characters written out (U+001B as \x1b), so that none is obeyed."""
+    """The same text with control, escape and direction characters written out, so that none is obeyed."""
     return "".join(
         character
         if character in _KEPT + _JOINERS or unicodedata.category(character) not in _HIDDEN_CATEGORIES

