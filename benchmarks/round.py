@@ -50,7 +50,7 @@ SWITCHES = 20
 
 def prepare(settings: Settings, num_demonstrations: int) -> tuple[Policy, Encoded]:
     """The embedded base with an SFT policy and its frozen copy, as a run has them before round one."""
-    policy = load_policy(settings.base, detect("cpu"), cache_home(os.environ), lambda message: print(message))
+    policy = load_policy(settings.base, detect("cpu"), cache_home(os.environ), print)
     demonstrations = attach_prompts(read_folder(PERSONA).texts, {})[0][:num_demonstrations]
     encoded = encode_demonstrations(
         policy.chat, demonstrations, settings.sampling, context_tokens=policy.context_tokens

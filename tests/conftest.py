@@ -92,3 +92,20 @@ def tiny_demonstrations():
         Demonstration("b.md", "Decline.", "no can do, sorry! x"),
         Demonstration("c.md", "Thank Al for the book.", "al. that book. wow x"),
     )
+
+
+def shake(policy, *, seed, scale=0.3):
+    """Random weights in the active adapter, so that it says something else than the base (B alone starts as 0)."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * scale)
+
+
+def full_logits(policy, token_ids):
+    """Logits [T, V] of one unpadded sequence by the library's own forward pass."""
+    import torch
+
+    return policy.model(input_ids=torch.tensor([token_ids])).logits[0]

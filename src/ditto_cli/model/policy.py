@@ -110,11 +110,12 @@ class Policy:
             weights = load_file(folder / WEIGHTS_FILE)
         except Exception as error:
             raise DiskError(f"The adapter in {folder} is damaged or incomplete ({type(error).__name__}).") from None
-        self._attach(name, config)
         try:
+            self._attach(name, config)
             self._set_weights(name, weights)
-        except (RuntimeError, IncompatibleError):
-            self.remove(name)
+        except (ValueError, RuntimeError, IncompatibleError):  # ValueError: the base has no such modules
+            if name in self.adapters:
+                self.remove(name)
             raise IncompatibleError(f"The adapter in {folder} does not fit the base {self.identity.id}.") from None
         self.switch(name)
 
@@ -154,7 +155,9 @@ class Policy:
         if self.active == name:
             self.switch(None)
         active = self.active
-        self.model.delete_adapter(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PEFT warns that it makes another adapter active; ours is chosen below
+            self.model.delete_adapter(name)
         if not self.adapters:  # PEFT cannot be without an adapter: give the plain base back
             self.model = self.model.unload()
             self._base = self.model

@@ -1,0 +1,83 @@
+"""Scoring a group in one packed row equals scoring each sequence alone with the model's own logits."""
+
+import pytest
+import torch
+
+from ditto_cli.config import LoraSettings
+from ditto_cli.model import scoring
+from ditto_cli.model.scoring import score
+from conftest import full_logits, shake
+
+PROMPT = (256, 84, 82, 68, 81, 198)
+COMPLETIONS = [(10, 20, 30, 257), (40,), (10, 20, 31, 41, 51, 61, 71), (257,), (10, 20, 30, 257)]
+
+
+def plain_score(policy, prompt, completion):
+    """One unpadded sequence, full logits, all by the library."""
+    logps = torch.log_softmax(full_logits(policy, [*prompt, *completion]), dim=-1)
+    return sum(logps[len(prompt) + i - 1, token] for i, token in enumerate(completion))
+
+
+@pytest.fixture
+def policy(tiny_policy):
+    tiny_policy.add_adapter("alice", LoraSettings(r=4, dropout=0.0), seed=1)
+    shake(tiny_policy, seed=2)
+    return tiny_policy
+
+
+def test_score_equals_one_plain_forward_for_each_sequence(policy):
+    expected = torch.stack([plain_score(policy, PROMPT, completion) for completion in COMPLETIONS])
+    scores = score(policy, PROMPT, COMPLETIONS)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-6)
+
+
+def test_score_does_not_depend_on_what_stands_beside_it(policy):
+    together = score(policy, PROMPT, COMPLETIONS)
+    alone = torch.cat([score(policy, PROMPT, [completion]) for completion in COMPLETIONS])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-6)
+    assert together[0].item() == pytest.approx(together[4].item(), abs=1e-5)  # equal completions, other neighbours
+
+
+def test_score_after_a_prompt_of_one_token(policy):
+    torch.testing.assert_close(
+        score(policy, (256,), [(9, 8)]), plain_score(policy, (256,), (9, 8))[None], atol=1e-5, rtol=1e-6
+    )
+
+
+def test_chunks_change_neither_scores_nor_gradients(policy, monkeypatch):
+    def scores_and_gradient():
+        scores = score(policy, PROMPT, COMPLETIONS)
+        (scores * torch.arange(1.0, 6.0)).sum().backward()
+        gradient = [parameter.grad.clone() for parameter in policy.parameters()]
+        for parameter in policy.parameters():
+            parameter.grad = None
+        return scores.detach(), gradient
+
+    whole, gradient = scores_and_gradient()
+    monkeypatch.setattr(scoring, "_CHUNK_BYTES", 3 * 4 * 272)  # 17 completion tokens, three at a time
+    head = type(policy.head())
+    rows, logits = [], head.logits
+    monkeypatch.setattr(head, "logits", lambda self, hidden: rows.append(len(hidden)) or logits(self, hidden))
+    chunked, chunked_gradient = scores_and_gradient()
+    assert max(rows) == 3
+    assert len(rows) == 2 * 6  # each chunk again in the backward pass, so that no logits are kept
+    torch.testing.assert_close(chunked, whole, atol=1e-5, rtol=1e-6)
+    assert all(g.abs().max() > 0 for g in gradient)
+    for one, other in zip(chunked_gradient, gradient, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(score(policy, PROMPT, COMPLETIONS), whole, atol=1e-5, rtol=1e-6)
+
+
+def test_logit_scaling_of_a_family_is_part_of_the_score(policy):
+    plain = policy.head()
+    hidden = torch.randn(2, 32, generator=torch.Generator().manual_seed(0))
+    logits = torch.nn.functional.linear(hidden, plain.weight_VH)
+    config = policy.model.config
+    config.logit_scale = 0.25  # Cohere multiplies
+    torch.testing.assert_close(policy.head().logits(hidden), logits / 4)
+    config.logit_scale, config.logits_scaling = None, 8.0  # Granite divides
+    torch.testing.assert_close(policy.head().logits(hidden), logits / 8)
+    config.logits_scaling, config.final_logit_softcapping = None, 2.0  # Gemma 2 caps
+    torch.testing.assert_close(policy.head().logits(hidden), 2 * torch.tanh(logits / 2))

@@ -1,0 +1,276 @@
+"""One DPO update: the same losses and weights as TRL's DPOTrainer, and the exact gradient however it is grouped."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+from trl import DPOConfig, DPOTrainer
+
+from conftest import full_logits, shake
+from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings
+from ditto_cli.errors import NonFiniteError
+from ditto_cli.method import updates
+from ditto_cli.method.losses import DpoTerms
+from ditto_cli.method.rounds import score_under_reference
+from ditto_cli.method.updates import Updater, accumulate_gradient, micro_batches
+from ditto_cli.model.callbacks import EachStep
+from ditto_cli.types import Comparison, ComparisonKind, Completion
+
+ONLINE, REPLAY, INTER_MODEL = ComparisonKind.ONLINE, ComparisonKind.REPLAY, ComparisonKind.INTER_MODEL
+PROMPTS = {"a.md": "Invite Bo.", "b.md": "Write to the whole team about Friday."}
+TEXTS = {
+    ("a.md", None, 0): "hi bo - tea at 4? x",
+    ("a.md", 0, 0): "Dear Bo,",
+    ("a.md", 0, 1): "I am writing to you",
+    ("a.md", 1, 0): "hi Bo",
+    ("b.md", None, 0): "folks. friday. cake!",
+    ("b.md", 0, 0): "?",
+    ("b.md", 1, 0): "Hello team, on Friday we",
+}
+PAIRS = [  # kind, chosen, rejected: both demonstrations are chosen more than once, one rejected side is chosen too
+    (ONLINE, ("a.md", None, 0), ("a.md", 1, 0)),
+    (REPLAY, ("a.md", None, 0), ("a.md", 0, 1)),
+    (INTER_MODEL, ("a.md", 1, 0), ("a.md", 0, 0)),
+    (ONLINE, ("b.md", None, 0), ("b.md", 1, 0)),
+    (REPLAY, ("b.md", None, 0), ("b.md", 0, 0)),
+]
+SETTINGS = DpoSettings(beta=0.05, learning_rate=3e-3, warmup_ratio=0.0)
+LORA = LoraSettings(r=4, alpha=8, dropout=0.0)
+
+
+@pytest.fixture
+def prompts(tiny_policy):
+    return {name: tiny_policy.chat.prompt_ids(text) for name, text in PROMPTS.items()}
+
+
+@pytest.fixture
+def policy(tiny_policy):
+    """A reference, and a policy that has moved away from it."""
+    tiny_policy.add_adapter("policy", LORA, seed=1)
+    shake(tiny_policy, seed=2)
+    tiny_policy.copy_adapter("policy", "reference")
+    shake(tiny_policy, seed=3)
+    tiny_policy.switch("policy", trainable=True)
+    return tiny_policy
+
+
+@pytest.fixture
+def comparisons(policy, prompts):
+    """PAIRS, their sides scored under the reference."""
+    sides = [
+        Completion(name, number, index, policy.chat.completion_ids(text), True, math.nan)
+        for (name, number, index), text in TEXTS.items()
+    ]
+    scored = {
+        (c.demonstration_id, c.round, c.index): c for c in score_under_reference(policy, sides, prompts, max_tokens=99)
+    }
+    return [Comparison(kind, scored[chosen], scored[rejected]) for kind, chosen, rejected in PAIRS]
+
+
+def adapter_folder(policy, name, folder):
+    folder.mkdir()
+    for file, data in policy.serialise(name).items():
+        (folder / file).write_bytes(data)
+    return folder
+
+
+def trl_run(policy, base_folder, scratch, num_steps):
+    """Losses, metrics and final adapter weights of TRL's DPOTrainer on PAIRS, all of them in every step."""
+
+    def from_trl(name, **options):
+        base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32)
+        return PeftModel.from_pretrained(base, adapter_folder(policy, name, scratch / name), **options)
+
+    def prompt_text(name):
+        return policy.chat.tokenizer.decode(policy.chat.prompt_ids(PROMPTS[name]))
+
+    model = from_trl("policy", is_trainable=True)
+    reference = from_trl("reference").merge_and_unload()
+    rows = [
+        {"prompt": prompt_text(chosen[0]), "chosen": TEXTS[chosen], "rejected": TEXTS[rejected]}
+        for _, chosen, rejected in PAIRS
+    ]
+    trainer = DPOTrainer(
+        model=model,
+        ref_model=reference,
+        args=DPOConfig(
+            output_dir=str(scratch / "out"),
+            beta=SETTINGS.beta,
+            loss_type="sigmoid",
+            learning_rate=SETTINGS.learning_rate,
+            lr_scheduler_type="constant",
+            max_grad_norm=SETTINGS.max_grad_norm,
+            per_device_train_batch_size=len(PAIRS),
+            max_steps=num_steps,
+            gradient_checkpointing=False,
+            max_length=None,
+            bf16=False,
+            use_cpu=True,
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+        ),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=policy.chat.tokenizer,
+        callbacks=[EachStep(lambda step, loss: False)],
+    )
+    trainer.train()
+    logs = [log for log in trainer.state.log_history if "loss" in log]
+    weights = {key: value.detach() for key, value in model.named_parameters() if "lora_" in key}
+    return logs, weights
+
+
+def test_losses_and_metrics_of_several_steps_are_those_of_trls_dpo_trainer(
+    policy, comparisons, prompts, tiny_folder, tmp_path
+):
+    logs, trl_weights = trl_run(policy, tiny_folder, tmp_path, num_steps=5)
+    updater = Updater(policy, SETTINGS, RoundSettings(num=1, steps=5))
+    ours = [updater.update(comparisons, prompts, round_number=0, step=step).values for step in range(5)]
+    assert abs(ours[0]["loss"] - math.log(2)) > 0.01  # the policy is not the reference
+    assert ours[4]["loss"] < ours[0]["loss"] - 0.05  # and it moves
+    for step in range(5):
+        for name in ("loss", "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies"):
+            assert ours[step][name] == pytest.approx(logs[step][name], abs=1e-5), (step, name)
+        assert ours[step]["grad_norm"] == pytest.approx(logs[step]["grad_norm"], rel=1e-4)
+        assert ours[step]["learning_rate"] == logs[step]["learning_rate"]
+    our_weights = dict(policy.model.named_parameters())
+    for key, value in trl_weights.items():
+        torch.testing.assert_close(our_weights[key.replace(".default.", ".policy.")].detach(), value, atol=2e-5, rtol=0)
+
+
+def gradient_of(policy, run):
+    for parameter in policy.parameters():
+        parameter.grad = None
+    terms = run()
+    return terms, [parameter.grad.clone() for parameter in policy.parameters()]
+
+
+def pair_by_pair(policy, comparisons, prompts):
+    """The mean loss with every side of every pair scored alone by a plain forward pass of the library."""
+    losses = []
+    for comparison in comparisons:
+        ratios = []
+        for side in (comparison.chosen, comparison.rejected):
+            prompt = prompts[side.demonstration_id]
+            logps = torch.log_softmax(full_logits(policy, [*prompt, *side.token_ids]), dim=-1)
+            own = sum(logps[len(prompt) + i - 1, token] for i, token in enumerate(side.token_ids))
+            ratios.append(own - side.reference_logp)
+        losses.append(-torch.nn.functional.logsigmoid(SETTINGS.beta * (ratios[0] - ratios[1])))
+    torch.stack(losses).mean().backward()
+    return torch.stack(losses).detach()
+
+
+@pytest.mark.parametrize("max_tokens", [4096, 90, 1])  # whole groups; one of them split; every pair by itself
+def test_grouped_gradient_is_the_pair_by_pair_gradient(policy, comparisons, prompts, max_tokens):
+    settings = SETTINGS.model_copy(update={"micro_batch_tokens": max_tokens})
+    sizes = [len(batch) for batch in micro_batches(comparisons, prompts, max_tokens)]
+    assert sizes == {4096: [3, 2], 90: [3, 1, 1], 1: [1] * 5}[max_tokens]
+    expected, expected_gradient = gradient_of(policy, lambda: pair_by_pair(policy, comparisons, prompts))
+    terms, gradient = gradient_of(policy, lambda: accumulate_gradient(policy, comparisons, prompts, settings))
+    torch.testing.assert_close(terms.losses_P, expected, atol=1e-6, rtol=0)
+    assert all(g.abs().max() > 1e-5 for g in expected_gradient)
+    for one, other in zip(gradient, expected_gradient, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
+def test_micro_batches_keep_to_the_token_limit_and_never_mix_demonstrations(comparisons, prompts):
+    def tokens(batch):
+        sides = {(s.round, s.index): s for c in batch for s in (c.chosen, c.rejected)}
+        return len(prompts[batch[0].chosen.demonstration_id]) + sum(len(s.token_ids) for s in sides.values())
+
+    for limit in range(1, 200):
+        batches = list(micro_batches(comparisons, prompts, limit))
+        assert [c for batch in batches for c in batch] == comparisons
+        assert all(len({c.chosen.demonstration_id for c in batch}) == 1 for batch in batches)
+        assert all(len(batch) == 1 or tokens(batch) <= limit for batch in batches)
+
+
+def test_a_sequence_is_scored_once_however_many_pairs_name_it(policy, comparisons, prompts, monkeypatch):
+    rows = []
+    score = updates.score
+    monkeypatch.setattr(updates, "score", lambda *args: rows.append(len(args[2])) or score(*args))
+    accumulate_gradient(policy, comparisons, prompts, SETTINGS)
+    assert rows == [4, 3]  # instead of 6 and 4 sides
+
+
+def test_metrics_by_hand(policy, comparisons, prompts):
+    metrics = Updater(policy, SETTINGS, RoundSettings(num=1, steps=1)).update(
+        comparisons, prompts, round_number=1, step=0
+    )
+    assert (metrics.round, metrics.step) == (1, 0)
+    assert metrics.kinds == Counter({ONLINE: 2, REPLAY: 2, INTER_MODEL: 1})
+    values = metrics.values
+    assert values["rewards/margins"] == pytest.approx(values["rewards/chosen"] - values["rewards/rejected"], abs=1e-6)
+
+
+def test_learning_rate_rises_over_the_warm_up_of_all_rounds_and_stays(policy, comparisons, prompts):
+    # 4 rounds of 2 steps, a quarter of 8 steps is warm-up: 1/3, 2/3, then the full rate through all rounds.
+    settings = SETTINGS.model_copy(update={"warmup_ratio": 0.25, "learning_rate": 3e-6})
+    updater = Updater(policy, settings, RoundSettings(num=4, steps=2))
+    rates = [
+        updater.update(comparisons, prompts, round_number=step // 2, step=step % 2).values["learning_rate"]
+        for step in range(8)
+    ]
+    assert rates == pytest.approx([1e-6, 2e-6, *[3e-6] * 6])
+
+
+def test_at_the_papers_learning_rate_no_update_rounds_away(policy, comparisons, prompts):
+    before = [parameter.detach().clone() for parameter in policy.parameters()]
+    settings = SETTINGS.model_copy(update={"learning_rate": 1e-6})
+    Updater(policy, settings, RoundSettings(num=1, steps=1)).update(comparisons, prompts, round_number=0, step=0)
+    for old, new in zip(before, policy.parameters(), strict=True):
+        assert new.dtype == torch.float32
+        # AdamW's first step is the learning rate in each element that has a gradient.
+        assert ((new - old).abs() > 0.5e-6).float().mean() > 0.95
+
+
+def broken_loss(monkeypatch):
+    terms = updates.dpo_terms
+
+    def infinite(*args, **options):
+        good = terms(*args, **options)
+        return DpoTerms(good.losses_P * math.inf, good.chosen_rewards_P, good.rejected_rewards_P)
+
+    monkeypatch.setattr(updates, "dpo_terms", infinite)
+
+
+def broken_score(monkeypatch):
+    score = updates.score
+    monkeypatch.setattr(updates, "score", lambda *args: score(*args) * math.nan)
+
+
+@pytest.mark.parametrize("break_it", [broken_loss, broken_score])
+def test_a_loss_that_is_not_finite_is_refused_before_the_step(policy, comparisons, prompts, monkeypatch, break_it):
+    updater = Updater(policy, SETTINGS, RoundSettings(num=1, steps=1))
+    before = [parameter.detach().clone() for parameter in policy.parameters()]
+    break_it(monkeypatch)
+    with pytest.raises(NonFiniteError, match=r"round 3, update 1: lower dpo\.learning_rate"):
+        updater.update(comparisons, prompts, round_number=2, step=0)
+    for old, new in zip(before, policy.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_a_gradient_that_is_not_finite_is_refused_too(policy, comparisons, prompts):
+    updater = Updater(policy, SETTINGS, RoundSettings(num=1, steps=1))
+    before = [parameter.detach().clone() for parameter in policy.parameters()]
+    first = policy.parameters()[0]
+    hook = first.register_hook(lambda gradient: gradient * math.nan)
+    with pytest.raises(NonFiniteError):
+        updater.update(comparisons, prompts, round_number=0, step=0)
+    hook.remove()
+    assert all(torch.equal(old, new) for old, new in zip(before, policy.parameters(), strict=True))
+
+
+def test_two_completions_of_equal_text_stay_two_rows(policy, comparisons, prompts):
+    """Sampling may give the same text twice; each keeps its own place in the loss."""
+    first = comparisons[0]
+    twin = Comparison(ONLINE, first.chosen, replace(first.rejected, index=7))
+    terms, _ = gradient_of(policy, lambda: accumulate_gradient(policy, [first, twin], prompts, SETTINGS))
+    assert terms.losses_P[0].item() == pytest.approx(terms.losses_P[1].item(), abs=1e-6)
