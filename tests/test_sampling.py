@@ -166,9 +166,7 @@ def test_equal_prompts_are_read_once(policy, monkeypatch):
 def test_progress_counts_up_to_all(policy):
     seen = []
     stopping_at(policy, OFTEN)
-    sample(
-        policy, requests_for(policy, 3), max_new_tokens=9, temperature=1.0, max_slots=4, on_finished=seen.append
-    )
+    sample(policy, requests_for(policy, 3), max_new_tokens=9, temperature=1.0, max_slots=4, on_finished=seen.append)
     assert seen == sorted(set(seen))
     assert seen[-1] == 12
 

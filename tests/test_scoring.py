@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from conftest import full_logits, shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.model import scoring
 from ditto_cli.model.scoring import score
-from conftest import full_logits, shake
 
 PROMPT = (256, 84, 82, 68, 81, 198)
 COMPLETIONS = [(10, 20, 30, 257), (40,), (10, 20, 31, 41, 51, 61, 71), (257,), (10, 20, 30, 257)]

@@ -12,7 +12,13 @@ def test_derive_seed_is_the_documented_hash_whatever_python_hashes_strings_to():
 
 
 def test_every_part_of_the_purpose_matters():
-    purposes = [(0, "sample", 1, 23), (0, "sample", 12, 3), (0, "sample", 1, 2), (1, "sample", 1, 23), (0, "watch", 1, 23)]
+    purposes = [
+        (0, "sample", 1, 23),
+        (0, "sample", 12, 3),
+        (0, "sample", 1, 2),
+        (1, "sample", 1, 23),
+        (0, "watch", 1, 23),
+    ]
     seeds = {derive_seed(*purpose) for purpose in purposes}
     assert len(seeds) == len(purposes)
     assert all(0 <= seed < 2**63 for seed in seeds)

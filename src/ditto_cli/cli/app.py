@@ -25,8 +25,16 @@ app = typer.Typer(
 adapters = typer.Typer(no_args_is_help=True, help="List, show, rename and remove adapters.")
 app.add_typer(adapters, name="adapters")
 
+
+def _adapter_names(incomplete: str) -> list[str]:
+    """For shell completion: names of stored adapters."""
+    from ditto_cli.store import AdapterStore, store_home
+
+    return [name for name in AdapterStore(store_home(os.environ)).names() if name.startswith(incomplete)]
+
+
 Folder = Annotated[Path, typer.Argument(help="Folder with a person's texts, one a file.", show_default=False)]
-Name = Annotated[str, typer.Argument(help="An adapter's name.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="An adapter's name.", show_default=False, autocompletion=_adapter_names)]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes a GPU if there is one.")
 ]
@@ -113,7 +121,10 @@ def _sample(
     prompt: Annotated[
         str | None, typer.Argument(help="What to write; - reads it from standard input.", show_default=False)
     ] = None,
-    adapter: Annotated[str | None, typer.Option(help="Whose style; `base` is none.", show_default=False)] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(help="Whose style; `base` is none.", show_default=False, autocompletion=_adapter_names),
+    ] = None,
     compare: Annotated[
         str | None,
         typer.Option(metavar="A,B,...", help="Adapters side by side; `base` and NAME:STAGE too.", show_default=False),

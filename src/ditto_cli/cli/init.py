@@ -38,6 +38,8 @@ def run_init(
     check_name(adapter)
     if _is_empty(folder):
         _start_folder(folder, adapter, preset)
+        if as_json:
+            _show_result(folder, adapter, FolderReading((), ()), [], as_json=True)
         return
     reading = read_folder(folder)
     show_reading(reading, folder_file)
@@ -69,7 +71,10 @@ def _let_base_write(
 
     hardware = detect(device)
     settings = resolve_settings(
-        preset or folder_file.preset or hardware.default_preset(), folder_file, os.environ, flags={}
+        preset or os.environ.get("DITTO_PRESET") or folder_file.preset or hardware.default_preset(),
+        folder_file,
+        os.environ,
+        flags={},
     )
     policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
     return write_missing_prompts(folder, without, policy)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.panel import Panel
@@ -22,12 +22,20 @@ _NARROW, _WIDE = 60, 100
 
 def stdout_console() -> Console:
     """For the product. Honours NO_COLOR; plain when stdout is no terminal."""
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
+    return _console(sys.stdout)
 
 
 def stderr_console() -> Console:
     """For progress, messages and errors."""
-    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False, soft_wrap=not sys.stderr.isatty())
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    # Files and pipes have no width of their own, and messages in them are not folded.
+    piped = not file.isatty()
+    return Console(
+        file=file, highlight=False, markup=False, emoji=False, soft_wrap=piped, width=_WIDE if piped else None
+    )
 
 
 def say(message: str) -> None:
@@ -47,8 +55,10 @@ def fail(message: str) -> None:
 
 
 def print_json(value: object) -> None:
-    """The product as JSON, one document on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    """The product as JSON, one document on stdout; what a terminal would obey is escaped as JSON escapes it."""
+    document = json.dumps(value, ensure_ascii=False, indent=2)
+    safe = (char if visible(char) == char else json.dumps(char)[1:-1] for char in document)
+    sys.stdout.write("".join(safe) + "\n")
 
 
 def print_text(text: str) -> None:
@@ -64,8 +74,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
     console = stderr_console() if to_stderr else stdout_console()
-    # Files and pipes have no width of their own: rich would take 80 and fold what need not be folded.
-    console.print(table, width=None if console.is_terminal else _WIDE, soft_wrap=False)
+    console.print(table, soft_wrap=False)
 
 
 def print_facts(facts: Mapping[str, str], *, to_stderr: bool = False) -> None:
@@ -79,17 +88,16 @@ def print_facts(facts: Mapping[str, str], *, to_stderr: bool = False) -> None:
 def print_side_by_side(prompt: str, texts: Sequence[tuple[str, str]]) -> None:
     """Texts for one prompt under their titles: columns where the terminal is wide enough, else one below the other."""
     console = stdout_console()
-    console.print(Text.assemble(("prompt  ", "dim"), visible(prompt)), width=None if console.is_terminal else _WIDE)
-    width = console.width if console.is_terminal else _WIDE
-    if width >= _NARROW and len(texts) * 26 <= width:
+    console.print(Text.assemble(("prompt  ", "dim"), visible(prompt)))
+    if console.width >= _NARROW and len(texts) * 26 <= console.width:
         table = Table(show_lines=False, header_style="bold", expand=True, pad_edge=False)
         for title, _ in texts:
             table.add_column(visible(title), ratio=1, overflow="fold")
         table.add_row(*(Text(visible(text)) for _, text in texts))
-        console.print(table, width=width, soft_wrap=False)
+        console.print(table, soft_wrap=False)
         return
     for title, text in texts:
-        console.print(Panel(Text(visible(text)), title=visible(title), title_align="left"), width=width)
+        console.print(Panel(Text(visible(text)), title=visible(title), title_align="left"), soft_wrap=False)
 
 
 def ask(question: str) -> str:
@@ -102,3 +110,10 @@ def ask(question: str) -> str:
 def as_json_ready(model: Any) -> Any:
     """A pydantic model as plain JSON values."""
     return json.loads(model.model_dump_json())
+
+
+def _console(stream: TextIO) -> Console:
+    # Files and pipes have no width of their own: rich would take 80 and fold what need not be folded.
+    is_terminal = stream.isatty()
+    width = None if is_terminal else _WIDE
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=not is_terminal)

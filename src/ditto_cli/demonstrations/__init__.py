@@ -10,6 +10,7 @@ from ditto_cli.demonstrations.formats import READERS
 from ditto_cli.demonstrations.prompts import (
     attach_prompts,
     clean_instruction,
+    is_about,
     plain_instruction,
     reverse_instruction_request,
     stale_prompts,
@@ -26,6 +27,7 @@ __all__ = [
     "attach_prompts",
     "clean_instruction",
     "decode_text",
+    "is_about",
     "is_unedited_template",
     "normalise_text",
     "plain_instruction",

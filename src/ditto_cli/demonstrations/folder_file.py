@@ -21,7 +21,7 @@ schema_version: {SCHEMA_VERSION}
 """
 _EXAMPLES = """
 # The settings to start from, else those that fit this computer.
-# preset: paper
+# preset: paper-mistral-7b
 
 # The prompt whose samples are shown while the model trains.
 # watch_prompt: Write an email to a friend who is moving house.

@@ -27,6 +27,45 @@ _GREETING = re.compile(
     r"|moin|servus|bonjour|bonsoir|salut|chers?|chères?|hola|estimad[oa]s?|querid[oa]s?|buenos días|ciao|car[oa])\b",
     re.IGNORECASE,
 )
+# Words of four letters or more that an instruction for any text may hold.
+_WORDS_OF_ANY_INSTRUCTION = frozenset(
+    [
+        "about",
+        "addressee",
+        "asked",
+        "asking",
+        "author",
+        "begins",
+        "copy",
+        "email",
+        "following",
+        "letter",
+        "message",
+        "mail",
+        "nothing",
+        "else",
+        "note",
+        "person",
+        "please",
+        "post",
+        "recipient",
+        "reply",
+        "request",
+        "sender",
+        "short",
+        "sentence",
+        "someone",
+        "story",
+        "text",
+        "that",
+        "them",
+        "this",
+        "with",
+        "write",
+        "written",
+        "your",
+    ]
+)
 _MIN_WORDS, _MAX_WORDS = 4, 60
 _HEAD_WORDS = 12
 _HEAD_CHARACTERS = 120
@@ -89,6 +128,11 @@ def clean_instruction(raw: str) -> str | None:
     return None
 
 
+def is_about(instruction: str, text: str) -> bool:
+    """Whether an instruction shares a word of substance with the text; a small model's answer often does not."""
+    return bool(_substance(instruction) & _substance(text))
+
+
 def plain_instruction(text: str) -> str:
     """An instruction made of the text's own first line, for when no model proposes a better one."""
     head = next((line.strip(_MARKS_BEFORE) for line in text.split("\n") if line.strip(_MARKS_BEFORE)), "")
@@ -118,3 +162,7 @@ def _first_sentence(line: str) -> str:
         if not is_inside_quotes and not _ABBREVIATION.search(before):
             return before.rstrip()
     return line
+
+
+def _substance(text: str) -> set[str]:
+    return set(re.findall(r"[^\W\d_]{4,}", text.casefold())) - _WORDS_OF_ANY_INSTRUCTION

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from jinja2 import TemplateError
+
 from ditto_cli.errors import IncompatibleError
 
 # Every name under which a known chat template takes the wish not to think; templates ignore the others.
@@ -26,6 +28,8 @@ class ChatFormat:
         end_token_id: the token that ends the assistant's turn; trained on, and what sampling stops at.
         stop_token_ids: `end_token_id` and every other token that ends a generation.
         bos_token_id: the beginning token that every prompt starts with exactly once, or None.
+        opening: what begins the assistant's text, where the template's own generation prompt would begin something
+            else (a train of thought, or a choice of channel); None where it does not.
     """
 
     tokenizer: Any
@@ -33,6 +37,7 @@ class ChatFormat:
     end_token_id: int
     stop_token_ids: frozenset[int]
     bos_token_id: int | None
+    opening: str | None = None
 
     def prompt_ids(self, prompt: str) -> tuple[int, ...]:
         """Token ids of a user turn with `prompt`, up to where the assistant's text begins.
@@ -58,10 +63,15 @@ class ChatFormat:
 
     def _encode_turn(self, prompt: str) -> tuple[int, ...]:
         if not self._holds_special_token(prompt):
-            return self._encode(_render(self.tokenizer, prompt))
+            return self._encode(self._rendered(prompt))
         # The content is spliced in as plain characters, so it cannot end its own turn or begin another.
-        before, after = _render(self.tokenizer, _PROBE).split(_PROBE)
+        before, after = self._rendered(_PROBE).split(_PROBE)
         return (*self._encode(before), *self._encode(prompt.strip(), untrusted=True), *self._encode(after))
+
+    def _rendered(self, prompt: str) -> str:
+        if self.opening is None:
+            return _render(self.tokenizer, prompt)
+        return _render(self.tokenizer, prompt, generate=False) + self.opening
 
     def _encode(self, text: str, *, untrusted: bool = False) -> tuple[int, ...]:
         split = untrusted and self._holds_special_token(text)
@@ -84,12 +94,21 @@ def chat_format(tokenizer: Any, generation_eos: int | list[int] | None) -> ChatF
     """
     if not tokenizer.chat_template:
         raise IncompatibleError("This base has no chat template: choose an instruction-tuned (chat) model.")
-    prompt = _render(tokenizer, "Hello")
-    full = _render(tokenizer, "Hello", answer=_PROBE)
+    try:
+        prompt = _render(tokenizer, "Hello")
+        user_turn = _render(tokenizer, "Hello", generate=False)
+        full = _render(tokenizer, "Hello", answer=_PROBE)
+    except TemplateError as error:
+        raise IncompatibleError(f"The chat template of this base cannot hold plain text ({error}).") from None
     head, found, tail = full.rpartition(_PROBE)
     if not found:
         raise IncompatibleError("The chat template of this base drops the assistant's text: choose another base.")
-    lead = head.removeprefix(prompt) if head.startswith(prompt) and not head.removeprefix(prompt).strip() else ""
+    lead, opening = "", None
+    if head.startswith(prompt) and not head.removeprefix(prompt).strip():
+        lead = head.removeprefix(prompt)
+    elif head.startswith(user_turn):
+        # DeepSeek-R1's generation prompt opens a thought that no switch closes, gpt-oss's leaves the channel open.
+        opening = head.removeprefix(user_turn)
     special = tokenizer.added_tokens_encoder
     starts = {tail.find(token): token for token in special if token in tail}
     end = special[starts[min(starts)]] if starts else tokenizer.eos_token_id
@@ -97,15 +116,17 @@ def chat_format(tokenizer: Any, generation_eos: int | list[int] | None) -> ChatF
         raise IncompatibleError("This base has no token that ends a text: choose another base.")
     generation = generation_eos if isinstance(generation_eos, list) else [generation_eos]
     stops = {end, tokenizer.eos_token_id, *generation} - {None}
-    return ChatFormat(tokenizer, lead, end, frozenset(stops), _beginning_token(tokenizer, prompt))
+    return ChatFormat(tokenizer, lead, end, frozenset(stops), _beginning_token(tokenizer, prompt), opening)
 
 
-def _render(tokenizer: Any, prompt: str, *, answer: str | None = None) -> str:
+def _render(tokenizer: Any, prompt: str, *, answer: str | None = None, generate: bool = True) -> str:
     messages = [{"role": "user", "content": prompt}]
     if answer is not None:
         messages.append({"role": "assistant", "content": answer})
     return str(
-        tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer is None, **_NO_THINKING)
+        tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=generate and answer is None, **_NO_THINKING
+        )
     )
 
 

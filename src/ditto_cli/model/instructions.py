@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ditto_cli.demonstrations import clean_instruction, plain_instruction, reverse_instruction_request
+from ditto_cli.demonstrations import clean_instruction, is_about, plain_instruction, reverse_instruction_request
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import SampleRequest, sample
 from ditto_cli.types import SourceText
@@ -30,6 +30,8 @@ def write_instructions(policy: Policy, texts: Sequence[SourceText]) -> list[Inst
     instructions = []
     for text, answer in zip(texts, answers, strict=True):
         written = clean_instruction(policy.chat.text(answer.token_ids))
-        prompt = written or plain_instruction(text.text)
-        instructions.append(Instruction(text.id, prompt, by_model=written is not None))
+        if written is not None and is_about(written, text.text):
+            instructions.append(Instruction(text.id, written, by_model=True))
+        else:
+            instructions.append(Instruction(text.id, plain_instruction(text.text), by_model=False))
     return instructions

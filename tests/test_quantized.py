@@ -1,0 +1,138 @@
+"""The 4-bit base for real, on the CPU: what is quantised, that LoRA trains on it in fp32, and that adapters switch."""
+
+import math
+
+import bitsandbytes
+import pytest
+import torch
+
+from conftest import full_logits, load_tiny, save_tiny_base
+from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettings
+from ditto_cli.method.rounds import score_under_reference
+from ditto_cli.method.sft import Imitation, imitate
+from ditto_cli.method.updates import Updater
+from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.model.scoring import score
+from ditto_cli.types import Comparison, ComparisonKind, Completion
+
+IDS = [256, 84, 82, 68, 81, 198]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    # Four bits come in blocks of 64 weights.
+    return save_tiny_base(tmp_path_factory.mktemp("bases") / "nf4", hidden_size=64, intermediate_size=128)
+
+
+@pytest.fixture
+def policy(folder):
+    return load_tiny(folder, "nf4")
+
+
+def logits(policy):
+    with torch.no_grad():
+        return full_logits(policy, IDS)
+
+
+def test_linear_layers_are_nf4_with_double_quantisation_and_the_rest_is_not(policy, folder):
+    assert policy.quantize == "nf4"
+    linear = {key: m for key, m in policy.model.named_modules() if isinstance(m, torch.nn.Linear)}
+    four_bit = {key: m for key, m in linear.items() if isinstance(m, bitsandbytes.nn.Linear4bit)}
+    assert set(linear) - set(four_bit) == {"lm_head"}
+    assert len(four_bit) == 2 * 7
+    for module in four_bit.values():
+        assert module.weight.dtype == torch.uint8
+        assert module.weight.numel() == module.in_features * module.out_features // 2
+        assert module.weight.quant_state.quant_type == "nf4"
+        assert module.weight.quant_state.nested  # the scales are quantised too
+        assert module.compute_dtype == torch.float32  # on a CPU
+    full = load_tiny(folder)
+    assert full.quantize == "none"
+    assert not any(isinstance(m, bitsandbytes.nn.Linear4bit) for m in full.model.modules())
+    # Close to what it was made from, but not the same.
+    similarity = torch.nn.functional.cosine_similarity(logits(policy).flatten(), logits(full).flatten(), dim=0)
+    assert 0.9 < similarity < 0.9999
+
+
+def test_sft_and_dpo_train_an_fp32_adapter_and_leave_the_base_alone(policy, tiny_demonstrations):
+    chat = policy.chat
+    base = {key: value.clone() for key, value in policy.model.state_dict().items() if value.dtype == torch.uint8}
+    policy.add_adapter("policy", LoraSettings(r=4, alpha=8), seed=1)
+    fresh = {key: value.clone() for key, value in policy.weights("policy").items()}
+    examples = [Imitation(chat.prompt_ids(d.prompt), chat.completion_ids(d.completion)) for d in tiny_demonstrations]
+    settings = SftSettings(learning_rate=5e-3, max_steps=6, stop_loss=0.0)
+    losses = imitate(policy, examples, settings, seed=0, on_step=lambda step, loss: None)
+    assert losses[-1] < losses[0]
+    sft = {key: value.clone() for key, value in policy.weights("policy").items()}
+    for key, value in sft.items():
+        assert value.dtype == torch.float32
+        assert not torch.equal(value, fresh[key])
+        assert not torch.equal(value, value.bfloat16().float())  # never went through bf16
+
+    policy.copy_adapter("policy", "reference")
+    policy.switch("policy", trainable=True)
+    prompts = {d.id: e.prompt_ids for d, e in zip(tiny_demonstrations, examples, strict=True)}
+    sides = []
+    for demonstration, example in zip(tiny_demonstrations, examples, strict=True):
+        (tokens,) = sample(policy, [SampleRequest(example.prompt_ids, 1)], max_new_tokens=8, temperature=1.0)
+        sides += [
+            Completion(demonstration.id, None, 0, example.completion_ids, True, math.nan),
+            Completion(demonstration.id, 0, 0, tokens.token_ids, tokens.ended, math.nan),
+        ]
+    scored = score_under_reference(policy, sides, prompts, max_tokens=4096)
+    pairs = [
+        Comparison(ComparisonKind.ONLINE, own, other) for own, other in zip(scored[::2], scored[1::2], strict=True)
+    ]
+    updater = Updater(policy, DpoSettings(learning_rate=1e-6), RoundSettings(num=1, steps=1))
+    metrics = updater.update(pairs, prompts, round_number=0, step=0)
+    assert metrics.values["loss"] == pytest.approx(math.log(2), abs=0.05)  # dropout alone parts it from the reference
+    assert metrics.values["grad_norm"] > 0
+    for key, value in policy.weights("policy").items():
+        assert value.dtype == torch.float32
+        moved = (value - sft[key]).abs()
+        assert moved.max() < 1.1e-6  # AdamW's first step, of which bf16 weights would show nothing
+        assert (moved > 0).float().mean() > 0.9
+    for key, value in policy.weights("reference").items():
+        assert torch.equal(value, sft[key])
+    after = policy.model.state_dict()
+    assert base
+    for key, value in base.items():
+        found = [other for other in after if other.replace("base_model.model.", "").replace("base_layer.", "") == key]
+        assert len(found) == 1
+        assert torch.equal(after[found[0]], value)
+
+
+def test_adapters_switch_and_come_off_bit_for_bit(policy):
+    base = logits(policy)
+    outputs = {None: base}
+    for seed, name in enumerate(("alice", "bob")):
+        policy.add_adapter(name, LoraSettings(r=4, dropout=0.0), seed=seed)
+        with torch.no_grad():
+            for parameter in policy.parameters():
+                parameter.fill_(0.05 + 0.05 * seed)
+        policy.switch(name)
+        outputs[name] = logits(policy)
+    assert (outputs["alice"] - base).abs().max() > 0.01
+    assert (outputs["alice"] - outputs["bob"]).abs().max() > 0.01
+    for name in ("alice", None, "bob", "alice"):
+        policy.switch(name)
+        assert torch.equal(logits(policy), outputs[name])
+    policy.remove("alice")
+    policy.remove("bob")
+    assert torch.equal(logits(policy), base)
+    assert sum(isinstance(m, bitsandbytes.nn.Linear4bit) for m in policy.model.modules()) == 14
+
+
+def test_packed_scores_are_those_of_plain_forward_passes(policy):
+    completions = [(10, 20, 30, 257), (40,), (50, 60)]
+    with torch.no_grad():
+        expected = []
+        for completion in completions:
+            logps = torch.log_softmax(full_logits(policy, [*IDS, *completion]), dim=-1)
+            expected.append(sum(float(logps[len(IDS) + i - 1, token]) for i, token in enumerate(completion)))
+        assert score(policy, IDS, completions).tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_same_weights_have_the_same_identity_in_four_bits(policy, folder):
+    """The digests are of the files: an adapter trained on NF4 may be used on the full-precision base."""
+    assert policy.identity == load_tiny(folder).identity
