@@ -84,7 +84,7 @@ class Ditto:
         with (
             mock.patch.dict(os.environ, self.variables(environment), clear=True),
             mock.patch.object(sys, "argv", ["ditto", *map(str, arguments)]),
-            mock.patch.object(sys, "stdin", io.StringIO(stdin)),
+            mock.patch.object(sys, "stdin", io.StringIO(stdin) if isinstance(stdin, str) else stdin),
             redirect_stdout(out),
             redirect_stderr(err),
         ):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -218,7 +219,7 @@ def main() -> None:
     # Read by the libraries when they are imported, which happens inside the commands.
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:
-        app()
+        _run_app()
     except KeyboardInterrupt:
         _end(InterruptedRun("Stopped."))
     except DittoError as error:
@@ -239,6 +240,20 @@ def main() -> None:
         _end(DittoError(f"Something unforeseen failed ({type(error).__name__}); `ditto --debug ...` shows where."))
 
 
+def _run_app() -> None:
+    """Run typer, and undo what it makes of two exceptions: Ctrl-C ends it without a word, a closed pipe with 1."""
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == InterruptedRun.exit_code:
+            raise KeyboardInterrupt from None
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        raise
+    finally:
+        sys.stdout.flush()  # here, where a pipe that was closed is still told from a failure
+
+
 def _go_offline(wanted: bool) -> None:
     """Forbid the hub library every connection; it reads this when it is imported."""
     if wanted:
@@ -249,6 +264,6 @@ def _end(error: DittoError) -> None:
     from ditto_cli.cli.render import fail
 
     if os.environ.get("DITTO_DEBUG"):
-        raise error
+        traceback.print_exc()
     fail(str(error))
     sys.exit(error.exit_code)

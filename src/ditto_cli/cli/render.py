@@ -30,14 +30,6 @@ def stderr_console() -> Console:
     return _console(sys.stderr)
 
 
-def _console(file: TextIO) -> Console:
-    # Files and pipes have no width of their own, and messages in them are not folded.
-    piped = not file.isatty()
-    return Console(
-        file=file, highlight=False, markup=False, emoji=False, soft_wrap=piped, width=_WIDE if piped else None
-    )
-
-
 def say(message: str) -> None:
     """A message to the user, on stderr."""
     stderr_console().print(Text(visible(message)))

@@ -98,10 +98,13 @@ def run_chat(options: SampleOptions, first_prompt: str | None) -> None:
         except EOFError:
             return
         try:
+            line.encode()
             if not chat.handle(line.strip()):
                 return
         except DittoError as error:
             warn(str(error))
+        except UnicodeEncodeError:
+            warn("That line is not text in UTF-8.")
         line = None
 
 
@@ -184,7 +187,11 @@ def _only_adapter(store: AdapterStore) -> list[str]:
 def _read_prompt(prompt: str | None) -> str:
     if prompt is None:
         raise InputError('Say what to write: ditto sample --adapter NAME "Write ...", or - to read it from a pipe.')
-    text = sys.stdin.read() if prompt == "-" else prompt
+    try:
+        text = sys.stdin.read() if prompt == "-" else prompt
+        text.encode()  # bytes that are no text come from a shell as halves of characters
+    except UnicodeError:
+        raise InputError("The prompt is not text in UTF-8: write it anew, or save its file as UTF-8.") from None
     if not text.strip():
         raise InputError('The prompt is empty: say what to write, as in ditto sample --adapter NAME "Write ...".')
     return text.strip()

@@ -29,42 +29,9 @@ _GREETING = re.compile(
 )
 # Words of four letters or more that an instruction for any text may hold.
 _WORDS_OF_ANY_INSTRUCTION = frozenset(
-    [
-        "about",
-        "addressee",
-        "asked",
-        "asking",
-        "author",
-        "begins",
-        "copy",
-        "email",
-        "following",
-        "letter",
-        "message",
-        "mail",
-        "nothing",
-        "else",
-        "note",
-        "person",
-        "please",
-        "post",
-        "recipient",
-        "reply",
-        "request",
-        "sender",
-        "short",
-        "sentence",
-        "someone",
-        "story",
-        "text",
-        "that",
-        "them",
-        "this",
-        "with",
-        "write",
-        "written",
-        "your",
-    ]
+    """about addressee asked asking author begins copy email following letter message mail nothing else note person
+    please post recipient reply request sender short sentence someone story text that them this with write written
+    your""".split()  # noqa: SIM905
 )
 _MIN_WORDS, _MAX_WORDS = 4, 60
 _HEAD_WORDS = 12
