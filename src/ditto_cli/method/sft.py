@@ -59,9 +59,13 @@ def imitate(
         return not math.isfinite(loss) or loss < settings.stop_loss
 
     precious = {id(parameter): parameter.detach().clone() for parameter in policy.parameters()}
-    with tempfile.TemporaryDirectory(prefix="ditto-") as scratch, policy.hardware.autocast():
+    with (
+        tempfile.TemporaryDirectory(prefix="ditto-") as scratch,
+        policy.lent_to_trainer() as model,
+        policy.hardware.autocast(),
+    ):
         trainer = SFTTrainer(
-            model=policy.model,
+            model=model,
             args=_trainer_arguments(settings, scratch, seed, is_cuda=policy.hardware.is_cuda),
             train_dataset=Dataset.from_list([_row(example) for example in examples]),
             processing_class=policy.chat.tokenizer,

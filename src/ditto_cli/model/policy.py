@@ -216,6 +216,16 @@ class Policy:
         head = self._base.get_output_embeddings()
         return Head(head.weight, head.bias, float(scale), config.get("final_logit_softcapping"))
 
+    @contextmanager
+    def lent_to_trainer(self) -> Iterator[Any]:
+        """The model for a trainer of TRL, which puts its own `forward` on the base; afterwards the base's is back."""
+        own = {key: value for key, value in vars(self._base).items() if key == "forward"}
+        try:
+            yield self.model
+        finally:
+            vars(self._base).pop("forward", None)
+            vars(self._base).update(own)
+
     def checkpoint_activations(self, enabled: bool) -> None:
         """Recompute activations in the backward pass: less memory for more time."""
         if enabled:

@@ -1,0 +1,259 @@
+"""`ditto train`, from a folder to a published adapter, on a tiny base."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest_plugins = ["cli_helpers"]
+
+MARKER = "quokka"
+
+
+def test_a_run_shows_its_plan_its_progress_and_what_changed(ditto, texts):
+    result = ditto.train(texts)
+    assert result.code == 0, result.err
+    # stdout: the stages, then what the held prompt got at each
+    out = result.out.splitlines()
+    header = next(line for line in out if "stage" in line)
+    assert all(word in header for word in ("time", "loss", "reward margin", "samples that ended"))
+    for stage in ("sft", "round1"):
+        assert any(stage in line.split() or f"│{stage}" in line for line in out), result.out
+    assert any(line.startswith("prompt  Write a short email to a colleague") for line in out)
+    assert any(all(title in line for title in ("base", "sft", "round1")) for line in out)
+    # stderr: the plan, then a line a stage
+    err = result.err.splitlines()
+    plan = dict(line.split(maxsplit=1) for line in err[:6])
+    assert plan["adapter"] == "alice"
+    assert plan["texts"].startswith("2, ")
+    assert plan["base"] == f"{ditto.base}, not quantised"
+    assert plan["preset"] == "smollm2-135m-cpu"
+    assert plan["steps"] == "SFT up to 2 updates, then 1 rounds of 4 samples and 1 DPO updates"
+    assert [line.split(" in ")[0] for line in err if " in 0 s" in line or " in 1 s" in line or "updates in" in line] == [
+        "SFT: 2 updates",
+        "round 1: sampling: 4 samples",
+        "round 1: DPO: 1 updates",
+    ]
+    assert [line.strip() for line in err if line.endswith(" writes:")] == ["base writes:", "sft writes:", "round1 writes:"]
+    assert 'ditto sample --adapter alice "Write a short email' in err[-1]
+    for control in ("\x1b", "\r", "\x07"):
+        assert control not in result.out + result.err
+    assert MARKER not in result.out + result.err
+
+
+def test_what_a_run_stores(ditto, texts):
+    ditto.train(texts, "--seed", "5")
+    record = ditto.record("alice")
+    assert record.stage_names == ["sft", "round1"]
+    assert (record.published, record.finished, record.num_demonstrations) == ("round1", True, 2)
+    assert record.base.id == str(ditto.base)
+    assert (record.settings.seed, record.settings.sft.max_steps, record.settings.rounds.num) == (5, 2, 1)
+    assert record.stages[0].metrics["steps"] == 2
+    assert record.stages[1].metrics["comparisons/online"] == 6  # 3 for each demonstration
+    assert len(record.demonstration_hashes) == 2
+    for path in ditto.home.rglob("*"):  # no text of the person anywhere in the store
+        assert path.is_dir() or MARKER.encode() not in path.read_bytes()
+
+
+def test_the_same_inputs_give_the_same_bytes_and_another_seed_others(ditto, texts):
+    def weights(name, *arguments):
+        assert ditto.train(texts, "--name", name, *arguments).code == 0
+        return (ditto.stage(name) / "adapter_model.safetensors").read_bytes()
+
+    assert weights("one") == weights("two") != weights("three", "--seed", "1")
+
+
+def test_the_name_comes_from_the_flag_the_settings_or_the_folder(ditto, folder_of, monkeypatch):
+    text = {"a.txt": f"---\nprompt: Say hi.\n---\nhi {MARKER}"}
+    named = folder_of({**text, "ditto.yaml": "name: anna\n"}, "named")
+    plain = folder_of(text, "Mes Étés")
+    monkeypatch.setattr("ditto_cli.method.train.train_ditto", Stop())
+    for folder, arguments, expected in (
+        (named, ["--name", "flag"], "flag"),
+        (named, [], "anna"),
+        (plain, [], "Mes-Etes"),
+        (f"{plain}/", [], "Mes-Etes"),
+    ):
+        assert planned_name(ditto.train(folder, *arguments)) == expected
+    monkeypatch.chdir(plain)
+    assert planned_name(ditto.train(".")) == "Mes-Etes"
+
+
+def test_a_second_run_replaces_the_first(ditto, texts):
+    ditto.train(texts)
+    first = ditto.record("alice")
+    result = ditto.train(texts, "--set", "rounds.num=0")
+    assert result.code == 0
+    assert "note: There is an adapter alice already: it stays in use until this run is finished" in result.err
+    second = ditto.record("alice")
+    assert (first.stage_names, second.stage_names, second.published) == (["sft", "round1"], ["sft"], "sft")
+    assert ditto.names() == ["alice"]
+    assert ditto("sample", "--adapter", "alice", "--max-tokens", "3", "hi").code == 0
+
+
+def test_a_failed_run_leaves_the_adapter_as_it_was(trained, folder_of, monkeypatch):
+    before = trained.snapshot()
+    monkeypatch.setattr("ditto_cli.method.train.update_policy", Stop())
+    result = trained.train(folder_of({"a.txt": "---\nprompt: p\n---\nhi"}), "--name", "alice")
+    assert result.code == 1
+    assert trained.snapshot() == before
+
+
+def test_forty_demonstrations_work_with_a_warning(ditto, folder_of):
+    many = {f"{number:02}.txt": f"---\nprompt: Say {number}.\n---\nhi {number}" for number in range(40)}
+    result = ditto.train(folder_of(many), "--set", "sampling.completions_per_prompt=1")
+    assert result.code == 0, result.err
+    assert "note: 40 texts are many: DITTO is made for fewer than ten" in result.err
+    assert ditto.record("texts").num_demonstrations == 40
+
+
+def test_one_demonstration_works_without_a_warning(ditto, folder_of):
+    result = ditto.train(folder_of({"a.txt": "---\nprompt: Say hi.\n---\nhi there"}))
+    assert result.code == 0, result.err
+    assert "are many" not in result.err
+
+
+def test_settings_come_from_the_strongest_layer(ditto, folder_of, tmp_path):
+    preset = tmp_path / "mine.yaml"
+    preset.write_text(
+        f"base: {{id: {ditto.base}, quantize: none}}\n"
+        "dpo: {beta: 0.01, learning_rate: 1e-5, max_grad_norm: 0.9, warmup_ratio: 0.9}\n"
+        "sft: {max_steps: 1}\nrounds: {num: 1, steps: 1}\nsampling: {completions_per_prompt: 1}\nlora: {r: 2}\n"
+    )
+    folder = folder_of(
+        {
+            "a.txt": "---\nprompt: Say hi.\n---\nhi there",
+            "ditto.yaml": "dpo: {beta: 0.02, learning_rate: 2e-5, max_grad_norm: 0.8}\nseed: 2\n",
+        }
+    )
+    environment = {"DITTO_DPO__BETA": "0.03", "DITTO_DPO__LEARNING_RATE": "3e-5", "DITTO_PRESET": str(preset), "DITTO_SEED": "3"}
+    result = ditto("train", folder, "--device", "cpu", "--set", "dpo.beta=0.04", "--seed", "4", environment=environment)
+    assert result.code == 0, result.err
+    settings = ditto.record("texts").settings
+    assert settings.dpo.beta == 0.04  # --set
+    assert settings.seed == 4  # a flag of its own
+    assert settings.dpo.learning_rate == 3e-5  # DITTO_DPO__LEARNING_RATE
+    assert settings.dpo.max_grad_norm == 0.8  # ditto.yaml
+    assert (settings.dpo.warmup_ratio, settings.lora.r) == (0.9, 2)  # preset
+    assert settings.lora.alpha == 32  # default
+
+
+def test_the_preset_comes_from_the_flag_the_environment_or_the_folder(ditto, folder_of, monkeypatch):
+    monkeypatch.setattr("ditto_cli.method.train.train_ditto", Stop())
+    folder = folder_of({"a.txt": "---\nprompt: p\n---\nhi", "ditto.yaml": "preset: qwen3-4b-12gb\n"})
+    base = ["--base", ditto.base, "--quantize", "none", "--device", "cpu"]
+    environment = {"DITTO_PRESET": "qwen3-8b-24gb"}
+    for arguments, keywords, expected in (
+        (["--preset", "paper-mistral-7b"], {"environment": environment}, "paper-mistral-7b"),
+        ([], {"environment": environment}, "qwen3-8b-24gb"),
+        ([], {}, "qwen3-4b-12gb"),
+    ):
+        result = ditto("train", folder, *base, *arguments, **keywords)
+        assert dict(line.split(maxsplit=1) for line in result.err.splitlines()[:5])["preset"] == expected
+
+
+def test_the_watch_prompt_of_the_folder_is_used(ditto, folder_of):
+    folder = folder_of({"a.txt": "---\nprompt: p\n---\nhi", "ditto.yaml": "watch_prompt: Write to Zoe.\n"})
+    result = ditto.train(folder)
+    assert "prompt  Write to Zoe." in result.out
+    assert ditto.record("texts").watch_prompt == "Write to Zoe."
+
+
+def test_what_a_model_writes_is_never_obeyed(ditto, texts, monkeypatch):
+    monkeypatch.setattr("ditto_cli.model.chat.ChatFormat.text", lambda self, ids: "\x1b[2Jgone\x07\u202e")
+    result = ditto.train(texts)
+    assert result.code == 0
+    for shown in (result.out, result.err):
+        assert "\\x1b[2Jgone\\x07\\u202e" in shown
+        assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+@pytest.mark.parametrize("stage", ["sft", "round1"])
+def test_ctrl_c_while_a_stages_sample_is_written_keeps_that_stage(ditto, trained, texts, monkeypatch, stage, there_before):
+    from ditto_cli.method import train
+
+    real = train._watch
+
+    def interrupted(run, name):
+        if name == stage:
+            raise KeyboardInterrupt
+        return real(run, name)
+
+    monkeypatch.setattr(train, "_watch", interrupted)
+    name = "alice" if there_before else "new"
+    result = trained.train(texts, "--name", name)
+    assert result.code == 130, result.err
+    kept = f"{name}-partial" if there_before else name
+    assert result.error.endswith(f"as adapter {kept}: `ditto sample --adapter {kept}`.")
+    assert trained.record(kept).stage_names == ["sft", "round1"][: 1 + (stage == "round1")]
+    assert trained.record(kept).finished is False
+    assert trained.record("alice").stage_names == ["sft", "round1"]
+    assert trained("adapters", "show", kept).code == 0
+
+
+def test_ctrl_c_before_sft_is_finished_keeps_nothing(trained, texts, monkeypatch):
+    before = trained.snapshot()
+    monkeypatch.setattr("ditto_cli.method.train.imitate", Stop(KeyboardInterrupt()))
+    result = trained.train(texts, "--name", "new")
+    assert (result.code, result.error) == (130, "error: Stopped before SFT was finished: nothing was saved, nothing was changed.")
+    assert trained.snapshot() == before
+
+
+def test_ctrl_c_in_a_real_process_keeps_the_finished_stages(ditto, texts):
+    # So many updates that the run still is in its first round when the signal comes.
+    arguments = ["train", texts, "--base", ditto.base, "--device", "cpu", "--set", "sft.max_steps=2", "--set", "rounds.num=1"]
+    arguments += ["--set", "rounds.steps=1000000", "--set", "sampling.completions_per_prompt=1"]
+    command = [sys.executable, "-m", "ditto_cli", *map(str, arguments)]
+    lines = []
+    with subprocess.Popen(
+        command, env=ditto.variables(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as process:
+        try:
+            for line in process.stderr:
+                lines.append(line.rstrip("\n"))
+                if line.startswith("round 1: sampling: "):
+                    break
+            assert any(line.startswith("SFT: 2 updates") for line in lines), lines
+            time.sleep(0.2)
+            os.kill(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert out == ""
+    assert [line for line in err.splitlines() if not line.startswith("round 1: DPO: ")] == [
+        "error: Stopped. Kept what was finished (sft) as adapter alice: `ditto sample --adapter alice`."
+    ]
+    record = ditto.record("alice")
+    assert (record.stage_names, record.finished, record.published) == (["sft"], False, "sft")
+    assert not list(ditto.home.rglob(".*"))  # nothing half-made is left
+    assert "(stopped early)" in ditto("adapters", "list").out
+
+
+def test_a_base_that_was_moved_is_found_with_base(ditto, texts, tmp_path):
+    moved = shutil.copytree(ditto.base, tmp_path / "moved")
+    ditto.train(texts, base=moved)
+    shutil.rmtree(moved)
+    result = ditto("sample", "--adapter", "alice", "hi")
+    assert result.code == 2
+    assert str(moved) in result.only_error
+    assert ditto("sample", "--adapter", "alice", "--base", ditto.base, "--max-tokens", "3", "hi").code == 0
+
+
+class Stop:
+    """A function that only raises."""
+
+    def __init__(self, error=None):
+        self.error = error or RuntimeError("stopped by the test")
+
+    def __call__(self, *arguments, **keywords):
+        raise self.error
+
+
+def planned_name(result):
+    return result.err.splitlines()[0].removeprefix("adapter").strip()
