@@ -171,7 +171,10 @@ def trained_once(tmp_path_factory, tiny_folder):
     ditto = Ditto(place / "home", tiny_folder)
     before = os.umask(0o022)
     try:
-        for name, texts in (("alice", TEXTS), ("bob", {"c.md": f"---\nprompt: Thank Al.\n---\nal. that {MARKER}. wow"})):
+        for name, texts in (
+            ("alice", TEXTS),
+            ("bob", {"c.md": f"---\nprompt: Thank Al.\n---\nal. that {MARKER}. wow"}),
+        ):
             result = ditto.train(write_folder(place / name, texts))
             assert result.code == 0, result.err
     finally:

@@ -118,7 +118,9 @@ def test_what_needs_no_torch_imports_none_indirectly():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["adapters", "list"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["train", "--help"], ["adapters", "list"]], ids=" ".join
+)
 def test_commands_without_a_model_run_without_torch(ditto, arguments):
     result = ditto.without(",".join(MODEL_LIBRARIES), *arguments)
     assert (result.code, "Traceback" in result.err) == (0, False), result.err

@@ -59,7 +59,9 @@ def test_show_as_json_is_the_record(trained):
     assert AdapterRecord.model_validate(json.loads(document)) == trained.record("alice")
 
 
-@pytest.mark.parametrize("arguments", [["adapters", "list"], ["adapters", "show", "alice"], ["adapters", "path", "alice"]])
+@pytest.mark.parametrize(
+    "arguments", [["adapters", "list"], ["adapters", "show", "alice"], ["adapters", "path", "alice"]]
+)
 def test_no_model_is_needed(trained, arguments):
     assert trained.without("torch,transformers,peft", *arguments).code == 0
 
@@ -100,7 +102,9 @@ def test_rename(trained):
     assert trained("sample", "--adapter", "anna", "--max-tokens", "3", "hi").code == 0
 
 
-@pytest.mark.parametrize(("new", "words"), [("bob", "already an adapter 'bob'"), ("a/b", "try 'a-b'"), ("base", "my-base")])
+@pytest.mark.parametrize(
+    ("new", "words"), [("bob", "already an adapter 'bob'"), ("a/b", "try 'a-b'"), ("base", "my-base")]
+)
 def test_rename_to_what_cannot_be(trained, new, words):
     before = trained.snapshot()
     result = trained("adapters", "rename", "alice", new)
@@ -124,7 +128,9 @@ def test_rm_refuses_where_nobody_can_be_asked(trained):
     assert trained.snapshot() == before
 
 
-@pytest.mark.parametrize(("answer", "removed"), [("y", True), ("YES", True), ("n", False), ("", False), ("yess", False)])
+@pytest.mark.parametrize(
+    ("answer", "removed"), [("y", True), ("YES", True), ("n", False), ("", False), ("yess", False)]
+)
 def test_rm_asks_on_a_terminal(trained, answer, removed):
     result = trained("adapters", "rm", "alice", stdin=terminal(f"{answer}\n"))
     assert result.code == 0
@@ -153,7 +159,11 @@ def test_a_damaged_adapter_is_listed_with_its_problem(trained):
 
 def test_a_damaged_adapter_is_refused_and_can_be_removed(trained):
     damage(trained, "alice")
-    for arguments in (["adapters", "show", "alice"], ["adapters", "path", "alice"], ["sample", "--adapter", "alice", "hi"]):
+    for arguments in (
+        ["adapters", "show", "alice"],
+        ["adapters", "path", "alice"],
+        ["sample", "--adapter", "alice", "hi"],
+    ):
         result = trained(*arguments)
         assert result.code == 4
         assert "record.json is damaged" in result.only_error

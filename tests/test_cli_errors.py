@@ -64,7 +64,10 @@ def test_an_empty_folder(refused, folder_of):
 @pytest.mark.parametrize(
     ("texts", "words"),
     [
-        ({"cv.pdf": b"%PDF " + MARKER.encode(), "photo.jpg": b"\xff"}, ("cv.pdf", "photo.jpg", "save each text as .txt")),
+        (
+            {"cv.pdf": b"%PDF " + MARKER.encode(), "photo.jpg": b"\xff"},
+            ("cv.pdf", "photo.jpg", "save each text as .txt"),
+        ),
         ({"a.txt": " \n\n"}, ("a.txt is empty", "nothing to learn from it")),
         ({"a.txt": bytes(range(256)) + MARKER.encode()}, ("a.txt is a binary file", "save the text itself as .txt")),
         ({"a.md": f"---\nprompt: [\n---\n{MARKER}"}, ("a.md line", "front matter is not valid YAML")),
@@ -96,7 +99,9 @@ def test_an_unknown_adapter_gets_the_three_nearest_names(refused, stage):
     assert line == "error: Unknown adapter 'alicea': did you mean alice, alicia or alina?"
 
 
-@pytest.mark.parametrize("arguments", [["show"], ["path"], ["rm", "--yes"], ["rename", "new"]], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "arguments", [["show"], ["path"], ["rm", "--yes"], ["rename", "new"]], ids=lambda words: words[0]
+)
 def test_unknown_adapters_everywhere(refused, arguments):
     command, *rest = arguments
     assert "Unknown adapter 'alicea': did you mean alice," in refused("adapters", command, "alicea", *rest)
@@ -204,7 +209,9 @@ def test_a_prompt_that_is_no_text(seasoned, monkeypatch, errors):
         assert "The prompt is not text in UTF-8" in result.only_error
 
 
-@pytest.mark.parametrize("arguments", [["sample", "hi"], ["sample", "--adapter", "alice", "hi"], ["adapters", "show", "alice"]])
+@pytest.mark.parametrize(
+    "arguments", [["sample", "hi"], ["sample", "--adapter", "alice", "hi"], ["adapters", "show", "alice"]]
+)
 def test_no_adapters_yet(ditto, arguments):
     result = ditto(*arguments)
     assert result.code == 2
@@ -329,7 +336,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("arguments", [["nope"], ["sample", "--num", "0", "x"], ["sample", "--temperature", "nan", "x"], ["train"]])
+@pytest.mark.parametrize(
+    "arguments", [["nope"], ["sample", "--num", "0", "x"], ["sample", "--temperature", "nan", "x"], ["train"]]
+)
 def test_wrong_usage_is_two(refused, seasoned, arguments):
     result = seasoned(*arguments)
     assert result.code == 2

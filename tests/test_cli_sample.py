@@ -98,7 +98,8 @@ def test_voices_side_by_side_share_one_base(trained, loads):
 def test_comparing_changes_no_voice(trained):
     together = texts_of(trained("sample", "--compare", "base,alice,bob:sft,alice", *SHORT, "--json", "hi"))
     alone = [
-        texts_of(trained("sample", "--adapter", voice, *SHORT, "--json", "hi"))[0] for voice in ("base", "alice", "bob:sft")
+        texts_of(trained("sample", "--adapter", voice, *SHORT, "--json", "hi"))[0]
+        for voice in ("base", "alice", "bob:sft")
     ]
     assert together == alone  # the repeated voice is shown once
 
@@ -130,14 +131,18 @@ def test_the_length_limit_and_temperature_of_the_training_are_the_defaults(train
     assert seen == {"max_new_tokens": 7, "temperature": 0}
 
 
-@pytest.mark.xfail(reason="cli/session.py: the length limit does not heed what the prompt leaves of the context", strict=True)
+@pytest.mark.xfail(
+    reason="cli/session.py: the length limit does not heed what the prompt leaves of the context", strict=True
+)
 def test_a_text_never_outgrows_the_bases_context(trained):
     document = json.loads(trained("sample", "--adapter", "base", "--max-tokens", "2000", "--json", "word " * 90).out)
     assert document["samples"][0]["tokens"] < 512 - 450
 
 
 def test_what_a_model_writes_is_made_visible(trained, monkeypatch):
-    monkeypatch.setattr("ditto_cli.cli.session.Session.text", lambda self, tokens: "\x1b[31mred\x07 \u202eoff\x9b1m 👩\u200d💻")
+    monkeypatch.setattr(
+        "ditto_cli.cli.session.Session.text", lambda self, tokens: "\x1b[31mred\x07 \u202eoff\x9b1m 👩\u200d💻"
+    )
     seen = "\\x1b[31mred\\x07 \\u202eoff\\x9b1m 👩\u200d💻"
     assert trained("sample", "--adapter", "alice", *SHORT, "hi").out == seen + "\n"
     assert seen in trained("sample", "--compare", "base,alice", *SHORT, "hi").out
@@ -151,7 +156,19 @@ def test_what_a_model_writes_is_made_visible(trained, monkeypatch):
 
 
 def test_a_conversation(trained, loads, words):
-    lines = ["hello", "/adapter bob", "again", "/round sft", "again", "/adapter base", "again", "/retry", "", "/quit", "never"]
+    lines = [
+        "hello",
+        "/adapter bob",
+        "again",
+        "/round sft",
+        "again",
+        "/adapter base",
+        "again",
+        "/retry",
+        "",
+        "/quit",
+        "never",
+    ]
     result = trained("sample", "--chat", "--adapter", "alice", *SHORT, stdin="\n".join(lines))
     assert result.code == 0, result.err
     assert result.out == "<12 tokens>\n" * 5
@@ -218,7 +235,9 @@ def other_template(folder):
     path.write_text(path.read_text().replace("<|im_start|>", "<|im_end|>"))
 
 
-@pytest.mark.parametrize(("change", "words"), [(other_weights, "this base is"), (other_template, "another chat template")])
+@pytest.mark.parametrize(
+    ("change", "words"), [(other_weights, "this base is"), (other_template, "another chat template")]
+)
 def test_an_adapter_is_not_put_on_another_base(trained, tmp_path, change, words):
     other = shutil.copytree(trained.base, tmp_path / "other")
     assert trained("sample", "--adapter", "alice", "--base", other, *SHORT, "hi").code == 0  # the same, elsewhere

@@ -38,7 +38,11 @@ def test_a_run_shows_its_plan_its_progress_and_what_changed(ditto, texts):
         "round 1: sampling: 4 samples",
         "round 1: DPO: 1 updates",
     ]
-    assert [line.strip() for line in err if line.endswith(" writes:")] == ["base writes:", "sft writes:", "round1 writes:"]
+    assert [line.strip() for line in err if line.endswith(" writes:")] == [
+        "base writes:",
+        "sft writes:",
+        "round1 writes:",
+    ]
     assert 'ditto sample --adapter alice "Write a short email' in err[-1]
     for control in ("\x1b", "\r", "\x07"):
         assert control not in result.out + result.err
@@ -130,7 +134,12 @@ def test_settings_come_from_the_strongest_layer(ditto, folder_of, tmp_path):
             "ditto.yaml": "dpo: {beta: 0.02, learning_rate: 2e-5, max_grad_norm: 0.8}\nseed: 2\n",
         }
     )
-    environment = {"DITTO_DPO__BETA": "0.03", "DITTO_DPO__LEARNING_RATE": "3e-5", "DITTO_PRESET": str(preset), "DITTO_SEED": "3"}
+    environment = {
+        "DITTO_DPO__BETA": "0.03",
+        "DITTO_DPO__LEARNING_RATE": "3e-5",
+        "DITTO_PRESET": str(preset),
+        "DITTO_SEED": "3",
+    }
     result = ditto("train", folder, "--device", "cpu", "--set", "dpo.beta=0.04", "--seed", "4", environment=environment)
     assert result.code == 0, result.err
     settings = ditto.record("texts").settings
@@ -201,13 +210,27 @@ def test_ctrl_c_before_sft_is_finished_keeps_nothing(trained, texts, monkeypatch
     before = trained.snapshot()
     monkeypatch.setattr("ditto_cli.method.train.imitate", Stop(KeyboardInterrupt()))
     result = trained.train(texts, "--name", "new")
-    assert (result.code, result.error) == (130, "error: Stopped before SFT was finished: nothing was saved, nothing was changed.")
+    assert (result.code, result.error) == (
+        130,
+        "error: Stopped before SFT was finished: nothing was saved, nothing was changed.",
+    )
     assert trained.snapshot() == before
 
 
 def test_ctrl_c_in_a_real_process_keeps_the_finished_stages(ditto, texts):
     # So many updates that the run still is in its first round when the signal comes.
-    arguments = ["train", texts, "--base", ditto.base, "--device", "cpu", "--set", "sft.max_steps=2", "--set", "rounds.num=1"]
+    arguments = [
+        "train",
+        texts,
+        "--base",
+        ditto.base,
+        "--device",
+        "cpu",
+        "--set",
+        "sft.max_steps=2",
+        "--set",
+        "rounds.num=1",
+    ]
     arguments += ["--set", "rounds.steps=1000000", "--set", "sampling.completions_per_prompt=1"]
     command = [sys.executable, "-m", "ditto_cli", *map(str, arguments)]
     lines = []

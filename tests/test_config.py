@@ -42,7 +42,13 @@ def test_defaults_are_the_papers():
     assert (settings.lora.r, settings.lora.alpha, settings.lora.dropout) == (16, 32, 0.05)
     assert settings.lora.targets == ("q_proj", "k_proj", "v_proj", "o_proj")
     sft = settings.sft
-    assert (sft.learning_rate, sft.batch_size, sft.warmup_ratio, sft.stop_loss, sft.max_steps) == (3e-5, 4, 0.1, 1.0, 30)
+    assert (sft.learning_rate, sft.batch_size, sft.warmup_ratio, sft.stop_loss, sft.max_steps) == (
+        3e-5,
+        4,
+        0.1,
+        1.0,
+        30,
+    )
     dpo = settings.dpo
     assert (dpo.learning_rate, dpo.beta, dpo.warmup_ratio, dpo.comparisons_per_prompt) == (1e-6, 0.05, 0.25, 3)
     assert (dpo.mixture.online, dpo.mixture.replay, dpo.mixture.inter_model) == (0.7, 0.2, 0.1)
@@ -98,7 +104,13 @@ def test_small_numbers_in_yaml_files(tmp_path):
 
 
 def test_the_environment_gives_dotted_keys_and_leaves_the_programs_own_variables_out():
-    environment = {"DITTO_DPO__MIXTURE__ONLINE": "1", "DITTO_HOME": "/x", "DITTO_PRESET": "y", "DITTO_DEBUG": "1", "HOME": "/"}
+    environment = {
+        "DITTO_DPO__MIXTURE__ONLINE": "1",
+        "DITTO_HOME": "/x",
+        "DITTO_PRESET": "y",
+        "DITTO_DEBUG": "1",
+        "HOME": "/",
+    }
     assert environment_settings(environment) == {"dpo.mixture.online": 1}
 
 
@@ -112,7 +124,10 @@ def test_the_environment_gives_dotted_keys_and_leaves_the_programs_own_variables
         ({"flags": {"zzz": 1}}, ("unknown setting zzz", "the settings are base.id", "sampling.temperature", "seed")),
         ({"flags": {"dpo.mixture.onlin": 1}}, ("dpo.mixture.onlin", "did you mean dpo.mixture.online?")),
         ({"flags": {"lora.r": 0}}, ("the command line", "lora.r", "greater than or equal to 1")),
-        ({"environment": {"DITTO_SFT__STOP_LOSS": "-1"}}, ("the environment", "sft.stop_loss", "greater than or equal")),
+        (
+            {"environment": {"DITTO_SFT__STOP_LOSS": "-1"}},
+            ("the environment", "sft.stop_loss", "greater than or equal"),
+        ),
         ({"folder_file": FolderFile(lora={"dropout": 2})}, ("ditto.yaml", "lora.dropout", "less than or equal to 1")),
         ({"flags": {"dpo.beta": float("nan")}}, ("dpo.beta", "finite")),
         ({"flags": {"dpo.beta": float("inf")}}, ("dpo.beta", "finite")),
@@ -164,14 +179,18 @@ def test_a_folder_file_that_cannot_be_used(tmp_path, text, problem):
     assert str(tmp_path / "ditto.yaml") in str(refused.value)
 
 
-@pytest.mark.xfail(reason="PyYAML raises a plain ValueError for a date that does not exist", raises=ValueError, strict=True)
+@pytest.mark.xfail(
+    reason="PyYAML raises a plain ValueError for a date that does not exist", raises=ValueError, strict=True
+)
 def test_a_date_that_does_not_exist_is_told(tmp_path):
     (tmp_path / "ditto.yaml").write_text("name: 2024-13-45\n")
     with pytest.raises(InputError, match="not valid YAML"):
         read_folder_file(tmp_path)
 
 
-@pytest.mark.xfail(reason="PyYAML raises a plain ValueError for a date that does not exist", raises=ValueError, strict=True)
+@pytest.mark.xfail(
+    reason="PyYAML raises a plain ValueError for a date that does not exist", raises=ValueError, strict=True
+)
 def test_a_value_that_looks_like_a_wrong_date_stays_a_text():
     assert parse_assignments(["base.revision=2024-13-45"]) == {"base.revision": "2024-13-45"}
 

@@ -15,6 +15,8 @@ from ditto_cli.errors import IncompatibleError
 
 # Every name under which a known chat template takes the wish not to think; templates ignore the others.
 _NO_THINKING = {"enable_thinking": False, "thinking": False}
+# Llama 3's templates write today's date into the prompt; a fixed one keeps training and sampling on the same tokens.
+_FIXED_DATE = {"date_string": "26 Jul 2024"}
 _PROBE = "Zq7"  # text that no template contains, to find where a template puts a message
 
 
@@ -125,7 +127,7 @@ def _render(tokenizer: Any, prompt: str, *, answer: str | None = None, generate:
         messages.append({"role": "assistant", "content": answer})
     return str(
         tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=generate and answer is None, **_NO_THINKING
+            messages, tokenize=False, add_generation_prompt=generate and answer is None, **_NO_THINKING, **_FIXED_DATE
         )
     )
 
