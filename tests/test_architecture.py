@@ -1,4 +1,4 @@
-"""The rooms and their arrows, read from the imports; what answers without torch; what a command costs before it works."""
+"""The rooms and their arrows, read from the imports; what answers without torch; what a command costs first."""
 
 import ast
 import re

@@ -304,7 +304,9 @@ def test_a_base_is_never_left_to_think_or_choose_a_channel(template):
     tokenizer = byte_tokenizer(("<s>", "</s>"), template=trl_template(template), eos="</s>", bos="<s>")
     chat = chat_format(tokenizer, None)
     messages = [{"role": "user", "content": "Say yo."}, {"role": "assistant", "content": "yo, you"}]
-    rendered = tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=False, thinking=False)
+    rendered = tokenizer.apply_chat_template(
+        messages, tokenize=False, enable_thinking=False, thinking=False, date_string="26 Jul 2024"
+    )
     prompt = plain_text(chat, chat.prompt_ids("Say yo."))
     assert rendered.removeprefix("<s>").startswith((prompt + chat.lead + "yo, you").removeprefix("<s>"))
     assert prompt.count("<think>") == prompt.count("</think>")
@@ -351,3 +353,12 @@ def test_a_base_that_is_no_chat_model_is_refused(template, message):
     tokenizer = byte_tokenizer(("</s>",), template=template, eos="</s>")
     with pytest.raises(IncompatibleError, match=message):
         chat_format(tokenizer, None)
+
+
+def test_the_prompt_is_the_same_on_another_day():
+    """TRL's llama3_2 template writes the date of today unless it is given one."""
+    tokenizer = byte_tokenizer(("<s>", "</s>"), template=trl_template("llama3_2"), eos="</s>", bos="<s>")
+    today = tokenizer.apply_chat_template([{"role": "user", "content": "Say yo."}], tokenize=False)
+    chat = chat_format(tokenizer, None)
+    assert "Today Date: 26 Jul 2024" in plain_text(chat, chat.prompt_ids("Say yo."))
+    assert "Today Date: 26 Jul 2024" not in today

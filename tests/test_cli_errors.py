@@ -1,4 +1,4 @@
-"""Every mistake ends in one line and its exit code: what was given, why it cannot work, what to do. Nothing is changed."""
+"""Every mistake ends in one line and its exit code: what was given, why it cannot work, what to do. Nothing changes."""
 
 import errno
 import io

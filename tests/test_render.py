@@ -1,4 +1,4 @@
-"""What is shown: nothing of a model's text is obeyed by a terminal, and texts stand side by side where there is room."""
+"""What is shown: nothing of a model's text is obeyed by a terminal, and texts stand side by side where they fit."""
 
 import io
 import json
