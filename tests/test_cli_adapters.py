@@ -83,8 +83,11 @@ def test_path_is_what_peft_loads(trained):
     # The likeliest text of PEFT's model is what ditto writes at temperature 0.
     ours = trained("sample", "--adapter", "alice", "--temperature", "0", "--max-tokens", "20", "--json", "Write to Bo.")
     assert json.loads(ours.out)["samples"][0]["text"] == theirs
-    base = trained("sample", "--adapter", "base", "--temperature", "0", "--max-tokens", "20", "--json", "Write to Bo.")
-    assert json.loads(base.out)["samples"][0]["text"] != theirs
+    both = trained(
+        "sample", "--compare", "base,alice", "--temperature", "0", "--max-tokens", "20", "--json", "Write to Bo."
+    )
+    base, alice = (entry["text"] for entry in json.loads(both.out)["samples"])
+    assert base != theirs == alice
 
 
 def test_path_of_a_stage(trained):

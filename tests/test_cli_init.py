@@ -169,13 +169,15 @@ def test_missing_prompts_are_written_by_the_base_shown_and_stored(ditto, folder_
 def test_the_bases_own_words_are_stored(ditto, folder_of, monkeypatch):
     from ditto_cli.model.chat import ChatFormat
 
-    monkeypatch.setattr(ChatFormat, "text", lambda self, ids: "Write to Bo about the \x1b[31mhens.")
+    monkeypatch.setattr(
+        ChatFormat, "text", lambda self, ids: "Write to Bo about the hens, the invoice and \x1b[31mcorn."
+    )
     folder = folder_of({**BARE, "ditto.yaml": f"base: {{id: {ditto.base}}}\n"})
     result = ditto("init", folder, "--device", "cpu")
     assert result.code == 0, result.err
     assert "\x1b" not in result.out + result.err
     stored = settings_of(folder)["prompts"]
-    assert stored == dict.fromkeys(["one.txt", "two.md"], "Write to Bo about the [31mhens.")
+    assert stored == dict.fromkeys(["one.txt", "two.md"], "Write to Bo about the hens, the invoice and [31mcorn.")
     assert all(letters(prompt) in letters(result.out) for prompt in stored.values())
     assert result.err.count("the base model") >= 2
 

@@ -181,7 +181,6 @@ def test_what_a_model_writes_is_never_obeyed(ditto, texts, monkeypatch):
         assert not {"\x1b", "\x07", "\u202e"} & set(shown)
 
 
-@pytest.mark.xfail(reason="method/train.py: a stage is in the store before it is in run.stages", strict=True)
 @pytest.mark.parametrize("there_before", [False, True])
 @pytest.mark.parametrize("stage", ["sft", "round1"])
 def test_ctrl_c_while_a_stages_sample_is_written_keeps_that_stage(trained, texts, monkeypatch, stage, there_before):

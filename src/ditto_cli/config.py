@@ -164,7 +164,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} does not exist.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({type(error).__name__}): save it as UTF-8 text.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise InputError(f"{path} is not valid YAML{_yaml_place(error)}.") from None
     if content is None:
         return {}
@@ -250,7 +250,7 @@ def adapter_name_of(folder: Path, folder_file: FolderFile, flag: str | None) -> 
 def _parse_scalar(value: str) -> Any:
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: a date that does not exist
         return value
     if isinstance(parsed, str):  # YAML 1.1 reads 1e-6 as text
         try:
@@ -302,6 +302,6 @@ def _dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
-def _yaml_place(error: yaml.YAMLError) -> str:
+def _yaml_place(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     return f" (line {mark.line + 1})" if mark is not None else ""

@@ -83,10 +83,12 @@ class Session:
         """`num` texts of `voice`; its training's temperature and length limit where None is given."""
         self.use(voice)
         record = None if voice.adapter == BASE_VOICE else self.store.record(voice.adapter)
+        prompt_ids = self.prompt_ids(prompt)
+        limit = max_new_tokens or (record.max_new_tokens if record else _DEFAULT_MAX_NEW_TOKENS)
         return sample(
             self.policy,
-            [SampleRequest(self.prompt_ids(prompt), derive_seed(seed, "write", index)) for index in range(num)],
-            max_new_tokens=max_new_tokens or (record.max_new_tokens if record else _DEFAULT_MAX_NEW_TOKENS),
+            [SampleRequest(prompt_ids, derive_seed(seed, "write", index)) for index in range(num)],
+            max_new_tokens=min(limit, self.policy.context_tokens - len(prompt_ids)),
             temperature=_temperature(temperature, record),
         )
 
@@ -126,15 +128,18 @@ def open_session(
         InputError: an unknown adapter, or the base cannot be found.
         IncompatibleError: the adapters belong to different bases.
     """
-    records = [store.record(voice.adapter) for voice in voices if voice.adapter != BASE_VOICE]
-    for voice in voices:
-        if voice.adapter != BASE_VOICE:
-            store.stage_folder(voice.adapter, voice.stage)
-    for record in records[1:]:
-        mismatch = describe_mismatch(record.base, records[0].base)
+    adapters = [voice for voice in voices if voice.adapter != BASE_VOICE]
+    for voice in adapters:
+        store.stage_folder(voice.adapter, voice.stage)
+    first = store.record(adapters[0].adapter) if adapters else None
+    for voice in adapters[1:]:
+        assert first is not None
+        mismatch = describe_mismatch(store.record(voice.adapter).base, first.base)
         if mismatch is not None:
-            raise IncompatibleError(f"{records[0].name} and {record.name} cannot share one base in memory: {mismatch}.")
-    settings = _base_settings(records[0] if records else None, hardware, base, quantize)
+            raise IncompatibleError(
+                f"{adapters[0].adapter} and {voice.adapter} cannot share one base in memory: {mismatch}."
+            )
+    settings = _base_settings(first, hardware, base, quantize)
     return Session(load_policy(settings, hardware, cache_home(os.environ), say), store)
 
 

