@@ -47,7 +47,7 @@ def test_each_commented_example_is_valid_once_uncommented() -> None:
         assert f"\n# {key}: " in text
         text = text.replace(f"\n# {key}: ", f"\n{key}: ")
     folder_file = load(text)
-    assert folder_file.preset == "paper"
+    assert folder_file.preset == "paper-mistral-7b"
     assert folder_file.watch_prompt == "Write an email to a friend who is moving house."
     assert folder_file.overrides() == {"dpo": {"learning_rate": 2e-5}, "seed": 1}
 
