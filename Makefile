@@ -17,7 +17,7 @@ demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, 
 	$(DEMO) sample --compare base,maya:sft,maya --seed 1 "$$(sed -n 2p examples/demos/maya/held_out/prompts.txt)"
 
 test: $(READY)  ## all tests, with one short run on the real embedded base
-	$(PINNED) $(BIN)/pytest
+	$(BIN)/pytest
 
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .
@@ -25,7 +25,7 @@ check: $(READY)  ## formatting, lint and types
 	$(BIN)/mypy
 
 bench: $(READY)  ## one round, ours against the plain way, and the time of an adapter switch
-	$(PINNED) $(BIN)/python benchmarks/round.py
+	$(BIN)/python benchmarks/round.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ditto needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
