@@ -211,11 +211,14 @@ def test_the_same_seed_gives_the_same_bytes(finished, tiny_folder, texts, tmp_pa
         ("dpo.warmup_ratio", 0.75),
         ("dpo.comparisons_per_prompt", 2),
         ("dpo.max_grad_norm", 0.01),
+        ("dpo.sft_weight", 0.5),
+        ("dpo.per_token", True),
         ("dpo.mixture.online", 0.0),
         ("dpo.mixture.replay", 0.9),
         ("dpo.mixture.inter_model", 0.9),
         ("rounds.num", 1),
         ("rounds.steps", 3),
+        ("rounds.reference", "previous"),
         ("sampling.completions_per_prompt", 4),
         ("sampling.temperature", 0.5),
         ("sampling.length_factor", 0.5),
@@ -258,7 +261,7 @@ def test_cached_reference_scores_are_still_right_at_the_end_and_the_reference_ne
     shared_policy, texts, tmp_path, monkeypatch
 ):
     seen = {}
-    update_policy, forget = train.update_policy, train._forget_adapters
+    update_policy, forget = rounds.update_policy, train._forget_adapters
 
     def spying_update(updater, history, prompts, settings):
         seen["history"], seen["prompts"] = history, prompts
@@ -275,7 +278,7 @@ def test_cached_reference_scores_are_still_right_at_the_end_and_the_reference_ne
         seen["dtypes"] = {p.dtype for key, p in policy.model.named_parameters() if "lora_" in key}
         forget(policy)
 
-    monkeypatch.setattr(train, "update_policy", spying_update)
+    monkeypatch.setattr(rounds, "update_policy", spying_update)
     monkeypatch.setattr(train, "_forget_adapters", look_before_forgetting)
     store, _ = run(shared_policy, texts, tmp_path)
     assert seen["reference"] == weights(store, stage="sft")
@@ -288,6 +291,30 @@ def test_cached_reference_scores_are_still_right_at_the_end_and_the_reference_ne
     first_round = seen["history"].rounds[0]
     assert set(first_round) == {"a.md", "b.md", "c.md"}
     assert [c.token_ids for c in first_round["b.md"]] != [c.token_ids for c in first_round["c.md"]]
+
+
+def test_a_moving_reference_is_the_policy_that_the_round_began_with(shared_policy, texts, tmp_path, monkeypatch):
+    seen, update_policy, forget = [], rounds.update_policy, train._forget_adapters
+
+    def spying_update(updater, history, prompts, settings):
+        seen.append((shared_policy.serialise(REFERENCE)[WEIGHTS_FILE], history, prompts))
+        return update_policy(updater, history, prompts, settings)
+
+    def look_before_forgetting(policy):
+        _, history, prompts = seen[-1]
+        fresh = score_under_reference(policy, history.completions(), prompts, max_tokens=10_000)
+        assert [c.reference_logp for c in history.completions()] == pytest.approx(
+            [c.reference_logp for c in fresh], abs=1e-4
+        )
+        forget(policy)
+
+    monkeypatch.setattr(rounds, "update_policy", spying_update)
+    monkeypatch.setattr(train, "_forget_adapters", look_before_forgetting)
+    store, _ = run(shared_policy, texts, tmp_path, settings_with("rounds.reference", "previous"))
+    assert [reference for reference, *_ in seen] == [weights(store, stage=stage) for stage in ("sft", "round1")]
+    before, after = seen[0][1], seen[1][1]
+    assert [c.token_ids for c in before.demonstrations] == [c.token_ids for c in after.demonstrations]
+    assert [c.reference_logp for c in before.demonstrations] != [c.reference_logp for c in after.demonstrations]
 
 
 def test_in_the_first_update_the_policy_is_the_reference(shared_policy, texts, tmp_path):

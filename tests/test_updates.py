@@ -152,17 +152,20 @@ def gradient_of(policy, run):
     return terms, [parameter.grad.clone() for parameter in policy.parameters()]
 
 
-def pair_by_pair(policy, comparisons, prompts):
+def pair_by_pair(policy, comparisons, prompts, settings=SETTINGS):
     """The mean loss with every side of every pair scored alone by a plain forward pass of the library."""
     losses = []
     for comparison in comparisons:
-        ratios = []
+        ratios, imitation = [], 0.0
         for side in (comparison.chosen, comparison.rejected):
             prompt = prompts[side.demonstration_id]
             logps = torch.log_softmax(full_logits(policy, [*prompt, *side.token_ids]), dim=-1)
             own = sum(logps[len(prompt) + i - 1, token] for i, token in enumerate(side.token_ids))
-            ratios.append(own - side.reference_logp)
-        losses.append(-torch.nn.functional.logsigmoid(SETTINGS.beta * (ratios[0] - ratios[1])))
+            ratios.append((own - side.reference_logp) / (len(side.token_ids) if settings.per_token else 1))
+            if side.round is None:
+                imitation = imitation - own / len(side.token_ids)
+        loss = -torch.nn.functional.logsigmoid(settings.beta * (ratios[0] - ratios[1]))
+        losses.append(loss + settings.sft_weight * imitation)
     torch.stack(losses).mean().backward()
     return torch.stack(losses).detach()
 
@@ -176,6 +179,16 @@ def test_grouped_gradient_is_the_pair_by_pair_gradient(policy, comparisons, prom
     terms, gradient = gradient_of(policy, lambda: accumulate_gradient(policy, comparisons, prompts, settings))
     torch.testing.assert_close(terms.losses_P, expected, atol=1e-6, rtol=0)
     assert all(g.abs().max() > 1e-5 for g in expected_gradient)
+    for one, other in zip(gradient, expected_gradient, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("change", [{"per_token": True, "beta": 2.0}, {"sft_weight": 0.3}], ids=str)
+def test_variants_of_the_loss_have_the_gradient_of_their_formula(policy, comparisons, prompts, change):
+    settings = SETTINGS.model_copy(update=change)
+    expected, expected_gradient = gradient_of(policy, lambda: pair_by_pair(policy, comparisons, prompts, settings))
+    terms, gradient = gradient_of(policy, lambda: accumulate_gradient(policy, comparisons, prompts, settings))
+    torch.testing.assert_close(terms.losses_P, expected, atol=1e-6, rtol=0)
     for one, other in zip(gradient, expected_gradient, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
 

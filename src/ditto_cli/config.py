@@ -72,6 +72,8 @@ class DpoSettings(_Section):
     comparisons_per_prompt: int = Field(3, ge=1, description="comparisons per demonstration in one update")
     max_grad_norm: float = Field(1.0, gt=0)
     micro_batch_tokens: int = Field(4096, ge=1, description="most tokens of one forward pass")
+    sft_weight: float = Field(0.0, ge=0, description="weight of the demonstrations' mean token loss beside DPO's")
+    per_token: bool = Field(False, description="compare mean log-probabilities per token instead of sums")
     mixture: MixtureSettings = MixtureSettings()
 
 
@@ -80,6 +82,9 @@ class RoundSettings(_Section):
 
     num: int = Field(4, ge=0)
     steps: int = Field(10, ge=1)
+    reference: Literal["sft", "previous"] = Field(
+        "sft", description="what DPO compares with: the SFT policy, or (SPIN) the policy that the round began with"
+    )
 
 
 class SamplingSettings(_Section):

@@ -38,6 +38,14 @@ class History:
             {i: tuple(c for c in completions if c.demonstration_id == i) for i in sorted(known)},
         )
 
+    def completions(self) -> list[Completion]:
+        """The demonstrations and all samples, those of one demonstration behind each other."""
+        return [
+            completion
+            for own in self.demonstrations
+            for completion in (own, *(c for sampled in self.rounds for c in sampled[own.demonstration_id]))
+        ]
+
 
 def draw_comparisons(history: History, settings: DpoSettings, *, seed: int, step: int) -> list[Comparison]:
     """The comparisons of update `step`, counted from 0 through the whole run, in the newest round of `history`.

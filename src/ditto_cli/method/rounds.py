@@ -1,4 +1,4 @@
-"""The parts of one DITTO round: sample the policy, score the samples under the reference, update the policy."""
+"""DITTO's rounds and their parts: sample the policy, score the samples under the reference, update the policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import SampledTokens, SampleRequest, sample
 from ditto_cli.model.scoring import score
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Completion, Demonstration, StepMetrics
+from ditto_cli.types import Completion, Demonstration, Reporter, StepMetrics
 
 POLICY, REFERENCE = "policy", "reference"  # names of the two adapters while a run lasts
 
@@ -40,6 +40,54 @@ class Encoded:
     def num_tokens(self) -> int:
         """Tokens of all demonstrations' own texts."""
         return sum(len(ids) for ids in self.completions.values())
+
+
+@dataclass(frozen=True)
+class FinishedRound:
+    """Round `number` (0, 1, ...): what the policy wrote at its begin, and the updates that followed."""
+
+    number: int
+    samples: Sequence[Completion]
+    steps: Sequence[StepMetrics]
+
+
+def run_rounds(policy: Policy, encoded: Encoded, settings: Settings, reporter: Reporter) -> Iterator[FinishedRound]:
+    """Sample, score, compare and update, `settings.rounds.num` times; yields after each round.
+
+    Args:
+        policy: its adapter POLICY has the SFT weights, and is trained; REFERENCE is added, and stays.
+        encoded: the demonstrations.
+        settings: of the whole run.
+        reporter: told of the progress.
+
+    Raises:
+        NonFiniteError: a loss or gradient is NaN or infinite.
+    """
+    if settings.rounds.num == 0:
+        return
+    max_tokens = settings.dpo.micro_batch_tokens
+    _freeze_reference(policy)
+    history = History(score_demonstrations(policy, encoded, max_tokens=max_tokens))
+    updater = Updater(policy, settings.dpo, settings.rounds)
+    policy.checkpoint_activations(policy.hardware.is_cuda)
+    for number in range(settings.rounds.num):
+        if number > 0 and settings.rounds.reference == "previous":
+            history = _move_reference(policy, history, encoded.prompts, max_tokens=max_tokens)
+        num_samples = len(encoded.prompts) * settings.sampling.completions_per_prompt
+        reporter.stage_started(f"round {number + 1}: sampling", num_samples, "samples")
+        sampled = sample_round(
+            policy, encoded, settings, round_number=number, on_finished=lambda done: reporter.stage_advanced(done, {})
+        )
+        history.add_round(score_under_reference(policy, sampled, encoded.prompts, max_tokens=max_tokens))
+        reporter.stage_ended()
+        reporter.stage_started(f"round {number + 1}: DPO", settings.rounds.steps, "updates")
+        steps = []
+        for metrics in update_policy(updater, history, encoded.prompts, settings):
+            steps.append(metrics)
+            reporter.stage_advanced(metrics.step + 1, metrics.values)
+        reporter.stage_ended()
+        yield FinishedRound(number, sampled, steps)
+    policy.checkpoint_activations(False)
 
 
 def encode_demonstrations(
@@ -131,6 +179,24 @@ def summarise_round(completions: Sequence[Completion], steps: Sequence[StepMetri
         "samples/ended": sum(completion.ended for completion in completions) / len(completions),
         "samples/tokens": float(sum(len(completion.token_ids) for completion in completions)),
     }
+
+
+def _freeze_reference(policy: Policy) -> None:
+    policy.copy_adapter(POLICY, REFERENCE)
+    policy.switch(POLICY, trainable=True)
+
+
+def _move_reference(
+    policy: Policy, history: History, prompts: Mapping[str, tuple[int, ...]], *, max_tokens: int
+) -> History:
+    """Make the policy as it is now the reference, and score everything under it anew (SPIN, arXiv 2401.01335)."""
+    policy.remove(REFERENCE)
+    _freeze_reference(policy)
+    moved = score_under_reference(policy, history.completions(), prompts, max_tokens=max_tokens)
+    again = History(tuple(completion for completion in moved if completion.round is None))
+    for number in range(len(history.rounds)):
+        again.add_round([completion for completion in moved if completion.round == number])
+    return again
 
 
 def _batches(

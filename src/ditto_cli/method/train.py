@@ -12,20 +12,15 @@ from importlib.metadata import version
 from ditto_cli import __version__
 from ditto_cli.config import Settings
 from ditto_cli.errors import InterruptedRun
-from ditto_cli.method.comparisons import History
 from ditto_cli.method.rounds import (
     POLICY,
     REFERENCE,
     Encoded,
     encode_demonstrations,
-    sample_round,
-    score_demonstrations,
-    score_under_reference,
+    run_rounds,
     summarise_round,
-    update_policy,
 )
 from ditto_cli.method.sft import Imitation, imitate
-from ditto_cli.method.updates import Updater
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import SampleRequest, sample
 from ditto_cli.seeds import derive_seed
@@ -83,7 +78,6 @@ def train_ditto(policy: Policy, job: Job, store: AdapterStore, reporter: Reporte
         try:
             _watch_base(run)
             _imitate_demonstrations(run)
-            _freeze_reference(run)
             _ditto_rounds(run)
             return _publish(run, job.name, finished=True)
         except KeyboardInterrupt:
@@ -113,40 +107,10 @@ def _imitate_demonstrations(run: _Run) -> None:
     _finish_stage(run, SFT_STAGE, {"loss": losses[-1], "steps": float(len(losses))})
 
 
-def _freeze_reference(run: _Run) -> None:
-    run.policy.copy_adapter(POLICY, REFERENCE)
-    run.policy.switch(POLICY, trainable=True)
-
-
 def _ditto_rounds(run: _Run) -> None:
-    settings, policy, encoded = run.job.settings, run.policy, run.encoded
-    if settings.rounds.num == 0:
-        return
-    max_tokens = settings.dpo.micro_batch_tokens
-    history = History(score_demonstrations(policy, encoded, max_tokens=max_tokens))
-    updater = Updater(policy, settings.dpo, settings.rounds)
-    policy.checkpoint_activations(policy.hardware.is_cuda)
-    for number in range(settings.rounds.num):
-        num_samples = len(encoded.prompts) * settings.sampling.completions_per_prompt
-        run.reporter.stage_started(f"round {number + 1}: sampling", num_samples, "samples")
-        sampled = sample_round(
-            policy,
-            encoded,
-            settings,
-            round_number=number,
-            on_finished=lambda done: run.reporter.stage_advanced(done, {}),
-        )
-        history.add_round(score_under_reference(policy, sampled, encoded.prompts, max_tokens=max_tokens))
-        run.reporter.stage_ended()
-        run.reporter.stage_started(f"round {number + 1}: DPO", settings.rounds.steps, "updates")
-        steps = []
-        for metrics in update_policy(updater, history, encoded.prompts, settings):
-            steps.append(metrics)
-            run.reporter.stage_advanced(metrics.step + 1, metrics.values)
-        run.reporter.stage_ended()
-        _finish_stage(run, round_stage(number + 1), summarise_round(sampled, steps))
-        _warn_of_collapse(run, number, [completion.ended for completion in sampled])
-    policy.checkpoint_activations(False)
+    for finished in run_rounds(run.policy, run.encoded, run.job.settings, run.reporter):
+        _finish_stage(run, round_stage(finished.number + 1), summarise_round(finished.samples, finished.steps))
+        _warn_of_collapse(run, finished.number, [completion.ended for completion in finished.samples])
 
 
 def _warn_of_collapse(run: _Run, number: int, ended: Sequence[bool]) -> None:

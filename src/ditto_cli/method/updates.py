@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import torch
@@ -88,7 +89,7 @@ def accumulate_gradient(
     """Add the gradient of the comparisons' mean loss to the active adapter's weights; returns the terms, detached."""
     pieces = []
     for group in micro_batches(comparisons, prompts, settings.micro_batch_tokens):
-        terms = _group_terms(policy, group, prompts[group[0].chosen.demonstration_id], settings.beta)
+        terms = _group_terms(policy, group, prompts[group[0].chosen.demonstration_id], settings)
         (terms.losses_P.sum() / len(comparisons)).backward()
         pieces.append(terms)
     return DpoTerms(
@@ -115,18 +116,28 @@ def micro_batches(
         yield batch
 
 
-def _group_terms(policy: Policy, group: Sequence[Comparison], prompt_ids: tuple[int, ...], beta: float) -> DpoTerms:
+def _group_terms(
+    policy: Policy, group: Sequence[Comparison], prompt_ids: tuple[int, ...], settings: DpoSettings
+) -> DpoTerms:
     sequences = _sequences(group)
     row = {key: index for index, key in enumerate(sequences)}
     logps_B = score(policy, prompt_ids, [completion.token_ids for completion in sequences.values()])
-    reference_B = torch.tensor([c.reference_logp for c in sequences.values()], device=logps_B.device)
-    chosen = torch.tensor([row[_key(c.chosen)] for c in group], device=logps_B.device)
-    rejected = torch.tensor([row[_key(c.rejected)] for c in group], device=logps_B.device)
+    device = logps_B.device
+    reference_B = torch.tensor([c.reference_logp for c in sequences.values()], device=device)
+    lengths_B = torch.tensor([len(c.token_ids) for c in sequences.values()], device=device)
+    chosen = torch.tensor([row[_key(c.chosen)] for c in group], device=device)
+    rejected = torch.tensor([row[_key(c.rejected)] for c in group], device=device)
+    scale_B = lengths_B if settings.per_token else torch.ones_like(lengths_B)
 
     def sides(values_B: Tensor) -> tuple[Tensor, Tensor]:
         return values_B[chosen], values_B[rejected]
 
-    return dpo_terms(*sides(logps_B), *sides(reference_B), beta=beta)
+    terms = dpo_terms(*sides(logps_B / scale_B), *sides(reference_B / scale_B), beta=settings.beta)
+    if settings.sft_weight == 0:
+        return terms
+    is_own_P = torch.tensor([c.chosen.round is None for c in group], device=device)
+    imitation_P = -(logps_B / lengths_B)[chosen] * is_own_P
+    return replace(terms, losses_P=terms.losses_P + settings.sft_weight * imitation_P)
 
 
 def _sequences(group: Iterable[Comparison]) -> dict[tuple[int, int], Completion]:

@@ -6,6 +6,7 @@ read as control tokens: what looks like an end-of-turn marker in it is encoded a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +42,17 @@ class ChatFormat:
     bos_token_id: int | None
     opening: str | None = None
 
-    def prompt_ids(self, prompt: str) -> tuple[int, ...]:
+    def prompt_ids(self, prompt: str, shots: Sequence[tuple[str, str]] = ()) -> tuple[int, ...]:
         """Token ids of a user turn with `prompt`, up to where the assistant's text begins.
+
+        Args:
+            prompt: the user's words.
+            shots: earlier turns of the conversation, as pairs of prompt and answer (a few-shot prompt).
 
         Raises:
             IncompatibleError: the template does not give exactly one beginning token.
         """
-        ids = self._encode_turn(prompt)
+        ids = self._encode_turns([*(content.strip() for shot in shots for content in shot), prompt])
         if self.bos_token_id is not None:
             if ids[:1] != (self.bos_token_id,):
                 ids = (self.bos_token_id, *ids)
@@ -63,17 +68,23 @@ class ChatFormat:
         """The text of sampled token ids, without end and other special tokens."""
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
 
-    def _encode_turn(self, prompt: str) -> tuple[int, ...]:
-        if not self._holds_special_token(prompt):
-            return self._encode(self._rendered(prompt))
-        # The content is spliced in as plain characters, so it cannot end its own turn or begin another.
-        before, after = self._rendered(_PROBE).split(_PROBE)
-        return (*self._encode(before), *self._encode(prompt.strip(), untrusted=True), *self._encode(after))
+    def _encode_turns(self, contents: Sequence[str]) -> tuple[int, ...]:
+        """Turns of user and assistant by turns, the last one the user's."""
+        if not any(self._holds_special_token(content) for content in contents):
+            return self._encode(self._rendered(contents))
+        # The contents are spliced in as plain characters, so none can end its own turn or begin another.
+        probes = [f"{_PROBE}{index}q" for index in range(len(contents))]
+        rest = self._rendered(probes)
+        ids: tuple[int, ...] = ()
+        for probe, content in zip(probes, contents, strict=True):
+            before, rest = rest.split(probe)
+            ids += (*self._encode(before), *self._encode(content.strip(), untrusted=True))
+        return (*ids, *self._encode(rest))
 
-    def _rendered(self, prompt: str) -> str:
+    def _rendered(self, contents: Sequence[str]) -> str:
         if self.opening is None:
-            return _render(self.tokenizer, prompt)
-        return _render(self.tokenizer, prompt, generate=False) + self.opening
+            return _render(self.tokenizer, *contents)
+        return _render(self.tokenizer, *contents, generate=False) + self.opening
 
     def _encode(self, text: str, *, untrusted: bool = False) -> tuple[int, ...]:
         split = untrusted and self._holds_special_token(text)
@@ -99,7 +110,7 @@ def chat_format(tokenizer: Any, generation_eos: int | list[int] | None) -> ChatF
     try:
         prompt = _render(tokenizer, "Hello")
         user_turn = _render(tokenizer, "Hello", generate=False)
-        full = _render(tokenizer, "Hello", answer=_PROBE)
+        full = _render(tokenizer, "Hello", _PROBE)
     except TemplateError as error:
         raise IncompatibleError(f"The chat template of this base cannot hold plain text ({error}).") from None
     head, found, tail = full.rpartition(_PROBE)
@@ -121,13 +132,17 @@ def chat_format(tokenizer: Any, generation_eos: int | list[int] | None) -> ChatF
     return ChatFormat(tokenizer, lead, end, frozenset(stops), _beginning_token(tokenizer, prompt), opening)
 
 
-def _render(tokenizer: Any, prompt: str, *, answer: str | None = None, generate: bool = True) -> str:
-    messages = [{"role": "user", "content": prompt}]
-    if answer is not None:
-        messages.append({"role": "assistant", "content": answer})
+def _render(tokenizer: Any, *contents: str, generate: bool = True) -> str:
+    """A conversation that begins with the user; after a user's turn the assistant's is opened if `generate`."""
+    roles = ("user", "assistant")
+    messages = [{"role": roles[index % 2], "content": content} for index, content in enumerate(contents)]
     return str(
         tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=generate and answer is None, **_NO_THINKING, **_FIXED_DATE
+            messages,
+            tokenize=False,
+            add_generation_prompt=generate and len(contents) % 2 == 1,
+            **_NO_THINKING,
+            **_FIXED_DATE,
         )
     )
 

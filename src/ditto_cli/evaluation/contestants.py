@@ -1,0 +1,117 @@
+"""Contestants and prompts -> writings: everybody writes for the same prompts, with the same seeds and length limit.
+
+A contestant is the base, a few-shot prompt on the base, or an adapter in memory. Knows nothing of judging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ditto_cli.errors import InputError
+from ditto_cli.evaluation.report import ContestantKind
+from ditto_cli.evaluation.types import EvalPrompt, Writing
+from ditto_cli.model.chat import ChatFormat
+from ditto_cli.model.policy import Policy
+from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.seeds import derive_seed
+from ditto_cli.types import Demonstration
+
+# Keys and values of an 8B base take about 0.14 MiB a token, so this many are below 4 GiB.
+_MAX_TOKENS_SIDE_BY_SIDE = 24_576
+_MAX_SLOTS = 64
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who writes: `adapter` is its name in the loaded policy, None for the base; `shots` are shown before the prompt."""
+
+    title: str
+    kind: ContestantKind
+    adapter: str | None = None
+    shots: tuple[Demonstration, ...] = ()
+
+
+@dataclass(frozen=True)
+class WritingPlan:
+    """What all contestants share.
+
+    Attributes:
+        prompts: what to write for.
+        num: writings of each contestant for a prompt.
+        seed: equal seeds give equal draws to all contestants.
+        temperature: of the sampling.
+        max_new_tokens: length limit.
+    """
+
+    prompts: tuple[EvalPrompt, ...]
+    num: int
+    seed: int
+    temperature: float
+    max_new_tokens: int
+
+
+def write(
+    policy: Policy, contestant: Contestant, plan: WritingPlan, *, on_finished: Callable[[int], None] | None = None
+) -> list[Writing]:
+    """`plan.num` writings for each prompt, in one batch.
+
+    Raises:
+        InputError: a prompt does not fit the base's context.
+    """
+    prompt_ids = {prompt.id: _prompt_ids(policy, contestant, prompt, plan) for prompt in plan.prompts}
+    wanted = [(prompt.id, index) for prompt in plan.prompts for index in range(plan.num)]
+    longest = max(len(ids) for ids in prompt_ids.values()) + plan.max_new_tokens
+    with policy.using(contestant.adapter):
+        sampled = sample(
+            policy,
+            [SampleRequest(prompt_ids[name], derive_seed(plan.seed, "evaluate", name, i)) for name, i in wanted],
+            max_new_tokens=plan.max_new_tokens,
+            temperature=plan.temperature,
+            max_slots=max(1, min(_MAX_SLOTS, _MAX_TOKENS_SIDE_BY_SIDE // longest)),
+            on_finished=on_finished,
+        )
+    return [
+        Writing(
+            contestant=contestant.title,
+            prompt_id=name,
+            index=index,
+            text=policy.chat.text(tokens.token_ids),
+            num_tokens=len(tokens.token_ids),
+            ended=tokens.ended,
+        )
+        for (name, index), tokens in zip(wanted, sampled, strict=True)
+    ]
+
+
+def fitting_shots(
+    chat: ChatFormat, demonstrations: Sequence[Demonstration], prompts: Sequence[str], *, max_tokens: int
+) -> tuple[Demonstration, ...]:
+    """The demonstrations for a few-shot prompt: as many as fit whole, the longest left out first, in their order.
+
+    Args:
+        chat: the tokenisation.
+        demonstrations: of one person.
+        prompts: what will be asked after them.
+        max_tokens: most tokens of the whole prompt.
+    """
+    kept = list(demonstrations)
+    longest = max(prompts, key=lambda prompt: len(chat.prompt_ids(prompt)))
+    while kept and len(chat.prompt_ids(longest, _turns(kept))) > max_tokens:
+        kept.remove(max(kept, key=lambda demonstration: len(chat.completion_ids(demonstration.completion))))
+    return tuple(kept)
+
+
+def _prompt_ids(policy: Policy, contestant: Contestant, prompt: EvalPrompt, plan: WritingPlan) -> tuple[int, ...]:
+    ids = policy.chat.prompt_ids(prompt.prompt, _turns(contestant.shots))
+    room = policy.context_tokens - plan.max_new_tokens
+    if len(ids) > room:
+        raise InputError(
+            f"A prompt has {len(ids)} tokens for {contestant.title}, and this base has room for {room} beside a text "
+            f"of {plan.max_new_tokens}: shorten the prompt, or take a base with a longer context."
+        )
+    return ids
+
+
+def _turns(shots: Sequence[Demonstration]) -> list[tuple[str, str]]:
+    return [(shot.prompt, shot.completion) for shot in shots]

@@ -1,0 +1,86 @@
+"""The words of the evaluation room: who wrote what for which prompt, and who was preferred. No torch, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+BASE_CONTESTANT = "base"
+FEW_SHOT_CONTESTANT = "few-shot"
+
+PromptSource = Literal["held_out", "given", "new"]
+
+
+@dataclass(frozen=True)
+class EvalPrompt:
+    """A task that no contestant was trained on.
+
+    Attributes:
+        id: unique within an evaluation.
+        prompt: the instruction.
+        source: a held-out text's own prompt, one from the user's file, or one made for the evaluation.
+        author_text: what the author really wrote for it; only for held-out texts.
+    """
+
+    id: str
+    prompt: str
+    source: PromptSource
+    author_text: str | None = None
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What a contestant wrote for a prompt. Writings of equal `prompt_id` and `index` were drawn with one seed.
+
+    `ended` is False where the length limit cut the text; `num_tokens` are the base's tokens, end token included.
+    """
+
+    contestant: str
+    prompt_id: str
+    index: int
+    text: str
+    num_tokens: int
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two writings for one prompt, to be compared."""
+
+    prompt: EvalPrompt
+    first: Writing
+    second: Writing
+
+    def __post_init__(self) -> None:
+        assert self.first.prompt_id == self.second.prompt_id == self.prompt.id, "a pair never crosses prompts"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A judge's answer about a pair: 1 the first sounds more like the author, 0 the second, 0.5 a tie; None no answer.
+
+    `reason` is a few words for the report, or why there is no answer.
+    """
+
+    pair: Pair
+    score: float | None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.score is None or 0.0 <= self.score <= 1.0, self.score
+
+
+class Judge(Protocol):
+    """Whoever says which of two texts sounds more like the author."""
+
+    @property
+    def name(self) -> str:
+        """For reports: `style`, `model`, `openai`, `me`, with what else identifies it."""
+
+    def judge(self, pairs: Sequence[Pair], *, on_judged: Callable[[int], None]) -> list[Judgement]:
+        """One judgement a pair, in their order; `on_judged` is told how many are done.
+
+        Raises:
+            DittoError: the judge cannot go on; what it has judged is kept, and the next run goes on from there.
+        """
