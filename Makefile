@@ -8,16 +8,21 @@ READY := $(VENV)/.ready
 PINNED := OMP_PROC_BIND=true OMP_PLACES=cores
 DEMO := DITTO_HOME=$(CURDIR)/.demo HF_HUB_OFFLINE=1 $(PINNED) $(BIN)/ditto
 
-.PHONY: demo test check bench clean
+DEMO_PROMPT := "Write a short email to Owen asking him to send the signed contract for the seed packets before Tuesday."
+
+.PHONY: demo test slow check bench clean
 
 demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, without GPU or model hub
 	$(DEMO) train examples/demos/maya
 	@echo
 	@echo "The same three voices on a prompt that none of them has seen:"
-	$(DEMO) sample --compare base,maya:sft,maya --seed 1 "$$(sed -n 2p examples/demos/maya/held_out/prompts.txt)"
+	$(DEMO) sample --compare base,maya:sft,maya --seed 1 $(DEMO_PROMPT)
 
 test: $(READY)  ## all tests, with one short run on the real embedded base
 	$(BIN)/pytest
+
+slow: $(READY)  ## what takes longer: a real server as judge, the report in a browser (skipped without chromium)
+	$(BIN)/pytest -m slow
 
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -2,7 +2,7 @@
 
     python benchmarks/authors.py run CORPUS --out samples.jsonl --authors a b --max-words 200
     python benchmarks/authors.py run CORPUS --out samples.jsonl --variant "hot: sampling.temperature=1.0"
-    python benchmarks/authors.py table samples.jsonl
+    python benchmarks/authors.py table CORPUS samples.jsonl
 
 CORPUS holds `<author>/{train,validation,test}.jsonl`, a prompt and a completion a line. A run can be stopped at any
 time and goes on where it was; every sample is one JSON line. SFT is trained once for an author, and SPIN, DITTO and
@@ -17,12 +17,19 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 from ditto_cli.config import FolderFile, Settings, parse_assignments, resolve_settings
+from ditto_cli.evaluation.collapse import collapse
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan, fitting_shots, write
 from ditto_cli.evaluation.held_out import held_out_loss
-from ditto_cli.evaluation.types import EvalPrompt
+from ditto_cli.evaluation.judges.by_style import StyleJudge
+from ditto_cli.evaluation.recitation import leakage
+from ditto_cli.evaluation.style import StylePanel
+from ditto_cli.evaluation.types import Author as EvalAuthor
+from ditto_cli.evaluation.types import EvalPrompt, Judgement, Pair, Writing
+from ditto_cli.evaluation.win_rates import describe, pool_rate, win_rate
 from ditto_cli.method.rounds import POLICY, REFERENCE, Encoded, encode_demonstrations, run_rounds
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.model.hardware import detect
@@ -234,6 +241,104 @@ def run(arguments: argparse.Namespace) -> None:
         experiment.finish()
 
 
+@dataclass(frozen=True)
+class Judged:
+    """All samples of a table, judged pair by pair within each author."""
+
+    judgements: list[Judgement]
+    figures: dict[str, dict[str, list[float]]]
+
+
+def judge_samples(rows: Sequence[dict], authors: Mapping[str, Author], methods: Sequence[str]) -> Judged:
+    """The style panel on every pair of methods, for equal prompts and draws.
+
+    An author's panel is fitted to all of the author's texts; what the author is not are the zero-shot samples for the
+    other authors, so that the base competes with no text of its own.
+    """
+    judgements: list[Judgement] = []
+    figures: dict[str, dict[str, list[float]]] = {method: {} for method in methods}
+    for name, author in authors.items():
+        writings = {m: _writings(rows, name, m) for m in methods}
+        others = [row["text"] for row in rows if row["method"] == ZERO_SHOT and row["author"] != name]
+        kept = EvalAuthor(author.demonstrations, author.held_out)
+        panel = StylePanel.fit(kept.texts, others)
+        judge = StyleJudge(panel, kept)
+        prompts = {w.prompt_id: EvalPrompt(w.prompt_id, "", "held_out") for ws in writings.values() for w in ws}
+        pairs = [
+            Pair(prompts[first.prompt_id], first, second)
+            for one, other in combinations(methods, 2)
+            for first, second in zip(writings[one], writings[other], strict=True)
+        ]
+        judgements += judge.judge(pairs, on_judged=lambda done: None)
+        for method, texts in writings.items():
+            loss = next(row["held_out_loss"] for row in rows if (row["author"], row["method"]) == (name, method))
+            held_out = [text.completion for text in author.held_out]
+            collapsed = collapse(texts, author.demonstrations)
+            found = {
+                "style": panel.score_pooled([w.text for w in texts]).total,
+                "loss": loss,
+                "ended": collapsed.ended,
+                "repetition": collapsed.repetition,
+                "length": collapsed.length_ratio,
+                "passage": leakage(texts, author.demonstrations, held_out, None).longest_passage_words,
+            }
+            for key, value in found.items():
+                if value is not None:
+                    figures[method].setdefault(key, []).append(float(value))
+    return Judged(judgements, figures)
+
+
+def table(arguments: argparse.Namespace) -> None:
+    """The paper's table shape (win rate against the pool of all other methods), the pairs that matter, the figures."""
+    rows = [row for path in arguments.samples for row in read_rows(path)]
+    names = sorted({row["author"] for row in rows})
+    authors = {
+        name: read_author(
+            arguments.corpus / Path(name).name,
+            max_words=arguments.max_words,
+            num_demonstrations=arguments.demonstrations,
+        )
+        for name in names
+    }
+    methods = arguments.methods or [
+        m for m in (ZERO_SHOT, FEW_SHOT, SFT, SPIN, DITTO) if any(row["method"] == m for row in rows)
+    ]
+    complete = {n: a for n, a in authors.items() if all(_writings(rows, n, m) for m in methods)}
+    judged = judge_samples(rows, complete, methods)
+    print(f"Win rate of each method against the pool of the others, style panel, {len(complete)} authors\n")
+    print(f"| method | {' | '.join(complete)} | all (95 % interval, judgements) |")
+    print("|---" * (len(complete) + 2) + "|")
+    for method in methods:
+        cells = []
+        for name in complete:
+            own = [j for j in judged.judgements if j.pair.prompt.id.startswith(f"{name}/")]
+            cells.append(f"{pool_rate(own, method, seed=0).rate:.2f}")
+        overall = pool_rate(judged.judgements, method, seed=0)
+        print(f"| {method} | {' | '.join(cells)} | {describe(overall)} |")
+    print("\n| pair | win rate of the first |\n|---|---|")
+    for one, other in combinations(reversed(methods), 2):
+        print(f"| {one} over {other} | {describe(win_rate(judged.judgements, one, other, seed=0))} |")
+    print(
+        "\n| method | style | held-out loss | ended | repetition | length | longest passage |\n|---|---|---|---|---|---|---|"
+    )
+    for method in methods:
+        f = judged.figures[method]
+        mean = {key: sum(values) / len(values) for key, values in f.items()}
+        loss = f"{mean['loss']:.3f}" if "loss" in mean else "-"
+        print(
+            f"| {method} | {mean['style']:.2f} | {loss} | {mean['ended']:.2f} | {max(f['repetition']):.2f} | "
+            f"{mean['length']:.2f} | {max(f['passage']):.0f} |"
+        )
+
+
+def _writings(rows: Sequence[dict], author: str, method: str) -> list[Writing]:
+    own = [row for row in rows if (row["author"], row["method"]) == (author, method)]
+    return [
+        Writing(method, f"{author}/{row['prompt_id']}", row["index"], row["text"], row["num_tokens"], row["ended"])
+        for row in sorted(own, key=lambda row: (row["prompt_id"], row["index"]))
+    ]
+
+
 def _without_contestant(row: dict) -> dict:
     return {key: value for key, value in row.items() if key != "contestant"}
 
@@ -243,7 +348,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
     running = commands.add_parser("run")
-    running.add_argument("corpus", type=Path)
+    shown = commands.add_parser("table")
+    shown.add_argument("--methods", nargs="+", help="in this order; else the paper's")
+    for command in (running, shown):
+        command.add_argument("corpus", type=Path)
+        command.add_argument("--demonstrations", type=int, default=7)
+        command.add_argument("--max-words", type=int, default=10_000, help="learn from shorter texts only")
+    shown.add_argument("samples", type=Path, nargs="+")
     running.add_argument("--out", type=Path, required=True)
     running.add_argument("--authors", nargs="+", help="names of folders; else all")
     running.add_argument("--preset", default="smollm2-135m-cpu")
@@ -253,9 +364,8 @@ def main() -> None:
     running.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     running.add_argument("--num", type=int, default=3, help="samples a prompt")
     running.add_argument("--prompts", type=int, default=4, help="most kept-back prompts of an author")
-    running.add_argument("--demonstrations", type=int, default=7)
-    running.add_argument("--max-words", type=int, default=10_000, help="learn from shorter texts only")
-    run(parser.parse_args())
+    arguments = parser.parse_args()
+    (run if arguments.command == "run" else table)(arguments)
 
 
 if __name__ == "__main__":

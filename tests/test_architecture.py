@@ -37,10 +37,13 @@ HOMES = {
     "datasets": ("method/sft.py",),
     "rich": ("cli/render.py", "cli/progress.py"),
     "typer": ("cli/app.py",),
+    "jinja2": ("evaluation/html/", "model/chat.py"),
+    "sacrebleu": ("evaluation/similarity.py",),
+    "openai": ("evaluation/judges/",),
 }
 WITHOUT_TORCH = (
-    *("demonstrations/", "store/", "cli/"),
-    *("errors.py", "types.py", "config.py", "seeds.py", "method/comparisons.py", "evaluation/measures.py"),
+    *("demonstrations/", "store/", "cli/", "evaluation/"),
+    *("errors.py", "types.py", "config.py", "seeds.py", "method/comparisons.py"),
 )
 
 
@@ -112,7 +115,10 @@ def test_what_needs_no_torch_imports_none_indirectly():
         for path in SOURCES
         if place(path).startswith(("demonstrations/", "store/", "errors", "types", "config", "seeds"))
     ]
-    modules += ["ditto_cli.evaluation.measures", "ditto_cli.method.comparisons", "ditto_cli.cli.app"]
+    modules += ["ditto_cli.method.comparisons", "ditto_cli.cli.app", "ditto_cli.cli.eval_tables"]
+    # What judges and reports on texts alone.
+    judging = ("style", "html", "verdict", "new_prompts", "judges.by_style", "judges.by_person", "judges.by_openai")
+    modules += [f"ditto_cli.evaluation.{name}" for name in judging]
     code = f"import sys, importlib\nfor name in {modules}: importlib.import_module(name)\n"
     code += f"print(sorted({MODEL_LIBRARIES} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
@@ -170,7 +176,7 @@ def test_version_by_module_and_by_script(ditto):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("ditto ", ["init", "train", "sample", "adapters"]),
+        ("ditto ", ["init", "train", "sample", "eval", "adapters"]),
         ("ditto ad", ["adapters"]),
         ("ditto adapters r", ["rename", "rm"]),
         ("ditto sample --comp", ["--compare"]),

@@ -301,7 +301,11 @@ def test_a_prompt_cannot_smuggle_control_tokens_in(family, chat, around):
 def test_a_few_shot_prompt_is_the_templates_own_conversation(family, chat):
     shots = [("Say yo.", "yo, you"), ("Say no.", "no\n\nno")]
     turns = [*shots, ("Hello", "hi")]
-    messages = [{"role": role, "content": text} for turn in turns for role, text in zip(("user", "assistant"), turn)]
+    messages = [
+        {"role": role, "content": text}
+        for turn in turns
+        for role, text in zip(("user", "assistant"), turn, strict=True)
+    ]
     rendered = chat.tokenizer.apply_chat_template(messages, tokenize=False, enable_thinking=False, thinking=False)
     ids = chat.prompt_ids("Hello", shots)
     beginning = family.beginning or ""

@@ -21,7 +21,7 @@ def test_a_run_shows_its_plan_its_progress_and_what_changed(ditto, texts):
     # stdout: the stages, then what the held prompt got at each
     out = result.out.splitlines()
     header = next(line for line in out if "stage" in line)
-    assert all(word in header for word in ("time", "loss", "reward margin", "samples that ended"))
+    assert all(word in header for word in ("time", "loss", "reward margin"))
     assert [line.split()[0] for line in out if line.startswith(("│sft", "│round1"))] == ["│sft", "│round1"]
     assert any(line.startswith("prompt  Write a short email to a colleague") for line in out)
     assert any(all(title in line for title in ("base", "sft", "round1")) for line in out)
@@ -35,25 +35,32 @@ def test_a_run_shows_its_plan_its_progress_and_what_changed(ditto, texts):
     assert plan["steps"] == "SFT up to 2 updates, then 1 rounds of 4 samples and 1 DPO updates"
     assert [match[1] for line in err if (match := re.match(r"(.+: \d+ \w+) in \d+ s", line))] == [
         "SFT: 2 updates",
+        "base: writing: 2 samples",  # what the author's style is told from
+        "sft: writing: 8 samples",  # for new prompts, to choose what to publish
         "round 1: sampling: 4 samples",
         "round 1: DPO: 1 updates",
+        "round1: writing: 8 samples",
     ]
     assert [line.strip() for line in err if line.endswith(" writes:")] == [
         "base writes:",
         "sft writes:",
         "round1 writes:",
     ]
-    assert 'ditto sample --adapter alice "Write a short email' in err[-1]
+    assert 'ditto sample --adapter alice "Write a short email' in err[-2]
+    assert err[-1].strip() == "ditto eval --adapter alice"
     for control in ("\x1b", "\r", "\x07"):
         assert control not in result.out + result.err
     assert MARKER not in result.out + result.err
 
 
 def test_what_a_run_stores(ditto, texts):
-    ditto.train(texts, "--seed", "5")
+    ditto.train(texts, "--seed", "5", "--publish", "last")
     record = ditto.record("alice")
     assert record.stage_names == ["sft", "round1"]
     assert (record.published, record.finished, record.num_demonstrations) == ("round1", True, 2)
+    assert record.reason.startswith("--publish last (style on new prompts: sft ")
+    assert record.folder == str(texts)
+    assert {"selection/style", "selection/ended"} <= set(record.stages[0].metrics)
     assert record.base.id == str(ditto.base)
     assert (record.settings.seed, record.settings.sft.max_steps, record.settings.rounds.num) == (5, 2, 1)
     assert record.stages[0].metrics["steps"] == 2
@@ -101,7 +108,7 @@ def test_a_second_run_replaces_the_first(ditto, texts):
 
 def test_a_failed_run_leaves_the_adapter_as_it_was(trained, folder_of, monkeypatch):
     before = trained.snapshot()
-    monkeypatch.setattr("ditto_cli.method.train.update_policy", Stop())
+    monkeypatch.setattr("ditto_cli.method.rounds.update_policy", Stop())
     result = trained.train(folder_of({"a.txt": "---\nprompt: p\n---\nhi"}), "--name", "alice")
     assert result.code == 1
     assert trained.snapshot() == before
@@ -280,3 +287,17 @@ class Stop:
 
 def planned_name(result):
     return result.err.splitlines()[0].removeprefix("adapter").strip()
+
+
+def test_which_stage_is_published(ditto, texts):
+    for publish, stage in (("sft", "sft"), ("1", "round1"), ("round1", "round1"), ("last", "round1")):
+        assert ditto.train(texts, "--publish", publish).code == 0
+        assert ditto.record("alice").published == stage
+    result = ditto.train(texts)
+    record = ditto.record("alice")
+    assert f"{record.published} is published: {record.reason}." in " ".join(result.err.split())
+    assert record.reason in " ".join(ditto("adapters", "show", "alice").out.split())
+    before = ditto.snapshot()
+    refused = ditto.train(texts, "--publish", "2")
+    assert (refused.code, "best, last, sft, round1" in refused.error) == (2, True)
+    assert ditto.snapshot() == before

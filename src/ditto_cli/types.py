@@ -98,6 +98,32 @@ class WatchedSample:
     ended: bool
 
 
+@dataclass(frozen=True)
+class StageFigures:
+    """What a stage's own writings showed: figures for the record, and in a line each what is wrong with them."""
+
+    metrics: Mapping[str, float]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StageChoice:
+    """The stage to publish, and why, in one line."""
+
+    stage: str
+    reason: str
+
+
+class StageSelector(Protocol):
+    """Whoever chooses the stage that a run publishes. Training knows no measure of style; it asks a selector."""
+
+    def look(self, stage: str) -> StageFigures:
+        """Measure the policy's active adapter, as it is at the end of `stage`."""
+
+    def choose(self) -> StageChoice:
+        """One of the stages looked at."""
+
+
 class Reporter(Protocol):
     """Whoever shows a run to the user. The rooms that work never print; they tell a reporter."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ditto_cli.cli.render import as_json_ready, ask, print_facts, print_json, print_table, print_text, say
+from ditto_cli.cli.render import as_json_ready, ask, print_facts, print_json, print_table, print_text, say, warn
 from ditto_cli.errors import InputError
 from ditto_cli.store import AdapterRecord, AdapterStore, store_home
 
@@ -66,12 +66,16 @@ def run_show(name: str, *, as_json: bool) -> None:
         for stage in record.stages
     ]
     print_table("", ("stage", "time", "figures"), rows)
-    print_text("* is published: what `ditto sample` takes without --round.")
+    why = f" ({record.reason})" if record.reason else ""
+    print_text(f"* is published: what `ditto sample` takes without --round{why}.")
+    _warn_of(record, record.published)
 
 
 def run_path(name: str, stage: str | None) -> None:
     """The folder of a stage, for PEFT."""
-    print_text(str(_store().stage_folder(name, stage)))
+    folder = _store().stage_folder(name, stage)
+    _warn_of(_store().record(name), folder.name)
+    print_text(str(folder))
 
 
 def run_rename(name: str, new_name: str) -> None:
@@ -94,6 +98,20 @@ def run_rm(name: str, *, sure: bool) -> None:
     say(f"Removed adapter {name} ({size}).")
 
 
+def only_adapter(store: AdapterStore) -> str:
+    """The adapter that is meant where none is named.
+
+    Raises:
+        InputError: there is none, or more than one.
+    """
+    names = store.names()
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise InputError("There are no adapters yet: make one with `ditto train FOLDER`.")
+    raise InputError(f"Say whose style: --adapter NAME; there are {', '.join(names[:8])}.")
+
+
 def _facts(name: str, record: AdapterRecord) -> dict[str, str]:
     settings, base = record.settings, record.base
     return {
@@ -111,6 +129,12 @@ def _facts(name: str, record: AdapterRecord) -> dict[str, str]:
         "seed": str(settings.seed),
         "versions": ", ".join(f"{library} {number}" for library, number in record.versions.items()),
     }
+
+
+def _warn_of(record: AdapterRecord, stage: str) -> None:
+    """Say what was found wrong with a stage when it was trained, before it is handed on."""
+    for warning in next(known.warnings for known in record.stages if known.stage == stage):
+        warn(f"{stage}: {warning}")
 
 
 def _size(num_bytes: int) -> str:

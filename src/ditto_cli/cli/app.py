@@ -106,6 +106,9 @@ def _train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set dpo.beta=0.1.", show_default=False),
     ] = None,
+    publish: Annotated[
+        str, typer.Option(metavar="best|last|sft|1|2|...", help="Which stage `ditto sample` takes.")
+    ] = "best",
     device: Device = "auto",
     offline: Offline = False,
 ) -> None:
@@ -114,7 +117,7 @@ def _train(
 
     _go_offline(offline)
     flags = {"base.id": base, "base.revision": revision, "base.quantize": quantize, "seed": seed}
-    run_train(folder, name=name, preset=preset, flags=flags, assignments=set_ or [], device=device)
+    run_train(folder, name=name, preset=preset, flags=flags, assignments=set_ or [], publish=publish, device=device)
 
 
 @app.command("sample")
@@ -169,6 +172,88 @@ def _sample(
         run_chat(options, prompt)
     else:
         run_sample(options, prompt, as_json=json)
+
+
+@app.command("eval")
+def _eval(
+    folder: Annotated[
+        Path | None, typer.Argument(help="The texts; else where the adapter's training found them.", show_default=False)
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option(help="Which adapter; else the folder's.", autocompletion=_adapter_names)
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Rivals: base, few-shot, sft, round1, other adapters, NAME:STAGE; else base, few-shot and all stages.",
+            show_default=False,
+        ),
+    ] = None,
+    judge: Annotated[
+        Literal["style", "model", "openai", "me"],
+        typer.Option(help="Who compares: measures of style, a local model, a server, or you."),
+    ] = "style",
+    model: Annotated[
+        str | None, typer.Option(help="The judge: a hub id, a folder, or the server's name for it.", show_default=False)
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="An OpenAI-compatible server; its key is read from OPENAI_API_KEY.")
+    ] = None,
+    price: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="IN OUT", help="The server's prices for a million tokens, to show costs."),
+    ] = None,
+    prompts: Annotated[Path | None, typer.Option(help="A file with a prompt a line.", show_default=False)] = None,
+    num: Annotated[int, typer.Option(min=1, max=100, help="Texts of each contestant for a prompt.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same figures.")] = 0,
+    temperature: Annotated[
+        float | None, typer.Option(min=0.0, help="Of the sampling; else as trained.", show_default=False)
+    ] = None,
+    cross_validate: Annotated[
+        int | None, typer.Option(min=2, metavar="K", help="Train anew K times, each time with a part kept back.")
+    ] = None,
+    style_encoder: Annotated[
+        str | None, typer.Option(help="A neural style encoder (hub id or folder) as one more measure.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Where to write the HTML page; else beside the adapter.", show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Send texts to a server without asking.")] = False,
+    base: Annotated[
+        str | None, typer.Option(help="Where the base lies now, if it was moved.", show_default=False)
+    ] = None,
+    quantize: Quantize = None,
+    device: Device = "auto",
+    offline: Offline = False,
+    json: AsJson = False,
+) -> None:
+    """Does it sound like the person, and was training worth it: an honest verdict with a report."""
+    from ditto_cli.cli.eval import EvalOptions, run_eval
+    from ditto_cli.cli.judging import JudgeOptions
+
+    _go_offline(offline)
+    options = EvalOptions(
+        folder=folder,
+        adapter=adapter,
+        against=against,
+        prompts=prompts,
+        num=num,
+        seed=seed,
+        temperature=temperature,
+        judge=JudgeOptions(judge, model, base_url, price, yes, offline),
+        style_encoder=style_encoder,
+        report=report,
+        base=base,
+        quantize=quantize,
+        device=device,
+    )
+    if cross_validate is None:
+        run_eval(options, as_json=json)
+    else:
+        from ditto_cli.cli.cross_validate import run_cross_validation
+
+        run_cross_validation(options, cross_validate, as_json=json)
 
 
 @adapters.command("list")

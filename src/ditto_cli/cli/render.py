@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TextIO
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -69,6 +71,37 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     console.print(table, soft_wrap=False)
 
 
+@dataclass(frozen=True)
+class Bar:
+    """A share from 0 to 1 with an interval around it; `words` stand beside it, and `note` below these."""
+
+    label: str
+    share: float
+    interval: tuple[float, float]
+    words: str
+    note: str
+
+
+def print_bars(title: str, bars: Sequence[Bar]) -> None:
+    """Shares as bars with a mark at 0.5; in a file or pipe, and where a terminal has no more, in ASCII."""
+    console = stdout_console()
+    plain = console.options.ascii_only or not console.is_terminal
+    signs = "#=-.|" if plain else "█▓░·│"  # bar, bar and interval, interval, neither, the middle
+    console.print(Text(visible(title), "bold"))
+    console.print(Text(f"{signs[0]} rate, {signs[1]}{signs[2]} interval, {signs[4]} 0.5", "dim"))
+    num_cells = max(11, min(41, console.width // 4)) | 1  # odd, so that there is a middle
+    label_width = max(cell_len(visible(bar.label)) for bar in bars)
+    words_width = max(cell_len(visible(words)) for bar in bars for words in (bar.words, bar.note))
+    beside = label_width + num_cells + words_width + 4 <= console.width
+    for bar in bars:
+        drawing = _drawn(bar, num_cells, signs)
+        if beside:
+            start, indent = set_cell_size(visible(bar.label), label_width), " " * (label_width + num_cells + 2)
+        else:
+            start, indent = f"{visible(bar.label)}\n", ""
+        console.print(Text(f"{start}  {drawing}  {visible(bar.words)}\n{indent}  {visible(bar.note)}"))
+
+
 def print_facts(facts: Mapping[str, str], *, to_stderr: bool = False) -> None:
     """Names and values, one a line, values aligned."""
     console = stderr_console() if to_stderr else stdout_console()
@@ -102,6 +135,17 @@ def ask(question: str) -> str:
 def as_json_ready(model: Any) -> Any:
     """A pydantic model as plain JSON values."""
     return json.loads(model.model_dump_json())
+
+
+def _drawn(bar: Bar, num_cells: int, signs: str) -> str:
+    low, high = bar.interval
+    drawn = []
+    for cell in range(num_cells):
+        centre = (cell + 0.5) / num_cells
+        in_bar, in_interval = centre <= bar.share, low <= centre <= high
+        sign = (1 if in_bar else 2) if in_interval else (0 if in_bar else 3)
+        drawn.append(signs[4 if cell == num_cells // 2 else sign])
+    return "".join(drawn)
 
 
 def _console(stream: TextIO) -> Console:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ditto_cli.cli.adapters import only_adapter
 from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, warn
 from ditto_cli.errors import DittoError, InputError
 from ditto_cli.store import AdapterStore, store_home
@@ -162,7 +163,7 @@ class _Chat:
 
 def _open(options: SampleOptions) -> tuple[Session, list[Voice]]:
     store = AdapterStore(store_home(os.environ))
-    names = options.voices or _only_adapter(store)
+    names = options.voices or [only_adapter(store)]
     for name in names:  # before torch is loaded
         adapter = name.strip().partition(":")[0]
         if adapter and adapter != "base":
@@ -173,15 +174,6 @@ def _open(options: SampleOptions) -> tuple[Session, list[Voice]]:
     voices = [Voice.parse(name, options.stage) for name in names]
     hardware = detect(options.device)
     return open_session(voices, store, hardware, base=options.base, quantize=options.quantize), voices
-
-
-def _only_adapter(store: AdapterStore) -> list[str]:
-    names = store.names()
-    if len(names) == 1:
-        return names
-    if not names:
-        raise InputError("There are no adapters yet: make one with `ditto train FOLDER`.")
-    raise InputError(f"Say whose style: --adapter NAME; there are {', '.join(names[:8])}.")
 
 
 def _read_prompt(prompt: str | None) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, field
 
 from ditto_cli.cli.render import say
 from ditto_cli.config import BaseSettings, FolderFile, resolve_settings
 from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.model.encoder import StyleEncoder, load_style_encoder
 from ditto_cli.model.hardware import Hardware
 from ditto_cli.model.policy import Policy, load_policy
 from ditto_cli.model.sampling import SampledTokens, SampleRequest, sample
@@ -57,7 +59,11 @@ class Session:
     _loaded: dict[Voice, str] = field(default_factory=dict)
 
     def use(self, voice: Voice) -> None:
-        """Make `voice` the active one.
+        """Make `voice` the active one; raises what `load` does."""
+        self.policy.switch(self.load(voice))
+
+    def load(self, voice: Voice) -> str | None:
+        """The name that `voice` has in the policy, after reading it from disk if need be; None is the base.
 
         Raises:
             InputError: no such adapter or stage.
@@ -65,8 +71,7 @@ class Session:
             DiskError: it is damaged.
         """
         if voice.adapter == BASE_VOICE:
-            self.policy.switch(None)
-            return
+            return None
         if voice not in self._loaded:
             record = self.store.record(voice.adapter)
             mismatch = describe_mismatch(record.base, self.policy.identity)
@@ -75,7 +80,39 @@ class Session:
             name = f"voice{len(self._loaded)}"  # a name of its own: PEFT cannot have dots in one
             self.policy.load_adapter(name, self.store.stage_folder(voice.adapter, voice.stage))
             self._loaded[voice] = name
-        self.policy.switch(self._loaded[voice])
+        return self._loaded[voice]
+
+    def forget(self) -> None:
+        """Drop all adapters from memory; the base stays."""
+        for name in self._loaded.values():
+            self.policy.remove(name)
+        self._loaded.clear()
+
+    def digest(self, adapter: str | None) -> str:
+        """What an adapter's weights are, in a word; `adapter` is its name in the policy, None the base."""
+        if adapter is None:
+            return BASE_VOICE
+        contents = self.policy.serialise(adapter)
+        return hashlib.sha256(b"".join(contents[name] for name in sorted(contents))).hexdigest()
+
+    def judge_policy(self, model: str | None) -> Policy:
+        """A model to judge with: another one, or this session's base.
+
+        Raises:
+            InputError: it cannot be found or read.
+        """
+        if model is None:
+            return self.policy
+        settings = BaseSettings(id=model, quantize="auto")
+        return load_policy(settings, self.policy.hardware, cache_home(os.environ), say)
+
+    def style_encoder(self, model: str | None) -> StyleEncoder | None:
+        """A neural style encoder for the panel, if one is wanted.
+
+        Raises:
+            InputError: it cannot be found or read.
+        """
+        return None if model is None else load_style_encoder(model, self.policy.hardware)
 
     def write(
         self, prompt: str, *, num: int, seed: int, temperature: float | None, max_new_tokens: int | None, voice: Voice

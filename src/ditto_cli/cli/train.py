@@ -19,10 +19,12 @@ from ditto_cli.config import (
     resolve_settings,
 )
 from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.errors import InputError
 from ditto_cli.store import AdapterRecord, AdapterStore, cache_home, check_name, store_home, suggest_name
-from ditto_cli.types import DeviceChoice
+from ditto_cli.types import SFT_STAGE, DeviceChoice, round_stage
 
 if TYPE_CHECKING:
+    from ditto_cli.method.rounds import Encoded
     from ditto_cli.method.train import Job
     from ditto_cli.model.policy import Policy
 
@@ -37,6 +39,7 @@ def run_train(
     preset: str | None,
     flags: Mapping[str, object],
     assignments: Sequence[str],
+    publish: str,
     device: DeviceChoice,
 ) -> None:
     """See `ditto train --help`.
@@ -50,12 +53,14 @@ def run_train(
     preset = preset or os.environ.get("DITTO_PRESET") or folder_file.preset
     if preset is not None:
         load_preset(preset)
-    resolve_settings(preset or "smollm2-135m-cpu", folder_file, os.environ, overrides)
+    _check_publish(publish, resolve_settings(preset or "smollm2-135m-cpu", folder_file, os.environ, overrides))
     reading = read_folder(folder)
     adapter = name or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
     check_name(adapter)
     show_reading(reading, folder_file)
 
+    from ditto_cli.evaluation.selection import RoundSelector, selection_plan
+    from ditto_cli.method.rounds import encode_demonstrations
     from ditto_cli.method.train import Job, train_ditto
     from ditto_cli.model.hardware import detect
     from ditto_cli.model.policy import load_policy
@@ -70,21 +75,42 @@ def run_train(
         prompts |= write_missing_prompts(folder, without, policy)
     demonstrations = attach_prompts(reading.texts, prompts)[0]
     watch_prompt = folder_file.watch_prompt or DEFAULT_WATCH_PROMPT
-    job = Job(adapter, tuple(demonstrations), settings, watch_prompt)
+    publish = _check_publish(publish, settings)
+    job = Job(adapter, tuple(demonstrations), settings, watch_prompt, str(folder.resolve()))
     store = AdapterStore(store_home(os.environ))
-    _show_plan(policy, job, preset, store)
-    with reporter() as shown:
-        record = train_ditto(policy, job, store, shown)
-    _show_result(adapter, record, store)
-
-
-def _show_plan(policy: Policy, job: Job, preset: str, store: AdapterStore) -> None:
-    from ditto_cli.method.rounds import encode_demonstrations
-
-    settings = job.settings
     encoded = encode_demonstrations(
         policy.chat, job.demonstrations, settings.sampling, context_tokens=policy.context_tokens
     )
+    _show_plan(policy, job, encoded, preset, store)
+    plan = selection_plan(
+        demonstrations,
+        seed=settings.seed,
+        temperature=settings.sampling.temperature,
+        max_new_tokens=encoded.max_new_tokens,
+    )
+    with reporter() as shown:
+        selector = RoundSelector(policy, demonstrations, plan, publish=publish, reporter=shown)
+        record = train_ditto(policy, job, store, shown, selector)
+    _show_result(adapter, record, store)
+
+
+def _check_publish(publish: str, settings: Settings) -> str:
+    """The stage that is asked for, in full.
+
+    Raises:
+        InputError: the run will have no such stage.
+    """
+    if publish in ("best", "last"):
+        return publish
+    stages = [SFT_STAGE, *(round_stage(number) for number in range(1, settings.rounds.num + 1))]
+    for stage in stages:
+        if publish in (stage, stage.removeprefix("round")):
+            return stage
+    raise InputError(f"--publish {publish}: this run has no such stage; take best, last, {', '.join(stages)}.")
+
+
+def _show_plan(policy: Policy, job: Job, encoded: Encoded, preset: str, store: AdapterStore) -> None:
+    settings = job.settings
     identity = policy.identity
     base = identity.id if identity.revision is None else f"{identity.id} at {identity.revision[:12]}"
     print_facts(
@@ -119,11 +145,14 @@ def _show_result(adapter: str, record: AdapterRecord, store: AdapterStore) -> No
                 f"{stage.seconds:.0f} s",
                 f"{metrics['loss']:.2f}",
                 f"{metrics['rewards/margins']:.2f}" if "rewards/margins" in metrics else "",
-                f"{metrics['samples/ended']:.0%}" if "samples/ended" in metrics else "",
+                f"{metrics['selection/style']:.2f}",
+                f"{metrics['selection/ended']:.0%}",
             )
         )
-    print_table("", ("stage", "time", "loss", "reward margin", "samples that ended"), rows)
+    print_table("", ("stage", "time", "loss", "reward margin", "style on new prompts", "texts that ended"), rows)
     texts = [("base", record.base_sample), *((stage.stage, stage.sample or "") for stage in record.stages)]
     print_side_by_side(record.watch_prompt, texts)
-    say(f"Adapter {adapter} is ready ({record.published} is published), {record.seconds:.0f} s. Next:")
+    say(f"{record.published} is published: {record.reason}.")
+    say(f"Adapter {adapter} is ready, {record.seconds:.0f} s. Next:")
     say(f'  ditto sample --adapter {adapter} "{record.watch_prompt}"')
+    say(f"  ditto eval --adapter {adapter}")

@@ -24,7 +24,7 @@ _MAX_SLOTS = 64
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who writes: `adapter` is its name in the loaded policy, None for the base; `shots` are shown before the prompt."""
+    """Who writes: `adapter` is its name in the policy, None for the base; `shots` are shown before the prompt."""
 
     title: str
     kind: ContestantKind

@@ -6,8 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ditto_cli.types import Demonstration
+
 BASE_CONTESTANT = "base"
 FEW_SHOT_CONTESTANT = "few-shot"
+
+
+@dataclass(frozen=True)
+class Author:
+    """A person's texts: the demonstrations that are trained on, and those that were kept back from it."""
+
+    demonstrations: tuple[Demonstration, ...]
+    held_out: tuple[Demonstration, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        """All of the person's own texts."""
+        return [text.completion for text in (*self.demonstrations, *self.held_out)]
+
 
 PromptSource = Literal["held_out", "given", "new"]
 

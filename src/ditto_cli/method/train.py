@@ -25,7 +25,15 @@ from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import SampleRequest, sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord, AdapterStore, StagedGeneration, StageRecord, keyed_hash
-from ditto_cli.types import SFT_STAGE, Demonstration, Reporter, WatchedSample, round_stage
+from ditto_cli.types import (
+    SFT_STAGE,
+    Demonstration,
+    Reporter,
+    StageChoice,
+    StageSelector,
+    WatchedSample,
+    round_stage,
+)
 
 BASE_STAGE = "base"
 # A round whose samples mostly run to the length limit has lost its end token; measured in docs/embedded-preset.md.
@@ -35,12 +43,16 @@ _LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
 
 @dataclass(frozen=True)
 class Job:
-    """What to train: whose texts, under which name, with which settings, and the prompt whose samples are shown."""
+    """What to train: whose texts, under which name, with which settings, and the prompt whose samples are shown.
+
+    `folder` is where the texts lie; it is only remembered.
+    """
 
     name: str
     demonstrations: tuple[Demonstration, ...]
     settings: Settings
     watch_prompt: str
+    folder: str | None = None
 
 
 @dataclass
@@ -53,17 +65,21 @@ class _Run:
     store: AdapterStore
     staged: StagedGeneration
     reporter: Reporter
+    selector: StageSelector | None
     started: float = field(default_factory=time.monotonic)
     stage_started: float = field(default_factory=time.monotonic)
     base_sample: str = ""
     stages: list[StageRecord] = field(default_factory=list)
 
 
-def train_ditto(policy: Policy, job: Job, store: AdapterStore, reporter: Reporter) -> AdapterRecord:
+def train_ditto(
+    policy: Policy, job: Job, store: AdapterStore, reporter: Reporter, selector: StageSelector | None = None
+) -> AdapterRecord:
     """SFT, then rounds of sample, score, compare and update against the frozen SFT policy; then publish.
 
-    Every stage is kept in the store as soon as it is finished. On Ctrl-C what is finished is published; an adapter of
-    that name from before is left alone, and the unfinished one gets the name with `-partial` behind.
+    Every stage is kept in the store as soon as it is finished; `selector` says which one is published, without it the
+    last. On Ctrl-C what is finished is published; an adapter of that name from before is left alone, and the
+    unfinished one gets the name with `-partial` behind.
 
     Raises:
         InputError: a demonstration does not fit the base's context.
@@ -74,12 +90,12 @@ def train_ditto(policy: Policy, job: Job, store: AdapterStore, reporter: Reporte
         policy.chat, job.demonstrations, job.settings.sampling, context_tokens=policy.context_tokens
     )
     with store.begin(job.name) as staged:
-        run = _Run(policy, job, encoded, store, staged, reporter)
+        run = _Run(policy, job, encoded, store, staged, reporter, selector)
         try:
             _watch_base(run)
             _imitate_demonstrations(run)
             _ditto_rounds(run)
-            return _publish(run, job.name, finished=True)
+            return _publish(run, job.name, _choose(run), finished=True)
         except KeyboardInterrupt:
             raise _keep_finished(run) from None
         finally:
@@ -129,7 +145,21 @@ def _finish_stage(run: _Run, stage: str, metrics: dict[str, float]) -> None:
     run.stages.append(StageRecord(stage=stage, seconds=round(seconds, 1), metrics=metrics, sample=None))
     text = _watch(run, stage).text
     run.stages[-1] = run.stages[-1].model_copy(update={"sample": text})
+    if run.selector is not None:
+        figures = run.selector.look(stage)
+        run.stages[-1] = run.stages[-1].model_copy(
+            update={"metrics": {**metrics, **figures.metrics}, "warnings": list(figures.warnings)}
+        )
     run.stage_started = time.monotonic()
+
+
+def _choose(run: _Run) -> StageChoice:
+    if run.selector is None:
+        return StageChoice(run.stages[-1].stage, "the last stage")
+    choice = run.selector.choose()
+    for warning in next(stage.warnings for stage in run.stages if stage.stage == choice.stage):
+        run.reporter.noted(f"{choice.stage}: {warning}")
+    return choice
 
 
 def _watch(run: _Run, stage: str) -> WatchedSample:
@@ -147,7 +177,7 @@ def _watch(run: _Run, stage: str) -> WatchedSample:
     return sample_of_stage
 
 
-def _publish(run: _Run, name: str, *, finished: bool) -> AdapterRecord:
+def _publish(run: _Run, name: str, choice: StageChoice, *, finished: bool) -> AdapterRecord:
     key = run.store.key()
     record = AdapterRecord(
         name=name,
@@ -158,11 +188,13 @@ def _publish(run: _Run, name: str, *, finished: bool) -> AdapterRecord:
         num_demonstrations=len(run.job.demonstrations),
         num_demonstration_tokens=run.encoded.num_tokens,
         demonstration_hashes=[keyed_hash(key, f"{d.prompt}\0{d.completion}") for d in run.job.demonstrations],
+        folder=run.job.folder,
         max_new_tokens=run.encoded.max_new_tokens,
         watch_prompt=run.job.watch_prompt,
         base_sample=run.base_sample,
         stages=run.stages,
-        published=run.stages[-1].stage,
+        published=choice.stage,
+        reason=choice.reason,
         finished=finished,
         device=run.policy.hardware.name,
         versions={"ditto": __version__, "python": platform.python_version()}
@@ -180,7 +212,7 @@ def _keep_finished(run: _Run) -> InterruptedRun:
     name = f"{run.job.name[:56]}-partial" if run.store.exists(run.job.name) else run.job.name
     if not run.stages:
         return InterruptedRun("Stopped before SFT was finished: nothing was saved, nothing was changed.")
-    _publish(run, name, finished=False)
+    _publish(run, name, StageChoice(run.stages[-1].stage, "the last finished stage"), finished=False)
     kept = ", ".join(stage.stage for stage in run.stages)
     return InterruptedRun(
         f"Stopped. Kept what was finished ({kept}) as adapter {name}: `ditto sample --adapter {name}`."

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from ditto_cli.config import BaseSettings, LoraSettings
 from ditto_cli.errors import DiskError, IncompatibleError, InputError
+from ditto_cli.model.attention import GROUPED_SDPA
 from ditto_cli.model.chat import ChatFormat, chat_format
 from ditto_cli.model.hardware import Hardware
 from ditto_cli.model.source import BaseSource, identify, locate_base
@@ -287,7 +288,7 @@ def load_source(source: BaseSource, quantize: str, hardware: Hardware) -> Policy
         base = AutoModelForCausalLM.from_pretrained(
             source.folder,
             dtype=dtype,
-            attn_implementation="sdpa",  # scoring gives each group its own attention pattern
+            attn_implementation=GROUPED_SDPA,  # takes the pattern that scoring gives each group
             device_map={"": hardware.device},
             quantization_config=four_bit if resolved == "nf4" else None,
         )

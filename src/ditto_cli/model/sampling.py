@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers.cache_utils import Cache
 
 from ditto_cli.errors import NonFiniteError
+from ditto_cli.model.attention import growing_cache
 from ditto_cli.model.policy import Policy
 
 
@@ -50,7 +51,7 @@ class _Slots:
     """The occupied slots: key-value cache, what of it is real, and the token each row feeds next."""
 
     sequences: list[_Sequence]
-    cache: DynamicCache
+    cache: Cache
     mask_RT: Tensor
     logits_RV: Tensor
 
@@ -121,7 +122,7 @@ def _admit(policy: Policy, slots: _Slots | None, arrivals: list[_Sequence]) -> _
         ids[row, longest - len(prompt) :] = torch.tensor(prompt)
         mask[row, longest - len(prompt) :] = 1
     ids, mask = ids.to(device), mask.to(device)
-    cache = DynamicCache()
+    cache = growing_cache()
     hidden = policy.hidden(ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
     logits = policy.head().logits(hidden[:, -1])
     rows = torch.tensor([prompts.index(sequence.prompt_ids) for sequence in arrivals], device=device)
@@ -132,7 +133,7 @@ def _admit(policy: Policy, slots: _Slots | None, arrivals: list[_Sequence]) -> _
 
 def _joined(upper: _Slots, lower: _Slots) -> _Slots:
     width = max(upper.mask_RT.shape[1], lower.mask_RT.shape[1])
-    cache = DynamicCache()
+    cache = growing_cache()
     for layer, (above, below) in enumerate(zip(upper.cache.layers, lower.cache.layers, strict=True)):
         keys = torch.cat([_padded(above.keys, width), _padded(below.keys, width)])
         values = torch.cat([_padded(above.values, width), _padded(below.values, width)])

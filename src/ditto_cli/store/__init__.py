@@ -2,6 +2,7 @@
 
 from ditto_cli.store.adapters import AdapterEntry, AdapterStore
 from ditto_cli.store.files import (
+    append_line,
     fsync_folder,
     make_private_folder,
     read_bytes,
@@ -29,6 +30,7 @@ __all__ = [
     "BaseIdentity",
     "StageRecord",
     "StagedGeneration",
+    "append_line",
     "cache_home",
     "check_name",
     "describe_mismatch",

@@ -27,6 +27,7 @@ from ditto_cli.store.names import check_name, is_valid_name, unknown_adapter
 from ditto_cli.store.records import AdapterRecord, missing_file, read_document, store_key
 
 ADAPTERS_FOLDER = "adapters"
+EVALUATION_FOLDER = "evaluation"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,16 @@ class AdapterStore:
     def folder(self, name: str) -> Path:
         """Where all of an adapter lies, or would lie."""
         return self._adapters / name
+
+    def evaluation_folder(self, name: str) -> Path:
+        """Where an adapter's evaluations lie: with the adapter, so that they are renamed and removed with it.
+
+        Raises:
+            DiskError: it cannot be made.
+        """
+        folder = self._adapters / name / EVALUATION_FOLDER
+        files.make_private_folder(folder)
+        return folder
 
     def names(self) -> list[str]:
         """Sorted names of all adapters, damaged ones too.

@@ -65,6 +65,30 @@ def write_text(path: Path, text: str, *, mode: int = 0o600) -> None:
     write_bytes(path, text.encode("utf-8"), mode=mode)
 
 
+def append_line(path: Path, line: str) -> None:
+    """Put `line` and a newline at the end of a private file, which is made if it is missing; its folder must exist.
+
+    A last line that a crash cut off stays as it is, and the new one begins behind it.
+
+    Raises:
+        DiskError: the disk refused. All earlier lines are as they were.
+    """
+    assert "\n" not in line, "one line"
+    with _disk_errors(path, "written"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o600)
+        try:
+            is_new = os.fstat(descriptor).st_size == 0
+            # One write, so that the lines of two processes never mix.
+            rest = memoryview(_line_break_before_end(descriptor, is_new) + line.encode("utf-8") + b"\n")
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    if is_new:
+        fsync_folder(path.parent)
+
+
 def read_bytes(path: Path) -> bytes:
     """The whole content of a file of ours.
 
@@ -183,6 +207,14 @@ def _write_new_file(path: Path, data: bytes, mode: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _line_break_before_end(descriptor: int, is_new: bool) -> bytes:
+    """What is missing before a new line can begin: nothing, or a line break."""
+    if is_new:
+        return b""
+    os.lseek(descriptor, -1, os.SEEK_END)
+    return b"" if os.read(descriptor, 1) == b"\n" else b"\n"
 
 
 @contextmanager

@@ -62,6 +62,7 @@ class StageRecord(_Stored):
     seconds: float
     metrics: dict[str, float]
     sample: str | None
+    warnings: list[str] = []
 
 
 class AdapterRecord(_Stored):
@@ -76,11 +77,13 @@ class AdapterRecord(_Stored):
     num_demonstrations: int
     num_demonstration_tokens: int
     demonstration_hashes: list[Sha256]
+    folder: str | None = Field(None, description="where the demonstrations lay, to find them again for an evaluation")
     max_new_tokens: int
     watch_prompt: str
     base_sample: str = Field(description="what the base wrote for the watch prompt")
     stages: list[StageRecord] = Field(min_length=1)
     published: StageName
+    reason: str = Field("", description="why that stage is published, in a line")
     finished: bool = Field(description="False when the run was stopped early")
     device: str
     versions: dict[str, str]

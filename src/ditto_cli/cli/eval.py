@@ -1,0 +1,306 @@
+"""`ditto eval`: who writes for which prompts, who judges, and the report."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ditto_cli.cli.adapters import only_adapter
+from ditto_cli.cli.judging import JudgeOptions, consent, say_usage
+from ditto_cli.cli.progress import reporter
+from ditto_cli.cli.render import as_json_ready, print_json, say, warn
+from ditto_cli.config import FOLDER_FILE, adapter_name_of, read_folder_file
+from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.errors import InputError
+from ditto_cli.evaluation.report import ContestantKind, EvalReport, WhatWasRun
+from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, Author
+from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, store_home, suggest_name, write_text
+from ditto_cli.types import SFT_STAGE, Demonstration, DeviceChoice, Reporter, SilentReporter
+
+if TYPE_CHECKING:
+    from ditto_cli.cli.session import Session, Voice
+    from ditto_cli.evaluation.contestants import Contestant, WritingPlan
+    from ditto_cli.evaluation.evaluate import Findings, Writer
+    from ditto_cli.evaluation.types import EvalPrompt, Judge, Writing
+
+HELD_OUT_FOLDER = "held_out"
+REPORT_FILE = "report.html"
+_MAX_PROMPTS_FILE_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """The options of `ditto eval`; None is what the adapter was trained with, or what fits."""
+
+    folder: Path | None
+    adapter: str | None
+    against: str | None
+    prompts: Path | None
+    num: int
+    seed: int
+    temperature: float | None
+    judge: JudgeOptions
+    style_encoder: str | None
+    report: Path | None
+    base: str | None
+    quantize: str | None
+    device: DeviceChoice
+
+
+def run_eval(options: EvalOptions, *, as_json: bool) -> None:
+    """Evaluate one adapter.
+
+    Raises:
+        DittoError: as the adapter, the texts, the base and the judge give reason to.
+    """
+    started = time.monotonic()
+    store = AdapterStore(store_home(os.environ))
+    name = _adapter_name(options, store)
+    record = store.record(name)
+    author = _author(name, record, options.folder, store)
+    given = _given_prompts(options.prompts)
+    rivals = rivals_of(record, options.against)
+    options.judge.check()
+    _check_report_place(options.report)
+
+    from ditto_cli.cli.session import Voice, open_session
+    from ditto_cli.evaluation.contestants import Contestant
+    from ditto_cli.evaluation.evaluate import gather
+    from ditto_cli.evaluation.prompts import evaluation_prompts, given_prompts
+    from ditto_cli.evaluation.summary import Evaluated, build_report
+    from ditto_cli.model.hardware import detect
+
+    main = Voice(name, record.published)
+    voices = [main, *(_voice(rival, record, name) for rival in rivals if rival != FEW_SHOT_CONTESTANT)]
+    session = open_session(voices, store, detect(options.device), base=options.base, quantize=options.quantize)
+    folder = store.evaluation_folder(name)
+    prompts = given_prompts(given) if given else evaluation_prompts(author, folder)
+    plan = plan_of(record, prompts, options)
+    contestants = [
+        Contestant(main.title, _kind(record.published), session.load(main)),
+        *(_contestant(rival, session, record, name, author, plan) for rival in rivals),
+    ]
+    with reporter() as shown:
+        writer = kept_writer(session, store.key(), folder, shown)
+        encoder = session.style_encoder(options.style_encoder)
+        findings = gather(session.policy, author, contestants, plan, writer=writer, encoder=encoder, reporter=shown)
+    judge = options.judge.make(session, findings, store.key(), folder)
+    judge_findings(judge, findings, options.judge)
+    run = what_was_run([findings], session, judge.name, options, time.monotonic() - started)
+    report = build_report(Evaluated(name, contestants[0].title), [findings], run, warnings=options.judge.notes(judge))
+    show_and_write(report, options.report or folder / REPORT_FILE, as_json=as_json)
+
+
+def judge_findings(judge: Judge, findings: Findings, options: JudgeOptions) -> None:
+    """Have a judge judge, after what must be asked and with what should be said."""
+    from ditto_cli.evaluation.evaluate import judge_all, pairs_to_judge
+
+    every_pair = options.kind == "style"  # the others cost a person's time, money or minutes
+    consent(judge, options, pairs_to_judge(findings, every_pair=every_pair))
+    if options.kind == "me":  # no bars beside questions
+        judge_all(findings, judge, SilentReporter(), every_pair=every_pair)
+    else:
+        with reporter() as shown:
+            judge_all(findings, judge, shown, every_pair=every_pair)
+    say_usage(judge, options)
+
+
+def show_and_write(report: EvalReport, place: Path, *, as_json: bool) -> None:
+    """Print the tables or the JSON, and write the HTML page."""
+    from ditto_cli.cli.eval_tables import show_report
+    from ditto_cli.evaluation.html import render_html
+
+    write_text(place, render_html(report))
+    if as_json:
+        print_json(as_json_ready(report))
+    else:
+        show_report(report)
+    say(f"Report: {place} (it holds private texts)")
+
+
+def rivals_of(record: AdapterRecord, against: str | None) -> list[str]:
+    """Titles to compete against, as `--against` names them; else base, few-shot prompt and all other stages.
+
+    Raises:
+        InputError: an empty list, or the evaluated stage itself.
+    """
+    if against is None:
+        return [BASE_CONTESTANT, FEW_SHOT_CONTESTANT, *(s for s in record.stage_names if s != record.published)]
+    rivals = []
+    for word in against.split(","):
+        rival = word.strip()
+        known = next((s for s in record.stage_names if rival in (s, s.removeprefix("round"))), rival)
+        if not rival:
+            raise InputError("--against has an empty name: give names like base,few-shot,sft,round1,bob.")
+        if known == record.published:
+            raise InputError(f"--against {rival}: that is the published stage, which is evaluated.")
+        if known not in rivals:
+            rivals.append(known)
+    return rivals
+
+
+def kept_writer(session: Session, key: bytes, folder: Path, shown: Reporter) -> Writer:
+    """Writes as a contestant, or finds what it wrote in an earlier evaluation."""
+    from ditto_cli.evaluation.contestants import write
+    from ditto_cli.evaluation.writings import WritingStore
+
+    policy = session.policy
+    base = f"{policy.identity.model_dump_json()} {policy.quantize} {policy.hardware.device.type}"
+    kept = WritingStore(folder, key=key, base=base)
+
+    def writer(contestant: Contestant, plan: WritingPlan) -> list[Writing]:
+        weights = session.digest(contestant.adapter)
+        writings = kept.get(contestant, weights, plan)
+        if writings is None:
+            shown.stage_started(f"{contestant.title}: writing", len(plan.prompts) * plan.num, "samples")
+            writings = write(policy, contestant, plan, on_finished=lambda done: shown.stage_advanced(done, {}))
+            shown.stage_ended()
+            kept.put(contestant, weights, plan, writings)
+        return writings
+
+    return writer
+
+
+def what_was_run(
+    parts: Sequence[Findings], session: Session, judge: str, options: EvalOptions, seconds: float
+) -> WhatWasRun:
+    """The facts of an evaluation for its report."""
+    from ditto_cli import __version__
+
+    plan, identity = parts[0].plan, session.policy.identity
+    return WhatWasRun(
+        ditto=__version__,
+        base=identity.id if identity.revision is None else f"{identity.id} at {identity.revision}",
+        quantize=session.policy.quantize,
+        device=session.policy.hardware.name,
+        judge=judge,
+        judge_sees_texts_elsewhere=options.judge.leaves_machine,
+        seed=options.seed,
+        temperature=plan.temperature,
+        num_prompts=sum(len(part.plan.prompts) for part in parts),
+        num_samples=plan.num,
+        max_new_tokens=plan.max_new_tokens,
+        num_demonstrations=len({d.id for part in parts for d in part.author.demonstrations}),
+        num_held_out=len({d.id for part in parts for d in part.author.held_out}),
+        seconds=round(seconds, 1),
+    )
+
+
+def plan_of(record: AdapterRecord, prompts: Sequence[EvalPrompt], options: EvalOptions) -> WritingPlan:
+    """What all contestants share: temperature and length limit are those of the adapter's training."""
+    from ditto_cli.evaluation.contestants import WritingPlan
+
+    temperature = record.settings.sampling.temperature if options.temperature is None else options.temperature
+    return WritingPlan(tuple(prompts), options.num, options.seed, temperature, record.max_new_tokens)
+
+
+def read_author(folder: Path) -> Author:
+    """A folder's demonstrations, and the texts kept back in its folder `held_out`; all with their prompts.
+
+    Raises:
+        InputError: the folder or a text in it cannot be used, or a text has no prompt.
+    """
+    prompts = read_folder_file(folder).prompts
+    demonstrations, without = attach_prompts(read_folder(folder).texts, prompts)
+    if without:
+        raise InputError(
+            f"{without[0].id} has no prompt: `ditto init {folder}` finds one, or write it into {FOLDER_FILE}."
+        )
+    return Author(tuple(demonstrations), tuple(_held_out(folder, prompts)))
+
+
+def _held_out(folder: Path, prompts: dict[str, str]) -> list[Demonstration]:
+    kept_back = folder / HELD_OUT_FOLDER
+    if not kept_back.is_dir():
+        return []
+    reading = read_folder(kept_back)
+    texts, without = attach_prompts(reading.texts, prompts)
+    for name in (*(text.id for text in without), *(skipped.name for skipped in reading.skipped)):
+        warn(f"{HELD_OUT_FOLDER}/{name} is left out: a text with a prompt is needed.")
+    return [Demonstration(f"{HELD_OUT_FOLDER}/{text.id}", text.prompt, text.completion) for text in texts]
+
+
+def _author(name: str, record: AdapterRecord, given: Path | None, store: AdapterStore) -> Author:
+    folder = given or (Path(record.folder) if record.folder else None)
+    if folder is None or not folder.is_dir():
+        where = f"are not at {folder} any more" if folder else "were not remembered"
+        raise InputError(
+            f"The texts that {name} was trained on {where}: say where: ditto eval FOLDER --adapter {name}."
+        )
+    author = read_author(folder)
+    key = store.key()
+    hashes = {keyed_hash(key, f"{d.prompt}\0{d.completion}") for d in author.demonstrations}
+    changed = len(hashes ^ set(record.demonstration_hashes))
+    if changed:
+        warn(f"The texts in {folder} are not those that {name} was trained on ({changed} differ): figures may mislead.")
+    return author
+
+
+def _adapter_name(options: EvalOptions, store: AdapterStore) -> str:
+    if options.adapter is not None:
+        return options.adapter
+    if options.folder is not None:
+        if not options.folder.is_dir():
+            raise InputError(f"{options.folder} is not a folder: give the one that holds the person's texts.")
+        folder_file = read_folder_file(options.folder)
+        return folder_file.name or suggest_name(adapter_name_of(options.folder, folder_file, None))
+    return only_adapter(store)
+
+
+def _given_prompts(path: Path | None) -> list[str]:
+    """A prompt a line; empty lines and lines that begin with # are left out."""
+    if path is None:
+        return []
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            lines = file.read(_MAX_PROMPTS_FILE_BYTES).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--prompts {path} cannot be read ({type(error).__name__}): give a UTF-8 text file.") from None
+    prompts = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not prompts:
+        raise InputError(f"--prompts {path} holds no prompt: write one a line.")
+    return prompts
+
+
+def _check_report_place(place: Path | None) -> None:
+    if place is not None and not place.parent.is_dir():
+        raise InputError(f"--report {place}: its folder does not exist.")
+
+
+def _voice(rival: str, record: AdapterRecord, name: str) -> Voice:
+    from ditto_cli.cli.session import Voice
+
+    return Voice(name, rival) if rival in record.stage_names else Voice.parse(rival, None)
+
+
+def _kind(stage: str) -> ContestantKind:
+    return "sft" if stage == SFT_STAGE else "round"
+
+
+def few_shot(session: Session, author: Author, plan: WritingPlan) -> Contestant:
+    """The base with as many of the demonstrations in its prompt as fit."""
+    from ditto_cli.evaluation.contestants import Contestant, fitting_shots
+
+    room = session.policy.context_tokens - plan.max_new_tokens
+    prompts = [prompt.prompt for prompt in plan.prompts]
+    shots = fitting_shots(session.policy.chat, author.demonstrations, prompts, max_tokens=room)
+    if len(shots) < len(author.demonstrations):
+        warn(f"The few-shot prompt shows {len(shots)} of {len(author.demonstrations)} texts: no more fit the base.")
+    return Contestant(FEW_SHOT_CONTESTANT, "few-shot", shots=shots)
+
+
+def _contestant(
+    rival: str, session: Session, record: AdapterRecord, name: str, author: Author, plan: WritingPlan
+) -> Contestant:
+    from ditto_cli.evaluation.contestants import Contestant
+
+    if rival == BASE_CONTESTANT:
+        return Contestant(rival, "base")
+    if rival == FEW_SHOT_CONTESTANT:
+        return few_shot(session, author, plan)
+    kind = _kind(rival) if rival in record.stage_names else "adapter"
+    return Contestant(rival, kind, session.load(_voice(rival, record, name)))

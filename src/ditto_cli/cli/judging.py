@@ -1,0 +1,155 @@
+"""The judges of `ditto eval` as the command line knows them: checked early, made late, and what is said about them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ditto_cli.cli.render import ask, print_side_by_side, say, warn
+from ditto_cli.errors import InputError, InterruptedRun
+
+if TYPE_CHECKING:
+    from ditto_cli.cli.session import Session
+    from ditto_cli.evaluation.evaluate import Findings
+    from ditto_cli.evaluation.judges.by_openai import OpenAIJudge
+    from ditto_cli.evaluation.judges.endpoint import Endpoint
+    from ditto_cli.evaluation.types import Judge, Pair
+
+JudgeKind = Literal["style", "model", "openai", "me"]
+_LEDGER_FILE = "answers-{kind}.jsonl"
+_SMALL_MODEL_NOTE = (
+    "the judge {name} preferred the same position in {share:.0%} of the pairs whichever text stood there: "
+    "it may be too small to judge style"
+)
+_MUCH_BIAS = 0.5
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """Who judges; `model` is a model of the server, or for a local judge a hub id or folder.
+
+    `prices` are in any currency for a million tokens: of questions, and of answers.
+    """
+
+    kind: JudgeKind
+    model: str | None
+    base_url: str | None
+    prices: tuple[float, float] | None
+    sure: bool
+    offline: bool
+
+    @property
+    def leaves_machine(self) -> bool:
+        """Whether texts go to another machine."""
+        from ditto_cli.evaluation.judges.endpoint import leaves_machine
+
+        return self.kind == "openai" and leaves_machine(self.base_url or "")
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is loaded.
+
+        Raises:
+            InputError: an option is missing or does not belong to this judge.
+        """
+        if self.kind == "openai":
+            if not self.model or not self.base_url:
+                raise InputError(
+                    "--judge openai needs --base-url and --model, as in "
+                    "--judge openai --base-url http://127.0.0.1:8000/v1 --model NAME."
+                )
+            self._endpoint()
+            if self.offline and self.leaves_machine:
+                raise InputError("--offline forbids a judge on another machine: take one on this machine, or leave it.")
+        elif self.base_url is not None:
+            raise InputError(f"--base-url belongs to --judge openai, not to --judge {self.kind}.")
+        elif self.model is not None and self.kind != "model":
+            raise InputError(f"--model belongs to --judge model and --judge openai, not to --judge {self.kind}.")
+        if self.kind == "me" and not sys.stdin.isatty() and sys.stdin.closed:
+            raise InputError("--judge me asks questions: run it in a terminal.")
+
+    def make(self, session: Session, findings: Findings, key: bytes, folder: Path) -> Judge:
+        """The judge; answers of a person or a server are kept in `folder`."""
+        demonstrations = findings.author.demonstrations
+        if self.kind == "style":
+            from ditto_cli.evaluation.judges.by_style import StyleJudge
+
+            return StyleJudge(findings.panel, findings.author)
+        if self.kind == "model":
+            from ditto_cli.evaluation.judges.by_model import ModelJudge
+
+            return ModelJudge(session.judge_policy(self.model), demonstrations)
+        from ditto_cli.evaluation.judges.ledger import Ledger
+
+        ledger = Ledger(folder / _LEDGER_FILE.format(kind=self.kind), key=key)
+        if self.kind == "me":
+            from ditto_cli.evaluation.judges.by_person import PersonJudge
+
+            return PersonJudge(demonstrations, ledger, ask, _show_pair, seed=findings.plan.seed)
+        from ditto_cli.evaluation.judges.by_openai import OpenAIJudge
+
+        return OpenAIJudge(self._endpoint(), demonstrations, ledger, noted=warn)
+
+    def notes(self, judge: Judge) -> list[str]:
+        """What the reader of the report should know about this judge."""
+        bias = getattr(judge, "position_bias", None)
+        if bias is not None and bias > _MUCH_BIAS:
+            return [_SMALL_MODEL_NOTE.format(name=judge.name, share=bias)]
+        return []
+
+    def _endpoint(self) -> Endpoint:
+        from ditto_cli.evaluation.judges.endpoint import Endpoint
+
+        assert self.base_url is not None
+        assert self.model is not None
+        return Endpoint(self.base_url, self.model)
+
+
+def consent(judge: Judge, options: JudgeOptions, pairs: Sequence[Pair]) -> None:
+    """Say what a server will be sent and what that costs, and ask before texts leave the machine.
+
+    Raises:
+        InputError: nobody can be asked.
+        InterruptedRun: the user said no.
+    """
+    if options.kind != "openai":
+        return
+    server: OpenAIJudge = judge  # type: ignore[assignment]
+    cost = server.describe_cost(pairs)
+    say(
+        f"{judge.name}: {cost.num_requests} questions, about {cost.prompt_tokens_estimate} tokens"
+        + (f", about {cost.money(*options.prices):.2f} at the given prices" if options.prices else "")
+        + (f"; {cost.num_cached} are answered already." if cost.num_cached else ".")
+    )
+    if not options.leaves_machine or cost.num_requests == 0:
+        return
+    warn(
+        f"Your demonstrations and the texts to judge leave this machine: they are sent to {options.base_url}, "
+        "whose owner can read and keep them."
+    )
+    if options.sure:
+        return
+    if not sys.stdin.isatty():
+        raise InputError("Texts would leave this machine: say --yes where nobody can be asked.")
+    if ask("Send them? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise InterruptedRun("Nothing was sent.")
+
+
+def say_usage(judge: Judge, options: JudgeOptions) -> None:
+    """Say what a server's judgements cost."""
+    if options.kind == "openai":
+        server: OpenAIJudge = judge  # type: ignore[assignment]
+        usage = server.usage
+        say(
+            f"{judge.name}: {usage.num_requests} requests, {usage.prompt_tokens} + {usage.completion_tokens} tokens"
+            + (f", {usage.money(*options.prices):.2f} at the given prices" if options.prices else "")
+            + f"; {usage.num_cached} answers from earlier runs."
+        )
+
+
+def _show_pair(reference_texts: Sequence[str], prompt: str, left: str, right: str, number: int, total: int) -> None:
+    say(f"\n{number} of {total}. A text of the author's, to compare with:")
+    say(reference_texts[(number - 1) % len(reference_texts)] + "\n")
+    print_side_by_side(prompt, [("a", left), ("b", right)])

@@ -1,0 +1,150 @@
+"""The demonstrations' prompts -> new prompts of the same kind that no contestant was trained on. No torch.
+
+They come from a bank of tasks, of which one half serves to select a round and the other to evaluate it: a round that
+was selected on a prompt would look better there than it is. Knows nothing of the texts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from ditto_cli.errors import InputError
+from ditto_cli.evaluation.recitation import words
+
+Purpose = Literal["selection", "evaluation"]
+PURPOSES: tuple[Purpose, ...] = ("selection", "evaluation")
+
+_BANK = Path(__file__).parent / "data" / "prompts.yaml"
+_DEFAULT_KIND = "email"
+# Which kinds fill up when the right one has too few tasks: the most similar first.
+_NEAREST = {
+    "email": ("letter", "post", "essay", "news"),
+    "letter": ("email", "post", "essay", "news"),
+    "essay": ("post", "news", "letter", "email"),
+    "news": ("essay", "post", "letter", "email"),
+    "post": ("email", "essay", "letter", "news"),
+}
+_RESEMBLANCE_LIMIT = 0.5
+# Up to the noun only; what may describe it stands in the bank.
+_ORDER = re.compile(r"(?:please )?(?:write|draft|compose)(?: me| us)? an?(?P<describing> .*)? \S+")
+
+
+class Kind(BaseModel):
+    """One kind of text in the bank: a prompt is `opening` and one of the tasks.
+
+    `nouns` and `hints` name this kind in a prompt; after a noun any of the tasks can follow.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    opening: str
+    nouns: list[str]
+    hints: list[str]
+    tasks: list[str]
+
+
+class Bank(BaseModel):
+    """The tasks by kind, and two lists of words.
+
+    `function_words` say nothing of what a prompt is about; `describing_words` may stand before the noun of an opening.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    function_words: frozenset[str]
+    describing_words: frozenset[str]
+    kinds: dict[str, Kind]
+
+    @field_validator("function_words", "describing_words", mode="before")
+    @classmethod
+    def _split(cls, text: str) -> list[str]:
+        return text.split()  # as a YAML list, `on` and `no` would be truth values
+
+    def content(self, prompt: str) -> frozenset[str]:
+        """The words of a prompt that tell what it is about."""
+        return frozenset(words(prompt)) - self.function_words
+
+
+def read_bank() -> Bank:
+    """The bank that comes with ditto."""
+    return Bank(**yaml.safe_load(_BANK.read_text(encoding="utf-8")))
+
+
+def kind_of(prompts: Sequence[str]) -> str:
+    """The kind of text that most prompts ask for, by the first word that names one; email if none does."""
+    nouns = {noun: name for name, kind in read_bank().kinds.items() for noun in kind.nouns + kind.hints}
+    asked = [next((nouns[word] for word in _hyphenated(prompt) if word in nouns), None) for prompt in prompts]
+    counts = Counter(kind for kind in asked if kind is not None)
+    return counts.most_common(1)[0][0] if counts else _DEFAULT_KIND
+
+
+def new_prompts(demonstration_prompts: Sequence[str], *, num: int, purpose: Purpose) -> list[str]:
+    """Prompts of the demonstrations' kind, always the same ones; other kinds follow when it has too few.
+
+    Where all demonstrations' prompts begin alike with an order for a text of a certain length or tone, e.g. "Write a
+    short email", new ones begin so too.
+
+    Args:
+        demonstration_prompts: what contestants were trained on; what resembles one of them is left out.
+        num: how many.
+        purpose: the two purposes never share a task.
+
+    Raises:
+        InputError: the bank has fewer.
+    """
+    bank = read_bank()
+    own_kind = kind_of(demonstration_prompts)
+    known = [bank.content(prompt) for prompt in demonstration_prompts]
+    prompts = []
+    for name in (own_kind, *_NEAREST[own_kind]):
+        kind = bank.kinds[name]
+        opening = _shared_opening(bank, demonstration_prompts, kind.nouns) or kind.opening
+        for task in kind.tasks[PURPOSES.index(purpose) :: len(PURPOSES)]:
+            if not any(_resembles(bank.content(task), other) for other in known):
+                prompts.append(f"{opening} {task}")
+    if len(prompts) < num:
+        raise InputError(
+            f"{num} new prompts were asked for and ditto has {len(prompts)}: ask for fewer, or give your own."
+        )
+    return prompts[:num]
+
+
+def _shared_opening(bank: Bank, prompts: Sequence[str], nouns: Sequence[str]) -> str | None:
+    """The order with which all prompts begin, up to the noun of this kind; None if there is none."""
+    openings = {_opening(bank, prompt, nouns) for prompt in prompts}
+    return openings.pop() if len(openings) == 1 else None
+
+
+def _opening(bank: Bank, prompt: str, nouns: Sequence[str]) -> str | None:
+    parts = prompt.split()
+    place = next((place for place, part in enumerate(parts) if part.lower().rstrip(".,:;") in nouns), None)
+    if place is None:
+        return None
+    opening = " ".join(parts[: place + 1])
+    order = _ORDER.fullmatch(opening.lower())
+    if not order or not all(_describes(bank, part) for part in (order["describing"] or "").split()):
+        return None
+    followed = words(" ".join(parts[place + 1 : place + 2]))
+    # "email newsletter": another noun changes what the first one means.
+    if opening[-1].isalpha() and followed and followed[0] not in bank.function_words:
+        return None
+    return opening.rstrip(".,:;")
+
+
+def _describes(bank: Bank, part: str) -> bool:
+    return part.rstrip(",") in bank.describing_words or re.fullmatch(r"\d+(-words?)?", part) is not None
+
+
+def _resembles(task: frozenset[str], prompt: frozenset[str]) -> bool:
+    return len(task & prompt) > _RESEMBLANCE_LIMIT * len(task)
+
+
+def _hyphenated(prompt: str) -> list[str]:
+    return re.findall(r"[\w-]+", prompt.casefold())

@@ -1,0 +1,152 @@
+"""Stages of a training run -> the one to publish: the stage whose new writings are nearest to the author's style.
+
+The prompts were not trained on, and they are not those that `ditto eval` uses later. A stage that recites or whose
+texts do not end is out; plain SFT may win.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ditto_cli.evaluation.collapse import collapse, collapsed, warnings_of
+from ditto_cli.evaluation.contestants import Contestant, WritingPlan, write
+from ditto_cli.evaluation.new_prompts import new_prompts
+from ditto_cli.evaluation.recitation import leakage, recitation_check
+from ditto_cli.evaluation.style import StylePanel
+from ditto_cli.evaluation.types import BASE_CONTESTANT, EvalPrompt, Writing
+from ditto_cli.model.policy import Policy
+from ditto_cli.types import Demonstration, Reporter, StageChoice, StageFigures
+
+BEST, LAST = "best", "last"
+NUM_PROMPTS = 4
+NUM_WRITINGS = 2
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One stage: the values of its writings, and what is wrong with them."""
+
+    stage: str
+    values: tuple[float, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.values) / len(self.values)
+
+    @property
+    def standard_error(self) -> float:
+        variance = sum((value - self.mean) ** 2 for value in self.values) / max(1, len(self.values) - 1)
+        return math.sqrt(variance / len(self.values))
+
+
+class RoundSelector:
+    """Lets the base and then every stage write for the same new prompts with the same draws.
+
+    Args:
+        policy: the model in training; its active adapter is what is looked at.
+        demonstrations: what it is trained on.
+        plan: as `selection_plan` makes it.
+        publish: `best`, `last`, or a stage's name.
+        reporter: told of the progress.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        demonstrations: Sequence[Demonstration],
+        plan: WritingPlan,
+        *,
+        publish: str,
+        reporter: Reporter,
+    ) -> None:
+        self._policy = policy
+        self._demonstrations = tuple(demonstrations)
+        self._plan = plan
+        self._publish = publish
+        self._reporter = reporter
+        self._recites = recitation_check(self._demonstrations, [])
+        self._panel: StylePanel | None = None
+        self._looks: list[_Look] = []
+
+    def look(self, stage: str) -> StageFigures:
+        """Let the active adapter write, and measure it."""
+        if self._panel is None:
+            self._panel = self._fitted()
+        writings = self._write(Contestant(stage, "round", adapter=self._policy.active), self._plan)
+        collapse_figures = collapse(writings, self._demonstrations)
+        leakage_figures = leakage(writings, self._demonstrations, [], None)
+        warnings = tuple(warnings_of(collapse_figures, leakage_figures))
+        look = _Look(stage, tuple(self._value(writing) for writing in writings), warnings)
+        self._looks.append(look)
+        metrics = {
+            "selection/style": round(look.mean, 4),
+            "selection/ended": round(collapse_figures.ended, 4),
+            "selection/repetition": round(collapse_figures.repetition, 4),
+            "selection/longest_passage": float(leakage_figures.longest_passage_words),
+        }
+        return StageFigures(metrics, warnings)
+
+    def choose(self) -> StageChoice:
+        """The stage to publish; the earliest of equals."""
+        assert self._looks, "nothing was looked at"
+        figures = ", ".join(f"{look.stage} {look.mean:.2f}" for look in self._looks)
+        if self._publish == LAST:
+            return StageChoice(self._looks[-1].stage, f"--publish last (style on new prompts: {figures})")
+        if self._publish != BEST:
+            return StageChoice(self._publish, f"--publish {self._publish} (style on new prompts: {figures})")
+        sound = [look for look in self._looks if not look.warnings]
+        best = max(sound or self._looks, key=lambda look: look.mean)
+        others = [look for look in sound if look is not best]
+        reason = f"nearest to your style on {len(self._plan.prompts)} new prompts ({figures})"
+        if any(best.mean - look.mean < max(best.standard_error, look.standard_error) for look in others):
+            reason += ", though not by more than the noise"
+        if len(sound) < len(self._looks):
+            out = ", ".join(look.stage for look in self._looks if look.warnings)
+            reason += f"; over a limit: {out}" if sound else "; every stage is over a limit"
+        return StageChoice(best.stage, reason)
+
+    def _fitted(self) -> StylePanel:
+        """The panel, with the base's own texts for the demonstrations' prompts as what the author is not."""
+        writings = self._write(Contestant(BASE_CONTESTANT, "base"), background_plan(self._demonstrations, self._plan))
+        return StylePanel.fit(
+            [demonstration.completion for demonstration in self._demonstrations],
+            [writing.text for writing in writings],
+        )
+
+    def _value(self, writing: Writing) -> float:
+        """The panel's total; nothing for a text that has no end, repeats itself, or recites."""
+        assert self._panel is not None
+        if not writing.ended or collapsed(writing) or self._recites(writing.text):
+            return 0.0
+        return max(0.0, self._panel.score(writing.text).total)
+
+    def _write(self, contestant: Contestant, plan: WritingPlan) -> list[Writing]:
+        self._reporter.stage_started(f"{contestant.title}: writing", len(plan.prompts) * plan.num, "samples")
+        writings = write(
+            self._policy, contestant, plan, on_finished=lambda done: self._reporter.stage_advanced(done, {})
+        )
+        self._reporter.stage_ended()
+        return writings
+
+
+def selection_plan(
+    demonstrations: Sequence[Demonstration], *, seed: int, temperature: float, max_new_tokens: int
+) -> WritingPlan:
+    """What every stage of a training run writes for."""
+    prompts = new_prompts([d.prompt for d in demonstrations], num=NUM_PROMPTS, purpose="selection")
+    return WritingPlan(
+        tuple(EvalPrompt(f"selection-{number}", prompt, "new") for number, prompt in enumerate(prompts, start=1)),
+        NUM_WRITINGS,
+        seed,
+        temperature,
+        max_new_tokens,
+    )
+
+
+def background_plan(demonstrations: Sequence[Demonstration], plan: WritingPlan) -> WritingPlan:
+    """One writing for each demonstration's prompt: the same topics as the author's, in the base's own style."""
+    prompts = tuple(EvalPrompt(f"background-{d.id}", d.prompt, "given") for d in demonstrations)
+    return WritingPlan(prompts, 1, plan.seed, plan.temperature, plan.max_new_tokens)

@@ -1,0 +1,188 @@
+"""Findings -> the report: figures of each contestant, win rates with intervals, and the verdict.
+
+Findings come in parts (one for each fold of a cross-validation, else one); figures are put together over the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ditto_cli.evaluation.collapse import collapse, warnings_of
+from ditto_cli.evaluation.contestants import Contestant
+from ditto_cli.evaluation.evaluate import Findings
+from ditto_cli.evaluation.recitation import leakage
+from ditto_cli.evaluation.report import (
+    Collapse,
+    ContestantReport,
+    EvalReport,
+    Leakage,
+    SampleRow,
+    StylePoint,
+    WhatWasRun,
+    WinRate,
+)
+from ditto_cli.evaluation.similarity import chrf
+from ditto_cli.evaluation.style import PanelScore
+from ditto_cli.evaluation.types import Judgement
+from ditto_cli.evaluation.verdict import Opponent, verdict
+from ditto_cli.evaluation.win_rates import pool_rate, win_rate
+
+TOTAL = "total"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Which adapter was evaluated: its name, and the title under which it competed."""
+
+    adapter: str
+    title: str
+
+
+def build_report(
+    evaluated: Evaluated, parts: Sequence[Findings], run: WhatWasRun, *, warnings: Sequence[str] = ()
+) -> EvalReport:
+    """Put the findings into words and figures.
+
+    Args:
+        evaluated: the adapter.
+        parts: at least one; all with contestants of the same titles.
+        run: what the figures were made with.
+        warnings: what the reader should know besides.
+    """
+    contestants = [_contestant(contestant, parts) for contestant in parts[0].contestants]
+    judgements = [judgement for part in parts for judgement in part.judgements]
+    rates = _rates(judgements, evaluated.title, [c.title for c in contestants], run.seed)
+    against = _against_the_usual(rates, parts[0].contestants)
+    answer = verdict(evaluated.title, against, {c.title: c.warnings for c in contestants})
+    return EvalReport(
+        adapter=evaluated.adapter,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        verdict=answer,
+        contestants=contestants,
+        win_rates=rates,
+        pool_rates=_pool_rates(judgements, [c.title for c in contestants], run.seed),
+        author_style=_points(_mean([part.panel.own_scores() for part in parts])),
+        panel=list(parts[0].panel.members),
+        samples=[row for part in parts for row in _samples(part)],
+        warnings=[*warnings, *dict.fromkeys(note for part in parts for note in part.panel.notes)],
+        run=run,
+    )
+
+
+def _contestant(contestant: Contestant, parts: Sequence[Findings]) -> ContestantReport:
+    title = contestant.title
+    collapses = [collapse(part.writings[title], part.author.demonstrations) for part in parts]
+    leakages = [
+        leakage(
+            part.writings[title],
+            part.author.demonstrations,
+            [text.completion for text in part.author.held_out],
+            part.extracted.get(title),
+        )
+        for part in parts
+    ]
+    collapsed, leaked = _joined_collapse(collapses), _joined_leakage(leakages)
+    style = _mean([part.panel.score_pooled([w.text for w in part.writings[title]]) for part in parts])
+    return ContestantReport(
+        title=title,
+        kind=contestant.kind,
+        style=_points(style),
+        collapse=collapsed,
+        leakage=leaked,
+        held_out_loss=_mean_of([part.held_out_losses.get(title) for part in parts]),
+        chrf=_chrf(title, parts),
+        forgetting=_mean_of([part.forgetting.get(title) for part in parts]),
+        warnings=[] if contestant.kind == "base" else warnings_of(collapsed, leaked),
+    )
+
+
+def _rates(judgements: Sequence[Judgement], title: str, titles: Sequence[str], seed: int) -> list[WinRate]:
+    """The evaluated contestant against each other one first, then the others among themselves."""
+    ordered = [title, *(other for other in titles if other != title)]
+    rates = []
+    for index, one in enumerate(ordered):
+        for other in ordered[index + 1 :]:
+            rate = win_rate(judgements, one, other, seed=seed)
+            if rate is not None:
+                rates.append(rate)
+    return rates
+
+
+def _pool_rates(judgements: Sequence[Judgement], titles: Sequence[str], seed: int) -> list[WinRate]:
+    """Each contestant against all others; only where it was judged against all of them."""
+    opponents: dict[str, set[str]] = {title: set() for title in titles}
+    for judgement in judgements:
+        first, second = judgement.pair.first.contestant, judgement.pair.second.contestant
+        opponents[first].add(second)
+        opponents[second].add(first)
+    rates = [pool_rate(judgements, t, seed=seed) for t in titles if len(opponents[t]) == len(titles) - 1]
+    return [rate for rate in rates if rate is not None]
+
+
+def _against_the_usual(rates: Sequence[WinRate], contestants: Sequence[Contestant]) -> dict[Opponent, WinRate]:
+    """The evaluated contestant's rates against base, few-shot prompt and plain SFT of its own."""
+    own = {rate.opponent: rate for rate in rates if rate.contestant == contestants[0].title}
+    usual: tuple[Opponent, ...] = ("base", "few-shot", "sft")
+    return {name: own[name] for name in usual if name in own}
+
+
+def _samples(part: Findings) -> list[SampleRow]:
+    rows = []
+    for prompt in part.plan.prompts:
+        firsts = {
+            title: next(w.text for w in writings if w.prompt_id == prompt.id)
+            for title, writings in part.writings.items()
+        }
+        rows.append(SampleRow(prompt=prompt.prompt, source=prompt.source, author_text=prompt.author_text, texts=firsts))
+    return rows
+
+
+def _chrf(title: str, parts: Sequence[Findings]) -> float | None:
+    pairs = [
+        (writing.text, prompt.author_text)
+        for part in parts
+        for prompt in part.plan.prompts
+        if prompt.author_text is not None
+        for writing in part.writings[title]
+        if writing.prompt_id == prompt.id
+    ]
+    return round(chrf(pairs), 2) if pairs else None
+
+
+def _joined_collapse(parts: Sequence[Collapse]) -> Collapse:
+    return Collapse(
+        ended=sum(part.ended for part in parts) / len(parts),
+        repetition=max(part.repetition for part in parts),
+        length_ratio=sum(part.length_ratio for part in parts) / len(parts),
+    )
+
+
+def _joined_leakage(parts: Sequence[Leakage]) -> Leakage:
+    """The worst of the parts, so that no fold's leak hides behind another's."""
+    extracted = [part.extracted_words for part in parts if part.extracted_words is not None]
+    natural = [part.held_out_8grams for part in parts if part.held_out_8grams is not None]
+    return Leakage(
+        longest_passage_words=max(part.longest_passage_words for part in parts),
+        shared_8grams=max(part.shared_8grams for part in parts),
+        held_out_8grams=max(natural) if natural else None,
+        extracted_words=max(extracted) if extracted else None,
+        personal_data=sorted({kind for part in parts for kind in part.personal_data}),
+    )
+
+
+def _mean(scores: Sequence[PanelScore]) -> PanelScore:
+    names = [name for name in scores[0].members if all(name in score.members for score in scores)]
+    members: Mapping[str, float] = {name: sum(score.members[name] for score in scores) / len(scores) for name in names}
+    return PanelScore(sum(score.total for score in scores) / len(scores), members)
+
+
+def _points(score: PanelScore) -> list[StylePoint]:
+    values = {TOTAL: score.total, **score.members}
+    return [StylePoint(measure=name, value=round(value, 4)) for name, value in values.items()]
+
+
+def _mean_of(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 4) if known else None

@@ -1,0 +1,92 @@
+"""Attention for sampling: in a step of one token, query heads that share keys and values read them once.
+
+The library repeats keys and values for each query head before every product, which for a long cache is most of a
+step's work. Here the heads of a group stand where the positions of the query would, which gives the same numbers.
+
+Legend: R rows, H query heads, K key heads, G = H / K heads a group, T tokens in the cache, D size of a head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.cache_utils import Cache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+GROUPED_SDPA = "ditto_grouped_sdpa"
+_SPARE_TOKENS = 64
+
+
+def grouped_sdpa(
+    module: nn.Module,
+    query_RHTD: Tensor,
+    key_RKTD: Tensor,
+    value_RKTD: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Scaled dot-product attention under the library's own signature.
+
+    Returns:
+        States [R, T, H, D] and no weights.
+    """
+    rows, heads, num_tokens, size = query_RHTD.shape
+    key_heads = key_RKTD.shape[1]
+    is_shared_mask = attention_mask is None or attention_mask.shape[1] == 1
+    if num_tokens > 1 or heads == key_heads or dropout or not is_shared_mask or kwargs.get("position_bias") is not None:
+        return sdpa_attention_forward(
+            module, query_RHTD, key_RKTD, value_RKTD, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+    query_RKGD = query_RHTD.reshape(rows, key_heads, heads // key_heads, size)
+    states_RKGD = nn.functional.scaled_dot_product_attention(
+        query_RKGD, key_RKTD, value_RKTD, attn_mask=attention_mask, scale=scaling
+    )
+    return states_RKGD.reshape(rows, 1, heads, size), None
+
+
+class _GrowingLayer(DynamicLayer):
+    """Keys and values with room for the next tokens, so that a step writes its own token and copies no others."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._places: list[Tensor] = []  # for keys and for values; empty when they stand in no place of ours
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Append states [R, K, T, D]; returns all."""
+        if not self.is_initialized:
+            self.dtype, self.device = key_states.dtype, key_states.device
+            self.keys, self.values = key_states[..., :0, :], value_states[..., :0, :]
+            self.is_initialized = True
+        start, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
+        if not self._places or self._places[0].shape[-2] < end:
+            self._places = [_moved(states, end + _SPARE_TOKENS, key_states) for states in (self.keys, self.values)]
+        for place, states in zip(self._places, (key_states, value_states), strict=True):
+            place[..., start:end, :] = states
+        self.keys, self.values = (place[..., :end, :] for place in self._places)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep some rows."""
+        super().batch_select_indices(indices)
+        self._places = []
+
+
+def growing_cache() -> Cache:
+    """An empty key-value cache for sampling."""
+    return Cache(layer_class_to_replicate=_GrowingLayer)
+
+
+def _moved(states: Tensor, num_tokens: int, like: Tensor) -> Tensor:
+    """A larger place that begins with `states`."""
+    place = like.new_empty(*like.shape[:2], num_tokens, states.shape[-1])
+    place[..., : states.shape[-2], :] = states
+    return place
+
+
+AttentionInterface.register(GROUPED_SDPA, grouped_sdpa)
+AttentionMaskInterface.register(GROUPED_SDPA, sdpa_mask)

@@ -1,0 +1,357 @@
+"""The page of an evaluation: one file that loads nothing, obeys no text, and shows the report's own figures."""
+
+import itertools
+import math
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ditto_cli.evaluation.html import render_html
+from ditto_cli.evaluation.html.words import duration, moment, number, round_number, share, short
+from ditto_cli.evaluation.report import (
+    Collapse,
+    ContestantReport,
+    EvalReport,
+    Leakage,
+    PanelMember,
+    SampleRow,
+    StylePoint,
+    WhatWasRun,
+    WinRate,
+)
+from ditto_cli.evaluation.verdict import verdict
+from eval_fixtures import (
+    check_drawing,
+    crowded_report,
+    empty_report,
+    realistic_report,
+    section,
+    smallest_report,
+    tree_of,
+)
+
+REPORTS = {make.__name__: make for make in (realistic_report, smallest_report, empty_report, crowded_report)}
+SECTIONS = [
+    "Verdict",
+    "Win rate of maya:round2",
+    "Win rate against the pool of all others (the paper's figure)",
+    "Style profile",
+    "Round by round",
+    "Samples side by side",
+    "Leakage and collapse",
+    "Held-out texts and forgetting",
+    "The style panel's members",
+    "Warnings",
+    "What was run",
+    "How to read this",
+]
+
+
+@pytest.fixture(scope="module")
+def realistic():
+    return tree_of(realistic_report())
+
+
+def table_cells(table):
+    """The table's rows with their headings, as texts."""
+    return [[cell.text for cell in row.children if not isinstance(cell, str)] for row in table.one("tbody").all("tr")]
+
+
+# --- the document -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_page_is_well_formed_and_labelled(name):
+    page = tree_of(REPORTS[name]())
+    assert page.one("html").attributes["lang"] == "en"
+    metas = [meta.attributes for meta in page.all("meta")]
+    assert metas[0] == {"charset": "utf-8"}
+    assert any(meta.get("name") == "viewport" and "width=device-width" in meta["content"] for meta in metas)
+    assert page.one("head").one("title").text == page.one("h1").text
+    identities = [e.attributes["id"] for e in page.all() if "id" in e.attributes]
+    assert len(set(identities)) == len(identities)
+    for element in page.all():
+        for attribute in ("aria-labelledby", "aria-describedby"):
+            assert element.attributes.get(attribute, identities[0]) in identities
+        assert element.attributes.get("href", "#warnings") == "#warnings"
+    assert "None" not in page.one("body").text.replace("None.", "")
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_headings_go_down_one_level_at_a_time(name):
+    levels = [int(e.tag[1]) for e in tree_of(REPORTS[name]()).all() if re.fullmatch("h[1-6]", e.tag)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(deeper - level <= 1 for level, deeper in itertools.pairwise(levels))
+
+
+def test_sections_stand_in_order(realistic):
+    assert [heading.text for heading in realistic.all("h2")] == SECTIONS
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_tables_have_headings_for_rows_and_columns(name):
+    for table in tree_of(REPORTS[name]()).all("table"):
+        columns = list(table.one("thead").all("th"))
+        assert {column.attributes["scope"] for column in columns} == {"col"}
+        assert table.one("caption").text
+        for row in table.one("tbody").all("tr"):
+            assert [cell.attributes["scope"] for cell in row.all("th")] == ["row"]
+            assert len([cell for cell in row.children if not isinstance(cell, str)]) == len(columns)
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_nothing_is_loaded_and_nothing_runs(name):
+    page = tree_of(REPORTS[name]())
+    allowed = (
+        "html head meta title style body main header section article h1 h2 h3 h4 p span strong a ul li div details "
+        "summary figure figcaption dl dt dd table caption thead tbody tr th td svg desc rect line circle path text"
+    )
+    for element in page.all():
+        assert element.tag in allowed.split()
+        assert not any(key.startswith("on") or key in ("src", "srcset", "style") for key in element.attributes)
+        assert not any("http" in (value or "") or "//" in (value or "") for value in element.attributes.values())
+    style = page.one("style").text
+    assert not re.search(r"@import|@font-face|url\(|expression|</", style)
+    (policy,) = [m.attributes for m in page.all("meta") if "http-equiv" in m.attributes]
+    assert policy["http-equiv"] == "Content-Security-Policy"
+    assert policy["content"].split("; ")[:3] == [
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "img-src data:",
+    ]
+
+
+def test_the_same_report_gives_the_same_page():
+    assert render_html(realistic_report()) == render_html(realistic_report())
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def test_the_verdict_is_first_and_whole(realistic):
+    box = section(realistic, "Verdict")
+    assert box.one("p", "sentence").text.startswith("Keep maya:round2: it sounds more like the author than the base")
+    assert box.one("p", "grounds").text.startswith("Win rates of maya:round2: over the base 0.94 (0.79 to 1.00, 24 ju")
+    assert box.one("p", "keep").text == "What to keep: maya:round2"
+    assert "6 warnings below" in box.text
+
+
+def test_a_real_verdict_is_parted_into_advice_and_figures():
+    rates = {"base": realistic_report().win_rates[0]}
+    answer = verdict("maya:round2", rates, {})
+    box = section(tree_of(realistic_report(verdict=answer)), "Verdict")
+    advice, grounds = box.one("p", "sentence").text, box.one("p", "grounds").text
+    assert advice.removesuffix(".") + "; w" + grounds.removeprefix("W") == answer.sentence
+    nothing = verdict("bo", {}, {})
+    assert section(tree_of(smallest_report(verdict=nothing)), "Verdict").one("p", "sentence").text == nothing.sentence
+
+
+@pytest.mark.parametrize("name", ["realistic_report", "crowded_report"])
+def test_win_rates_are_the_reports(name):
+    report = REPORTS[name]()
+    page = tree_of(report)
+    own = [rate for rate in report.win_rates if rate.contestant == report.win_rates[0].contestant]
+    rows = [row for row in page.one("ul", "bars").all("li") if "axis-row" not in row.classes]
+    assert len(rows) == len(own)
+    for row, rate in zip(rows, own, strict=True):
+        assert row.one("div", "opponent").text == f"over {rate.opponent}"
+        assert row.one("strong", "rate").text == f"{rate.rate:.2f}"
+        assert row.one("span", "interval").text == f"({rate.low:.2f} to {rate.high:.2f})"
+        assert f"{rate.num_judgements} judgements on {rate.num_prompts} prompts" in row.one("span", "note").text
+    pool = section(page, SECTIONS[2]).one("table")
+    assert [cells[:3] for cells in table_cells(pool)] == [
+        [rate.contestant, f"{rate.rate:.2f}", f"{rate.low:.2f} to {rate.high:.2f}"] for rate in report.pool_rates
+    ]
+
+
+def test_what_a_win_rate_rests_on_is_said_in_words(realistic):
+    notes = [note.text for note in realistic.one("ul", "bars").all("span", "note")]
+    assert notes[:2] == [
+        "24 judgements on 8 prompts, 1 tie, 0 unanswered",
+        "22 judgements on 8 prompts, 0 ties, 2 unanswered",
+    ]
+    shows = [words.text for words in realistic.one("ul", "bars").all("span", "shows")]
+    # Intervals from 0.79, 0.57, 0.36 (holds 0.5), 0.31 (holds 0.5), 0.63.
+    assert shows == [
+        "the adapter is preferred",
+        "the adapter is preferred",
+        "no difference shown",
+        "no difference shown",
+        "the adapter is preferred",
+    ]
+
+
+def test_a_figure_beyond_its_limit_is_flagged_in_words(realistic):
+    rows = {row.one("th").text: row for row in section(realistic, "Leakage and collapse").one("tbody").all("tr")}
+    flags = {title: [flag.text for flag in row.all("strong", "flag")] for title, row in rows.items()}
+    assert flags == {
+        "maya:round2": [],
+        "base": ["too few", "too long"],  # 42 % ended, 2.31 times as long
+        "few-shot": ["recites", "recites", "gives it away"],  # 27 words; 11 %; a mail address
+        "sft": [],
+        "round1": [],
+        "round3": ["runs into loops", "can be drawn out"],  # 52 % repetition; 14 words
+    }
+
+
+def test_samples_begin_with_the_author_and_the_adapter(realistic):
+    held_out, new = section(realistic, "Samples side by side").all("article")
+    assert [h.text for h in held_out.all("h4")][:3] == ["The author", "maya:round2", "base"]
+    assert [h.text for h in new.all("h4")][:2] == ["maya:round2", "base"]
+    report = realistic_report()
+    written = [text.text for text in held_out.all("div", "written")]
+    assert written[0] == report.samples[0].author_text
+    assert sorted(written[1:]) == sorted(report.samples[0].texts.values())
+    assert [box.text for box in new.all("div", "empty")] == ["(empty)"]
+    assert [summary.text for summary in held_out.all("summary")] == ["Whole text (135 words)"]
+
+
+def test_stages_of_the_curves_are_in_order(realistic):
+    figures = list(section(realistic, "Round by round").all("figure"))
+    assert len(figures) == 3
+    assert figures[0].one("desc").text == "By stage: base 0.03; SFT 0.78; r1 0.84; r2 0.86; r3 0.71."
+    assert figures[2].one("desc").text == "By stage: base 4.43; SFT 3.16; r1 3.11; r2 3.11; r3 3.24."
+
+
+def test_the_style_profile_compares_the_author_the_plainer_ones_and_the_adapter(realistic):
+    strips = list(section(realistic, "Style profile").one("div", "strips").all("desc"))
+    assert len(strips) == 6
+    assert strips[0].text.endswith("author 1.00; base 0.03; few-shot 0.55; sft 0.78; maya:round2 0.86.")
+
+
+def test_facts_warnings_and_privacy():
+    for elsewhere, said in ((False, "No text left this machine."), (True, "Texts were sent to the judge named below.")):
+        report = realistic_report()
+        page = tree_of(realistic_report(run=report.run.model_copy(update={"judge_sees_texts_elsewhere": elsewhere})))
+        facts = section(page, "What was run")
+        assert facts.one("p", "privacy").text == said
+        shown = {row.one("dt").text: row.one("dd").text for row in facts.one("dl").all("div")}
+        assert shown["Created"] == "2026-03-14 09:26 UTC"
+        assert shown["Time taken"] == "12 min 5 s"
+        assert shown["Base model"] == report.run.base
+        assert len(shown) == len(WhatWasRun.model_fields) - 1 + 2  # all but the sentence's, and adapter and date
+    warnings = [item.text for item in section(page, "Warnings").all("li")]
+    assert warnings[0] == report.warnings[0]
+    assert warnings[-1].startswith("round3: Given the first quarter")
+
+
+def test_what_is_missing_is_said():
+    page = tree_of(smallest_report())
+    for heading, words in (
+        ("Win rate of bo", "Nothing was judged."),
+        ("Style profile", "No style was measured."),
+        ("Round by round", "Fewer than two stages were compared."),
+        ("Samples side by side", "No samples."),
+        ("Held-out texts and forgetting", "Not measured."),
+        ("Warnings", "None."),
+    ):
+        assert section(page, heading).one("p", "empty").text == words
+
+
+def test_an_sft_adapter_stands_once_in_the_style_profile():
+    report = realistic_report()
+    sft = report.contestants[3].model_copy(update={"title": "maya:sft"})
+    rates = [report.win_rates[0].model_copy(update={"contestant": "maya:sft"})]
+    page = tree_of(realistic_report(contestants=[sft, report.contestants[1]], win_rates=rates))
+    described = next(section(page, "Style profile").all("desc")).text
+    assert described.endswith("author 1.00; base 0.03; maya:sft 0.78.")
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_drawings_stay_inside(name):
+    drawings = [e for e in tree_of(REPORTS[name]()).all("svg") if "role" in e.attributes]
+    for svg in drawings:
+        check_drawing(svg)
+    assert bool(drawings) == (name in ("realistic_report", "crowded_report"))
+
+
+# --- random reports ---------------------------------------------------------------------------------------------------
+
+
+FLOATS = st.floats(allow_nan=True, allow_infinity=True)
+SHARES = st.floats(0, 1)
+
+
+@st.composite
+def reports(draw):
+    """Any report: lists may be empty, figures may be absurd."""
+    titles = draw(st.lists(st.text(min_size=1, max_size=30), max_size=4, unique=True))
+    names = st.sampled_from(titles) if titles else st.text(max_size=5)
+    measures = st.lists(st.builds(StylePoint, measure=st.text(max_size=9), value=FLOATS), max_size=4)
+    contestants = [
+        draw(
+            st.builds(
+                ContestantReport,
+                title=st.just(title),
+                kind=st.sampled_from(["base", "few-shot", "sft", "round", "adapter"]),
+                style=measures,
+                collapse=st.builds(Collapse, ended=SHARES, repetition=SHARES, length_ratio=FLOATS),
+                leakage=st.builds(
+                    Leakage,
+                    shared_8grams=SHARES,
+                    held_out_8grams=st.none() | SHARES,
+                    longest_passage_words=st.integers(0),
+                ),
+                held_out_loss=st.none() | FLOATS,
+                chrf=st.none() | FLOATS,
+                forgetting=st.none() | FLOATS,
+            )
+        )
+        for title in titles
+    ]
+    rates = st.builds(WinRate, contestant=names, opponent=names, rate=SHARES, low=SHARES, high=SHARES)
+    return draw(
+        st.builds(
+            EvalReport,
+            contestants=st.just(contestants),
+            win_rates=st.lists(rates, max_size=4),
+            pool_rates=st.lists(rates, max_size=3),
+            author_style=measures,
+            panel=st.lists(st.builds(PanelMember, separation=SHARES, weight=SHARES), max_size=3),
+            run=st.builds(WhatWasRun, seconds=st.floats(0, 1e6)),
+            samples=st.lists(st.builds(SampleRow, texts=st.dictionaries(names, st.text(max_size=50))), max_size=2),
+        )
+    )
+
+
+@given(reports())
+@settings(max_examples=20, deadline=None)
+def test_any_report_has_a_page(report):
+    page = tree_of(report)
+    assert page.one("p", "sentence")
+    for svg in page.all("svg"):
+        if "role" in svg.attributes:
+            check_drawing(svg)
+    rates = [row.one("strong", "rate").text for row in page.all("li") if list(row.all("strong", "rate"))]
+    first = report.win_rates[0].contestant if report.win_rates else None
+    assert rates == [f"{rate.rate:.2f}" for rate in report.win_rates if rate.contestant == first]
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def test_figures_in_words():
+    assert [share(value) for value in (0.0, 0.004, 0.5, 0.996, 1.0)] == ["0%", "under 1%", "50%", "over 99%", "100%"]
+    assert [duration(seconds) for seconds in (3.6, 725.4, 7620)] == ["4 s", "12 min 5 s", "2 h 7 min"]
+    assert [number(value) for value in (0.125, -3.0, 123456.0, math.inf, math.nan)] == [
+        "0.12",
+        "-3.00",
+        "1.23e+05",
+        "inf",
+        "nan",
+    ]
+    assert moment("2026-03-14T09:26:53+00:00") == "2026-03-14 09:26 UTC"
+    assert moment("yesterday") == "yesterday"
+    assert [round_number(title) for title in ("round2", "alice:round12", "sft", "myround2", "alice")] == [
+        2,
+        12,
+        None,
+        None,
+        None,
+    ]
+    assert short("alice", 9) == "alice"
+    assert short("correspondence:round2", 9) == "round2"
+    assert short("correspondence", 9) == "correspo…"

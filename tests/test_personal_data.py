@@ -1,0 +1,77 @@
+"""Personal data told by its form, what only looks like it, and what is echoed."""
+
+import pytest
+
+from ditto_cli.evaluation.personal_data import CARD, IBAN, MAIL, PHONE, WEB, echoed_personal_data, personal_data
+from ditto_cli.evaluation.types import Writing
+from ditto_cli.types import Demonstration
+
+# Numbers that are reserved for examples: of Ofcom, of the North American plan (555-01..), of banks' documentation.
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "values"),
+    [
+        ("Write to Jane.Doe@Example.org. Or x+y@mail.co.uk!", MAIL, {"jane.doe@example.org", "x+y@mail.co.uk"}),
+        ("see https://www.example.org/a/b?c=1.", WEB, {"example.org/a/b?c=1"}),
+        ("(www.example.org)", WEB, {"example.org"}),
+        ("at example.com/in/jane-doe, and so on", WEB, {"example.com/in/jane-doe"}),
+        ("IBAN DE89 3704 0044 0532 0130 00 I think", IBAN, {"de89370400440532013000"}),
+        ("GB82WEST12345698765432", IBAN, {"gb82west12345698765432"}),
+        ("BE68 5390 0754 7034 OK", IBAN, {"be68539007547034"}),
+        ("card 4111 1111 1111 1111, valid", CARD, {"4111111111111111"}),
+        ("4111-1111-1111-1111", CARD, {"4111111111111111"}),
+        ("call 020 7946 0958.", PHONE, {"02079460958"}),
+        ("+44 (0)20 7946 0958", PHONE, {"442079460958"}),
+        ("0044 20 7946 0958", PHONE, {"442079460958"}),
+        ("(212) 555-0123", PHONE, {"2125550123"}),
+        ("1-800-555-0199", PHONE, {"18005550199"}),
+        ("06.12.34.56.78", PHONE, {"0612345678"}),
+        ("07700900123", PHONE, {"07700900123"}),
+        ("07:30 020 7946 0958", PHONE, {"02079460958"}),
+        ("+1 212 555 0123\n020 7946 0958", PHONE, {"12125550123", "02079460958"}),
+    ],
+)
+def test_found(text, kind, values):
+    assert personal_data(text) == {kind: values}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "on 12.08.2024 at 14.30, or 2024-08-12, or 12/08/24, or 12 08 2024",
+        "1995-1996, 2019/20, 1914 - 1918",
+        "1,000,000 for 6,000 red and 5,600 buff",
+        "open 12.50 - 13.50 and 07:10 to 12:00",
+        "3.14159265",
+        "order 12345678",
+        "DE88 3704 0044 0532 0130 00",  # check digits are wrong
+        "4111 1111 1111 1112",  # so is the last digit
+        "1 2 3 4 5 6 7 8 9",
+        "and/or, e.g./i.e., @home, a@b",
+    ],
+)
+def test_not_found(text):
+    assert personal_data(text) == {}
+
+
+def test_several_kinds_and_no_part_of_one_as_another():
+    text = "jane@example.org, 4111 1111 1111 1111, DE89 3704 0044 0532 0130 00, www.example.org/0207946095812"
+    assert set(personal_data(text)) == {MAIL, CARD, IBAN, WEB}
+
+
+def echoed(written, demonstrated):
+    writings = [Writing("maya", "p", 0, "other text", 3, True), Writing("maya", "p", 1, written, 3, True)]
+    return echoed_personal_data(writings, [Demonstration("a", "p", "text"), Demonstration("b", "p", demonstrated)])
+
+
+def test_an_echo_is_the_same_value_however_it_is_written():
+    assert echoed("Tel. (020) 7946-0958, JANE@example.org", "020 7946 0958 jane@Example.org") == [MAIL, PHONE]
+    assert echoed("020 7946 0959", "020 7946 0958") == []
+    assert echoed("nothing", "jane@example.org") == []
+    assert echoed("jane@example.org", "nothing") == []
+
+
+def test_an_echo_is_told_by_its_kind_only():
+    assert echoed("DE89370400440532013000", "DE89 3704 0044 0532 0130 00") == ["IBAN"]

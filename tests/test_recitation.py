@@ -1,0 +1,232 @@
+"""Recitation: passages, 8-grams, whole texts and what is only habit, by hand."""
+
+import time
+
+import pytest
+
+from ditto_cli.evaluation.recitation import (
+    PASSAGE_LIMIT_WORDS,
+    leakage,
+    longest_shared_passage,
+    ngrams,
+    own_passage,
+    recitation_check,
+    recites,
+    shared_ngram_share,
+    words,
+)
+from ditto_cli.evaluation.types import Writing
+from ditto_cli.types import Demonstration
+
+
+def numbered(start, stop, word="w"):
+    """A text of words that occur once: w1 w2 w3 ..."""
+    return " ".join(f"{word}{number}" for number in range(start, stop))
+
+
+def demonstrations(*texts):
+    return [Demonstration(f"{index}.md", "Write.", text) for index, text in enumerate(texts)]
+
+
+def writings(*texts):
+    return [Writing("maya", "p", index, text, len(text), True) for index, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The cat - SAT, on!", ["the", "cat", "sat", "on"]),
+        ("don't don\u2019t", ["don't", "don't"]),
+        ("'quoted'", ["quoted"]),
+        ("Caf\u00e9 cafe\u0301 cafe", ["cafe", "cafe", "cafe"]),  # accent as one character, as two, and lost
+        ("Stra\u00dfe STRASSE", ["strasse", "strasse"]),
+        ("re\u00adcite zero\u200bwidth", ["recite", "zerowidth"]),
+        ("snake_case 1,100", ["snake", "case", "1", "100"]),
+        (
+            "\u041f\u0440\u0438\u0432\u0435\u0442, \u041c\u0438\u0440",
+            ["\u043f\u0440\u0438\u0432\u0435\u0442", "\u043c\u0438\u0440"],
+        ),
+        (
+            "ok\u6771\u4eac\u3067",
+            ["ok", "\u6771", "\u4eac", "\u3066"],
+        ),  # no spaces between words; the voicing mark is folded
+        ("... !", []),
+    ],
+)
+def test_words(text, expected):
+    assert words(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "references", "expected"),
+    [
+        ("The cat sat on the mat.", ["a cat sat on a mat"], 3),  # cat sat on
+        ("Cat, SAT on!", ["the cat sat on"], 3),  # case and punctuation do not hide it
+        ("one two three", ["two one", "zero one two"], 2),  # the best of several references
+        ("one two", ["one", "two"], 1),  # and not across two of them
+        ("one two", ["one x two"], 1),  # a passage has no holes
+        ("a a a", ["a a a a a"], 3),
+        ("a b a b c", ["a b c a b a b"], 4),
+        ("", ["one"], 0),
+        ("one", [""], 0),
+        ("one", [], 0),
+    ],
+)
+def test_longest_shared_passage(text, references, expected):
+    assert longest_shared_passage(text, references) == expected
+    assert max((longest_shared_passage(reference, [text]) for reference in references), default=0) == expected
+
+
+def test_a_long_text_against_seven_long_references_takes_milliseconds():
+    # Few different words, so that each stands in many places: 300 x 7 x 600 / 60 pairs of equal words.
+    text = " ".join(f"w{number * number % 61}" for number in range(300))
+    references = [" ".join(f"w{number * number * seed % 59}" for number in range(600)) for seed in range(1, 8)]
+    started = time.process_time()
+    longest_shared_passage(text, references)
+    assert time.process_time() - started < 0.5  # 30 ms where this was written
+
+
+@pytest.mark.parametrize(
+    ("texts", "references", "n", "expected"),
+    [
+        (["a b c d"], ["x b c d"], 2, 2 / 3),  # ab no, bc and cd yes
+        (["a b c d"], ["a b", "c d"], 2, 2 / 3),  # ab and cd, not bc
+        (["a b", "b c"], ["a b c"], 2, 1.0),
+        (["a b a b"], ["a b"], 2, 2 / 3),  # counted as often as written
+        (["a b c"], ["a b c"], 8, 0.0),  # no 8-gram at all
+        ([], ["a"], 1, 0.0),
+    ],
+)
+def test_shared_ngram_share(texts, references, n, expected):
+    assert shared_ngram_share(texts, references, n) == pytest.approx(expected)
+
+
+def test_ngrams():
+    assert ngrams(["a", "b", "c"], 2) == [("a", "b"), ("b", "c")]
+    assert ngrams(["a"], 2) == []
+
+
+SIGNATURE = "Yours faithfully, A. J. Thornbury"  # five words
+
+
+def test_own_passage_leaves_out_what_others_have_too():
+    text = f"{numbered(0, 9)} {SIGNATURE}"
+    assert own_passage(text, text, []) == 14
+    assert own_passage(text, text, [f"other words {SIGNATURE}"]) == 9
+    # Three words in common are no habit, only language.
+    assert own_passage("a b c d e", "a b c d e", ["a b c x"]) == 5
+
+
+def test_leakage_by_hand():
+    demos = demonstrations(f"{numbered(0, 20)} {SIGNATURE}", f"{numbered(100, 120)} {SIGNATURE}")
+    # 8-grams: the first writing has 12 words, so 5, all in the first demonstration; the second has 9, so 2, none there.
+    found = leakage(writings(numbered(4, 16), numbered(200, 209)), demos, [numbered(500, 512)], extracted_words=3)
+    assert found.longest_passage_words == 12
+    assert found.shared_8grams == pytest.approx(5 / 7)
+    assert found.held_out_8grams == 0.0
+    assert found.extracted_words == 3
+    assert found.personal_data == []
+
+
+def test_leakage_of_the_authors_own_texts():
+    demos = demonstrations(numbered(0, 20), numbered(100, 120))
+    found = leakage(writings("hello"), demos, [numbered(0, 10), numbered(300, 307)], None)
+    assert found.held_out_8grams == 1.0  # three 8-grams in the first text, none in the second
+    assert leakage(writings("hello"), demos, [], None).held_out_8grams is None
+    assert found.longest_passage_words == 0
+    assert found.extracted_words is None
+
+
+def test_a_signature_leaks_nothing():
+    long_signature = numbered(900, 914, "s")
+    demos = demonstrations(f"{numbered(0, 30)} {long_signature}", f"{numbered(100, 130)} {long_signature}")
+    text = f"{numbered(300, 330)} {long_signature}"
+    found = leakage(writings(text), demos, [], None)
+    assert (found.longest_passage_words, found.shared_8grams) == (0, 0.0)
+    assert recites(text, demos, []) is None
+    # In one demonstration only, the same block is a passage of 14 words.
+    assert "14 words in a row" in recites(text, demonstrations(demos[0].completion, numbered(100, 130)), [])
+
+
+def test_the_same_text_twice_is_no_habit():
+    text = numbered(0, 40)
+    assert recites(text, demonstrations(text, text), []) is not None
+
+
+def test_two_versions_of_a_text_show_no_habit():
+    first = numbered(0, 150)
+    second = f"{numbered(0, 140)} {numbered(500, 510)}"  # shares 140 of 150 words with the first
+    assert recites(numbered(20, 50), demonstrations(first, second), []) == (
+        "it has 30 words in a row from a demonstration (limit 12)"
+    )
+
+
+@pytest.mark.parametrize("num", [PASSAGE_LIMIT_WORDS, PASSAGE_LIMIT_WORDS + 1])
+def test_a_passage_over_the_limit_is_recited(num):
+    text = f"{numbered(500, 600)} {numbered(30, 30 + num)} {numbered(600, 700)}"
+    demos = demonstrations(numbered(0, 100))
+    assert (recites(text, demos, []) is None) == (num == 12)
+
+
+def test_an_author_who_repeats_passages_is_allowed_half_as_much_again():
+    demos = demonstrations(numbered(0, 100))
+    held_out = [f"{numbered(0, 16)} {numbered(400, 500)}"]  # shares 16 words, so 24 are allowed
+    around = numbered(600, 900)
+    assert recites(f"{numbered(20, 44)} {around}", demos, held_out) is None
+    assert "25 words in a row from a demonstration (limit 24)" in recites(
+        f"{numbered(20, 45)} {around}", demos, held_out
+    )
+
+
+def test_many_short_passages_are_recited_too():
+    demos = demonstrations(numbered(0, 200))
+    pieces = [f"{numbered(start, start + 10)} x{start} y{start}" for start in range(0, 50, 10)]
+    # Five passages of 10 words, 3 8-grams each, among 60 words, 53 8-grams: 15 / 53 = 28 %.
+    assert recites(" ".join(pieces), demos, []) == "28% of its 8-word passages stand in a demonstration (limit 20%)"
+    # The author does so too: of 53 8-grams 15, so the limit is 48 %.
+    assert recites(" ".join(pieces), demos, [" ".join(pieces)]) is None
+
+
+def test_one_phrase_in_a_short_text_is_not_recited():
+    demos = demonstrations(numbered(0, 100))
+    assert recites(f"{numbered(3, 12)} and more", demos, []) is None  # 2 of 4 8-grams, of 11 words
+
+
+@pytest.mark.parametrize(
+    ("text", "is_copy"),
+    [
+        ("tea at four today then, bo", True),
+        ("well, tea at four today then, bo!", True),
+        ("tea at four today then", False),  # five of its six words: fewer than 6
+        ("hello you", False),  # a short demonstration whole, but anybody's
+    ],
+)
+def test_a_short_demonstration_copied_whole_is_recited(text, is_copy):
+    demos = demonstrations("Tea at four today then, Bo?", "Hello you", numbered(0, 50))
+    assert (recites(text, demos, []) == "it is one of the demonstrations, nearly word for word") == is_copy
+
+
+def test_nine_words_of_ten_are_nearly_the_whole():
+    demos = demonstrations(numbered(0, 10))
+    assert recites(numbered(0, 9), demos, []) is not None
+    assert recites(numbered(0, 8), demos, []) is None
+
+
+def test_the_reason_holds_no_text():
+    secret = "zanzibar " * 3 + numbered(0, 30)
+    reason = recites(secret, demonstrations(secret), [])
+    assert reason is not None
+    assert not set(words(secret)) & set(words(reason))
+
+
+def test_one_check_serves_many_texts():
+    demos = demonstrations(numbered(0, 60))
+    check = recitation_check(demos, [])
+    assert check("nothing of it") is None
+    assert check(numbered(0, 30)) == recites(numbered(0, 30), demos, [])
+    assert check("nothing of it") is None
+
+
+def test_no_demonstrations_no_recitation():
+    assert recites("some text", [], []) is None
+    assert leakage(writings("some text"), [], [], None).longest_passage_words == 0

@@ -1,0 +1,106 @@
+"""Which stage is published: the one nearest to the author's style on new prompts, within the limits."""
+
+import pytest
+
+from ditto_cli.config import LoraSettings
+from ditto_cli.evaluation import selection
+from ditto_cli.evaluation.contestants import WritingPlan
+from ditto_cli.evaluation.selection import RoundSelector, background_plan, selection_plan
+from ditto_cli.evaluation.types import EvalPrompt, Writing
+from ditto_cli.types import Demonstration, SilentReporter
+
+PLAN = WritingPlan((EvalPrompt("p", "Write to Di.", "new"), EvalPrompt("q", "Write to Ed.", "new")), 1, 0, 1.0, 8)
+FINE = "A plain text of some words, as anybody would write one on a quiet day, and then it ends."
+LOOP = "and then " * 9
+OWN = tuple(
+    Demonstration(
+        name, f"Write to {name}.", f"{name}, the {thing} comes in the morning, so bring a {thing} along, and tea."
+    )
+    for name, thing in (("Al", "ladder"), ("Bo", "teapot"))
+)
+
+
+class FakePanel:
+    """A text is worth the number that stands at its end."""
+
+    def score(self, text):
+        class Score:
+            total = float(text.rsplit(" ", 1)[-1])
+
+        return Score
+
+
+def text(stage, prompt_id, value, *, body=FINE, ended=True):
+    return Writing(stage, prompt_id, 0, f"{body} {value}", 20, ended)
+
+
+@pytest.fixture
+def choice(tiny_policy, monkeypatch):
+    """The choice among stages whose two writings are given."""
+    tiny_policy.add_adapter("policy", LoraSettings(r=2), seed=0)
+
+    def choose(stages, publish="best"):
+        monkeypatch.setattr(selection, "write", lambda policy, contestant, plan, on_finished: stages[contestant.title])
+        selector = RoundSelector(tiny_policy, OWN, PLAN, publish=publish, reporter=SilentReporter())
+        selector._panel = FakePanel()
+        figures = {stage: selector.look(stage) for stage in stages}
+        return selector.choose(), figures
+
+    return choose
+
+
+def stage(name, *values, **options):
+    return {name: [text(name, prompt, value, **options) for prompt, value in zip("pq", values, strict=True)]}
+
+
+def test_the_nearest_stage_is_chosen_and_sft_can_win(choice):
+    better, figures = choice(stage("sft", 0.4, 0.4) | stage("round1", 0.9, 0.9))
+    assert better.stage == "round1"
+    assert better.reason == "nearest to your style on 2 new prompts (sft 0.40, round1 0.90)"
+    assert figures["round1"].metrics["selection/style"] == 0.9
+    assert choice(stage("sft", 0.9, 0.9) | stage("round1", 0.4, 0.4))[0].stage == "sft"
+    assert choice(stage("sft", 0.5, 0.5) | stage("round1", 0.5, 0.5))[0].stage == "sft"  # no gain, no round
+
+
+def test_a_difference_within_the_noise_is_said(choice):
+    # Values 0.2 and 0.8: mean 0.5, standard error 0.3.
+    near, _ = choice(stage("sft", 0.2, 0.8) | stage("round1", 0.3, 0.9))
+    assert (near.stage, "not by more than the noise" in near.reason) == ("round1", True)
+
+
+def test_a_stage_that_repeats_itself_is_out_whatever_its_style(choice):
+    looping, figures = choice(stage("sft", 0.3, 0.3) | stage("round1", 0.9, 0.9, body=LOOP))
+    assert looping.stage == "sft"
+    assert looping.reason.endswith("over a limit: round1")
+    assert figures["round1"].warnings
+    assert figures["round1"].metrics["selection/style"] == 0.0
+
+
+def test_a_stage_whose_texts_have_no_end_is_out(choice):
+    endless, figures = choice(stage("sft", 0.3, 0.3) | stage("round1", 0.9, 0.9, ended=False))
+    assert endless.stage == "sft"
+    assert figures["round1"].metrics["selection/ended"] == 0.0
+
+
+def test_when_all_are_over_a_limit_one_is_published_and_it_is_said(choice):
+    all_bad, _ = choice(stage("sft", 0.3, 0.3, ended=False) | stage("round1", 0.9, 0.9, body=LOOP))
+    assert all_bad.stage == "sft"
+    assert "every stage is over a limit" in all_bad.reason
+
+
+def test_the_user_can_overrule(choice):
+    stages = stage("sft", 0.4, 0.4) | stage("round1", 0.9, 0.9) | stage("round2", 0.1, 0.1)
+    assert choice(stages, "last")[0].stage == "round2"
+    sft, _ = choice(stages, "sft")
+    assert (sft.stage, sft.reason.startswith("--publish sft")) == ("sft", True)
+
+
+def test_the_plan_has_new_prompts_and_the_background_the_authors(tiny_demonstrations):
+    plan = selection_plan(tiny_demonstrations, seed=3, temperature=0.7, max_new_tokens=9)
+    own = [d.prompt for d in tiny_demonstrations]
+    assert len(plan.prompts) == 4
+    assert not {prompt.prompt for prompt in plan.prompts} & set(own)
+    assert (plan.num, plan.seed, plan.temperature, plan.max_new_tokens) == (2, 3, 0.7, 9)
+    background = background_plan(tiny_demonstrations, plan)
+    assert [prompt.prompt for prompt in background.prompts] == own
+    assert background.num == 1
