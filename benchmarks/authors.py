@@ -318,9 +318,8 @@ def table(arguments: argparse.Namespace) -> None:
     print("\n| pair | win rate of the first |\n|---|---|")
     for one, other in combinations(reversed(methods), 2):
         print(f"| {one} over {other} | {describe(win_rate(judged.judgements, one, other, seed=0))} |")
-    print(
-        "\n| method | style | held-out loss | ended | repetition | length | longest passage |\n|---|---|---|---|---|---|---|"
-    )
+    print("\n| method | style | held-out loss | ended | repetition | length | longest passage |")
+    print("|---|---|---|---|---|---|---|")
     for method in methods:
         f = judged.figures[method]
         mean = {key: sum(values) / len(values) for key, values in f.items()}

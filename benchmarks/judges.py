@@ -180,12 +180,17 @@ def main() -> None:
     texts = [text for authors in corpora.values() for a in authors for text in (*a.demonstrations, *a.held_out)]
     base = base_texts([text.prompt for text in texts], arguments.base_texts, arguments.preset, arguments.device)
     lengths = {"whole": lambda text: text} | {f"{num} words": cut_to(num) for num in arguments.words}
+    everybody = []
     for corpus, authors in corpora.items():
         found = {
             label: [measure(a, [other for other in authors if other is not a], base, cut) for a in authors]
             for label, cut in lengths.items()
         }
         print_tables(corpus, found)
+        everybody += found["whole"]
+    print(f"\nMean of all {len(everybody)} authors, whole texts: ", end="")
+    print(f"{fmean(row.beats_others[PANEL] for row in everybody):.3f} beats others, ", end="")
+    print(f"{fmean(row.beats_base[PANEL] for row in everybody):.3f} beats base.")
 
 
 if __name__ == "__main__":

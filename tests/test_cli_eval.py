@@ -61,7 +61,7 @@ def test_everybody_writes_for_the_same_prompts_and_every_figure_is_there(trained
     report = evaluated(trained, "--adapter", "alice", *QUICK)
     record = trained.record("alice")
     others = {"base", "few-shot", *record.stage_names} - {record.published}
-    assert [c.title for c in report.contestants][0] == f"alice:{record.published}"
+    assert report.contestants[0].title == f"alice:{record.published}"
     assert {c.title for c in report.contestants[1:]} == others
     assert {(r.contestant, r.opponent) for r in report.win_rates if r.contestant.startswith("alice")} == {
         (f"alice:{record.published}", other) for other in others

@@ -6,9 +6,11 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -250,20 +252,21 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_in_other_words(nonsens
 
 
 def test_a_judge_that_cannot_answer_leaves_pairs_unanswered_and_is_not_asked_for_ever(tmp_path):
-    def no_opinion_about_2(body, number):
-        return "hm" if "ok 2 x" in texts_asked(body) else by_style(body)
+    def no_opinion_of_one_order(body, number):
+        return "hm" if texts_asked(body)[0] == "ok 2 x" else by_style(body)
 
-    with serving(no_opinion_about_2) as server:
+    with serving(no_opinion_of_one_order) as server:
         run = Run(server.url, ledger=Ledger(tmp_path / "l"))
         judgements = run(PAIRS)
         assert [one.score for one in judgements] == [1.0, 1.0, None, 1.0, 1.0, 1.0]
         assert judgements[2].reason == "no usable answer"
-        assert run.judge.usage.num_requests == 10 + 2 * 3
-        assert run.judge.usage.completion_tokens == 160
+        assert run.judge.usage.num_requests == 11 + 3
+        assert run.judge.usage.completion_tokens == 140
+        assert run.judge.position_bias == 0.0  # of the five pairs that were answered
         assert run.done[-1] == 6
         again = Run(server.url, ledger=Ledger(tmp_path / "l"))
         assert again.scores(PAIRS) == [1.0, 1.0, None, 1.0, 1.0, 1.0]
-        assert server.num_paid == 16
+        assert server.num_paid == 14
     assert again.judge.usage == Usage(num_cached=12)
     assert again.done == [6]
 
@@ -555,6 +558,7 @@ def test_settings_for_openai_s_servers_go_with_the_environment_s_key_only(monkey
     headers = sent_headers(api_key=None)
     assert (headers["openai-organization"], headers["openai-project"], headers["x-secret"]) == ("org", "project", "s")
     assert headers["authorization"] == "Bearer own"
+    assert {name for name in headers if name.startswith("x-stainless")} == {"x-stainless-raw-response"}
 
 
 def test_a_proxy_is_used_for_other_machines_and_never_before_this_one(monkeypatch):
@@ -693,6 +697,15 @@ def test_a_broken_run_goes_on_and_no_question_is_paid_twice(tmp_path, workers, n
     assert not any(text in path.read_text() for text in ("Dear", "ok 0", "hi bo"))
 
 
+@pytest.fixture
+def ctrl_c_is_heard():
+    """A shell starts a background job with SIGINT ignored, and Python leaves it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_ends_at_once_and_keeps_what_was_answered(tmp_path):
     path = tmp_path / "l"
     release = threading.Event()
@@ -747,6 +760,31 @@ def test_answers_that_arrive_while_ctrl_c_is_heard_are_kept(tmp_path):
         release.set()
     assert judge.usage.num_requests == 4
     assert len((tmp_path / "l").read_text().splitlines()) == 4
+
+
+def test_an_interrupted_process_does_not_wait_for_answers(tmp_path):
+    release = threading.Event()
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_openai_judge import PAIRS, Run
+calls = []
+def pressed_after_the_first(number):
+    calls.append(number)
+    if len(calls) == 2:
+        raise KeyboardInterrupt
+Run(sys.argv[1], workers=2, timeout_seconds=50.0).judge.judge(PAIRS, on_judged=pressed_after_the_first)
+"""
+
+    def answers_one(body, number):
+        if number > 1:
+            release.wait(60)
+        return by_style(body)
+
+    with serving(answers_one) as server:
+        done = subprocess.run([sys.executable, "-c", code, server.url], capture_output=True, text=True, timeout=40)
+        release.set()
+    assert "KeyboardInterrupt" in done.stderr
 
 
 def test_an_answer_that_cannot_be_kept_ends_the_run(tmp_path):

@@ -54,6 +54,7 @@ class _GrowingLayer(DynamicLayer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.is_initialized: bool = False
         self._places: list[Tensor] = []  # for keys and for values; empty when they stand in no place of ours
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
