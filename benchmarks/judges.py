@@ -144,7 +144,7 @@ def print_tables(corpus: str, found: dict[str, list[Row]]) -> None:
     """Markdown: one row an author, then one row a measure; two columns for each length of texts."""
     lengths = " | ".join(f"beats others, {label} | beats base, {label}" for label in found)
     whole = next(iter(found.values()))
-    print(f"\n### {corpus}\n\n| author | {lengths} | own | others | base |")
+    print(f"\n#### {corpus}\n\n| author | {lengths} | own | others | base |")
     print("|---" * (2 * len(found) + 4) + "|")
     for number, row in enumerate(whole):
         cells = _cells([[rows[number]] for rows in found.values()], PANEL)
