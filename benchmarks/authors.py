@@ -220,6 +220,8 @@ def run(arguments: argparse.Namespace) -> None:
     for variant in arguments.variant:
         label, _, assignments = variant.partition(":")
         loops[label.strip()] = settings_with(parse_assignments(assignments.split()))
+        if loops[label.strip()].sft != settings.sft:
+            raise SystemExit(f"{label}: every variant starts from the same SFT; give --set and another --out.")
     samples = Samples(arguments.out)
     policy = load_policy(settings.base, detect(arguments.device), cache_home(os.environ), print)
     for name in arguments.authors or sorted(path.name for path in arguments.corpus.iterdir() if path.is_dir()):
@@ -278,7 +280,7 @@ def judge_samples(rows: Sequence[dict], authors: Mapping[str, Author], methods: 
                 "style": panel.score_pooled([w.text for w in texts]).total,
                 "loss": loss,
                 "ended": collapsed.ended,
-                "repetition": collapsed.repetition,
+                "looping": collapsed.looping,
                 "length": collapsed.length_ratio,
                 "passage": leakage(texts, author.demonstrations, held_out, None).longest_passage_words,
             }
@@ -317,15 +319,17 @@ def table(arguments: argparse.Namespace) -> None:
         print(f"| {method} | {' | '.join(cells)} | {describe(overall)} |")
     print("\n| pair | win rate of the first |\n|---|---|")
     for one, other in combinations(reversed(methods), 2):
+        if arguments.against not in (None, one, other):
+            continue
         print(f"| {one} over {other} | {describe(win_rate(judged.judgements, one, other, seed=0))} |")
-    print("\n| method | style | held-out loss | ended | repetition | length | longest passage |")
+    print("\n| method | style | held-out loss | ended | looping | length | longest passage |")
     print("|---|---|---|---|---|---|---|")
     for method in methods:
         f = judged.figures[method]
         mean = {key: sum(values) / len(values) for key, values in f.items()}
         loss = f"{mean['loss']:.3f}" if "loss" in mean else "-"
         print(
-            f"| {method} | {mean['style']:.2f} | {loss} | {mean['ended']:.2f} | {max(f['repetition']):.2f} | "
+            f"| {method} | {mean['style']:.2f} | {loss} | {mean['ended']:.2f} | {mean['looping']:.2f} | "
             f"{mean['length']:.2f} | {max(f['passage']):.0f} |"
         )
 
@@ -349,6 +353,7 @@ def main() -> None:
     running = commands.add_parser("run")
     shown = commands.add_parser("table")
     shown.add_argument("--methods", nargs="+", help="in this order; else the paper's")
+    shown.add_argument("--against", metavar="METHOD", help="only the pairs with this method")
     for command in (running, shown):
         command.add_argument("corpus", type=Path)
         command.add_argument("--demonstrations", type=int, default=7)

@@ -6,8 +6,8 @@ from ditto_cli.evaluation.collapse import (
     ENDED_LIMIT,
     EXTRACTION_WARNING_WORDS,
     LENGTH_RATIO_LIMITS,
+    LOOPING_LIMIT,
     PASSAGE_WARNING_WORDS,
-    REPETITION_WARNING,
     SHARED_8GRAMS_WARNING,
     collapse,
     collapsed,
@@ -42,7 +42,7 @@ def test_collapse_by_hand():
     demonstrations = [Demonstration("a", "p", "one two"), Demonstration("b", "p", "one two three four")]  # mean 3
     figures = collapse([writing("a a a a a a a a"), writing("", ended=False), writing("x y z b")], demonstrations)
     assert figures.ended == pytest.approx(2 / 3)
-    assert figures.repetition == pytest.approx(4 / 5)  # the worst of them
+    assert figures.looping == pytest.approx(1 / 3)
     assert figures.length_ratio == pytest.approx((8 + 0 + 4) / 3 / 3)
 
 
@@ -59,7 +59,7 @@ def test_collapsed(text, reason):
     assert collapsed(writing(text)) == reason
 
 
-SOUND = {"ended": 1.0, "repetition": 0.05, "length_ratio": 1.1}
+SOUND = {"ended": 1.0, "looping": 0.05, "length_ratio": 1.1}
 CLEAN = {
     "longest_passage_words": 5,
     "shared_8grams": 0.001,
@@ -85,7 +85,7 @@ def test_sound_figures_warn_of_nothing():
     "at_the_limit",
     [
         {"ended": ENDED_LIMIT},
-        {"repetition": REPETITION_WARNING},
+        {"looping": LOOPING_LIMIT},
         {"length_ratio": LENGTH_RATIO_LIMITS[0]},
         {"length_ratio": LENGTH_RATIO_LIMITS[1]},
         {"longest_passage_words": PASSAGE_WARNING_WORDS},
@@ -102,7 +102,7 @@ def test_what_is_at_its_limit_is_within_it(at_the_limit):
     ("changes", "warning"),
     [
         ({"ended": 0.4}, "Only 40% of its texts end by themselves; the length limit cut the others."),
-        ({"repetition": 0.6}, "It runs into loops: 60% of one of its texts is repetition."),
+        ({"looping": 0.6}, "It runs into loops in 60% of its texts."),
         ({"length_ratio": 2.6}, "Its texts are 2.6 times as long as the demonstrations."),
         ({"length_ratio": 0.3}, "Its texts are only 0.3 times as long as the demonstrations."),
         ({"longest_passage_words": 24}, "It recites: 24 words in a row stand in a demonstration."),
@@ -129,4 +129,4 @@ def test_each_figure_has_its_warning(changes, warning):
 
 
 def test_warnings_add_up():
-    assert len(warned(ended=0.1, repetition=0.9, longest_passage_words=50)) == 3
+    assert len(warned(ended=0.1, looping=0.9, longest_passage_words=50)) == 3

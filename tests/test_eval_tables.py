@@ -93,7 +93,7 @@ def test_columns_without_a_figure_are_left_out(screen):
     stream = screen(120)
     show_report(smallest_report())
     head = next(line for line in stream.getvalue().splitlines() if "contestant" in line)
-    assert head.replace("┃", " ").split() == ["contestant", "ended", "repeats", "recites"]
+    assert head.replace("┃", " ").split() == ["contestant", "ended", "loops", "recites"]
     assert "warnings" not in stream.getvalue()
     assert "win rate" not in stream.getvalue()
 

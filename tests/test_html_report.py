@@ -193,7 +193,7 @@ def test_a_figure_beyond_its_limit_is_flagged_in_words(realistic):
         "few-shot": ["recites", "recites", "gives it away"],  # 27 words; 11 %; a mail address
         "sft": [],
         "round1": [],
-        "round3": ["runs into loops", "can be drawn out"],  # 52 % repetition; 14 words
+        "round3": ["runs into loops", "can be drawn out"],  # 42 % loop; 14 words
     }
 
 
@@ -288,7 +288,7 @@ def reports(draw):
                 title=st.just(title),
                 kind=st.sampled_from(["base", "few-shot", "sft", "round", "adapter"]),
                 style=measures,
-                collapse=st.builds(Collapse, ended=SHARES, repetition=SHARES, length_ratio=FLOATS),
+                collapse=st.builds(Collapse, ended=SHARES, looping=SHARES, length_ratio=FLOATS),
                 leakage=st.builds(
                     Leakage,
                     shared_8grams=SHARES,

@@ -67,7 +67,7 @@ def _sound_figures() -> list[_Figure]:
     return [
         ("style", lambda c: _known(next((p.value for p in c.style if p.measure == "total"), None), 2)),
         ("ended", lambda c: share(c.collapse.ended)),
-        ("repeats", lambda c: share(c.collapse.repetition)),
+        ("loops", lambda c: share(c.collapse.looping)),
         ("recites", lambda c: f"{c.leakage.longest_passage_words} words"),
     ]
 

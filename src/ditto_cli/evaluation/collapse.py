@@ -17,11 +17,10 @@ from ditto_cli.types import Demonstration
 # Of 250 texts by 20 people (CMCC, CCAT50), half repeat less than 0.5 % of their 4-grams, the 99th percentile is 3.6 %
 # and the largest share 6.9 %; of 1,780 excerpts of 60 words these are 0, 3.5 and 13.8 %. What is beyond this loops.
 REPETITION_LIMIT = 0.35
-# For the worst of a contestant's writings. A small base loops now and then without having collapsed: of 200 texts by
-# the embedded base and sound adapters on it, three are beyond 35 % and none beyond 50 %.
-REPETITION_WARNING = 0.5
 _MIN_WORDS = 8  # of fewer than five 4-grams, one is already a large share
 
+# A small base loops now and then without having collapsed: 1 of 12 texts must not condemn an adapter.
+LOOPING_LIMIT = 0.2
 ENDED_LIMIT = 0.5
 # A sound SFT or DITTO stage of the embedded base writes 0.8 to 1.4 times the demonstrations' mean.
 LENGTH_RATIO_LIMITS = (0.4, 2.0)
@@ -51,7 +50,7 @@ def collapse(writings: Sequence[Writing], demonstrations: Sequence[Demonstration
     own = fmean(len(words(demonstration.completion)) for demonstration in demonstrations)
     return Collapse(
         ended=fmean(writing.ended for writing in writings),
-        repetition=max(repetition(writing.text) for writing in writings),
+        looping=fmean(repetition(writing.text) > REPETITION_LIMIT for writing in writings),
         length_ratio=written / max(own, 1.0),
     )
 
@@ -74,8 +73,8 @@ def _collapse_warnings(collapse: Collapse) -> list[str]:
     warnings = []
     if collapse.ended < ENDED_LIMIT:
         warnings.append(f"Only {collapse.ended:.0%} of its texts end by themselves; the length limit cut the others.")
-    if collapse.repetition > REPETITION_WARNING:
-        warnings.append(f"It runs into loops: {collapse.repetition:.0%} of one of its texts is repetition.")
+    if collapse.looping > LOOPING_LIMIT:
+        warnings.append(f"It runs into loops in {collapse.looping:.0%} of its texts.")
     if collapse.length_ratio > longest:
         warnings.append(f"Its texts are {collapse.length_ratio:.1f} times as long as the demonstrations.")
     if collapse.length_ratio < shortest:

@@ -84,7 +84,7 @@ class RoundSelector:
         metrics = {
             "selection/style": round(look.mean, 4),
             "selection/ended": round(collapse_figures.ended, 4),
-            "selection/repetition": round(collapse_figures.repetition, 4),
+            "selection/looping": round(collapse_figures.looping, 4),
             "selection/longest_passage": float(leakage_figures.longest_passage_words),
         }
         return StageFigures(metrics, warnings)

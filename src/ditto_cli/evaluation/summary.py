@@ -154,7 +154,7 @@ def _chrf(title: str, parts: Sequence[Findings]) -> float | None:
 def _joined_collapse(parts: Sequence[Collapse]) -> Collapse:
     return Collapse(
         ended=sum(part.ended for part in parts) / len(parts),
-        repetition=max(part.repetition for part in parts),
+        looping=sum(part.looping for part in parts) / len(parts),
         length_ratio=sum(part.length_ratio for part in parts) / len(parts),
     )
 

@@ -9,8 +9,8 @@ from ditto_cli.evaluation.collapse import (
     ENDED_LIMIT,
     EXTRACTION_WARNING_WORDS,
     LENGTH_RATIO_LIMITS,
+    LOOPING_LIMIT,
     PASSAGE_WARNING_WORDS,
-    REPETITION_WARNING,
     SHARED_8GRAMS_WARNING,
 )
 from ditto_cli.evaluation.html.words import counted, evaluated_title, interval, judged, number, share
@@ -113,7 +113,7 @@ def soundness_table(report: EvalReport) -> Table:
         (
             Column("Contestant"),
             Column("Texts that ended", f"at least {share(ENDED_LIMIT)}"),
-            Column("Repetition", f"worst text; at most {share(REPETITION_WARNING)}"),
+            Column("Loops", f"share of texts; at most {share(LOOPING_LIMIT)}"),
             Column("Length", f"against the demonstrations; {number(shortest, 1)} to {number(longest, 1)} times"),
             Column("Longest recited passage", f"at most {counted(PASSAGE_WARNING_WORDS, 'word')}"),
             Column("Recited 8-word passages", allowed),
@@ -172,7 +172,7 @@ def _collapse_cells(collapse: Collapse) -> list[Cell]:
     length = "too long" if ratio > longest else "too short" if ratio < shortest else ""
     return [
         Cell(share(collapse.ended), "too few" if collapse.ended < ENDED_LIMIT else ""),
-        Cell(share(collapse.repetition), "runs into loops" if collapse.repetition > REPETITION_WARNING else ""),
+        Cell(share(collapse.looping), "runs into loops" if collapse.looping > LOOPING_LIMIT else ""),
         Cell(f"{number(ratio)} times", length),
     ]
 
