@@ -66,9 +66,9 @@ def test_everybody_writes_for_the_same_prompts_and_every_figure_is_there(trained
     assert {(r.contestant, r.opponent) for r in report.win_rates if r.contestant.startswith("alice")} == {
         (f"alice:{record.published}", other) for other in others
     }
-    assert all(rate.num_judgements == rate.num_prompts == 6 for rate in report.win_rates)
+    assert all(rate.num_judgements == rate.num_prompts == 12 for rate in report.win_rates)
     assert {rate.contestant for rate in report.pool_rates} == {c.title for c in report.contestants}
-    assert len(report.samples) == 6
+    assert len(report.samples) == 12
     assert all(set(row.texts) == {c.title for c in report.contestants} for row in report.samples)
     assert report.run.num_demonstrations == 2
     assert report.run.judge_sees_texts_elsewhere is False

@@ -19,10 +19,10 @@ def test_the_bank_is_as_large_as_it_should_be():
     kinds = read_bank().kinds
     assert {name: len(kind.tasks) for name, kind in kinds.items()} == {
         "email": 28,
-        "letter": 8,
-        "essay": 16,
-        "news": 12,
-        "post": 12,
+        "letter": 24,
+        "essay": 28,
+        "news": 24,
+        "post": 24,
     }
 
 
@@ -90,21 +90,21 @@ def test_a_shared_opening_is_kept_where_every_task_can_follow_it(prompts, beginn
     "prompt", ["Write an email.", "Write a letter.", "Write an essay.", "Write an article.", "Post."]
 )
 def test_the_two_purposes_share_no_prompt(prompt):
-    selection, evaluation = (new_prompts([prompt], num=38, purpose=purpose) for purpose in PURPOSES)
-    assert len({*selection, *evaluation}) == 76
-    assert selection == new_prompts([prompt], num=38, purpose="selection")
+    selection, evaluation = (new_prompts([prompt], num=64, purpose=purpose) for purpose in PURPOSES)
+    assert len({*selection, *evaluation}) == 128
+    assert selection == new_prompts([prompt], num=64, purpose="selection")
     assert new_prompts([prompt], num=5, purpose="selection") == selection[:5]
 
 
 def test_the_next_kinds_fill_up():
-    prompts = new_prompts(["Write a letter to Bo."], num=20, purpose="evaluation")
+    prompts = new_prompts(["Write a letter to Bo."], num=28, purpose="evaluation")
     openings = [" ".join(prompt.split()[:3]) for prompt in prompts]
-    assert openings == ["Write a letter"] * 4 + ["Write an email"] * 14 + ["Write a post"] * 2
+    assert openings == ["Write a letter"] * 12 + ["Write an email"] * 14 + ["Write a post"] * 2
 
 
 def test_more_than_there_are_is_refused():
-    with pytest.raises(InputError, match="39 new prompts were asked for and ditto has 38"):
-        new_prompts([], num=39, purpose="selection")
+    with pytest.raises(InputError, match="65 new prompts were asked for and ditto has 64"):
+        new_prompts([], num=65, purpose="selection")
 
 
 def test_what_resembles_a_demonstrations_prompt_is_left_out():

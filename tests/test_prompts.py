@@ -47,9 +47,9 @@ def test_no_prompt_of_an_evaluation_was_used_to_select_a_round(tmp_path):
 
 
 def test_many_kept_back_texts_need_no_new_prompts(tmp_path):
-    kept_back = texts("held_out/", [f"Write an email number {i}." for i in range(9)])
+    kept_back = texts("held_out/", [f"Write an email number {i}." for i in range(15)])
     prompts = evaluation_prompts(Author(OWN, kept_back), tmp_path)
-    assert [p.prompt for p in prompts] == [d.prompt for d in kept_back[:6]]
+    assert [p.prompt for p in prompts] == [d.prompt for d in kept_back[:12]]
     assert not (tmp_path / PROMPTS_FILE).exists()
 
 

@@ -205,7 +205,7 @@ def _eval(
         typer.Option(metavar="IN OUT", help="The server's prices for a million tokens, to show costs."),
     ] = None,
     prompts: Annotated[Path | None, typer.Option(help="A file with a prompt a line.", show_default=False)] = None,
-    num: Annotated[int, typer.Option(min=1, max=100, help="Texts of each contestant for a prompt.")] = 2,
+    num: Annotated[int, typer.Option(min=1, max=100, help="Texts of each contestant for a prompt.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same figures.")] = 0,
     temperature: Annotated[
         float | None, typer.Option(min=0.0, help="Of the sampling; else as trained.", show_default=False)

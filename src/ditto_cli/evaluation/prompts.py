@@ -17,8 +17,8 @@ from ditto_cli.evaluation.types import Author, EvalPrompt
 from ditto_cli.store import read_bytes, write_text
 
 PROMPTS_FILE = "prompts.json"
-MAX_HELD_OUT_PROMPTS = 6
-NUM_PROMPTS = 6
+# Judgements on one prompt resemble each other, so twelve prompts with one text each tell more than six with two.
+NUM_PROMPTS = 12
 
 
 class _StoredPrompts(BaseModel):
@@ -29,14 +29,14 @@ class _StoredPrompts(BaseModel):
 
 
 def evaluation_prompts(author: Author, folder: Path, *, num: int = NUM_PROMPTS) -> tuple[EvalPrompt, ...]:
-    """At least `num` prompts: one for each text kept back (at most six), filled up with new ones.
+    """`num` prompts: one for each text kept back, filled up with new ones.
 
     Args:
         author: whose texts.
         folder: where the new prompts are kept.
         num: how many are wanted.
     """
-    prompts = held_out_prompts(author)[: max(num, MAX_HELD_OUT_PROMPTS)]
+    prompts = held_out_prompts(author)[:num]
     missing = num - len(prompts)
     if missing > 0:
         stored = _stored(folder / PROMPTS_FILE)

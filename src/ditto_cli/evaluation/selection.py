@@ -20,8 +20,7 @@ from ditto_cli.model.policy import Policy
 from ditto_cli.types import Demonstration, Reporter, StageChoice, StageFigures
 
 BEST, LAST = "best", "last"
-NUM_PROMPTS = 4
-NUM_WRITINGS = 2
+NUM_PROMPTS = 8
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def selection_plan(
     prompts = new_prompts([d.prompt for d in demonstrations], num=NUM_PROMPTS, purpose="selection")
     return WritingPlan(
         tuple(EvalPrompt(f"selection-{number}", prompt, "new") for number, prompt in enumerate(prompts, start=1)),
-        NUM_WRITINGS,
+        1,
         seed,
         temperature,
         max_new_tokens,
