@@ -114,12 +114,54 @@ def test_texts_kept_back_give_loss_and_chrf(trained, tmp_path, folder_of):
     assert report.run.num_held_out == 1
 
 
+def test_what_was_trained_on_is_not_held_out(trained, tmp_path, folder_of):
+    own = trained.record("alice").folder
+    folder = shutil.copytree(own, tmp_path / "copy")
+    first, second = sorted(path for path in folder.iterdir() if path.suffix == ".md")
+    (folder / "held_out").mkdir()
+    second.rename(folder / "held_out" / second.name)  # trained on
+    copied = first.read_text().replace("prompt: ", "prompt: Now ", 1)
+    (folder / "held_out" / "copied.md").write_text(copied)  # stands in a demonstration
+    result = trained("eval", folder, "--adapter", "alice", *QUICK, "--against", "base", "--json")
+    report = EvalReport.model_validate(json.loads(result.out))
+    assert report.run.num_held_out == 0
+    assert "held_out/copied.md is left out: most of it stands in a demonstration" in result.err
+    assert any(f"alice was trained on held_out/{second.name}" in note for note in report.warnings)
+    assert any("are not those that alice was trained on" in note for note in report.warnings)
+
+
+def test_kept_back_texts_have_prompts_of_their_own(trained, tmp_path, folder_of):
+    folder = shutil.copytree(trained.record("alice").folder, tmp_path / "copy")
+    first = min(path.name for path in folder.iterdir() if path.suffix == ".md")
+    folder_of({first: "---\nprompt: Thank Zoe.\n---\nta zoe x", "d.md": "hi there"}, name="copy/held_out")
+    prompts = {"prompts": {first: "A demonstration's.", "held_out/d.md": "Greet."}}
+    (folder / "ditto.yaml").write_text(json.dumps(prompts))
+    report = evaluated(trained, folder, "--adapter", "alice", *QUICK, "--against", "base")
+    assert [row.prompt for row in report.samples if row.source == "held_out"] == ["Thank Zoe.", "Greet."]
+
+
+def test_an_empty_folder_of_kept_back_texts_is_none(trained, tmp_path):
+    folder = shutil.copytree(trained.record("alice").folder, tmp_path / "copy")
+    (folder / "held_out").mkdir()
+    assert evaluated(trained, folder, "--adapter", "alice", *QUICK, "--against", "base").run.num_held_out == 0
+
+
+def test_a_prompt_that_was_trained_on_is_said(trained, tmp_path):
+    trained_on = tmp_path / "p.txt"
+    trained_on.write_text("Invite Bo.\nThank Ed.\n")
+    report = evaluated(trained, "--adapter", "alice", *QUICK, "--against", "base", "--prompts", trained_on)
+    assert any(note.startswith("1 of 2 prompts are those of demonstrations") for note in report.warnings)
+
+
 def test_rivals_are_stages_other_adapters_and_their_stages(trained, quick):
     report = evaluated(trained, "--adapter", "alice", "--against", "base,bob, bob:sft", *quick)
     assert [c.title for c in report.contestants[1:]] == ["base", "bob", "bob:sft"]
     assert [c.kind for c in report.contestants[1:]] == ["base", "adapter", "adapter"]
-    short = evaluated(trained, "--adapter", "alice", "--against", "few-shot", *quick)
-    assert [c.title for c in short.contestants[1:]] == ["few-shot"]
+    record = trained.record("alice")
+    stage = next(name for name in record.stage_names if name != record.published)
+    short = evaluated(trained, "--adapter", "alice", "--against", f"few-shot,alice:{stage},{stage}", *quick)
+    assert [c.title for c in short.contestants[1:]] == ["few-shot", stage]
+    assert short.contestants[2].kind in ("sft", "round")
 
 
 def test_the_report_goes_where_it_is_wanted_and_its_evaluations_go_with_the_adapter(trained, quick, tmp_path):
@@ -170,6 +212,8 @@ def test_a_local_model_as_judge(trained, quick, tmp_path):
         (["--adapter", "alice", "--model", "m"], "--judge"),
         (["--adapter", "alice", "--prompts", "/nowhere.txt"], "/nowhere.txt"),
         (["--adapter", "alice", "--report", "/nowhere/x.html"], "/nowhere"),
+        (["--adapter", "alice", "--report", "/"], "that is a folder"),
+        (["--adapter", "alice", "--judge", "openai", "--base-url", "https://e.org/v1", "--model", "m"], "say --yes"),
         (
             ["--adapter", "alice", "--judge", "openai", "--base-url", "https://e.org/v1", "--model", "m", "--offline"],
             "offline",
@@ -187,9 +231,10 @@ def test_mistakes_are_one_line(trained, arguments, message):
 
 def test_the_published_stage_is_no_rival_of_its_own(trained):
     published = trained.record("alice").published
-    result = trained("eval", "--adapter", "alice", "--against", published)
-    assert result.code == 2
-    assert "published" in result.error
+    for name in (published, f"alice:{published}", "alice"):
+        result = trained("eval", "--adapter", "alice", "--against", name)
+        assert result.code == 2
+        assert "published" in result.error
 
 
 def test_texts_never_leave_without_a_yes(trained, quick):

@@ -73,5 +73,13 @@ def test_an_echo_is_the_same_value_however_it_is_written():
     assert echoed("jane@example.org", "nothing") == []
 
 
+def test_what_several_demonstrations_are_signed_with_is_no_echo():
+    writings = [Writing("maya", "p", 0, "call 020 7946 0958, bob@jones.org", 3, True)]
+    signed = [Demonstration(name, "p", f"{name} bob@jones.org") for name in "ab"]
+    assert echoed_personal_data(writings, signed) == []
+    assert echoed_personal_data(writings, [*signed, Demonstration("c", "p", "020 7946 0958")]) == [PHONE]
+    assert echoed_personal_data(writings, [signed[0], signed[0]]) == [MAIL]  # the same text twice is one
+
+
 def test_an_echo_is_told_by_its_kind_only():
     assert echoed("DE89370400440532013000", "DE89 3704 0044 0532 0130 00") == ["IBAN"]

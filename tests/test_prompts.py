@@ -39,6 +39,14 @@ def test_new_prompts_are_made_once_and_kept(tmp_path):
     assert evaluation_prompts(Author(OWN, ()), tmp_path, num=3) == first
 
 
+def test_a_kept_prompt_that_was_trained_on_since_is_replaced(tmp_path):
+    (first, *rest) = evaluation_prompts(Author(OWN, ()), tmp_path, num=3)
+    now = Author((*OWN, Demonstration("c", first.prompt, "text")), ())
+    again = [p.prompt for p in evaluation_prompts(now, tmp_path, num=3)]
+    assert first.prompt not in again
+    assert again[:2] == [p.prompt for p in rest]
+
+
 def test_no_prompt_of_an_evaluation_was_used_to_select_a_round(tmp_path):
     selection = new_prompts([d.prompt for d in OWN], num=4, purpose="selection")
     evaluation = [p.prompt for p in evaluation_prompts(Author(OWN, ()), tmp_path, num=6)]

@@ -6,6 +6,7 @@ import pytest
 
 from ditto_cli.evaluation.recitation import (
     PASSAGE_LIMIT_WORDS,
+    is_version,
     leakage,
     longest_shared_passage,
     ngrams,
@@ -130,8 +131,9 @@ def test_leakage_by_hand():
 
 def test_leakage_of_the_authors_own_texts():
     demos = demonstrations(numbered(0, 20), numbered(100, 120))
-    found = leakage(writings("hello"), demos, [numbered(0, 10), numbered(300, 307)], None)
-    assert found.held_out_8grams == 1.0  # three 8-grams in the first text, none in the second
+    own = f"{numbered(0, 10)} {numbered(300, 310)}"
+    found = leakage(writings("hello"), demos, [own, numbered(300, 307)], None)
+    assert found.held_out_8grams == 3 / 13  # of the first text's 13 8-grams; the second has none
     assert leakage(writings("hello"), demos, [], None).held_out_8grams is None
     assert found.longest_passage_words == 0
     assert found.extracted_words is None
@@ -230,3 +232,26 @@ def test_one_check_serves_many_texts():
 def test_no_demonstrations_no_recitation():
     assert recites("some text", [], []) is None
     assert leakage(writings("some text"), [], [], None).longest_passage_words == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (numbered(0, 40), True),  # the demonstration
+        (f"{numbered(0, 38)} and more", True),
+        (f"{numbered(0, 20)} {numbered(300, 320)}", False),  # half of it
+        (f"{numbered(100, 180)} {numbered(300, 360)}", True),  # a long story filed again
+        ("w1 w2 w3 w4 w5", False),  # anybody might have written that
+        ("", False),
+    ],
+)
+def test_versions_of_demonstrations(text, expected):
+    assert is_version(text, demonstrations(numbered(0, 40), numbered(100, 220))) is expected
+
+
+def test_a_copied_demonstration_among_the_held_out_texts_allows_no_copying():
+    demos = demonstrations(numbered(0, 60), numbered(100, 160))
+    quoted = f"{numbered(100, 150)} and so on"
+    for held_out in ([], [numbered(0, 60)]):
+        assert recitation_check(demos, held_out)(quoted).startswith("it has 50 words in a row")
+    assert leakage(writings("x"), demos, [numbered(0, 60)], None).held_out_8grams is None

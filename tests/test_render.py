@@ -120,6 +120,15 @@ def test_json_is_json_and_holds_no_control_characters(capsys):
     assert "é 漢" in out
 
 
+def test_the_plain_reporter_waits_for_the_first_result(capsys, monkeypatch):
+    with PlainReporter() as reporter:
+        reporter.stage_started("judge", 3, "pairs")
+        reporter._last -= 60  # a slow judge
+        reporter.stage_advanced(0, {})
+        reporter.stage_advanced(1, {})
+    assert capsys.readouterr().err.startswith("judge: 1/3 pairs")
+
+
 def test_the_plain_reporter_writes_lines_without_control_sequences(capsys):
     with PlainReporter() as reporter:
         reporter.stage_started("SFT", 3, "updates")

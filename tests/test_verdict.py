@@ -94,7 +94,9 @@ LEAK = ["It recites: 24 words in a row stand in a demonstration."]
 @pytest.mark.parametrize(
     ("figures", "warned", "keep"),
     [
-        ({"base": BETTER, "few_shot": (0.7, 0.55, 0.8), "sft": BETTER}, ["maya"], "few-shot"),  # did best against it
+        ({"base": BETTER, "few_shot": (0.7, 0.55, 0.8), "sft": BETTER}, ["maya"], "few-shot"),  # came nearest
+        ({"base": EQUAL, "few_shot": (0.45, 0.3, 0.6)}, ["maya"], "base"),  # nothing is shown: the plainest
+        ({"base": EQUAL, "sft": WORSE}, ["maya"], "maya:sft"),
         ({"base": BETTER, "few_shot": (0.7, 0.55, 0.8), "sft": BETTER}, ["maya", "few-shot"], "base"),
         ({"base": BETTER, "few_shot": BETTER, "sft": EQUAL}, ["maya"], "maya:sft"),
         ({"base": BETTER, "few_shot": BETTER, "sft": EQUAL}, ["maya", "maya:sft", "few-shot"], "base"),
@@ -109,6 +111,16 @@ def test_an_adapter_with_warnings_is_not_recommended_whatever_its_rates(figures,
     assert answer.sentence.startswith(
         "maya is not recommended, whatever its win rates: it recites: 24 words in a row stand in a demonstration; use "
     )
+
+
+def test_a_better_round_is_kept_instead():
+    figures = rates(base=BETTER, few_shot=BETTER, sft=EQUAL)
+    for shown_by, warned, keep in ((WORSE, {}, "round1"), (EQUAL, {}, "maya"), (WORSE, {"round1": LEAK}, "maya")):
+        rate, low, high = shown_by
+        against = figures["sft"].model_copy(update={"opponent": "round1", "rate": rate, "low": low, "high": high})
+        answer = verdict("maya", figures, warned, [against])
+        assert answer.keep == keep
+        assert answer.sentence.startswith(("Use round1: it sounds more like the author than maya", "Keep maya"))
 
 
 def test_what_has_warnings_itself_is_not_kept_instead():

@@ -1,5 +1,7 @@
 """Win rates: counts by hand, intervals by their properties and by simulation."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -67,12 +69,24 @@ def test_one_prompt_shows_nothing():
 
 @pytest.mark.parametrize("num_samples", [1, 3])
 def test_agreement_of_all_judgements_is_not_certainty(num_samples):
-    # Wilson's lower end for n of n is n / (n + z^2) = 6 / (6 + 3.8415), n the prompts: more texts for them add none.
+    # n of n for n = 6 prompts: (2n + z^2 - 1 - z sqrt(z^2 + 2 - 1/n)) / (2 (n + z^2)); more texts for them add none.
     rate = win_rate(all_equal(6, num_samples), "a", "b", seed=0)
-    assert rate.low == pytest.approx(6 / 9.8415, abs=1e-4)
+    assert rate.low == pytest.approx(0.5168, abs=1e-4)
     assert rate.high == 1.0
     lost = win_rate(all_equal(6, num_samples, score=0.0), "a", "b", seed=0)
-    assert (lost.low, lost.high) == (0.0, pytest.approx(3.8415 / 9.8415, abs=1e-4))
+    assert (lost.low, lost.high) == (0.0, pytest.approx(1 - 0.5168, abs=1e-4))
+
+
+@pytest.mark.parametrize("num_prompts", range(2, 25))
+def test_of_equals_one_is_rarely_shown_to_be_better(num_prompts):
+    """By the exact binomial distribution, one judgement a prompt: never more often than in 5 %."""
+    wrong = 0.0
+    for wins in range(num_prompts + 1):
+        judgements = [judged(f"p{p}", "a", "b", float(p < wins)) for p in range(num_prompts)]
+        rate = win_rate(judgements, "a", "b", seed=0)
+        if not rate.low <= 0.5 <= rate.high:
+            wrong += math.comb(num_prompts, wins) / 2**num_prompts
+    assert wrong <= 0.05
 
 
 def test_more_prompts_make_the_interval_narrower():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from ditto_cli.cli.render import as_json_ready, print_json, say, warn
 from ditto_cli.config import FOLDER_FILE, adapter_name_of, read_folder_file
 from ditto_cli.demonstrations import attach_prompts, read_folder
 from ditto_cli.errors import InputError
+from ditto_cli.evaluation.recitation import is_version
 from ditto_cli.evaluation.report import ContestantKind, EvalReport, WhatWasRun
 from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, Author
 from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, store_home, suggest_name, write_text
@@ -61,11 +62,11 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     store = AdapterStore(store_home(os.environ))
     name = _adapter_name(options, store)
     record = store.record(name)
-    author = _author(name, record, options.folder, store)
+    author, notes = _author(name, record, options.folder, store)
     given = _given_prompts(options.prompts)
-    rivals = rivals_of(record, options.against)
+    rivals = rivals_of(name, record, options.against)
     options.judge.check()
-    _check_report_place(options.report)
+    check_report_place(options.report)
 
     from ditto_cli.cli.session import Voice, open_session
     from ditto_cli.evaluation.contestants import Contestant
@@ -79,6 +80,7 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     session = open_session(voices, store, detect(options.device), base=options.base, quantize=options.quantize)
     folder = store.evaluation_folder(name)
     prompts = given_prompts(given) if given else evaluation_prompts(author, folder)
+    notes += _trained_prompts(prompts, author)
     plan = plan_of(record, prompts, options)
     contestants = [
         Contestant(main.title, _kind(record.published), session.load(main)),
@@ -91,7 +93,9 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     judge = options.judge.make(session, findings, store.key(), folder)
     judge_findings(judge, findings, options.judge)
     run = what_was_run([findings], session, judge.name, options, time.monotonic() - started)
-    report = build_report(Evaluated(name, contestants[0].title), [findings], run, warnings=options.judge.notes(judge))
+    report = build_report(
+        Evaluated(name, contestants[0].title), [findings], run, warnings=[*notes, *options.judge.notes(judge)]
+    )
     show_and_write(report, options.report or folder / REPORT_FILE, as_json=as_json)
 
 
@@ -114,16 +118,18 @@ def show_and_write(report: EvalReport, place: Path, *, as_json: bool) -> None:
     from ditto_cli.cli.eval_tables import show_report
     from ditto_cli.evaluation.html import render_html
 
-    write_text(place, render_html(report))
     if as_json:
         print_json(as_json_ready(report))
     else:
         show_report(report)
+    write_text(place, render_html(report))
     say(f"Report: {place} (it holds private texts)")
 
 
-def rivals_of(record: AdapterRecord, against: str | None) -> list[str]:
+def rivals_of(name: str, record: AdapterRecord, against: str | None) -> list[str]:
     """Titles to compete against, as `--against` names them; else base, few-shot prompt and all other stages.
+
+    Stages of the adapter itself may be named `round1`, `1` or `alice:round1`; each counts once.
 
     Raises:
         InputError: an empty list, or the evaluated stage itself.
@@ -133,10 +139,11 @@ def rivals_of(record: AdapterRecord, against: str | None) -> list[str]:
     rivals = []
     for word in against.split(","):
         rival = word.strip()
-        known = next((s for s in record.stage_names if rival in (s, s.removeprefix("round"))), rival)
+        own = rival.removeprefix(f"{name}:")
+        known = next((s for s in record.stage_names if own in (s, s.removeprefix("round"))), rival)
         if not rival:
             raise InputError("--against has an empty name: give names like base,few-shot,sft,round1,bob.")
-        if known == record.published:
+        if known in (record.published, name):
             raise InputError(f"--against {rival}: that is the published stage, which is evaluated.")
         if known not in rivals:
             rivals.append(known)
@@ -210,21 +217,38 @@ def read_author(folder: Path) -> Author:
         raise InputError(
             f"{without[0].id} has no prompt: `ditto init {folder}` finds one, or write it into {FOLDER_FILE}."
         )
-    return Author(tuple(demonstrations), tuple(_held_out(folder, prompts)))
+    return Author(tuple(demonstrations), tuple(_held_out(folder, prompts, demonstrations)))
 
 
-def _held_out(folder: Path, prompts: dict[str, str]) -> list[Demonstration]:
+def _held_out(folder: Path, prompts: Mapping[str, str], demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
     kept_back = folder / HELD_OUT_FOLDER
-    if not kept_back.is_dir():
+    if not kept_back.is_dir() or not any(kept_back.iterdir()):
         return []
+    prefix = f"{HELD_OUT_FOLDER}/"  # a.md beside it is another text than held_out/a.md
+    own = {key.removeprefix(prefix): text for key, text in prompts.items() if key.startswith(prefix)}
     reading = read_folder(kept_back)
-    texts, without = attach_prompts(reading.texts, prompts)
+    texts, without = attach_prompts(reading.texts, own)
     for name in (*(text.id for text in without), *(skipped.name for skipped in reading.skipped)):
         warn(f"{HELD_OUT_FOLDER}/{name} is left out: a text with a prompt is needed.")
-    return [Demonstration(f"{HELD_OUT_FOLDER}/{text.id}", text.prompt, text.completion) for text in texts]
+    held_out = []
+    for text in texts:
+        if is_version(text.completion, demonstrations):
+            warn(f"{HELD_OUT_FOLDER}/{text.id} is left out: most of it stands in a demonstration.")
+        else:
+            held_out.append(Demonstration(f"{HELD_OUT_FOLDER}/{text.id}", text.prompt, text.completion))
+    return held_out
 
 
-def _author(name: str, record: AdapterRecord, given: Path | None, store: AdapterStore) -> Author:
+def _trained_prompts(prompts: Sequence[EvalPrompt], author: Author) -> list[str]:
+    trained = {text.prompt for text in author.demonstrations}
+    num = sum(prompt.prompt in trained for prompt in prompts)
+    return [f"{num} of {len(prompts)} prompts are those of demonstrations: contestants were trained on them."] * bool(
+        num
+    )
+
+
+def _author(name: str, record: AdapterRecord, given: Path | None, store: AdapterStore) -> tuple[Author, list[str]]:
+    """The texts of an adapter, without any that it was trained on among those kept back; and what the report says."""
     folder = given or (Path(record.folder) if record.folder else None)
     if folder is None or not folder.is_dir():
         where = f"are not at {folder} any more" if folder else "were not remembered"
@@ -232,12 +256,21 @@ def _author(name: str, record: AdapterRecord, given: Path | None, store: Adapter
             f"The texts that {name} was trained on {where}: say where: ditto eval FOLDER --adapter {name}."
         )
     author = read_author(folder)
-    key = store.key()
-    hashes = {keyed_hash(key, f"{d.prompt}\0{d.completion}") for d in author.demonstrations}
-    changed = len(hashes ^ set(record.demonstration_hashes))
+    key, trained = store.key(), set(record.demonstration_hashes)
+
+    def hashed(text: Demonstration) -> str:
+        return keyed_hash(key, f"{text.prompt}\0{text.completion}")
+
+    notes = []
+    changed = len({hashed(text) for text in author.demonstrations} ^ trained)
     if changed:
-        warn(f"The texts in {folder} are not those that {name} was trained on ({changed} differ): figures may mislead.")
-    return author
+        notes.append(f"The texts are not those that {name} was trained on ({changed} differ): figures may mislead.")
+    learned = [text.id for text in author.held_out if hashed(text) in trained]
+    if learned:
+        notes.append(f"{name} was trained on {', '.join(learned)}: left out of the texts kept back.")
+    for note in notes:
+        warn(note)
+    return replace(author, held_out=tuple(t for t in author.held_out if t.id not in learned)), notes
 
 
 def _adapter_name(options: EvalOptions, store: AdapterStore) -> str:
@@ -266,9 +299,16 @@ def _given_prompts(path: Path | None) -> list[str]:
     return prompts
 
 
-def _check_report_place(place: Path | None) -> None:
+def check_report_place(place: Path | None) -> None:
+    """Refuse a place for the report that cannot be written to, before hours of work are done for it.
+
+    Raises:
+        InputError: no folder to put it in, or a folder in its place.
+    """
     if place is not None and not place.parent.is_dir():
         raise InputError(f"--report {place}: its folder does not exist.")
+    if place is not None and place.is_dir():
+        raise InputError(f"--report {place}: that is a folder; name a file in it.")
 
 
 def _voice(rival: str, record: AdapterRecord, name: str) -> Voice:

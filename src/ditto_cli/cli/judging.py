@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ditto_cli.cli.render import ask, print_side_by_side, say, warn
+from ditto_cli.cli.render import ask, print_side_by_side, say, stderr_console, warn
 from ditto_cli.errors import InputError, InterruptedRun
 
 if TYPE_CHECKING:
@@ -63,11 +63,13 @@ class JudgeOptions:
             self._endpoint()
             if self.offline and self.leaves_machine:
                 raise InputError("--offline forbids a judge on another machine: take one on this machine, or leave it.")
+            if self.leaves_machine and not self.sure and not _in_terminal():
+                raise InputError("Texts would leave this machine: say --yes where nobody can be asked.")
         elif self.base_url is not None:
             raise InputError(f"--base-url belongs to --judge openai, not to --judge {self.kind}.")
         elif self.model is not None and self.kind != "model":
             raise InputError(f"--model belongs to --judge model and --judge openai, not to --judge {self.kind}.")
-        if self.kind == "me" and not sys.stdin.isatty() and sys.stdin.closed:
+        if self.kind == "me" and (sys.stdin is None or sys.stdin.closed):
             raise InputError("--judge me asks questions: run it in a terminal.")
 
     def make(self, session: Session, findings: Findings, key: bytes, folder: Path) -> Judge:
@@ -111,7 +113,6 @@ def consent(judge: Judge, options: JudgeOptions, pairs: Sequence[Pair]) -> None:
     """Say what a server will be sent and what that costs, and ask before texts leave the machine.
 
     Raises:
-        InputError: nobody can be asked.
         InterruptedRun: the user said no.
     """
     if options.kind != "openai":
@@ -131,8 +132,6 @@ def consent(judge: Judge, options: JudgeOptions, pairs: Sequence[Pair]) -> None:
     )
     if options.sure:
         return
-    if not sys.stdin.isatty():
-        raise InputError("Texts would leave this machine: say --yes where nobody can be asked.")
     if ask("Send them? [y/N] ").strip().lower() not in ("y", "yes"):
         raise InterruptedRun("Nothing was sent.")
 
@@ -149,7 +148,11 @@ def say_usage(judge: Judge, options: JudgeOptions) -> None:
         )
 
 
+def _in_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def _show_pair(reference_texts: Sequence[str], prompt: str, left: str, right: str, number: int, total: int) -> None:
     say(f"\n{number} of {total}. A text of the author's, to compare with:")
     say(reference_texts[(number - 1) % len(reference_texts)] + "\n")
-    print_side_by_side(prompt, [("a", left), ("b", right)])
+    print_side_by_side(prompt, [("a", left), ("b", right)], console=stderr_console())

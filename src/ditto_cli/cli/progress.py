@@ -112,7 +112,7 @@ class PlainReporter:
         """Print a line if the last one is some seconds old."""
         self._completed, self._figures = completed, _figures(metrics)
         now = time.monotonic()
-        if now - self._last >= _PLAIN_INTERVAL_SECONDS and completed < self._total:
+        if now - self._last >= _PLAIN_INTERVAL_SECONDS and 0 < completed < self._total:
             self._last = now
             left = (now - self._started) / completed * (self._total - completed)
             self._line(f"{completed}/{self._total} {self._unit}  {self._figures}  about {left:.0f} s left")

@@ -110,9 +110,9 @@ def print_facts(facts: Mapping[str, str], *, to_stderr: bool = False) -> None:
         console.print(Text.assemble((f"{name:<{width}}  ", "dim"), visible(value)))
 
 
-def print_side_by_side(prompt: str, texts: Sequence[tuple[str, str]]) -> None:
+def print_side_by_side(prompt: str, texts: Sequence[tuple[str, str]], *, console: Console | None = None) -> None:
     """Texts for one prompt under their titles: columns where the terminal is wide enough, else one below the other."""
-    console = stdout_console()
+    console = console or stdout_console()
     console.print(Text.assemble(("prompt  ", "dim"), visible(prompt)))
     if console.width >= _NARROW and len(texts) * 26 <= console.width:
         table = Table(show_lines=False, header_style="bold", expand=True, pad_edge=False)

@@ -116,6 +116,12 @@ def new_prompts(demonstration_prompts: Sequence[str], *, num: int, purpose: Purp
     return prompts[:num]
 
 
+def is_new(prompt: str, demonstration_prompts: Sequence[str]) -> bool:
+    """Whether a prompt asks for something else than each of the demonstrations' prompts."""
+    bank = read_bank()
+    return not any(_resembles(bank.content(prompt), bank.content(known)) for known in demonstration_prompts)
+
+
 def _shared_opening(bank: Bank, prompts: Sequence[str], nouns: Sequence[str]) -> str | None:
     """The order with which all prompts begin, up to the noun of this kind; None if there is none."""
     openings = {_opening(bank, prompt, nouns) for prompt in prompts}

@@ -6,7 +6,8 @@ Names, street addresses and dates of birth have no form of their own and are not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from ditto_cli.evaluation.types import Writing
 from ditto_cli.types import Demonstration
@@ -43,18 +44,18 @@ def personal_data(text: str) -> dict[str, set[str]]:
 
 
 def echoed_personal_data(writings: Sequence[Writing], demonstrations: Sequence[Demonstration]) -> list[str]:
-    """Kinds of personal data of which a writing has the very value that a demonstration has."""
-    known = _pooled(demonstration.completion for demonstration in demonstrations)
-    written = _pooled(writing.text for writing in writings)
-    return sorted(kind for kind, values in known.items() if values & written.get(kind, set()))
+    """Kinds of personal data of which a writing has the very value that one demonstration has.
+
+    What stands in several demonstrations is what the author signs with, and belongs into every text.
+    """
+    texts = dict.fromkeys(demonstration.completion for demonstration in demonstrations)
+    known = Counter((kind, value) for text in texts for kind, value in _values(text))
+    written = {pair for writing in writings for pair in _values(writing.text)}
+    return sorted({kind for (kind, value), num in known.items() if num == 1 and (kind, value) in written})
 
 
-def _pooled(texts: Iterable[str]) -> dict[str, set[str]]:
-    pooled: dict[str, set[str]] = {}
-    for text in texts:
-        for kind, values in personal_data(text).items():
-            pooled.setdefault(kind, set()).update(values)
-    return pooled
+def _values(text: str) -> set[tuple[str, str]]:
+    return {(kind, value) for kind, values in personal_data(text).items() for value in values}
 
 
 def _mails(text: str) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ditto_cli.evaluation.new_prompts import new_prompts
+from ditto_cli.evaluation.new_prompts import is_new, new_prompts
 from ditto_cli.evaluation.types import Author, EvalPrompt
 from ditto_cli.store import read_bytes, write_text
 
@@ -40,8 +40,8 @@ def evaluation_prompts(author: Author, folder: Path, *, num: int = NUM_PROMPTS) 
     missing = num - len(prompts)
     if missing > 0:
         stored = _stored(folder / PROMPTS_FILE)
-        if len(stored) < missing:
-            known = [d.prompt for d in (*author.demonstrations, *author.held_out)]
+        known = [d.prompt for d in (*author.demonstrations, *author.held_out)]
+        if len(stored) < missing or not all(is_new(prompt, known) for prompt in stored):
             stored = new_prompts(known, num=missing, purpose="evaluation")
             write_text(folder / PROMPTS_FILE, _StoredPrompts(prompts=stored).model_dump_json(indent=2) + "\n")
         prompts += [EvalPrompt(f"new-{i}", prompt, "new") for i, prompt in enumerate(stored[:missing], start=1)]

@@ -7,6 +7,7 @@ as recited all the same.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import defaultdict
@@ -76,6 +77,14 @@ def shared_ngram_share(texts: Sequence[str], references: Sequence[str], n: int =
     return _share([words(text) for text in texts], known, n)
 
 
+def is_version(text: str, demonstrations: Sequence[Demonstration]) -> bool:
+    """Whether a text is a demonstration, or another version of one: it then shows nothing about texts of the author."""
+    own = words(text)
+    shared = [len(_shared_positions(own, words(demonstration.completion))) for demonstration in demonstrations]
+    whole = _WHOLE_SHARE * len(own) if len(own) >= _WHOLE_WORDS else math.inf
+    return any(num >= whole or num > max(_VERSION_WORDS, _VERSION_SHARE * len(own)) for num in shared)
+
+
 def leakage(
     writings: Sequence[Writing],
     demonstrations: Sequence[Demonstration],
@@ -87,16 +96,18 @@ def leakage(
     Args:
         writings: of one contestant.
         demonstrations: what it could recite.
-        held_out: the author's other texts, to know how much of the demonstrations they repeat by nature.
+        held_out: the author's other texts, to know how much of the demonstrations they repeat by nature; versions of a
+            demonstration do not count.
         extracted_words: what `extraction.extract` found; None if it was not run.
     """
     references = _references(demonstrations)
     known = _own_8grams(references)
     texts = [words(writing.text) for writing in writings]
+    others = [text for text in held_out if not is_version(text, demonstrations)]
     return Leakage(
         longest_passage_words=max((_run(text, other).own for text in texts for other in references), default=0),
         shared_8grams=_share(texts, known, 8),
-        held_out_8grams=_share([words(text) for text in held_out], known, 8) if held_out else None,
+        held_out_8grams=_share([words(text) for text in others], known, 8) if others else None,
         extracted_words=extracted_words,
         personal_data=echoed_personal_data(writings, demonstrations),
     )
@@ -117,7 +128,7 @@ def recitation_check(demonstrations: Sequence[Demonstration], held_out: Sequence
     """`recites` for many texts: the demonstrations and held-out texts are read once."""
     references = _references(demonstrations)
     known = _own_8grams(references)
-    authors = [words(text) for text in held_out]
+    authors = [words(text) for text in held_out if not is_version(text, demonstrations)]
     natural_words = max((_run(text, other).own for text in authors for other in references), default=0)
     words_limit = max(PASSAGE_LIMIT_WORDS, int(OWN_PASSAGE_FACTOR * natural_words))
     share_limit = _share(authors, known, 8) + SHARED_8GRAMS_LIMIT

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ditto_cli.evaluation.collapse import collapse, collapsed, warnings_of
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan, write
+from ditto_cli.evaluation.extraction import extract
 from ditto_cli.evaluation.new_prompts import new_prompts
 from ditto_cli.evaluation.recitation import leakage, recitation_check
 from ditto_cli.evaluation.style import StylePanel
@@ -76,7 +77,7 @@ class RoundSelector:
             self._panel = self._fitted()
         writings = self._write(Contestant(stage, "round", adapter=self._policy.active), self._plan)
         collapse_figures = collapse(writings, self._demonstrations)
-        leakage_figures = leakage(writings, self._demonstrations, [], None)
+        leakage_figures = leakage(writings, self._demonstrations, [], extract(self._policy, self._demonstrations))
         warnings = tuple(warnings_of(collapse_figures, leakage_figures))
         look = _Look(stage, tuple(self._value(writing) for writing in writings), warnings)
         self._looks.append(look)
@@ -85,6 +86,7 @@ class RoundSelector:
             "selection/ended": round(collapse_figures.ended, 4),
             "selection/looping": round(collapse_figures.looping, 4),
             "selection/longest_passage": float(leakage_figures.longest_passage_words),
+            "selection/extracted": float(leakage_figures.extracted_words or 0),
         }
         return StageFigures(metrics, warnings)
 

@@ -55,7 +55,13 @@ def build_report(
     judgements = [judgement for part in parts for judgement in part.judgements]
     rates = _rates(judgements, evaluated.title, [c.title for c in contestants], run.seed)
     against = _against_the_usual(rates, parts[0].contestants)
-    answer = verdict(evaluated.title, against, {c.title: c.warnings for c in contestants})
+    rounds = [
+        rate
+        for rate in rates
+        if rate.contestant == evaluated.title
+        and any(c.title == rate.opponent and c.kind == "round" for c in parts[0].contestants)
+    ]
+    answer = verdict(evaluated.title, against, {c.title: c.warnings for c in contestants}, rounds)
     return EvalReport(
         adapter=evaluated.adapter,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -27,14 +27,20 @@ def shown(rate: WinRate) -> Shown:
     return "worse" if rate.high < 0.5 else "no difference"
 
 
-def verdict(adapter_title: str, rates: Mapping[Opponent, WinRate], warnings: Mapping[str, Sequence[str]]) -> Verdict:
+def verdict(
+    adapter_title: str,
+    rates: Mapping[Opponent, WinRate],
+    warnings: Mapping[str, Sequence[str]],
+    rounds: Sequence[WinRate] = (),
+) -> Verdict:
     """The answer to "should I use this adapter?", with the rates that it rests on.
 
     Args:
         adapter_title: the contestant that is evaluated.
         rates: its rates over each opponent that was judged; any may be missing.
         warnings: of every contestant by its title (`collapse.warnings_of`). An adapter that has one is not
-            recommended, whatever its rates; nor is a few-shot prompt or an SFT stage that has one.
+            recommended, whatever its rates; nor is a few-shot prompt or a stage that has one.
+        rounds: the adapter's rates over other rounds of its own.
     """
     usable: list[Opponent] = [
         name for name in _ORDER if name in rates and (name == "base" or not warnings.get(rates[name].opponent))
@@ -51,6 +57,9 @@ def verdict(adapter_title: str, rates: Mapping[Opponent, WinRate], warnings: Map
     elif "sft" in usable and shown(rates["sft"]) == "worse":
         keep = rates["sft"].opponent
         advice = f"Use {keep}, plain SFT: it sounds more like the author than {adapter_title}, what DITTO made of it"
+    elif better := [rate for rate in rounds if shown(rate) == "worse" and not warnings.get(rate.opponent)]:
+        keep = min(better, key=lambda rate: rate.rate).opponent
+        advice = f"Use {keep}: it sounds more like the author than {adapter_title}"
     else:
         advice, keep = _the_adapter(adapter_title, rates), adapter_title
     named = ", ".join(f"over {_NAMES[name]} {describe(rates[name])}" for name in _ORDER if name in rates)
@@ -63,10 +72,12 @@ def _not_recommended(
     because = "; ".join(reason[:1].lower() + reason[1:].rstrip(".") for reason in reasons)
     if not usable:
         return f"{title} is not recommended, whatever its win rates: {because}; use the base", BASE_CONTESTANT
-    best = min(usable, key=lambda name: rates[name].rate)
+    # Who is shown to be better than it; else the plainest that it is not shown to beat; else whoever came nearest.
+    better = [name for name in usable if shown(rates[name]) == "worse"]
+    unbeaten = [name for name in usable if shown(rates[name]) == "no difference"]
+    best = min(better or unbeaten[:1] or usable, key=lambda name: rates[name].rate)
     keep = rates[best].opponent
-    did_best = f"use {keep}, which did best against it" if len(usable) > 1 else f"use {keep}"
-    return f"{title} is not recommended, whatever its win rates: {because}; {did_best}", keep
+    return f"{title} is not recommended, whatever its win rates: {because}; use {_NAMES[best]}", keep
 
 
 def _plainer(title: str, rates: Mapping[Opponent, WinRate], best: Opponent) -> str:
