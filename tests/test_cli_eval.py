@@ -266,28 +266,6 @@ def test_texts_that_have_moved_or_changed_are_said(trained, quick, tmp_path):
     assert f"ditto eval FOLDER --adapter {name}" in gone.error
 
 
-def test_cross_validation_judges_every_text_by_a_model_that_never_saw_it(ditto, folder_of):
-    folder = folder_of(
-        {f"{n}.md": f"---\nprompt: Write to {n}.\n---\nhi {n} - {MARKER}? x" for n in ("bo", "cy", "di", "ed")},
-        name="dee",
-    )
-    (folder / "ditto.yaml").write_text(
-        f"base: {{id: {ditto.base}, quantize: none}}\nsft: {{max_steps: 2}}\nrounds: {{num: 1, steps: 1}}\n"
-        "sampling: {completions_per_prompt: 2}\npreset: smollm2-135m-cpu\n"
-    )
-    before = sorted(path.name for path in folder.iterdir())
-    result = ditto("eval", folder, "--cross-validate", "2", *QUICK, "--json")
-    assert result.code == 0, result.err
-    report = EvalReport.model_validate(json.loads(result.out))
-    assert {row.author_text for row in report.samples} == {f"hi {n} - {MARKER}? x" for n in ("bo", "cy", "di", "ed")}
-    assert (report.run.num_demonstrations, report.run.num_held_out, report.run.num_prompts) == (4, 4, 4)
-    assert {c.title for c in report.contestants} == {"trained", "base", "few-shot", "sft"}
-    assert all(rate.num_prompts == 4 for rate in report.win_rates)
-    assert ditto.names() == []  # the folds' adapters are gone
-    assert sorted(path.name for path in folder.iterdir()) == before
-    assert ditto("eval", folder, "--cross-validate", "5").code == 2
-
-
 def test_eval_mistakes_need_no_torch(ditto, texts):
     for arguments in (["eval", "--adapter", "nobody"], ["eval", "/nowhere"], ["eval", "--judge", "openai"]):
         assert ditto.without("torch,transformers", *arguments).code == 2, arguments

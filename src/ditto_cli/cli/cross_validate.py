@@ -10,12 +10,14 @@ import os
 import random
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.eval import (
     EvalOptions,
+    check_report_place,
     few_shot,
     judge_findings,
     plan_of,
@@ -23,13 +25,23 @@ from ditto_cli.cli.eval import (
     show_and_write,
     what_was_run,
 )
+from ditto_cli.cli.judging import JudgeOptions
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say
-from ditto_cli.config import Settings, adapter_name_of, read_folder_file, resolve_settings
-from ditto_cli.errors import InputError
+from ditto_cli.config import (
+    FOLDER_FILE,
+    BaseSettings,
+    FolderFile,
+    Settings,
+    adapter_name_of,
+    read_folder_file,
+    resolve_settings,
+)
+from ditto_cli.errors import IncompatibleError, InputError, InterruptedRun
+from ditto_cli.evaluation.report import EvalReport, Verdict
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Author
 from ditto_cli.seeds import derive_seed
-from ditto_cli.store import AdapterStore, cache_home, store_home, suggest_name
+from ditto_cli.store import AdapterStore, cache_home, check_name, describe_mismatch, store_home, suggest_name
 from ditto_cli.types import SFT_STAGE, Reporter
 
 if TYPE_CHECKING:
@@ -37,12 +49,51 @@ if TYPE_CHECKING:
     from ditto_cli.evaluation.contestants import Contestant, WritingPlan
     from ditto_cli.evaluation.evaluate import Findings
     from ditto_cli.evaluation.types import Writing
+    from ditto_cli.model.encoder import StyleEncoder
     from ditto_cli.model.policy import Policy
     from ditto_cli.store import AdapterRecord
 
 REPORT_FILE = "cross-validation.html"
-TRAINED = "trained"  # title of what each fold's training published
+TRAINED = "a trained adapter"  # title of what each fold's training published, where no adapter has a name yet
 _FOLD_ADAPTER = "fold"
+# Where the folds' adapters were all that there was: how the verdict advises one of them, and what can be done instead.
+_TO_DO = {
+    TRAINED: (f"Keep {TRAINED}:", "Train on all the texts:"),
+    SFT_STAGE: ("Use sft, plain SFT:", "Train on all the texts with --publish sft:"),
+}
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is wanted, checked as far as that needs no model; `record` is of the adapter of this name if there is one.
+
+    `answers` and `place` are where the judge's answers (None: nowhere) and the report go.
+    """
+
+    author: Author
+    folds: Sequence[Author]
+    name: str
+    folder_file: FolderFile
+    store: AdapterStore
+    record: AdapterRecord | None
+    answers: Path | None
+    place: Path
+
+    @property
+    def title(self) -> str:
+        """Under which the folds' adapters compete."""
+        return TRAINED if self.record is None else self.name
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all folds share."""
+
+    task: _Task
+    options: EvalOptions
+    settings: Settings
+    session: Session
+    encoder: StyleEncoder | None
 
 
 @dataclass(frozen=True)
@@ -53,6 +104,15 @@ class _Trained:
     record: AdapterRecord
 
 
+@dataclass(frozen=True)
+class _Result:
+    """What one fold came to."""
+
+    findings: Findings
+    judge: str
+    notes: Sequence[str]
+
+
 def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool) -> None:
     """Train and evaluate on every fold, and report on all of them together.
 
@@ -60,43 +120,14 @@ def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool)
         DittoError: as the folder, the settings, the base and the judge give reason to.
     """
     started = time.monotonic()
-    if options.folder is None:
-        raise InputError("--cross-validate trains anew: give the folder with the texts, ditto eval FOLDER ....")
-    if options.against is not None or options.prompts is not None or options.adapter is not None:
-        raise InputError("--cross-validate has its own rivals and prompts: leave --against, --prompts, --adapter out.")
-    options.judge.check()
-    author = read_author(options.folder)
-    folds = fold(author, num_folds, seed=options.seed)
-    folder_file = read_folder_file(options.folder)
-    name = folder_file.name or suggest_name(adapter_name_of(options.folder, folder_file, None))
-
-    from ditto_cli.evaluation.summary import Evaluated, build_report
-    from ditto_cli.model.hardware import detect
-    from ditto_cli.model.policy import load_policy
-
-    hardware = detect(options.device)
-    flags = {"base.id": options.base, "base.quantize": options.quantize}
-    preset = os.environ.get("DITTO_PRESET") or folder_file.preset or hardware.default_preset()
-    settings = resolve_settings(preset, folder_file, os.environ, flags)
-    policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
-    store = AdapterStore(store_home(os.environ))
-    place = store.evaluation_folder(name)
-    parts, judge_names, notes = [], [], []
-    for number, part in enumerate(folds, start=1):
-        sizes = f"{len(part.demonstrations)} texts to train on, {len(part.held_out)} kept back"
-        say(f"Fold {number} of {len(folds)}: {sizes}.")
-        with tempfile.TemporaryDirectory(prefix="ditto-") as scratch, reporter() as shown:
-            trained = _train(policy, part, settings, Path(scratch), shown)
-            findings = _findings(trained, part, settings, options, shown)
-        judge = options.judge.make(trained.session, findings, store.key(), place)
-        judge_findings(judge, findings, options.judge)
-        judge_names.append(judge.name)
-        notes += options.judge.notes(judge)
-        parts.append(findings)
-        trained.session.forget()
-    run = what_was_run(parts, trained.session, judge_names[0], options, time.monotonic() - started)
-    report = build_report(Evaluated(name, TRAINED), parts, run, warnings=list(dict.fromkeys(notes)))
-    show_and_write(report, options.report or place / REPORT_FILE, as_json=as_json)
+    run = _load(_task(options, num_folds), options)
+    try:
+        results = [_run_fold(run, number) for number in range(len(run.task.folds))]
+    except (KeyboardInterrupt, InterruptedRun):  # what the training says of stages that it kept is not so here
+        but = " but answers of the judge" if run.task.answers and options.judge.kind in ("openai", "me") else ""
+        raise InterruptedRun(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
+    report = _report(run, results, time.monotonic() - started)
+    show_and_write(report, run.task.place, as_json=as_json)
 
 
 def fold(author: Author, num_folds: int, *, seed: int) -> list[Author]:
@@ -106,6 +137,8 @@ def fold(author: Author, num_folds: int, *, seed: int) -> list[Author]:
         InputError: there are not enough texts.
     """
     texts = list(author.demonstrations)
+    if len(texts) < 2:
+        raise InputError("--cross-validate keeps texts back to judge by: give a folder with two texts or more.")
     if not 2 <= num_folds <= len(texts):
         raise InputError(f"--cross-validate {num_folds}: with {len(texts)} texts it can be 2 to {len(texts)}.")
     random.Random(derive_seed(seed, "folds")).shuffle(texts)
@@ -119,6 +152,111 @@ def fold(author: Author, num_folds: int, *, seed: int) -> list[Author]:
             )
         )
     return folds
+
+
+def what_to_do(verdict: Verdict) -> Verdict:
+    """The verdict on folds' adapters that are gone, as what the user can do: train, or keep what needs no training."""
+    advised, instead = _TO_DO.get(verdict.keep, ("", ""))
+    sentence = verdict.sentence.replace(advised, instead) if advised else verdict.sentence
+    keep = instead[:1].lower() + instead[1:].rstrip(":") if instead else verdict.keep
+    return Verdict(sentence=sentence[:1].upper() + sentence[1:], keep=keep)
+
+
+def _task(options: EvalOptions, num_folds: int) -> _Task:
+    """All that can be refused without loading torch is refused here."""
+    if options.folder is None:
+        raise InputError("--cross-validate trains anew: give the folder with the texts, ditto eval FOLDER ....")
+    if options.against is not None or options.prompts is not None or options.adapter is not None:
+        raise InputError("--cross-validate has its own rivals and prompts: leave --against, --prompts, --adapter out.")
+    options.judge.check()
+    check_report_place(options.report)
+    author = read_author(options.folder)
+    folds = fold(author, num_folds, seed=options.seed)
+    folder_file = read_folder_file(options.folder)
+    name = folder_file.name or suggest_name(adapter_name_of(options.folder, folder_file, None))
+    check_name(name)
+    store = AdapterStore(store_home(os.environ))
+    record = store.record(name) if store.exists(name) else None
+    # Not where there is no adapter: a folder of evaluations alone is one that `ditto adapters rm` does not know.
+    answers = None if record is None else store.evaluation_folder(name)
+    place = options.report or (answers or Path()) / REPORT_FILE
+    check_report_place(place)
+    return _Task(author, folds, name, folder_file, store, record, answers, place)
+
+
+def _load(task: _Task, options: EvalOptions) -> _Run:
+    """The base and all else that is needed, so that nothing is found missing after hours of training."""
+    from ditto_cli.cli.session import Session
+    from ditto_cli.method.rounds import encode_demonstrations
+    from ditto_cli.model.hardware import detect
+    from ditto_cli.model.policy import load_policy
+
+    hardware = detect(options.device)
+    settings = _settings(task, options, hardware.default_preset())
+    _find_judge(options.judge)
+    policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
+    mismatch = describe_mismatch(task.record.base, policy.identity) if task.record else None
+    if mismatch is not None:
+        raise IncompatibleError(f"Adapter {task.name} does not belong to this base: {mismatch}.")
+    texts = task.author.demonstrations
+    encode_demonstrations(policy.chat, texts, settings.sampling, context_tokens=policy.context_tokens)
+    session = Session(policy, task.store)
+    return _Run(task, options, settings, session, session.style_encoder(options.style_encoder))
+
+
+def _settings(task: _Task, options: EvalOptions, default_preset: str) -> Settings:
+    """Those that the adapter of this name was trained with; without one, those that `ditto train` would take."""
+    record = task.record
+    if record is not None:
+        say(f"Settings: those that adapter {task.name} was trained with.")
+        base = {
+            "id": options.base or record.base.id,
+            "revision": None if options.base else record.base.revision,
+            "quantize": options.quantize or record.settings.base.quantize,
+        }
+        return record.settings.model_copy(update={"base": BaseSettings.model_validate(base)})
+    preset = os.environ.get("DITTO_PRESET") or task.folder_file.preset or default_preset
+    flags = {"base.id": options.base, "base.quantize": options.quantize}
+    settings = resolve_settings(preset, task.folder_file, os.environ, flags)
+    say(f"Settings: preset {preset} with {FOLDER_FILE} and the environment; there is no adapter {task.name} yet.")
+    return settings
+
+
+def _find_judge(judge: JudgeOptions) -> None:
+    """Find the judge's model on this machine or the hub, or the package that asks a server."""
+    if judge.kind == "model" and judge.model is not None:
+        from ditto_cli.model.source import locate_base
+
+        locate_base(judge.model, None, cache_home(os.environ), say)
+    elif judge.kind == "openai":
+        from ditto_cli.evaluation.judges.endpoint import Endpoint, connect
+
+        connect(Endpoint(judge.base_url or "", judge.model or ""))  # sends nothing
+
+
+def _run_fold(run: _Run, number: int) -> _Result:
+    task, options, part = run.task, run.options, run.task.folds[number]
+    sizes = f"{len(part.demonstrations)} texts to train on, {len(part.held_out)} kept back"
+    say(f"Fold {number + 1} of {len(task.folds)}: {sizes}.")
+    with tempfile.TemporaryDirectory(prefix="ditto-") as scratch:
+        with reporter() as shown:
+            trained = _train(run.session.policy, part, run.settings, Path(scratch), shown)
+            findings = _findings(run, trained, part, shown)
+        judge = options.judge.make(trained.session, findings, task.store.key(), task.answers or Path(scratch))
+        judge_findings(judge, findings, options.judge)
+    trained.session.forget()
+    return _Result(findings, judge.name, options.judge.notes(judge))
+
+
+def _report(run: _Run, results: Sequence[_Result], seconds: float) -> EvalReport:
+    from ditto_cli.evaluation.summary import Evaluated, build_report
+
+    task, parts = run.task, [result.findings for result in results]
+    notes = [f"{task.title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."]
+    notes += dict.fromkeys(note for result in results for note in result.notes)
+    facts = what_was_run(parts, run.session, results[0].judge, run.options, seconds)
+    report = build_report(Evaluated(task.name, task.title), parts, facts, warnings=notes)
+    return report if task.record else report.model_copy(update={"verdict": what_to_do(report.verdict)})
 
 
 def _train(policy: Policy, part: Author, settings: Settings, home: Path, shown: Reporter) -> _Trained:
@@ -143,17 +281,17 @@ def _train(policy: Policy, part: Author, settings: Settings, home: Path, shown: 
     return _Trained(Session(policy, store), record)
 
 
-def _findings(trained: _Trained, part: Author, settings: Settings, options: EvalOptions, shown: Reporter) -> Findings:
+def _findings(run: _Run, trained: _Trained, part: Author, shown: Reporter) -> Findings:
     from ditto_cli.cli.session import Voice
     from ditto_cli.evaluation.contestants import Contestant, write
     from ditto_cli.evaluation.evaluate import gather
     from ditto_cli.evaluation.prompts import held_out_prompts
 
     session, record = trained.session, trained.record
-    plan = plan_of(record, held_out_prompts(part), options)
+    plan = plan_of(record, held_out_prompts(part), run.options)
     published, sft = (session.load(Voice(_FOLD_ADAPTER, stage)) for stage in (record.published, SFT_STAGE))
     contestants = [
-        Contestant(TRAINED, "round", published),
+        Contestant(run.task.title, "round", published),
         Contestant(BASE_CONTESTANT, "base"),
         few_shot(session, part, plan),
         Contestant(SFT_STAGE, "sft", sft),
@@ -165,5 +303,4 @@ def _findings(trained: _Trained, part: Author, settings: Settings, options: Eval
         shown.stage_ended()
         return writings
 
-    encoder = session.style_encoder(options.style_encoder)
-    return gather(session.policy, part, contestants, plan, writer=writer, encoder=encoder, reporter=shown)
+    return gather(session.policy, part, contestants, plan, writer=writer, encoder=run.encoder, reporter=shown)
