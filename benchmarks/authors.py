@@ -5,15 +5,22 @@
     python benchmarks/authors.py table CORPUS samples.jsonl
 
 CORPUS holds `<author>/{train,validation,test}.jsonl`, a prompt and a completion a line. A run can be stopped at any
-time and goes on where it was; every sample is one JSON line. SFT is trained once for an author, and SPIN, DITTO and
-every variant of DITTO start from that same SFT. SPIN (arXiv 2401.01335) is the same loop with a reference that moves.
+time, and the same command goes on with the methods that have not written all their samples; every sample is one JSON
+line. A line also holds a digest of the settings and sizes that decide it, and a run with others is refused: give it
+another `--out`. SFT is trained once for an author in a run, and SPIN, DITTO and every variant of DITTO start from that
+same SFT. SPIN (arXiv 2401.01335) is the same loop with a reference that moves, and compares with the last round only.
+
+`table` compares the authors for which every method has all its samples, and says on stderr which others there are. It
+looks at no digest, so it can lay files of several runs beside each other.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -35,7 +42,7 @@ from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.policy import Policy, load_policy
 from ditto_cli.seeds import derive_seed
-from ditto_cli.store import cache_home
+from ditto_cli.store import append_line, cache_home
 from ditto_cli.types import Demonstration, SilentReporter, round_stage
 
 ZERO_SHOT, FEW_SHOT, SFT, SPIN, DITTO = "zero-shot", "few-shot", "sft", "spin", "ditto"
@@ -55,14 +62,22 @@ class Author:
 
 @dataclass
 class Samples:
-    """The JSON lines of a run: those from before, and those that come."""
+    """The JSON lines of a run: those from before, and those that come.
+
+    Attributes:
+        path: of the file.
+        digests: by method, of what decides its samples.
+        done: author and method of what has been written in full.
+    """
 
     path: Path
+    digests: Mapping[str, str]
     done: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         if self.path.exists():
-            rows = read_rows(self.path)
+            rows = read_rows([self.path])
+            self._refuse_others(rows)
             wanted = {(row["author"], row["method"]): row["of"] for row in rows}
             counts: dict[tuple[str, str], int] = {}
             for row in rows:
@@ -71,15 +86,33 @@ class Samples:
 
     def add(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Append the samples of one method for one author."""
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.writelines(json.dumps({**row, "of": len(rows)}, ensure_ascii=False) + "\n" for row in rows)
-        self.done.add((str(rows[0]["author"]), str(rows[0]["method"])))
+        author, method = str(rows[0]["author"]), str(rows[0]["method"])
+        facts = {"of": len(rows), "digest": self.digests[_without_round(method)]}
+        for row in rows:
+            append_line(self.path, json.dumps({**row, **facts}, ensure_ascii=False))
+        self.done.add((author, method))
+
+    def _refuse_others(self, rows: Iterable[Mapping[str, str]]) -> None:
+        """Rows of older files have no digest, and those of methods that this run has not are none of its business."""
+        for row in rows:
+            wanted = self.digests.get(_without_round(row["method"]))
+            if wanted is not None and row.get("digest", wanted) != wanted:
+                raise SystemExit(
+                    f"{self.path} holds samples of {row['method']} by other settings or sizes than this run's, and one "
+                    "file is one experiment: give another --out, or the settings that it was begun with."
+                )
 
 
-def read_rows(path: Path) -> list[dict]:
-    """The samples of earlier runs; a line that a crash cut is left out, and a repeated sample counts once."""
+def digest_of(settings: Settings, sizes: Mapping[str, int]) -> str:
+    """What decides a method's samples, in twelve characters."""
+    facts = json.dumps({"settings": settings.model_dump(mode="json"), **sizes}, sort_keys=True)
+    return hashlib.sha256(facts.encode()).hexdigest()[:12]
+
+
+def read_rows(paths: Iterable[Path]) -> list[dict]:
+    """The samples of earlier runs; a line that a crash cut is left out, and a sample counts once."""
     rows: dict[tuple, dict] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in (line for path in paths for line in path.read_text("utf-8", "replace").split("\n")):
         try:
             row = json.loads(line)
         except ValueError:
@@ -208,8 +241,8 @@ def prompts_of(author: Author) -> Iterator[EvalPrompt]:
             yield EvalPrompt(text.id, text.prompt, "held_out", text.completion)
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Everything that is missing in `--out`."""
+def read_settings(arguments: argparse.Namespace) -> tuple[Settings, dict[str, Settings]]:
+    """The settings of SFT and all before it, and those of each loop that starts from it."""
     fixed = parse_assignments(arguments.set)
 
     def settings_with(extra: Mapping[str, object]) -> Settings:
@@ -222,7 +255,20 @@ def run(arguments: argparse.Namespace) -> None:
         loops[label.strip()] = settings_with(parse_assignments(assignments.split()))
         if loops[label.strip()].sft != settings.sft:
             raise SystemExit(f"{label}: every variant starts from the same SFT; give --set and another --out.")
-    samples = Samples(arguments.out)
+    return settings, loops
+
+
+def digests_of(arguments: argparse.Namespace, settings: Settings, loops: Mapping[str, Settings]) -> dict[str, str]:
+    """The digest of each method of a run."""
+    sizes = {name: getattr(arguments, name) for name in ("num", "prompts", "max_words", "demonstrations")}
+    by_method = {ZERO_SHOT: settings, FEW_SHOT: settings, SFT: settings, **loops}
+    return {method: digest_of(own, sizes) for method, own in by_method.items()}
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Everything that is missing in `--out`."""
+    settings, loops = read_settings(arguments)
+    samples = Samples(arguments.out, digests_of(arguments, settings, loops))
     policy = load_policy(settings.base, detect(arguments.device), cache_home(os.environ), print)
     for name in arguments.authors or sorted(path.name for path in arguments.corpus.iterdir() if path.is_dir()):
         author = read_author(
@@ -254,16 +300,15 @@ class Judged:
 def judge_samples(rows: Sequence[dict], authors: Mapping[str, Author], methods: Sequence[str]) -> Judged:
     """The style panel on every pair of methods, for equal prompts and draws.
 
-    An author's panel is fitted to all of the author's texts; what the author is not are the zero-shot samples for the
-    other authors, so that the base competes with no text of its own.
+    An author's panel is fitted to all of the author's texts; what the author is not are the shipped texts in other
+    voices and `base_background`.
     """
     judgements: list[Judgement] = []
     figures: dict[str, dict[str, list[float]]] = {method: {} for method in methods}
     for name, author in authors.items():
         writings = {m: _writings(rows, name, m) for m in methods}
-        others = [row["text"] for row in rows if row["method"] == ZERO_SHOT and row["author"] != name]
         kept = EvalAuthor(author.demonstrations, author.held_out)
-        panel = StylePanel.fit(kept.texts, others)
+        panel = StylePanel.fit(kept.texts, base_background(rows, name, methods))
         judge = StyleJudge(panel, kept)
         prompts = {w.prompt_id: EvalPrompt(w.prompt_id, "", "held_out") for ws in writings.values() for w in ws}
         pairs = [
@@ -290,38 +335,93 @@ def judge_samples(rows: Sequence[dict], authors: Mapping[str, Author], methods: 
     return Judged(judgements, figures)
 
 
+def base_background(rows: Iterable[dict], author: str, methods: Sequence[str]) -> list[str]:
+    """Texts of the base that tell the panel what an author is not: the zero-shot samples for the other authors.
+
+    Where there are none, those for this author, unless zero-shot competes: no text is measured against itself.
+    """
+    written = [row for row in rows if row["method"] == ZERO_SHOT]
+    own, others = ([row["text"] for row in written if (row["author"] == author) is mine] for mine in (True, False))
+    background = others or ([] if ZERO_SHOT in methods else own)
+    if not background:
+        print(f"{author}: the panel knows no texts of the base, only the shipped ones, for want of other authors.\n")
+    return background
+
+
+def why_left_out(rows: Sequence[dict], author: str, methods: Sequence[str]) -> str | None:
+    """Why an author's methods cannot be compared, or None if they can: all samples are there, for equal draws."""
+    draws: dict[str, set[tuple[str, int]]] = {}
+    for method in methods:
+        own = [row for row in rows if (row["author"], row["method"]) == (author, method)]
+        if not own:
+            return f"no samples of {method}"
+        wanted = max(row["of"] for row in own)
+        if len(own) < wanted:
+            return f"{len(own)} of {wanted} samples of {method}"
+        draws[method] = {(row["prompt_id"], row["index"]) for row in own}
+    first = methods[0]
+    differing = [method for method in methods if draws[method] != draws[first]]
+    return f"{differing[0]} wrote for other prompts or draws than {first}" if differing else None
+
+
+def complete_authors(rows: Sequence[dict], methods: Sequence[str]) -> list[str]:
+    """Whose methods can be compared, by name; the others are named on stderr."""
+    complete = []
+    for author in sorted({row["author"] for row in rows}):
+        reason = why_left_out(rows, author, methods)
+        if reason is None:
+            complete.append(author)
+        else:
+            print(f"{author} is left out: {reason}", file=sys.stderr)
+    return complete
+
+
 def table(arguments: argparse.Namespace) -> None:
     """The paper's table shape (win rate against the pool of all other methods), the pairs that matter, the figures."""
-    rows = [row for path in arguments.samples for row in read_rows(path)]
-    names = sorted({row["author"] for row in rows})
+    rows = read_rows(arguments.samples)
+    methods = arguments.methods or [
+        m for m in (ZERO_SHOT, FEW_SHOT, SFT, SPIN, DITTO) if any(row["method"] == m for row in rows)
+    ]
     authors = {
         name: read_author(
             arguments.corpus / Path(name).name,
             max_words=arguments.max_words,
             num_demonstrations=arguments.demonstrations,
         )
-        for name in names
+        for name in complete_authors(rows, methods)
     }
-    methods = arguments.methods or [
-        m for m in (ZERO_SHOT, FEW_SHOT, SFT, SPIN, DITTO) if any(row["method"] == m for row in rows)
-    ]
-    complete = {n: a for n, a in authors.items() if all(_writings(rows, n, m) for m in methods)}
-    judged = judge_samples(rows, complete, methods)
-    print(f"Win rate of each method against the pool of the others, style panel, {len(complete)} authors\n")
-    print(f"| method | {' | '.join(complete)} | all (95 % interval, judgements) |")
-    print("|---" * (len(complete) + 2) + "|")
+    if len(methods) < 2 or not authors:
+        raise SystemExit("Nothing to compare: it takes two methods, and an author with all samples of every method.")
+    judged = judge_samples(rows, authors, methods)
+    print_pools(judged, list(authors), methods)
+    print_pairs(judged, methods, arguments.against)
+    print_figures(judged, methods)
+
+
+def print_pools(judged: Judged, authors: Sequence[str], methods: Sequence[str]) -> None:
+    """Each method against all the others, by author and over all of them."""
+    print(f"Win rate of each method against the pool of the others, style panel, {len(authors)} authors\n")
+    print(f"| method | {' | '.join(authors)} | all (95 % interval, judgements) |")
+    print("|---" * (len(authors) + 2) + "|")
     for method in methods:
         cells = []
-        for name in complete:
+        for name in authors:
             own = [j for j in judged.judgements if j.pair.prompt.id.startswith(f"{name}/")]
             cells.append(f"{pool_rate(own, method, seed=0).rate:.2f}")
         overall = pool_rate(judged.judgements, method, seed=0)
         print(f"| {method} | {' | '.join(cells)} | {describe(overall)} |")
+
+
+def print_pairs(judged: Judged, methods: Sequence[str], against: str | None) -> None:
+    """Each method over each one before it; only the pairs with `against` if it is given."""
     print("\n| pair | win rate of the first |\n|---|---|")
     for one, other in combinations(reversed(methods), 2):
-        if arguments.against not in (None, one, other):
-            continue
-        print(f"| {one} over {other} | {describe(win_rate(judged.judgements, one, other, seed=0))} |")
+        if against in (None, one, other):
+            print(f"| {one} over {other} | {describe(win_rate(judged.judgements, one, other, seed=0))} |")
+
+
+def print_figures(judged: Judged, methods: Sequence[str]) -> None:
+    """The figures of each method: means over the authors, and the longest of the passages."""
     print("\n| method | style | held-out loss | ended | looping | length | longest passage |")
     print("|---|---|---|---|---|---|---|")
     for method in methods:
@@ -340,6 +440,11 @@ def _writings(rows: Sequence[dict], author: str, method: str) -> list[Writing]:
         Writing(method, f"{author}/{row['prompt_id']}", row["index"], row["text"], row["num_tokens"], row["ended"])
         for row in sorted(own, key=lambda row: (row["prompt_id"], row["index"]))
     ]
+
+
+def _without_round(method: str) -> str:
+    """`ditto` of `ditto:round1`: the stages of a loop are decided by what decides the loop."""
+    return method.partition(":")[0]
 
 
 def _without_contestant(row: dict) -> dict:

@@ -8,6 +8,10 @@
 
 Authors are read from a folder of `<author>/{train,validation,test}.jsonl` (prompt and completion a line), which is not
 part of this project; only their short texts are used. The example personas need nothing.
+
+In the table, `style` is the total of the style panel fitted to all of the author's texts, demonstrations and those kept
+back: 0 as other people write, 1 as the author does. `shared words` counts the longest passage that a sample shares with
+a demonstration; what is the author's habit (a greeting, a signature) does not count.
 """
 
 from __future__ import annotations
@@ -21,8 +25,11 @@ from pathlib import Path
 
 from ditto_cli.config import FolderFile, parse_assignments, resolve_settings
 from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.evaluation.collapse import collapse
 from ditto_cli.evaluation.held_out import held_out_loss
-from ditto_cli.evaluation.measures import longest_shared_passage, trigram_cosine
+from ditto_cli.evaluation.recitation import leakage
+from ditto_cli.evaluation.style import StylePanel
+from ditto_cli.evaluation.types import Author, Writing
 from ditto_cli.method.rounds import encode_demonstrations
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.method.train import BASE_STAGE, Job, train_ditto
@@ -67,22 +74,31 @@ def read_subject(subject: str, authors: Path) -> tuple[list[Demonstration], list
     return read_persona(subject) if (EXAMPLES / subject).is_dir() else read_author(authors / subject)
 
 
-def measure(policy: Policy, held: list[Demonstration], own: list[str], max_new_tokens: int, temperature: float) -> dict:
-    """Figures of the active policy: held-out log-loss, and how its samples for held prompts look."""
-    prompts = sorted({demonstration.prompt for demonstration in held})[:MAX_PROMPTS]
+def write_samples(policy: Policy, author: Author, max_new_tokens: int, temperature: float) -> list[Writing]:
+    """What the active policy writes for some of the prompts kept back."""
+    prompts = sorted({text.prompt for text in author.held_out})[:MAX_PROMPTS]
+    draws = [(prompt, index) for prompt in prompts for index in range(SAMPLES_PER_PROMPT)]
     requests = [
         SampleRequest(policy.chat.prompt_ids(prompt), derive_seed(0, "measure", prompt, index))
-        for prompt in prompts
-        for index in range(SAMPLES_PER_PROMPT)
+        for prompt, index in draws
     ]
     sampled = sample(policy, requests, max_new_tokens=max_new_tokens, temperature=temperature)
-    texts = [policy.chat.text(tokens.token_ids) for tokens in sampled]
+    return [
+        Writing("policy", prompt, index, policy.chat.text(tokens.token_ids), len(tokens.token_ids), tokens.ended)
+        for (prompt, index), tokens in zip(draws, sampled, strict=True)
+    ]
+
+
+def measure(policy: Policy, author: Author, panel: StylePanel, max_new_tokens: int, temperature: float) -> dict:
+    """Figures of the active policy: held-out log-loss, and how its samples for held prompts look."""
+    writings = write_samples(policy, author, max_new_tokens, temperature)
+    held_out = [text.completion for text in author.held_out]
     return {
-        "held_out_loss": held_out_loss(policy, held),
-        "style": trigram_cosine(texts, own),
-        "ended": sum(tokens.ended for tokens in sampled) / len(sampled),
-        "shared_words": max(longest_shared_passage(text, own) for text in texts),
-        "example": texts[0],
+        "held_out_loss": held_out_loss(policy, author.held_out),
+        "style": panel.score_pooled([writing.text for writing in writings]).total,
+        "ended": collapse(writings, author.demonstrations).ended,
+        "shared_words": leakage(writings, author.demonstrations, held_out, None).longest_passage_words,
+        "example": writings[0].text,
     }
 
 
@@ -92,18 +108,19 @@ def run(arguments: argparse.Namespace) -> None:
     policy = load_policy(settings.base, detect("cpu"), cache_home(os.environ), print)
     for subject in arguments.subjects:
         demonstrations, held = read_subject(subject, arguments.authors)
-        own = [demonstration.completion for demonstration in demonstrations]
+        author = Author(tuple(demonstrations), tuple(held))
+        panel = StylePanel.fit(author.texts, ())
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as home:
             store = AdapterStore(Path(home))
             job = Job(subject, tuple(demonstrations), settings, held[0].prompt)
             record = train_ditto(policy, job, store, SilentReporter())
             seconds = time.monotonic() - started
-            limits = (record.max_new_tokens, settings.sampling.temperature)
-            stages = {BASE_STAGE: measure(policy, held, own, *limits)}
+            how = (author, panel, record.max_new_tokens, settings.sampling.temperature)
+            stages = {BASE_STAGE: measure(policy, *how)}
             for stage in record.stages:
                 policy.load_adapter("measured", store.stage_folder(subject, stage.stage))
-                stages[stage.stage] = measure(policy, held, own, *limits) | {"metrics": stage.metrics}
+                stages[stage.stage] = measure(policy, *how) | {"metrics": stage.metrics}
                 policy.remove("measured")
         row = {
             "label": arguments.label,

@@ -163,16 +163,17 @@ def model_judge(tiny_folder):
     from conftest import load_tiny
     from ditto_cli.evaluation.judges.by_model import ModelJudge
 
-    def make(demonstrations=DEMONSTRATIONS, *, context=4096, adapter=None, shaken=False):
+    def make(demonstrations=DEMONSTRATIONS, *, context=4096, sharpness=1.0, shaken=False):
         policy = load_tiny(tiny_folder)
         policy.model.config.max_position_embeddings = context
+        policy.model.get_output_embeddings().weight.data.mul_(sharpness)
         if shaken:
             from conftest import shake
             from ditto_cli.config import LoraSettings
 
             policy.add_adapter("own", LoraSettings(), seed=0)
             shake(policy, seed=1)
-        return ModelJudge(policy, demonstrations, adapter=adapter), policy
+        return ModelJudge(policy, demonstrations), policy
 
     return make
 
@@ -192,7 +193,7 @@ def reference_log_odds(policy, asked):
 
 
 def test_the_judgement_is_the_mean_log_odds_of_both_orders(model_judge):
-    judge, policy = model_judge(adapter="own", shaken=True)  # shaken, its opinions are strong enough to compare
+    judge, policy = model_judge(sharpness=20.0)  # so that its opinions are strong enough to compare
     done = []
     (judgement,) = judge.judge([PLAIN], on_judged=done.append)
     straight, swapped = (
@@ -250,14 +251,14 @@ def test_equal_texts_are_a_tie_without_a_question(model_judge, monkeypatch):
     assert (judgement.score, judgement.reason, judge.position_bias) == (0.5, "equal texts", None)
 
 
-def test_the_base_judges_unless_an_adapter_is_named(model_judge):
-    base, policy = model_judge(shaken=True)
-    plain, _ = model_judge()
-    adapted, _ = model_judge(shaken=True, adapter="own")
-    reasons = [[one.reason for one in judge.judge(PAIRS[:3], on_judged=ignore)] for judge in (base, plain, adapted)]
-    assert reasons[0] == reasons[1] != reasons[2]
+def test_the_base_judges_whatever_adapter_is_active(model_judge):
+    judge, policy = model_judge(shaken=True)
+    plain, base = model_judge()
+    assert reference_log_odds(policy, "Who?") != reference_log_odds(base, "Who?")  # the adapter says something else
+    reasons = [[one.reason for one in judge.judge(PAIRS[:3], on_judged=ignore)] for judge in (judge, plain)]
+    assert reasons[0] == reasons[1]
     assert policy.active == "own"  # as it was before
-    assert base.name == plain.name != adapted.name == f"model ({policy.identity.id}, adapter own)"
+    assert judge.name == plain.name == f"model ({policy.identity.id})"
 
 
 def test_demonstrations_that_do_not_fit_are_left_out_for_both_orders(model_judge, monkeypatch):

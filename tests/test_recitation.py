@@ -8,12 +8,9 @@ from ditto_cli.evaluation.recitation import (
     PASSAGE_LIMIT_WORDS,
     is_version,
     leakage,
-    longest_shared_passage,
     ngrams,
     own_passage,
     recitation_check,
-    recites,
-    shared_ngram_share,
     words,
 )
 from ditto_cli.evaluation.types import Writing
@@ -58,24 +55,37 @@ def test_words(text, expected):
     assert words(text) == expected
 
 
+def recites(text, demos, held_out):
+    """Why a text counts as recited, or None."""
+    return recitation_check(demos, held_out)(text)
+
+
 @pytest.mark.parametrize(
-    ("text", "references", "expected"),
+    ("text", "reference", "expected"),
     [
-        ("The cat sat on the mat.", ["a cat sat on a mat"], 3),  # cat sat on
-        ("Cat, SAT on!", ["the cat sat on"], 3),  # case and punctuation do not hide it
-        ("one two three", ["two one", "zero one two"], 2),  # the best of several references
-        ("one two", ["one", "two"], 1),  # and not across two of them
-        ("one two", ["one x two"], 1),  # a passage has no holes
-        ("a a a", ["a a a a a"], 3),
-        ("a b a b c", ["a b c a b a b"], 4),
-        ("", ["one"], 0),
-        ("one", [""], 0),
-        ("one", [], 0),
+        ("The cat sat on the mat.", "a cat sat on a mat", 3),  # cat sat on
+        ("Cat, SAT on!", "the cat sat on", 3),  # case and punctuation do not hide it
+        ("one two three", "zero one two", 2),
+        ("one two", "one x two", 1),  # a passage has no holes
+        ("a a a", "a a a a a", 3),
+        ("a b a b c", "a b c a b a b", 4),
+        ("", "one", 0),
     ],
 )
-def test_longest_shared_passage(text, references, expected):
-    assert longest_shared_passage(text, references) == expected
-    assert max((longest_shared_passage(reference, [text]) for reference in references), default=0) == expected
+def test_the_longest_shared_passage(text, reference, expected):
+    assert own_passage(text, reference, []) == own_passage(reference, text, []) == expected
+    assert leakage(writings(text), demonstrations(reference), [], None).longest_passage_words == expected
+
+
+@pytest.mark.parametrize(
+    ("demos", "expected"),
+    [
+        (["two one", "zero one two"], 2),  # the best of several demonstrations
+        (["one", "two three"], 2),  # and not across two of them
+    ],
+)
+def test_each_demonstration_by_itself(demos, expected):
+    assert leakage(writings("one two three"), demonstrations(*demos), [], None).longest_passage_words == expected
 
 
 def test_a_long_text_against_seven_long_references_takes_milliseconds():
@@ -83,23 +93,23 @@ def test_a_long_text_against_seven_long_references_takes_milliseconds():
     text = " ".join(f"w{number * number % 61}" for number in range(300))
     references = [" ".join(f"w{number * number * seed % 59}" for number in range(600)) for seed in range(1, 8)]
     started = time.process_time()
-    longest_shared_passage(text, references)
+    leakage(writings(text), demonstrations(*references), [], None)
     assert time.process_time() - started < 0.5  # 30 ms where this was written
 
 
 @pytest.mark.parametrize(
-    ("texts", "references", "n", "expected"),
+    ("texts", "demos", "expected"),
     [
-        (["a b c d"], ["x b c d"], 2, 2 / 3),  # ab no, bc and cd yes
-        (["a b c d"], ["a b", "c d"], 2, 2 / 3),  # ab and cd, not bc
-        (["a b", "b c"], ["a b c"], 2, 1.0),
-        (["a b a b"], ["a b"], 2, 2 / 3),  # counted as often as written
-        (["a b c"], ["a b c"], 8, 0.0),  # no 8-gram at all
-        ([], ["a"], 1, 0.0),
+        ([numbered(0, 10)], [f"x {numbered(1, 10)}"], 2 / 3),  # the first 8-gram no, the others yes
+        ([numbered(0, 16)], [numbered(0, 8), numbered(8, 16)], 2 / 9),  # none across two demonstrations
+        ([numbered(0, 8), numbered(1, 9)], [numbered(0, 9)], 1.0),  # none across two texts
+        ([f"{numbered(0, 8)} {numbered(0, 8)}"], [numbered(0, 8)], 2 / 9),  # counted as often as written
+        ([numbered(0, 7)], [numbered(0, 7)], 0.0),  # no 8-gram at all
+        ([], [numbered(0, 8)], 0.0),
     ],
 )
-def test_shared_ngram_share(texts, references, n, expected):
-    assert shared_ngram_share(texts, references, n) == pytest.approx(expected)
+def test_the_share_of_8grams(texts, demos, expected):
+    assert leakage(writings(*texts), demonstrations(*demos), [], None).shared_8grams == pytest.approx(expected)
 
 
 def test_ngrams():

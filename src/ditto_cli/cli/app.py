@@ -217,7 +217,8 @@ def _eval(
         str | None, typer.Option(help="A neural style encoder (hub id or folder) as one more measure.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Where to write the HTML page; else beside the adapter.", show_default=False)
+        Path | None,
+        typer.Option(help="Where to write the HTML page; else beside the adapter, if any.", show_default=False),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Send texts to a server without asking.")] = False,
     base: Annotated[

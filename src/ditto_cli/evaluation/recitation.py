@@ -60,21 +60,9 @@ def ngrams(text: Sequence[str], n: int) -> list[tuple[str, ...]]:
     return [tuple(text[start : start + n]) for start in range(len(text) - n + 1)]
 
 
-def longest_shared_passage(text: str, references: Sequence[str]) -> int:
-    """Words of the longest passage that `text` has in common with one of `references`."""
-    own = words(text)
-    return max((_run(own, _reference(words(text), ())).length for text in references), default=0)
-
-
 def own_passage(text: str, reference: str, others: Sequence[str]) -> int:
     """Words of the longest passage that `text` shares with `reference`, less those that `others` have as well."""
     return _run(words(text), _reference(words(reference), [words(other) for other in others])).own
-
-
-def shared_ngram_share(texts: Sequence[str], references: Sequence[str], n: int = 8) -> float:
-    """Share of the texts' n-grams of words that occur in a reference; 0 if there are none."""
-    known = {gram for reference in references for gram in ngrams(words(reference), n)}
-    return _share([words(text) for text in texts], known, n)
 
 
 def is_version(text: str, demonstrations: Sequence[Demonstration]) -> bool:
@@ -113,19 +101,13 @@ def leakage(
     )
 
 
-def recites(text: str, demonstrations: Sequence[Demonstration], held_out: Sequence[str]) -> str | None:
-    """Why a text counts as recited, in a few words without any of it; None if it does not.
+def recitation_check(demonstrations: Sequence[Demonstration], held_out: Sequence[str]) -> Callable[[str], str | None]:
+    """A function that says why a text counts as recited, in a few words without any of it; None if it does not.
 
     Args:
-        text: what a contestant wrote.
-        demonstrations: what it could recite.
+        demonstrations: what a contestant could recite.
         held_out: the author's other texts; what they repeat of the demonstrations by nature is allowed.
     """
-    return recitation_check(demonstrations, held_out)(text)
-
-
-def recitation_check(demonstrations: Sequence[Demonstration], held_out: Sequence[str]) -> Callable[[str], str | None]:
-    """`recites` for many texts: the demonstrations and held-out texts are read once."""
     references = _references(demonstrations)
     known = _own_8grams(references)
     authors = [words(text) for text in held_out if not is_version(text, demonstrations)]

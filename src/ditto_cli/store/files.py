@@ -7,6 +7,7 @@ Whatever the operating system refuses becomes a `DiskError` of one line. This mo
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import shutil
@@ -77,8 +78,9 @@ def append_line(path: Path, line: str) -> None:
     with _disk_errors(path, "written"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o600)
         try:
+            with suppress(OSError):  # some network disks cannot lock; the worst is then an empty line
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # until closed: nobody adds between look and write
             is_new = os.fstat(descriptor).st_size == 0
-            # One write, so that the lines of two processes never mix.
             rest = memoryview(_line_break_before_end(descriptor, is_new) + line.encode("utf-8") + b"\n")
             while rest:
                 rest = rest[os.write(descriptor, rest) :]

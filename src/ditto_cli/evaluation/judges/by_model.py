@@ -21,30 +21,28 @@ TIE_BAND = 0.1
 
 
 class ModelJudge:
-    """A `Judge` that asks a loaded chat model.
+    """A `Judge` that asks a loaded chat model, without any adapter on it.
 
     Attributes:
         position_bias: share of the pairs of the last call in which the two orders preferred different texts; None when
             there was nothing to ask.
     """
 
-    def __init__(self, policy: Policy, demonstrations: Sequence[Demonstration], *, adapter: str | None = None) -> None:
-        """Make a judge of the base itself, or of one of the adapters on it.
+    def __init__(self, policy: Policy, demonstrations: Sequence[Demonstration]) -> None:
+        """Make a judge of the base itself.
 
         Raises:
             IncompatibleError: the base's tokenizer has no two tokens for the two answers.
         """
         self._policy = policy
         self._demonstrations = tuple(demonstrations)
-        self._adapter = adapter
         self._lead, self._answers = _answer_tokens(policy.chat)
         self.position_bias: float | None = None
 
     @property
     def name(self) -> str:
         """`model` and which one."""
-        known = self._policy.identity.id
-        return f"model ({known})" if self._adapter is None else f"model ({known}, adapter {self._adapter})"
+        return f"model ({self._policy.identity.id})"
 
     def judge(self, pairs: Sequence[Pair], *, on_judged: Callable[[int], None]) -> list[Judgement]:
         """One judgement a pair; within `TIE_BAND` a tie. Equal texts are a tie without a question.
@@ -54,7 +52,7 @@ class ModelJudge:
         """
         judgements: list[Judgement] = []
         disagreements: list[bool] = []
-        with self._policy.using(self._adapter):
+        with self._policy.using(None):
             for pair in pairs:
                 if pair.first.text == pair.second.text:
                     judgements.append(Judgement(pair, 0.5, "equal texts"))
