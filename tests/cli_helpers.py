@@ -175,7 +175,8 @@ def trained_once(tmp_path_factory, tiny_folder):
             ("alice", TEXTS),
             ("bob", {"c.md": f"---\nprompt: Thank Al.\n---\nal. that {MARKER}. wow"}),
         ):
-            result = ditto.train(write_folder(place / name, texts))
+            # The last stage, so that the tests know which; what a random model writes gives no reason for one.
+            result = ditto.train(write_folder(place / name, texts), "--publish", "last")
             assert result.code == 0, result.err
     finally:
         os.umask(before)

@@ -6,6 +6,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import signal
+
 import pytest
 
 CHATML = (
@@ -71,6 +73,14 @@ def load_tiny(folder, quantize="none"):
     from ditto_cli.model.source import BaseSource
 
     return load_source(BaseSource("local", str(folder), None, folder), quantize, detect("cpu"))
+
+
+@pytest.fixture
+def ctrl_c_is_heard():
+    """A shell starts a background job with SIGINT ignored, and Python leaves it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

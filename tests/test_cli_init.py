@@ -219,9 +219,9 @@ def spy_on_training(monkeypatch):
 
     seen, real = [], train.train_ditto
 
-    def spy(policy, job, store, reporter):
+    def spy(policy, job, *rest):
         seen.extend(job.demonstrations)
-        return real(policy, job, store, reporter)
+        return real(policy, job, *rest)
 
     monkeypatch.setattr(train, "train_ditto", spy)
     return seen

@@ -223,6 +223,7 @@ def test_ctrl_c_before_sft_is_finished_keeps_nothing(trained, texts, monkeypatch
     assert trained.snapshot() == before
 
 
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_in_a_real_process_keeps_the_finished_stages(ditto, texts):
     # So many updates that the run still is in its first round when the signal comes.
     arguments = [

@@ -697,14 +697,6 @@ def test_a_broken_run_goes_on_and_no_question_is_paid_twice(tmp_path, workers, n
     assert not any(text in path.read_text() for text in ("Dear", "ok 0", "hi bo"))
 
 
-@pytest.fixture
-def ctrl_c_is_heard():
-    """A shell starts a background job with SIGINT ignored, and Python leaves it so."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_ends_at_once_and_keeps_what_was_answered(tmp_path):
     path = tmp_path / "l"

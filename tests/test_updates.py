@@ -190,7 +190,7 @@ def test_variants_of_the_loss_have_the_gradient_of_their_formula(policy, compari
     terms, gradient = gradient_of(policy, lambda: accumulate_gradient(policy, comparisons, prompts, settings))
     torch.testing.assert_close(terms.losses_P, expected, atol=1e-6, rtol=0)
     for one, other in zip(gradient, expected_gradient, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+        torch.testing.assert_close(one, other, atol=max(1e-6, 5e-5 * float(other.abs().max())), rtol=0)
 
 
 def test_micro_batches_keep_to_the_token_limit_and_never_mix_demonstrations(comparisons, prompts):
