@@ -19,7 +19,7 @@ from ditto_cli.types import Demonstration
 REPETITION_LIMIT = 0.35
 _MIN_WORDS = 8  # of fewer than five 4-grams, one is already a large share
 
-# A small base loops now and then without having collapsed: sound stages of the embedded preset in 0 to 2 of 12 texts.
+# A small base loops now and then without having collapsed: stages of the embedded preset in 1 to 3 of 12 texts.
 LOOPING_LIMIT = 0.25
 ENDED_LIMIT = 0.5
 # A sound SFT or DITTO stage of the embedded base writes 0.8 to 1.4 times the demonstrations' mean.
