@@ -46,7 +46,9 @@ def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Seque
     hidden_TH = policy.hidden(ids_T[None].to(device), sees_TT[None, None].to(device), positions_T[None].to(device))[0]
     # The token before a completion's first one is the prompt's last; before the others it is their neighbour.
     before_N = torch.where(offsets_N == 0, num_prompt - 1, torch.arange(num_prompt, len(ids_T)) - 1).to(device)
-    logps_N = _token_logps(policy.head(), hidden_TH[before_N], ids_T[num_prompt:].to(device))
+    # Not hidden_TH[before_N]: its backward pass adds up what the completions say of the prompt's last token in whatever
+    # order the threads come.
+    logps_N = _token_logps(policy.head(), hidden_TH.index_select(0, before_N), ids_T[num_prompt:].to(device))
     return torch.zeros(len(completions), device=device).index_add(0, owner_T[num_prompt:].to(device), logps_N)
 
 
