@@ -10,7 +10,7 @@ DEMO := DITTO_HOME=$(CURDIR)/.demo HF_HUB_OFFLINE=1 $(PINNED) $(BIN)/ditto
 
 DEMO_PROMPT := "Write a short email to Owen asking him to send the signed contract for the seed packets before Tuesday."
 
-.PHONY: demo test slow check bench clean
+.PHONY: demo test slow assurance check bench clean
 
 demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, without GPU or model hub
 	$(DEMO) train examples/demos/maya
@@ -23,6 +23,9 @@ test: $(READY)  ## all tests, with one short run on the real embedded base
 
 slow: $(READY)  ## what takes longer: a real server as judge, the report in a browser (skipped without chromium)
 	$(BIN)/pytest -m slow
+
+assurance: $(READY)  ## every promise (crashes, full disks, signals, hostile files, privacy) by injected faults; writes docs/assurance.md
+	OMP_NUM_THREADS=1 ASSURANCE_TABLE=docs/assurance.md $(BIN)/pytest -m assurance tests/assurance
 
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -114,7 +114,8 @@ def run(arguments: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as home:
             store = AdapterStore(Path(home))
             job = Job(subject, tuple(demonstrations), settings, held[0].prompt)
-            record = train_ditto(policy, job, store, SilentReporter())
+            with store.training(subject) as kept:
+                record = train_ditto(policy, job, kept, SilentReporter())
             seconds = time.monotonic() - started
             how = (author, panel, record.max_new_tokens, settings.sampling.temperature)
             stages = {BASE_STAGE: measure(policy, *how)}

@@ -72,7 +72,7 @@ def our_round(policy: Policy, encoded: Encoded, settings: Settings) -> dict[str,
     history = History(score_demonstrations(policy, encoded, max_tokens=budget))
     history.add_round(score_under_reference(policy, sampled, encoded.prompts, max_tokens=budget))
     after_reference = time.perf_counter()
-    updater = Updater(policy, settings.dpo, settings.rounds)
+    updater = Updater(policy, settings.dpo, settings.rounds, seed=settings.seed)
     for _ in update_policy(updater, history, encoded.prompts, settings):
         pass
     return _timings(start, after_sampling, after_reference, time.perf_counter(), sampled)

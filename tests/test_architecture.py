@@ -18,7 +18,7 @@ PACKAGE = Path(ditto_cli.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 MODEL_LIBRARIES = {"torch", "transformers", "peft", "trl", "datasets", "bitsandbytes", "accelerate"}
 
-WORDS = {"errors", "types", "config", "seeds"}  # modules that every room may use
+WORDS = {"errors", "types", "config", "seeds", "interrupts"}  # modules that every room may use
 # Room -> the rooms that it may import, besides itself and the words.
 ARROWS = {
     "demonstrations": set(),
@@ -43,7 +43,7 @@ HOMES = {
 }
 WITHOUT_TORCH = (
     *("demonstrations/", "store/", "cli/", "evaluation/"),
-    *("errors.py", "types.py", "config.py", "seeds.py", "method/comparisons.py"),
+    *("errors.py", "types.py", "config.py", "seeds.py", "interrupts.py", "method/comparisons.py"),
 )
 
 
@@ -126,7 +126,7 @@ def test_what_needs_no_torch_imports_none_indirectly():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["train", "--help"], ["adapters", "list"]], ids=" ".join
+    "arguments", [["--help"], ["--version"], ["train", "--help"], ["adapters", "list"], ["doctor"]], ids=" ".join
 )
 def test_commands_without_a_model_run_without_torch(ditto, arguments):
     result = ditto.without(",".join(MODEL_LIBRARIES), *arguments)
@@ -176,7 +176,7 @@ def test_version_by_module_and_by_script(ditto):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("ditto ", ["init", "train", "sample", "eval", "adapters"]),
+        ("ditto ", ["init", "train", "sample", "eval", "forget", "doctor", "adapters"]),
         ("ditto ad", ["adapters"]),
         ("ditto adapters r", ["rename", "rm"]),
         ("ditto sample --comp", ["--compare"]),

@@ -176,6 +176,19 @@ def test_a_damaged_adapter_is_refused_and_can_be_removed(trained):
     assert trained.names() == ["bob"]
 
 
+def test_an_adapter_in_use_by_another_process_is_neither_renamed_nor_removed(trained):
+    from ditto_cli.store import AdapterStore
+
+    with AdapterStore(trained.home).training("alice"):
+        before = trained.snapshot()
+        for arguments in (["rm", "alice", "--yes"], ["rename", "alice", "carol"], ["rename", "bob", "alice"]):
+            result = trained("adapters", *arguments)
+            assert (result.code, "Adapter alice is in use by process" in result.only_error) == (7, True)
+        after = trained.snapshot()
+        assert {path: after[path] for path in before} == before
+    assert trained("adapters", "rm", "alice", "--yes").code == 0
+
+
 def test_missing_weights_are_told(trained):
     (trained.stage("alice", "sft") / "adapter_model.safetensors").unlink()
     result = trained("adapters", "show", "alice")
@@ -184,10 +197,16 @@ def test_missing_weights_are_told(trained):
 
 
 def test_damaged_weights_are_told(trained):
-    (trained.stage("alice") / "adapter_model.safetensors").write_bytes(b"\0" * 100)
-    result = trained("sample", "--adapter", "alice", "hi")
-    assert result.code == 4
-    assert "damaged or incomplete" in result.only_error
+    weights = trained.stage("alice") / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    for damage, words in (
+        (whole[:-1], "is damaged (its size is not what was written): train the adapter again, or remove it."),
+        (whole[:-1] + bytes([whole[-1] ^ 1]), "is damaged (its content is not what was written): train the adapter"),
+    ):
+        weights.write_bytes(damage)
+        result = trained("sample", "--adapter", "alice", "hi")
+        assert result.code == 4
+        assert f"round1/adapter_model.safetensors {words}" in result.only_error
 
 
 def test_everything_is_readable_by_its_owner_alone(trained_once):

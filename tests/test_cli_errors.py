@@ -148,14 +148,15 @@ def test_values_that_cannot_be(refused, texts, arguments, words):
 
 def test_bases_that_are_not_there(refused, texts, tmp_path):
     line = refused(texts, "--offline", base="no/such-model", train=True)
-    assert "Base model no/such-model is not cached on this machine and the hub cannot be reached" in line
+    assert "Base model no/such-model is not cached on this machine, or not whole, and --offline" in line
     (tmp_path / "bare").mkdir()
     line = refused(texts, base=tmp_path / "bare", train=True)
     assert f"{tmp_path / 'bare'} has no config.json" in line
     (tmp_path / "bare" / "config.json").write_text("{}")
     assert "model.safetensors is missing" in refused(texts, base=tmp_path / "bare", train=True)
     (tmp_path / "bare" / "model.safetensors").write_bytes(b"\0" * 8)
-    assert "cannot be loaded as a causal language model" in refused(texts, base=tmp_path / "bare", train=True)
+    assert "model.safetensors in" in (line := refused(texts, base=tmp_path / "bare", train=True))
+    assert "is damaged or incomplete" in line
     assert "neither a folder nor a hub id" in refused(texts, base="./nowhere at all", train=True)
 
 

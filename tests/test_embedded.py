@@ -28,7 +28,7 @@ pytestmark = [
 def ditto(home, *arguments):
     return subprocess.run(
         [sys.executable, "-m", "ditto_cli", *arguments],
-        env={**os.environ, "DITTO_HOME": str(home), "HF_HUB_OFFLINE": "1"},
+        env={key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"} | {"DITTO_HOME": str(home)},
         capture_output=True,
         text=True,
         check=True,
@@ -45,6 +45,7 @@ def test_train_and_sample_on_the_embedded_base(tmp_path):
     assert re.search(r"^adapter +maya$", trained.stderr, re.MULTILINE)
     assert all(stage in trained.stdout for stage in ("base", "sft", "round1"))
     assert trained.stderr.count("writes:") == 3  # base, SFT and round 1 for the same prompt
+    assert trained.stderr.splitlines()[-1] == "hosts contacted: none"
     (entry,) = json.loads(ditto(tmp_path, "adapters", "list", "--json").stdout)
     assert [stage["stage"] for stage in entry["record"]["stages"]] == ["sft", "round1"]
     assert entry["record"]["base"]["source"] == "embedded"

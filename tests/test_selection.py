@@ -44,7 +44,7 @@ def choice(tiny_policy, monkeypatch):
         selector = RoundSelector(tiny_policy, OWN, PLAN, publish=publish, reporter=SilentReporter())
         selector._panel = FakePanel()
         figures = {stage: selector.look(stage) for stage in stages}
-        return selector.choose(), figures
+        return selector.choose(figures), figures
 
     return choose
 
@@ -86,6 +86,15 @@ def test_when_all_are_over_a_limit_one_is_published_and_it_is_said(choice):
     all_bad, _ = choice(stage("sft", 0.3, 0.3, ended=False) | stage("round1", 0.9, 0.9, body=LOOP))
     assert all_bad.stage == "sft"
     assert "every stage is over a limit" in all_bad.reason
+
+
+def test_the_choice_needs_only_the_figures_so_that_those_of_an_earlier_process_do(choice, tiny_policy):
+    stages = stage("sft", 0.2, 0.8) | stage("round1", 0.3, 0.9) | stage("round2", 0.9, 0.9, body=LOOP)
+    chosen, figures = choice(stages)
+    assert figures["sft"].values == (0.2, 0.8)
+    assert (figures["round1"].warnings, bool(figures["round2"].warnings)) == ((), True)
+    later = RoundSelector(tiny_policy, OWN, PLAN, publish="best", reporter=SilentReporter())
+    assert later.choose(figures) == chosen
 
 
 def test_the_user_can_overrule(choice):

@@ -1,6 +1,7 @@
 """Stage one: it trains the adapter and nothing else, on completions and their end token, and stops when told."""
 
-from pathlib import Path
+import os
+import sys
 
 import pytest
 import torch
@@ -94,7 +95,6 @@ def test_learning_rate_warms_up_and_then_falls_as_a_cosine(policy, tiny_demonstr
     shares = [0, 0.5, 1, 0.9330127, 0.75, 0.5, 0.25, 0.0669873]
     assert rates == pytest.approx([5e-3 * share for share in shares])
     assert isinstance(trainer.optimizer.optimizer, torch.optim.AdamW)
-    assert not Path(trainer.args.output_dir).exists()  # nothing is left of the trainer's folder
 
 
 def test_repeating_it_gives_the_same_bits_and_another_seed_does_not(tiny_folder, tiny_demonstrations):
@@ -141,3 +141,23 @@ def test_a_loss_that_is_not_finite_is_an_error(policy, tiny_demonstrations):
 def test_nothing_is_printed(policy, tiny_demonstrations, capfd):
     run(policy, tiny_demonstrations)
     assert capfd.readouterr() == ("", "")
+
+
+def test_nothing_is_written_anywhere(policy, tiny_demonstrations):
+    run(policy, tiny_demonstrations)  # what is imported and compiled first is not meant
+    written = []
+
+    def watch(event, arguments):
+        flags = arguments[2] if event == "open" and isinstance(arguments[2], int) else 0
+        makes_a_place = event in ("os.mkdir", "os.rename", "tempfile.mkdtemp", "tempfile.mkstemp")
+        if makes_a_place or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            written.append((event, str(arguments[0])))
+
+    watching = [True]
+    sys.addaudithook(lambda event, arguments: watch(event, arguments) if watching else None)  # it cannot be taken off
+    try:
+        run(policy, tiny_demonstrations)
+    finally:
+        watching.clear()
+    # The trainer asks for its folder, which is there, and so is not made.
+    assert set(written) <= {("os.mkdir", os.sep)}, written

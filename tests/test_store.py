@@ -9,7 +9,7 @@ import stat
 import time
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ditto_cli.config import Settings
 from ditto_cli.errors import DiskError, InputError
@@ -21,6 +21,7 @@ from ditto_cli.store import (
     cache_home,
     check_name,
     describe_mismatch,
+    disk,
     files,
     keyed_hash,
     make_private_folder,
@@ -31,6 +32,7 @@ from ditto_cli.store import (
     write_bytes,
     write_text,
 )
+from ditto_cli.store.records import FileDigest, read_document, seal
 
 BASE = BaseIdentity(
     source="hub",
@@ -58,7 +60,6 @@ def make_record(stage_names=("sft", "round1"), **changes):
         "base_sample": "Dear Sir or Madam,",
         "stages": [StageRecord(stage=stage, seconds=1.5, metrics={"loss": 2.0}, sample="Hi") for stage in stage_names],
         "published": stage_names[-1],
-        "finished": True,
         "device": "cpu",
         "versions": {"ditto": "0"},
         "seconds": 3.0,
@@ -71,10 +72,12 @@ def stage_files(text):
 
 
 def publish(store, name="alice", text="one", stages=("sft", "round1")):
+    """Publish a generation, and tell its folder."""
     with store.begin(name) as staged:
         for stage in stages:
             staged.add_stage(stage, stage_files(f"{text} {stage}"))
-        return staged.publish(make_record(stages, watch_prompt=text))
+        staged.publish(make_record(stages, watch_prompt=text))
+    return store.stage_folder(name).parent
 
 
 def tree(folder):
@@ -268,13 +271,34 @@ def test_record_survives_json_even_with_a_metric_that_is_not_a_number():
         {"created": "2026-01-02T03:04:05+02:00"},
         {"created": "yesterday"},
         {"demonstration_hashes": ["the text itself"]},
-        {"schema_version": 2},
+        {"schema_version": 1},
         {"surprise": 1},
     ],
 )
 def test_record_refuses_what_does_not_fit_together(changes):
     with pytest.raises(ValidationError):
         make_record(**changes)
+
+
+def test_a_sealed_document_is_read_back(tmp_path):
+    record = make_record(watch_prompt="größer \ud800")
+    write_bytes(tmp_path / "record.json", seal(record))
+    assert read_document(tmp_path / "record.json", AdapterRecord) == record
+
+
+def test_no_flipped_bit_of_a_document_goes_unseen(tmp_path):
+    record, path = make_record(), tmp_path / "record.json"
+    whole, num_harmless = seal(record), 0
+    for place in range(0, len(whole), 3):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            assert read_document(path, AdapterRecord) == record
+            num_harmless += 1
+        except DiskError:
+            pass
+    assert num_harmless < 3  # 1e-05 may become 1E-05
 
 
 def test_stage_name_cannot_be_a_path():
@@ -331,13 +355,27 @@ def test_publish_files_everything_where_peft_finds_it(store, tmp_path):
         "alice/generations/000001/sft/adapter_config.json",
         "alice/generations/000001/sft/adapter_model.safetensors",
     ]
-    assert json.loads((tmp_path / "home/adapters/alice/current.json").read_text()) == {
-        "schema_version": 1,
-        "generation": 1,
-    }
-    assert store.record("alice") == make_record(watch_prompt="one")
+    current = json.loads((tmp_path / "home/adapters/alice/current.json").read_text())
+    assert (current["schema_version"], current["generation"], len(current["sha256"])) == (2, 1, 64)
     for path in (tmp_path / "home").rglob("*"):
         assert mode(path) == (0o700 if path.is_dir() else 0o600)
+
+
+def test_publish_fills_in_what_each_file_must_be_and_changes_nothing_else(store):
+    record = make_record(watch_prompt="one")
+    with store.begin("alice") as staged:
+        for stage in record.stage_names:
+            staged.add_stage(stage, stage_files(f"one {stage}"))
+        stored = staged.publish(record)
+    assert stored == store.record("alice")
+    assert {stage.stage: stage.files for stage in stored.stages} == {
+        stage: {name: FileDigest.of(data) for name, data in stage_files(f"one {stage}").items()}
+        for stage in ("sft", "round1")
+    }
+    weights = stored.stages[0].files["adapter_model.safetensors"]
+    assert weights == FileDigest(size=7, sha256=hashlib.sha256(b"one sft").hexdigest())
+    bare = [stage.model_copy(update={"files": {}}) for stage in stored.stages]
+    assert stored.model_copy(update={"stages": bare}) == record
 
 
 def test_publish_replaces_and_keeps_the_one_before(store):
@@ -371,7 +409,7 @@ def test_an_error_in_a_run_leaves_the_adapter_before_it(store, tmp_path):
     assert tree(tmp_path) == before
 
 
-def test_begin_sweeps_what_a_killed_run_left_a_day_ago(store, tmp_path):
+def test_begin_sweeps_what_was_to_be_removed_and_what_a_killed_run_left_a_day_ago(store, tmp_path):
     generations = publish(store).parent
     old, young, foreign = generations / ".staging-old", generations / ".staging-young", generations / ".git"
     removed, temporary = tmp_path / "home/adapters/.removed-x", tmp_path / "home/adapters/alice/.tmp-x"
@@ -379,88 +417,77 @@ def test_begin_sweeps_what_a_killed_run_left_a_day_ago(store, tmp_path):
         folder.mkdir()
     temporary.write_bytes(b"")
     day_ago = time.time() - 25 * 60 * 60
-    for path in (old, foreign, removed, temporary):
+    for path in (old, foreign, temporary):
         os.utime(path, (day_ago, day_ago))
-    store.begin("alice").discard()
+    with store.begin("alice"):
+        pass
     assert [path.exists() for path in (old, young, foreign, removed, temporary)] == [False, True, True, False, False]
 
 
-def test_a_stage_that_does_not_fit_is_left_out_and_the_others_can_be_published(store, monkeypatch):
+def test_a_stage_that_does_not_fit_is_left_out_and_the_others_can_be_published(store):
     with store.begin("alice") as staged:
         staged.add_stage("sft", stage_files("x"))
-
-        def refuse(descriptor, data):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "write", refuse)
-            with pytest.raises(DiskError):
-                staged.add_stage("round1", stage_files("y"))
+        with disk.intercepted(Fault("write", at=1)), pytest.raises(DiskError):
+            staged.add_stage("round1", stage_files("y"))
         assert staged.stages == ("sft",)
-        generation = staged.publish(make_record(("sft",), finished=False))
-    assert sorted(os.listdir(generation)) == ["record.json", "sft"]
-    assert store.record("alice").finished is False
+        staged.publish(make_record(("sft",)))
+    assert sorted(os.listdir(store.stage_folder("alice").parent)) == ["record.json", "sft"]
+    assert store.check("alice") is None
 
 
 class Killed(BaseException):
     """Stands for the end of the process: nobody handles it."""
 
 
-class FaultyDisk:
-    """Counts the operations that change a disk and fails the N-th: once, from then on, or as a kill would."""
+class Fault:
+    """Counts the changes of the disk, of one kind or all, and fails the N-th: once, from then on, or like a kill."""
 
-    OPERATIONS = ("open", "write", "fsync", "replace", "mkdir", "unlink", "rmdir")
+    def __init__(self, kind=None, *, at, manner="once"):
+        self.kind, self.at, self.manner = kind, at, manner
+        self.num_operations = 0
 
-    def __init__(self, patch, fail_at, manner):
-        self.num_calls, self.fail_at, self.manner = 0, fail_at, manner
-        for operation in self.OPERATIONS:
-            patch.setattr(os, operation, self.wrap(getattr(os, operation)))
-
-    def wrap(self, real):
-        def operation(*arguments, **keywords):
-            self.num_calls += 1
-            if self.num_calls == self.fail_at or (self.num_calls > self.fail_at and self.manner != "once"):
+    def __call__(self, operation):
+        if self.kind in (None, operation.kind):
+            self.num_operations += 1
+            if self.num_operations == self.at or (self.num_operations > self.at and self.manner != "once"):
                 raise Killed if self.manner == "kill" else OSError(errno.ENOSPC, "No space left on device")
-            return real(*arguments, **keywords)
-
-        return operation
 
 
 @pytest.mark.parametrize("manner", ["once", "full", "kill"])
 @pytest.mark.parametrize("num_before", [0, 1, 2])
-def test_a_fault_at_any_operation_leaves_the_old_adapter_or_the_new_one(tmp_path, monkeypatch, manner, num_before):
+def test_a_fault_at_any_operation_leaves_the_old_adapter_or_the_new_one(tmp_path, manner, num_before):
     for fail_at in range(1, 1000):
         home = tmp_path / str(fail_at)
         store = AdapterStore(home)
         for number in range(num_before):
             publish(store, text=f"old {number}")
         old = tree(store.stage_folder("alice").parent) if num_before else None
-        old_home = tree(home)
+        old_adapters = tree(home / "adapters")
         raised = None
-        with monkeypatch.context() as patch:
-            disk = FaultyDisk(patch, fail_at, manner)
+        fault = Fault(at=fail_at, manner=manner)
+        with disk.intercepted(fault):
             try:
                 publish(store, text="new")
             except (DiskError, Killed) as error:
                 raised = error
-        if disk.num_calls < fail_at:
+        if fault.num_operations < fail_at:
             break
         now = tree(store.stage_folder("alice").parent) if store.exists("alice") else None
         if now != old:
-            record = AdapterRecord.model_validate_json(now["record.json"])
-            assert record.watch_prompt == "new"
+            assert store.record("alice").watch_prompt == "new"
             assert now["round1/adapter_model.safetensors"] == b"new round1"
+        if store.exists("alice"):
+            assert store.check("alice") is None
         assert raised is not None or now != old
         if isinstance(raised, DiskError):
             assert str(raised).startswith("No space left on the disk of ")
         if manner == "once":  # the clean-up after the fault works again
             assert not [path for path in home.rglob("*") if path.name.startswith(".")]
-            assert now != old or tree(home) == old_home
-        assert store.entries() == [] or store.entries()[0].problem is None
+            assert now != old or tree(home / "adapters") == old_adapters
         publish(store, text="after")
         assert store.record("alice").watch_prompt == "after"
     assert raised is None
-    assert disk.num_calls > 30  # 2 stages x 2 files x (open, write, fsync, replace, folder's open and fsync), and more
+    assert fault.num_operations > 30  # 2 stages x 2 files x (create, write, sync, rename, sync_folder), and more
 
 
 # Names and look-ups
@@ -543,9 +570,10 @@ def test_bad_names_come_with_a_good_one(name, suggestion):
     check_name(suggestion)
 
 
-def test_begin_refuses_a_bad_name_before_it_touches_the_disk(store, tmp_path):
-    with pytest.raises(InputError):
-        store.begin("a/b")
+def test_a_bad_name_is_refused_before_the_disk_is_touched(store, tmp_path):
+    for begin in (store.begin, store.training):
+        with pytest.raises(InputError), begin("a/b"):
+            pass
     assert os.listdir(tmp_path) == []
 
 
@@ -576,10 +604,18 @@ def test_size_counts_all_files(store, tmp_path):
 # Damage
 
 
-def edit(path, change):
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
+class Anything(BaseModel):
+    """A document with whatever fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def edit(path, **changes):
+    """Change a document's fields, None to drop one, and give it a seal that fits, as only a defect of ditto could."""
+    content = json.loads(path.read_text()) | changes
+    path.write_bytes(
+        seal(Anything(**{key: content[key] for key in content if content[key] is not None and key != "sha256"}))
+    )
 
 
 RECORD = "generations/000001/record.json"
@@ -592,15 +628,21 @@ WEIGHTS = "generations/000001/sft/adapter_model.safetensors"
         (RECORD, lambda path: path.write_text("{"), "not valid JSON"),
         (RECORD, lambda path: path.write_bytes(b"\xff\xfe"), "not valid JSON"),
         (RECORD, lambda path: path.write_text("[" * 100_000), "not valid JSON"),
-        (RECORD, lambda path: path.write_text("[]"), "is damaged"),
+        (RECORD, lambda path: path.write_text("[]"), "not a JSON object"),
         (RECORD, lambda path: path.unlink(), "is missing: train the adapter again, or remove it."),
-        (RECORD, lambda path: edit(path, lambda content: content.pop("device")), "device: Field required"),
-        (RECORD, lambda path: edit(path, lambda content: content.update(schema_version=0)), "schema_version"),
-        (RECORD, lambda path: edit(path, lambda content: content.update(published="../x")), "published"),
-        (RECORD, lambda path: edit(path, lambda content: content.update(schema_version=2)), "by a newer ditto"),
+        (RECORD, lambda path: path.write_text(path.read_text().replace("cpu", "gpu")), "its digest is not that of its"),
+        (RECORD, lambda path: path.write_text(path.read_text().replace("sha256", "sha512")), "its digest is not that"),
+        (RECORD, lambda path: edit(path, device=None), "device: Field required"),
+        (RECORD, lambda path: edit(path, surprise=1), "surprise: Extra inputs"),
+        (RECORD, lambda path: edit(path, schema_version=0), "schema_version"),
+        (RECORD, lambda path: edit(path, schema_version=1), "by an early ditto, before formats were settled: train"),
+        (RECORD, lambda path: edit(path, schema_version=3), "by a newer ditto (format 3, this one reads 2): upgrade"),
+        (RECORD, lambda path: edit(path, published="../x"), "published"),
         (WEIGHTS, lambda path: path.unlink(), "is missing: train the adapter again, or remove it."),
+        (WEIGHTS, lambda path: path.write_bytes(path.read_bytes()[:-1]), "its size is not what was written"),
         ("current.json", lambda path: path.write_text(""), "not valid JSON"),
-        ("current.json", lambda path: path.write_text('{"generation": -1}'), "generation"),
+        ("current.json", lambda path: path.write_text('{"generation": 1}'), "its digest is not that of its content"),
+        ("current.json", lambda path: edit(path, generation=-1), "generation"),
         ("current.json", lambda path: path.write_text('{"schema_version": 7, "x": 1}'), "by a newer ditto"),
     ],
 )
@@ -623,6 +665,40 @@ def test_damage_is_told_in_one_line_and_can_be_listed_removed_and_trained_over(s
     path.parent.mkdir(exist_ok=True, parents=True)
     store.remove("alice")
     assert store.names() == ["bob"]
+
+
+def test_a_flipped_bit_in_the_weights_is_found_by_who_reads_them_whole(store, tmp_path):
+    publish(store)
+    path = tmp_path / "home/adapters/alice" / WEIGHTS
+    assert store.check("alice") is None
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    assert store.record("alice").watch_prompt == "one"  # a look at sizes only
+    problem = f"{path} is damaged (its content is not what was written): train the adapter again, or remove it."
+    assert store.check("alice") == problem
+    with pytest.raises(DiskError) as caught:
+        store.checked_stage_folder("alice", "sft")
+    assert str(caught.value) == problem
+    assert store.checked_stage_folder("alice") == store.stage_folder("alice")  # round1 is whole
+
+
+def test_check_tells_what_a_look_up_would(store, tmp_path):
+    publish(store)
+    (tmp_path / "home/adapters/alice" / RECORD).unlink()
+    assert "record.json is missing" in store.check("alice")
+    with pytest.raises(InputError):
+        store.check("bob")
+
+
+def test_a_publication_that_was_killed_before_its_last_step_is_finished_by_the_next_command(store, tmp_path):
+    current = tmp_path / "home/adapters/alice/current.json"
+    publish(store, text="one")
+    old = current.read_bytes()
+    publish(store, text="two")
+    current.write_bytes(old)
+    assert store.record("alice").watch_prompt == "one"
+    with store.training("alice"):
+        pass
+    assert store.record("alice").watch_prompt == "two"
 
 
 def test_without_current_json_the_newest_generation_counts(store, tmp_path):

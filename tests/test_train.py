@@ -82,7 +82,8 @@ class Recorder(SilentReporter):
 def run(policy, texts, home, settings=None, *, name="alice", reporter=None):
     store = AdapterStore(home)
     job = Job(name, tuple(texts), settings or settings_with(), "Say hello.")
-    return store, train_ditto(policy, job, store, reporter or SilentReporter())
+    with store.training(name) as kept:
+        return store, train_ditto(policy, job, kept, reporter or SilentReporter())
 
 
 def weights(store, name="alice", stage=None):
@@ -116,7 +117,7 @@ def test_every_stage_is_stored_and_the_last_is_published(finished):
 
 def test_the_record_tells_what_was_done(finished, shared_policy, texts):
     record, chat = finished.record, shared_policy.chat
-    assert (record.name, record.finished, record.quantize) == ("alice", True, "none")
+    assert (record.name, record.quantize) == ("alice", "none")
     assert record.base == shared_policy.identity
     assert record.settings == settings_with()
     assert record.num_demonstrations == 3
@@ -263,9 +264,9 @@ def test_cached_reference_scores_are_still_right_at_the_end_and_the_reference_ne
     seen = {}
     update_policy, forget = rounds.update_policy, train._forget_adapters
 
-    def spying_update(updater, history, prompts, settings):
-        seen["history"], seen["prompts"] = history, prompts
-        return update_policy(updater, history, prompts, settings)
+    def spying_update(state, prompts, settings):
+        seen["history"], seen["prompts"] = state.history, prompts
+        return update_policy(state, prompts, settings)
 
     def look_before_forgetting(policy):
         history = seen["history"]
@@ -296,9 +297,9 @@ def test_cached_reference_scores_are_still_right_at_the_end_and_the_reference_ne
 def test_a_moving_reference_is_the_policy_that_the_round_began_with(shared_policy, texts, tmp_path, monkeypatch):
     seen, update_policy, forget = [], rounds.update_policy, train._forget_adapters
 
-    def spying_update(updater, history, prompts, settings):
-        seen.append((shared_policy.serialise(REFERENCE)[WEIGHTS_FILE], history, prompts))
-        return update_policy(updater, history, prompts, settings)
+    def spying_update(state, prompts, settings):
+        seen.append((shared_policy.serialise(REFERENCE)[WEIGHTS_FILE], state.history, prompts))
+        return update_policy(state, prompts, settings)
 
     def look_before_forgetting(policy):
         _, history, prompts = seen[-1]
@@ -327,41 +328,36 @@ def test_in_the_first_update_the_policy_is_the_reference(shared_policy, texts, t
     assert metrics["rewards/margins"] == pytest.approx(0.0, abs=1e-4)
 
 
-def test_ctrl_c_in_round_2_keeps_what_was_finished(finished, shared_policy, texts, tmp_path):
-    with pytest.raises(InterruptedRun, match=r"Kept what was finished \(sft, round1\) as adapter alice") as caught:
-        run(shared_policy, texts, tmp_path, reporter=Recorder(interrupt_at="round 2: DPO"))
-    assert caught.value.exit_code == 130
+@pytest.mark.parametrize("existed", [True, False])
+def test_ctrl_c_publishes_nothing_and_says_how_to_go_on(shared_policy, texts, tmp_path, existed):
     store = AdapterStore(tmp_path)
-    assert store.names() == ["alice"]
-    record = store.record("alice")
-    assert (list(record.stage_names), record.published, record.finished) == (["sft", "round1"], "round1", False)
-    for stage in ("sft", "round1"):
-        assert weights(store, stage=stage) == weights(finished.store, stage=stage)
+    if existed:
+        _, before = run(shared_policy, texts[:1], tmp_path, settings_with("rounds.num", 0))
+        old = weights(store)
+    with pytest.raises(InterruptedRun) as caught:
+        run(shared_policy, texts, tmp_path, reporter=Recorder(interrupt_at="round 2: DPO"))
+    assert (caught.value.exit_code, str(caught.value)) == (
+        130,
+        "Stopped, in round 2 after 1 of 2 updates: the same command goes on from the last checkpoint "
+        "(--fresh starts over).",
+    )
+    assert store.unfinished_names() == ["alice"]
+    assert store.names() == (["alice"] if existed else [])
+    if existed:
+        assert store.record("alice") == before
+        assert weights(store) == old
     assert shared_policy.adapters == ()
 
 
-def test_ctrl_c_leaves_an_adapter_of_that_name_alone(shared_policy, texts, tmp_path):
-    store, before = run(shared_policy, texts[:1], tmp_path, settings_with("rounds.num", 0))
-    old = weights(store)
-    with pytest.raises(InterruptedRun, match="as adapter alice-partial"):
-        run(shared_policy, texts, tmp_path, reporter=Recorder(interrupt_at="round 2: DPO"))
-    assert store.names() == ["alice", "alice-partial"]
-    assert store.record("alice") == before
-    assert weights(store) == old
-    partial = store.record("alice-partial")
-    assert (list(partial.stage_names), partial.name, partial.finished) == (["sft", "round1"], "alice-partial", False)
-    store, _ = run(shared_policy, texts[:1], tmp_path, settings_with("rounds.num", 0))  # and it can be replaced
-    assert weights(store) == old
-
-
 @pytest.mark.parametrize("existed", [True, False])
-def test_ctrl_c_before_sft_is_done_saves_nothing(shared_policy, texts, tmp_path, existed):
+def test_ctrl_c_before_sft_is_done_keeps_nothing(shared_policy, texts, tmp_path, existed):
     if existed:
         store, before = run(shared_policy, texts[:1], tmp_path, settings_with("rounds.num", 0))
-    with pytest.raises(InterruptedRun, match="nothing was saved"):
+    with pytest.raises(InterruptedRun, match="before SFT was finished: the same command begins anew"):
         run(shared_policy, texts, tmp_path, reporter=Recorder(interrupt_at="SFT"))
     store = AdapterStore(tmp_path)
     assert store.names() == (["alice"] if existed else [])
+    assert not store.is_unfinished("alice")
     if existed:
         assert store.record("alice") == before
     else:
@@ -385,7 +381,9 @@ def test_numbers_that_break_down_publish_nothing(shared_policy, texts, tmp_path,
         run(shared_policy, texts, tmp_path)
     store = AdapterStore(tmp_path)
     assert store.names() == []
-    assert not store.folder("alice").exists()
+    with store.training("alice") as kept:  # the last checkpoint is from before that update
+        state = kept.newest()
+    assert ([stage.stage for stage in state.stages], state.steps) == (["sft", "round1"], [])
     assert shared_policy.adapters == ()
 
 

@@ -8,12 +8,13 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import PeftModel
+from safetensors.torch import save
 from transformers import AutoModelForCausalLM
 from trl import DPOConfig, DPOTrainer
 
 from conftest import full_logits, shake
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings
-from ditto_cli.errors import NonFiniteError
+from ditto_cli.errors import DiskError, NonFiniteError
 from ditto_cli.method import updates
 from ditto_cli.method.losses import DpoTerms
 from ditto_cli.method.rounds import score_under_reference
@@ -131,7 +132,7 @@ def test_losses_and_metrics_of_several_steps_are_those_of_trls_dpo_trainer(
     policy, comparisons, prompts, tiny_folder, tmp_path
 ):
     logs, trl_weights = trl_run(policy, tiny_folder, tmp_path, num_steps=5)
-    updater = Updater(policy, SETTINGS, RoundSettings(num=1, steps=5))
+    updater = Updater(policy, SETTINGS, RoundSettings(num=1, steps=5), seed=0)
     ours = [updater.update(comparisons, prompts, round_number=0, step=step).values for step in range(5)]
     assert abs(ours[0]["loss"] - math.log(2)) > 0.01  # the policy is not the reference
     assert ours[4]["loss"] < ours[0]["loss"] - 0.05  # and it moves
@@ -214,7 +215,7 @@ def test_a_sequence_is_scored_once_however_many_pairs_name_it(policy, comparison
 
 
 def test_metrics_by_hand(policy, comparisons, prompts):
-    metrics = Updater(policy, SETTINGS, RoundSettings(num=1, steps=1)).update(
+    metrics = Updater(policy, SETTINGS, RoundSettings(num=1, steps=1), seed=0).update(
         comparisons, prompts, round_number=1, step=0
     )
     assert (metrics.round, metrics.step) == (1, 0)
@@ -226,7 +227,7 @@ def test_metrics_by_hand(policy, comparisons, prompts):
 def test_learning_rate_rises_over_the_warm_up_of_all_rounds_and_stays(policy, comparisons, prompts):
     # 4 rounds of 2 steps, a quarter of 8 steps is warm-up: 1/3, 2/3, then the full rate through all rounds.
     settings = SETTINGS.model_copy(update={"warmup_ratio": 0.25, "learning_rate": 3e-6})
-    updater = Updater(policy, settings, RoundSettings(num=4, steps=2))
+    updater = Updater(policy, settings, RoundSettings(num=4, steps=2), seed=0)
     rates = [
         updater.update(comparisons, prompts, round_number=step // 2, step=step % 2).values["learning_rate"]
         for step in range(8)
@@ -237,7 +238,9 @@ def test_learning_rate_rises_over_the_warm_up_of_all_rounds_and_stays(policy, co
 def test_at_the_papers_learning_rate_no_update_rounds_away(policy, comparisons, prompts):
     before = [parameter.detach().clone() for parameter in policy.parameters()]
     settings = SETTINGS.model_copy(update={"learning_rate": 1e-6})
-    Updater(policy, settings, RoundSettings(num=1, steps=1)).update(comparisons, prompts, round_number=0, step=0)
+    Updater(policy, settings, RoundSettings(num=1, steps=1), seed=0).update(
+        comparisons, prompts, round_number=0, step=0
+    )
     for old, new in zip(before, policy.parameters(), strict=True):
         assert new.dtype == torch.float32
         # AdamW's first step is the learning rate in each element that has a gradient.
@@ -261,7 +264,7 @@ def broken_score(monkeypatch):
 
 @pytest.mark.parametrize("break_it", [broken_loss, broken_score])
 def test_a_loss_that_is_not_finite_is_refused_before_the_step(policy, comparisons, prompts, monkeypatch, break_it):
-    updater = Updater(policy, SETTINGS, RoundSettings(num=1, steps=1))
+    updater = Updater(policy, SETTINGS, RoundSettings(num=1, steps=1), seed=0)
     before = [parameter.detach().clone() for parameter in policy.parameters()]
     break_it(monkeypatch)
     with pytest.raises(NonFiniteError, match=r"round 3, update 1: lower dpo\.learning_rate"):
@@ -271,7 +274,7 @@ def test_a_loss_that_is_not_finite_is_refused_before_the_step(policy, comparison
 
 
 def test_a_gradient_that_is_not_finite_is_refused_too(policy, comparisons, prompts):
-    updater = Updater(policy, SETTINGS, RoundSettings(num=1, steps=1))
+    updater = Updater(policy, SETTINGS, RoundSettings(num=1, steps=1), seed=0)
     before = [parameter.detach().clone() for parameter in policy.parameters()]
     first = policy.parameters()[0]
     hook = first.register_hook(lambda gradient: gradient * math.nan)
@@ -287,3 +290,95 @@ def test_two_completions_of_equal_text_stay_two_rows(policy, comparisons, prompt
     twin = Comparison(ONLINE, first.chosen, replace(first.rejected, index=7))
     terms, _ = gradient_of(policy, lambda: accumulate_gradient(policy, [first, twin], prompts, SETTINGS))
     assert terms.losses_P[0].item() == pytest.approx(terms.losses_P[1].item(), abs=1e-6)
+
+
+def moved(policy, updater, comparisons, prompts, steps):
+    """The policy's weights after some updates, each in its place of the run: two updates a round."""
+    for step in steps:
+        torch.manual_seed(step + 99)  # whatever others drew before must not matter
+        updater.update(comparisons, prompts, round_number=step // 2, step=step % 2)
+    return [parameter.detach().clone() for parameter in policy.parameters()]
+
+
+def fill(policy, weights):
+    with torch.no_grad():
+        for parameter, value in zip(policy.parameters(), weights, strict=True):
+            parameter.copy_(value)
+
+
+@pytest.fixture
+def dropping(policy):
+    """A policy with dropout, trained nowhere yet."""
+    policy.add_adapter("dropping", LoraSettings(r=4, alpha=8, dropout=0.1), seed=1)
+    shake(policy, seed=3)
+    return policy
+
+
+def test_dropout_is_drawn_from_the_runs_seed_and_the_updates_place(dropping, comparisons, prompts):
+    policy, rounds = dropping, RoundSettings(num=2, steps=2)
+    start = [parameter.detach().clone() for parameter in policy.parameters()]
+
+    def once(seed, round_number, step, noise=0):
+        fill(policy, start)
+        torch.manual_seed(noise)
+        before = torch.random.get_rng_state()
+        updater = Updater(policy, SETTINGS, rounds, seed=seed)
+        loss = updater.update(comparisons, prompts, round_number=round_number, step=step).values["loss"]
+        assert torch.equal(torch.random.get_rng_state(), before)  # nobody else's draws are disturbed
+        return loss
+
+    assert once(0, 0, 1) == once(0, 0, 1, noise=5)
+    assert len({once(0, 0, 0), once(0, 0, 1), once(0, 1, 0), once(1, 0, 0)}) == 4
+
+
+@pytest.mark.parametrize("num_before", [0, 1, 3])
+def test_a_restored_updater_goes_on_as_if_there_had_been_no_break(dropping, comparisons, prompts, num_before):
+    policy, rounds = dropping, RoundSettings(num=3, steps=2)
+    settings = SETTINGS.model_copy(update={"warmup_ratio": 0.6})  # three of six updates: the rate still rises
+    start = [parameter.detach().clone() for parameter in policy.parameters()]
+    expected = moved(policy, Updater(policy, settings, rounds, seed=0), comparisons, prompts, range(5))
+
+    fill(policy, start)
+    first = Updater(policy, settings, rounds, seed=0)
+    weights = moved(policy, first, comparisons, prompts, range(num_before))
+    state = first.state()
+    kept = {key: value.clone() for key, value in state.items()}
+    moved(policy, first, comparisons, prompts, range(num_before, 4))  # what is lost in the break; the state is a copy
+    assert all(torch.equal(state[key], value) for key, value in kept.items())
+
+    fill(policy, weights)
+    second = Updater(policy, settings, rounds, seed=0)
+    second.restore(state, num_before)
+    assert sorted(second.state()) == sorted(state)
+    resumed = moved(policy, second, comparisons, prompts, range(num_before, 5))
+    assert all(torch.equal(one, other) for one, other in zip(resumed, expected, strict=True))
+    assert all(torch.equal(state[key], value) for key, value in kept.items())  # restoring took copies too
+
+
+def test_the_state_holds_adamws_three_tensors_of_every_weight_ready_for_a_file(policy, comparisons, prompts):
+    updater = Updater(policy, SETTINGS, RoundSettings(num=1, steps=1), seed=0)
+    assert updater.state() == {}
+    updater.update(comparisons, prompts, round_number=0, step=0)
+    state = updater.state()
+    shapes = [tuple(parameter.shape) for parameter in policy.parameters()]
+    assert len(state) == 3 * len(shapes) == 3 * 16
+    for index, shape in enumerate(shapes):
+        assert tuple(state[f"{index:03}.exp_avg"].shape) == tuple(state[f"{index:03}.exp_avg_sq"].shape) == shape
+        assert state[f"{index:03}.step"].item() == 1
+    assert all(value.device.type == "cpu" and value.is_contiguous() for value in state.values())
+    assert len(save(state)) > 1000  # safetensors takes it
+
+
+@pytest.mark.parametrize("damage", ["lost", "reshaped", "too early", "of another dtype"])
+def test_a_state_of_something_else_is_refused(policy, comparisons, prompts, damage):
+    updater = Updater(policy, SETTINGS, RoundSettings(num=1, steps=1), seed=0)
+    updater.update(comparisons, prompts, round_number=0, step=0)
+    state = updater.state()
+    if damage == "lost":
+        state.pop("003.exp_avg")
+    elif damage == "reshaped":
+        state["003.exp_avg"] = state["003.exp_avg"][:1]
+    elif damage == "of another dtype":
+        state["003.exp_avg"] = state["003.exp_avg"].half()
+    with pytest.raises(DiskError, match="does not fit this adapter"):
+        updater.restore(state, 0 if damage == "too early" else 1)

@@ -8,7 +8,8 @@
     ├── NonFiniteError    6   a loss, gradient or weight became NaN or infinite
     ├── LockedError       7   another process works on the same adapter
     ├── DeviceError       8   the device asked for is not there or cannot do it
-    └── InterruptedRun  130   Ctrl-C; what was finished is kept
+    └── InterruptedRun  130   Ctrl-C; a training goes on from its checkpoint
+        └── TerminatedRun 143 the same by SIGTERM
 
 A message is one line: what was given, why it cannot work, what to do. It never contains text of a demonstration.
 """
@@ -65,6 +66,12 @@ class DeviceError(DittoError):
 
 
 class InterruptedRun(DittoError):
-    """The user pressed Ctrl-C; finished stages were kept."""
+    """The user pressed Ctrl-C; a training goes on from its last checkpoint when it is started again."""
 
     exit_code = 130
+
+
+class TerminatedRun(InterruptedRun):
+    """The process was asked to end by SIGTERM; as after Ctrl-C, nothing is lost."""
+
+    exit_code = 143

@@ -100,10 +100,17 @@ class WatchedSample:
 
 @dataclass(frozen=True)
 class StageFigures:
-    """What a stage's own writings showed: figures for the record, and in a line each what is wrong with them."""
+    """What a stage's own writings showed.
+
+    Attributes:
+        metrics: figures for the record.
+        warnings: in a line each, what is wrong with the writings.
+        values: how near each writing is to the author's style; what the choice between stages rests on.
+    """
 
     metrics: Mapping[str, float]
     warnings: tuple[str, ...]
+    values: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -120,8 +127,8 @@ class StageSelector(Protocol):
     def look(self, stage: str) -> StageFigures:
         """Measure the policy's active adapter, as it is at the end of `stage`."""
 
-    def choose(self) -> StageChoice:
-        """One of the stages looked at."""
+    def choose(self, looks: Mapping[str, StageFigures]) -> StageChoice:
+        """One of the stages that were looked at, in this process or in one before; in the order in which they ended."""
 
 
 class Reporter(Protocol):

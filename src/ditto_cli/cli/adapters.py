@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from ditto_cli.cli.render import as_json_ready, ask, print_facts, print_json, print_table, print_text, say, warn
+from ditto_cli.cli.render import as_json_ready, print_facts, print_json, print_table, print_text, say, warn
 from ditto_cli.errors import InputError
 from ditto_cli.store import AdapterRecord, AdapterStore, store_home
 
@@ -13,8 +12,11 @@ _MIB = 2**20
 
 
 def run_list(*, as_json: bool) -> None:
-    """All adapters, damaged ones with their problem."""
-    entries = _store().entries()
+    """All adapters, damaged ones with their problem, and trainings that were interrupted."""
+    store = _store()
+    entries = store.entries()
+    for name in store.unfinished_names():
+        say(f"{name} has a training that is not finished: the same `ditto train` goes on with it.")
     if as_json:
         print_json(
             [
@@ -42,7 +44,7 @@ def run_list(*, as_json: bool) -> None:
                 entry.name,
                 record.base.id,
                 str(record.num_demonstrations),
-                ", ".join(record.stage_names) + ("" if record.finished else " (stopped early)"),
+                ", ".join(record.stage_names),
                 record.created[:16].replace("T", " "),
                 _size(entry.size_bytes),
             )
@@ -84,20 +86,6 @@ def run_rename(name: str, new_name: str) -> None:
     say(f"{name} is now {new_name}.")
 
 
-def run_rm(name: str, *, sure: bool) -> None:
-    """Remove an adapter, after a question on a terminal."""
-    store = _store()
-    size = _size(store.size_bytes(name))
-    if not sure:
-        if not sys.stdin.isatty():
-            raise InputError(f"Removing adapter {name} cannot be undone: say --yes where nobody can be asked.")
-        if ask(f"Remove adapter {name} with all its stages ({size})? [y/N] ").strip().lower() not in ("y", "yes"):
-            say("Nothing was removed.")
-            return
-    store.remove(name)
-    say(f"Removed adapter {name} ({size}).")
-
-
 def only_adapter(store: AdapterStore) -> str:
     """The adapter that is meant where none is named.
 
@@ -117,7 +105,6 @@ def _facts(name: str, record: AdapterRecord) -> dict[str, str]:
     return {
         "adapter": name if name == record.name else f"{name} (trained as {record.name})",
         "made": f"{record.created} in {record.seconds:.0f} s on {record.device}",
-        "finished": "yes" if record.finished else "no, stopped early",
         "base": base.id if base.revision is None else f"{base.id} at {base.revision}",
         "quantised": record.quantize,
         "texts": f"{record.num_demonstrations}, {record.num_demonstration_tokens} tokens",

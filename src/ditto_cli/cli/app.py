@@ -1,4 +1,4 @@
-"""`ditto`: the commands' arguments, and the one place where an error becomes a line and an exit code.
+"""`ditto`: the commands' arguments. What becomes of their errors is in `boundary`.
 
 Only typer is imported here; a command's own file is imported when it runs, so that `ditto --help` answers at once.
 """
@@ -6,15 +6,13 @@ Only typer is imported here; a command's own file is imported when it runs, so t
 from __future__ import annotations
 
 import os
-import sys
-import traceback
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from ditto_cli import __version__
-from ditto_cli.errors import DiskError, DittoError, InterruptedRun, MemoryLimitError
+from ditto_cli.cli.network import host_log
 
 app = typer.Typer(
     name="ditto",
@@ -82,7 +80,7 @@ def _init(
     """Look at a folder of texts, say what is usable, and write ditto.yaml."""
     from ditto_cli.cli.init import run_init
 
-    _go_offline(offline)
+    _uses_model(offline=offline)
     run_init(folder, name=name, preset=preset, write_prompts=prompts, device=device, as_json=json)
 
 
@@ -109,15 +107,25 @@ def _train(
     publish: Annotated[
         str, typer.Option(metavar="best|last|sft|1|2|...", help="Which stage `ditto sample` takes.")
     ] = "best",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a training that was interrupted.")] = False,
     device: Device = "auto",
     offline: Offline = False,
 ) -> None:
     """Train an adapter: imitate the texts (SFT), then DITTO rounds that prefer them over the model's own."""
     from ditto_cli.cli.train import run_train
 
-    _go_offline(offline)
+    _uses_model(offline=offline)
     flags = {"base.id": base, "base.revision": revision, "base.quantize": quantize, "seed": seed}
-    run_train(folder, name=name, preset=preset, flags=flags, assignments=set_ or [], publish=publish, device=device)
+    run_train(
+        folder,
+        name=name,
+        preset=preset,
+        flags=flags,
+        assignments=set_ or [],
+        publish=publish,
+        fresh=fresh,
+        device=device,
+    )
 
 
 @app.command("sample")
@@ -156,7 +164,7 @@ def _sample(
     """Write in a person's style."""
     from ditto_cli.cli.sample import SampleOptions, run_chat, run_sample
 
-    _go_offline(offline)
+    _uses_model(offline=offline)
     options = SampleOptions(
         voices=compare.split(",") if compare is not None else [adapter] if adapter is not None else [],
         stage=round_,
@@ -233,7 +241,7 @@ def _eval(
     from ditto_cli.cli.eval import EvalOptions, run_eval
     from ditto_cli.cli.judging import JudgeOptions
 
-    _go_offline(offline)
+    _uses_model(offline=offline)
     options = EvalOptions(
         folder=folder,
         adapter=adapter,
@@ -255,6 +263,22 @@ def _eval(
         from ditto_cli.cli.cross_validate import run_cross_validation
 
         run_cross_validation(options, cross_validate, as_json=json)
+
+
+@app.command("forget")
+def _forget(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Remove all that ditto keeps of an adapter, also what evaluations of other adapters show of it."""
+    from ditto_cli.cli.forget import run_forget
+
+    run_forget(name, sure=yes)
+
+
+@app.command("doctor")
+def _doctor(json: AsJson = False) -> None:
+    """Check this machine, the store and every adapter; exit code 4 where something is wrong with the store."""
+    from ditto_cli.cli.doctor import run_doctor
+
+    run_doctor(as_json=json)
 
 
 @adapters.command("list")
@@ -292,64 +316,59 @@ def _rename(name: Name, new_name: Annotated[str, typer.Argument(help="Its new na
     run_rename(name, new_name)
 
 
+@adapters.command("export")
+def _export(
+    name: Name,
+    file: Annotated[
+        Path | None, typer.Argument(help="The file to write; else NAME.ditto here.", show_default=False)
+    ] = None,
+    all_stages: Annotated[
+        bool, typer.Option("--all-stages", help="With every stage, not only the published one.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write an adapter to one file, for another machine; without your texts, but with what was learned from them."""
+    from ditto_cli.cli.archive import run_export
+
+    run_export(name, file, all_stages=all_stages, force=force)
+
+
+@adapters.command("import")
+def _import(
+    file: Annotated[Path, typer.Argument(help="A file that `ditto adapters export` wrote.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Option(help="Name for the adapter; else the one it had.", show_default=False)
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Where its base lies here: hub id, local folder, or `embedded`.", show_default=False),
+    ] = None,
+    offline: Offline = False,
+) -> None:
+    """Add an adapter from a file, after checking all of it; nothing in the file is run."""
+    from ditto_cli.cli.archive import run_import
+
+    _uses_model(offline=offline)
+    run_import(file, name=name, base=base)
+
+
 @adapters.command("rm")
 def _rm(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Remove an adapter with all its stages."""
-    from ditto_cli.cli.adapters import run_rm
+    """The same as `ditto forget`."""
+    from ditto_cli.cli.forget import run_forget
 
-    run_rm(name, sure=yes)
+    run_forget(name, sure=yes)
+
+
+def _uses_model(*, offline: bool) -> None:
+    """For commands that load a model: they end with the hosts contacted, and may be forbidden to contact the hub."""
+    host_log().tell_at_end()
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read by the hub library when it is imported
 
 
 def main() -> None:
-    """Run the command line; every foreseen failure ends in one line on stderr and its exit code."""
-    # Read by the libraries when they are imported, which happens inside the commands.
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    try:
-        _run_app()
-    except KeyboardInterrupt:
-        _end(InterruptedRun("Stopped."))
-    except DittoError as error:
-        _end(error)
-    except BrokenPipeError:  # the reader of our output went away: nothing to say to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except MemoryError:
-        _end(MemoryLimitError("This machine's memory is full: close other programs, or take a smaller --preset."))
-    except OSError as error:
-        # Only the system's words: a path may be private, and a text never belongs here.
-        reason = error.strerror or type(error).__name__
-        _end(DiskError(f"The system refused to read or write ({reason}); `ditto --debug ...` shows where."))
-    except Exception as error:
-        # torch has an error class of its own for full GPU memory, and importing torch here would slow every command.
-        if type(error).__name__ == "OutOfMemoryError":
-            _end(MemoryLimitError("The GPU's memory is full: close other programs, or take a smaller --preset."))
-        _end(DittoError(f"Something unforeseen failed ({type(error).__name__}); `ditto --debug ...` shows where."))
+    """What the command `ditto` runs."""
+    from ditto_cli.cli.boundary import run_guarded
 
-
-def _run_app() -> None:
-    """Run typer, and undo what it makes of two exceptions: Ctrl-C ends it without a word, a closed pipe with 1."""
-    try:
-        app()
-    except SystemExit as end:
-        if end.code == InterruptedRun.exit_code:
-            raise KeyboardInterrupt from None
-        if isinstance(end.__context__, BrokenPipeError):
-            raise end.__context__ from None
-        raise
-    finally:
-        sys.stdout.flush()  # here, where a pipe that was closed is still told from a failure
-
-
-def _go_offline(wanted: bool) -> None:
-    """Forbid the hub library every connection; it reads this when it is imported."""
-    if wanted:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-
-
-def _end(error: DittoError) -> None:
-    from ditto_cli.cli.render import fail
-
-    if os.environ.get("DITTO_DEBUG"):
-        traceback.print_exc()
-    fail(str(error))
-    sys.exit(error.exit_code)
+    run_guarded(app)

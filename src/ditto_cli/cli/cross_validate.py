@@ -127,7 +127,7 @@ def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool)
         but = " but answers of the judge" if run.task.answers and options.judge.kind in ("openai", "me") else ""
         raise InterruptedRun(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
     report = _report(run, results, time.monotonic() - started)
-    show_and_write(report, run.task.place, as_json=as_json)
+    show_and_write(report, run.task.place, _marks(run.task), as_json=as_json)
 
 
 def fold(author: Author, num_folds: int, *, seed: int) -> list[Author]:
@@ -259,6 +259,13 @@ def _report(run: _Run, results: Sequence[_Result], seconds: float) -> EvalReport
     return report if task.record else report.model_copy(update={"verdict": what_to_do(report.verdict)})
 
 
+def _marks(task: _Task) -> list[str]:
+    """Of the adapter of this name, if there is one: all texts are of that person."""
+    from ditto_cli.evaluation.traces import mark_of
+
+    return [mark_of(task.answers)] if task.answers else []
+
+
 def _train(policy: Policy, part: Author, settings: Settings, home: Path, shown: Reporter) -> _Trained:
     from ditto_cli.cli.session import Session
     from ditto_cli.evaluation.selection import BEST, RoundSelector, selection_plan
@@ -277,7 +284,8 @@ def _train(policy: Policy, part: Author, settings: Settings, home: Path, shown: 
     )
     job = Job(_FOLD_ADAPTER, part.demonstrations, settings, part.held_out[0].prompt)
     selector = RoundSelector(policy, part.demonstrations, plan, publish=BEST, reporter=shown)
-    record = train_ditto(policy, job, store, shown, selector)
+    with store.training(job.name) as kept:
+        record = train_ditto(policy, job, kept, shown, selector)
     return _Trained(Session(policy, store), record)
 
 

@@ -73,6 +73,7 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     from ditto_cli.evaluation.evaluate import gather
     from ditto_cli.evaluation.prompts import evaluation_prompts, given_prompts
     from ditto_cli.evaluation.summary import Evaluated, build_report
+    from ditto_cli.evaluation.traces import mark_of
     from ditto_cli.model.hardware import detect
 
     main = Voice(name, record.published)
@@ -86,17 +87,20 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
         Contestant(main.title, _kind(record.published), session.load(main)),
         *(_contestant(rival, session, record, name, author, plan) for rival in rivals),
     ]
+    others = {rival: _voice(rival, record, name).adapter for rival in _others(contestants)}
+    marks = {title: mark_of(store.evaluation_folder(other)) for title, other in others.items()}
     with reporter() as shown:
-        writer = kept_writer(session, store.key(), folder, shown)
+        writer = kept_writer(session, store, name, others, shown)
         encoder = session.style_encoder(options.style_encoder)
         findings = gather(session.policy, author, contestants, plan, writer=writer, encoder=encoder, reporter=shown)
-    judge = options.judge.make(session, findings, store.key(), folder)
+    judge = options.judge.make(session, findings, store.key(), folder, marks)
     judge_findings(judge, findings, options.judge)
     run = what_was_run([findings], session, judge.name, options, time.monotonic() - started)
     report = build_report(
         Evaluated(name, contestants[0].title), [findings], run, warnings=[*notes, *options.judge.notes(judge)]
     )
-    show_and_write(report, options.report or folder / REPORT_FILE, as_json=as_json)
+    texts_of = [mark_of(folder), *marks.values()]
+    show_and_write(report, options.report or folder / REPORT_FILE, texts_of, as_json=as_json)
 
 
 def judge_findings(judge: Judge, findings: Findings, options: JudgeOptions) -> None:
@@ -113,16 +117,17 @@ def judge_findings(judge: Judge, findings: Findings, options: JudgeOptions) -> N
     say_usage(judge, options)
 
 
-def show_and_write(report: EvalReport, place: Path, *, as_json: bool) -> None:
-    """Print the tables or the JSON, and write the HTML page."""
+def show_and_write(report: EvalReport, place: Path, marks: Sequence[str], *, as_json: bool) -> None:
+    """Print the tables or the JSON, and write the HTML page with the marks of the adapters whose texts it holds."""
     from ditto_cli.cli.eval_tables import show_report
     from ditto_cli.evaluation.html import render_html
+    from ditto_cli.evaluation.traces import marked_page
 
     if as_json:
         print_json(as_json_ready(report))
     else:
         show_report(report)
-    write_text(place, render_html(report))
+    write_text(place, marked_page(render_html(report), marks))
     say(f"Report: {place} (it holds private texts)")
 
 
@@ -150,16 +155,31 @@ def rivals_of(name: str, record: AdapterRecord, against: str | None) -> list[str
     return rivals
 
 
-def kept_writer(session: Session, key: bytes, folder: Path, shown: Reporter) -> Writer:
-    """Writes as a contestant, or finds what it wrote in an earlier evaluation."""
+def kept_writer(session: Session, store: AdapterStore, name: str, others: Mapping[str, str], shown: Reporter) -> Writer:
+    """Writes as a contestant, or finds what it wrote in an earlier evaluation.
+
+    Args:
+        session: the models in memory.
+        store: where writings are kept: those of another adapter with that adapter.
+        name: the evaluated adapter.
+        others: contestants that are other adapters, by title.
+        shown: told of what is written.
+    """
     from ditto_cli.evaluation.contestants import write
+    from ditto_cli.evaluation.traces import mark_of
     from ditto_cli.evaluation.writings import WritingStore
 
-    policy = session.policy
+    policy, key = session.policy, store.key()
     base = f"{policy.identity.model_dump_json()} {policy.quantize} {policy.hardware.device.type}"
-    kept = WritingStore(folder, key=key, base=base)
+    folders = {owner: store.evaluation_folder(owner) for owner in (name, *others.values())}
+    marks = {owner: mark_of(folder) for owner, folder in folders.items()}
+    stores = {
+        owner: WritingStore(folder, key=key, base=base, marks=[marks[name], marks[owner]])
+        for owner, folder in folders.items()
+    }
 
     def writer(contestant: Contestant, plan: WritingPlan) -> list[Writing]:
+        kept = stores[others.get(contestant.title, name)]
         weights = session.digest(contestant.adapter)
         writings = kept.get(contestant, weights, plan)
         if writings is None:
@@ -315,6 +335,11 @@ def _voice(rival: str, record: AdapterRecord, name: str) -> Voice:
     from ditto_cli.cli.session import Voice
 
     return Voice(name, rival) if rival in record.stage_names else Voice.parse(rival, None)
+
+
+def _others(contestants: Sequence[Contestant]) -> list[str]:
+    """Titles of those that are other adapters."""
+    return [contestant.title for contestant in contestants if contestant.kind == "adapter"]
 
 
 def _kind(stage: str) -> ContestantKind:

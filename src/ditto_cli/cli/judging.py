@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -72,8 +72,23 @@ class JudgeOptions:
         if self.kind == "me" and (sys.stdin is None or sys.stdin.closed):
             raise InputError("--judge me asks questions: run it in a terminal.")
 
-    def make(self, session: Session, findings: Findings, key: bytes, folder: Path) -> Judge:
-        """The judge; answers of a person or a server are kept in `folder`."""
+    def make(
+        self,
+        session: Session,
+        findings: Findings,
+        key: bytes,
+        folder: Path,
+        marks: Mapping[str, str] | None = None,
+    ) -> Judge:
+        """The judge; answers of a person or a server are kept in `folder`.
+
+        Args:
+            session: the models in memory.
+            findings: what is to be judged.
+            key: the store's secret.
+            folder: of the evaluated adapter.
+            marks: of contestants that are other adapters, by title; see `evaluation.traces`.
+        """
         demonstrations = findings.author.demonstrations
         if self.kind == "style":
             from ditto_cli.evaluation.judges.by_style import StyleJudge
@@ -85,7 +100,12 @@ class JudgeOptions:
             return ModelJudge(session.judge_policy(self.model), demonstrations)
         from ditto_cli.evaluation.judges.ledger import Ledger
 
-        ledger = Ledger(folder / _LEDGER_FILE.format(kind=self.kind), key=key)
+        texts = {mark: {w.text for w in findings.writings[title]} - {""} for title, mark in (marks or {}).items()}
+
+        def marks_in(question: str) -> list[str]:
+            return sorted(mark for mark, own in texts.items() if any(text in question for text in own))
+
+        ledger = Ledger(folder / _LEDGER_FILE.format(kind=self.kind), key=key, marks=marks_in)
         if self.kind == "me":
             from ditto_cli.evaluation.judges.by_person import PersonJudge
 

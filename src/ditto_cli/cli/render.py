@@ -129,7 +129,11 @@ def ask(question: str) -> str:
     """A line that the user types, without the line's end. Raises EOFError at the end of input."""
     sys.stderr.write(question)
     sys.stderr.flush()
-    return input()
+    try:
+        return input()
+    except EOFError:
+        sys.stderr.write("\n")  # what is said next has a line of its own
+        raise
 
 
 def as_json_ready(model: Any) -> Any:

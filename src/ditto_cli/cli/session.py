@@ -78,7 +78,7 @@ class Session:
             if mismatch is not None:
                 raise IncompatibleError(f"Adapter {voice.adapter} does not belong to this base: {mismatch}.")
             name = f"voice{len(self._loaded)}"  # a name of its own: PEFT cannot have dots in one
-            self.policy.load_adapter(name, self.store.stage_folder(voice.adapter, voice.stage))
+            self.policy.load_adapter(name, self.store.checked_stage_folder(voice.adapter, voice.stage))
             self._loaded[voice] = name
         return self._loaded[voice]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ditto_cli.cli.folder import show_reading, write_missing_prompts
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, warn
 from ditto_cli.config import (
+    FolderFile,
     Settings,
     adapter_name_of,
     load_preset,
@@ -18,10 +20,18 @@ from ditto_cli.config import (
     read_folder_file,
     resolve_settings,
 )
-from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.demonstrations import FolderReading, attach_prompts, read_folder
 from ditto_cli.errors import InputError
-from ditto_cli.store import AdapterRecord, AdapterStore, cache_home, check_name, store_home, suggest_name
-from ditto_cli.types import SFT_STAGE, DeviceChoice, round_stage
+from ditto_cli.store import (
+    AdapterRecord,
+    AdapterStore,
+    UnfinishedRun,
+    cache_home,
+    check_name,
+    store_home,
+    suggest_name,
+)
+from ditto_cli.types import SFT_STAGE, Demonstration, DeviceChoice, round_stage
 
 if TYPE_CHECKING:
     from ditto_cli.method.rounds import Encoded
@@ -40,6 +50,7 @@ def run_train(
     flags: Mapping[str, object],
     assignments: Sequence[str],
     publish: str,
+    fresh: bool,
     device: DeviceChoice,
 ) -> None:
     """See `ditto train --help`.
@@ -58,40 +69,70 @@ def run_train(
     adapter = name or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
     check_name(adapter)
     show_reading(reading, folder_file)
+    store = AdapterStore(store_home(os.environ))
+    order = _Order(folder, folder_file, reading, adapter, preset, overrides, publish, device)
+    with store.training(adapter) as kept:  # a second training of this name ends here, before it loads anything
+        if fresh:
+            kept.start_over()
+        record = _train(order, store, kept)
+    _show_result(adapter, record, store)
 
+
+@dataclass(frozen=True)
+class _Order:
+    """What the user asked for, as far as it is known without a model."""
+
+    folder: Path
+    folder_file: FolderFile
+    reading: FolderReading
+    adapter: str
+    preset: str | None
+    overrides: Mapping[str, object]
+    publish: str
+    device: DeviceChoice
+
+
+def _train(order: _Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRecord:
     from ditto_cli.evaluation.selection import RoundSelector, selection_plan
     from ditto_cli.method.rounds import encode_demonstrations
     from ditto_cli.method.train import Job, train_ditto
     from ditto_cli.model.hardware import detect
     from ditto_cli.model.policy import load_policy
 
-    hardware = detect(device)
-    preset = preset or hardware.default_preset()
-    settings = resolve_settings(preset, folder_file, os.environ, overrides)
+    hardware = detect(order.device)
+    preset = order.preset or hardware.default_preset()
+    settings = resolve_settings(preset, order.folder_file, os.environ, order.overrides)
+    publish = _check_publish(order.publish, settings)
     policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
-    prompts = dict(folder_file.prompts)
-    without = attach_prompts(reading.texts, prompts)[1]
-    if without:
-        prompts |= write_missing_prompts(folder, without, policy)
-    demonstrations = attach_prompts(reading.texts, prompts)[0]
-    watch_prompt = folder_file.watch_prompt or DEFAULT_WATCH_PROMPT
-    publish = _check_publish(publish, settings)
-    job = Job(adapter, tuple(demonstrations), settings, watch_prompt, str(folder.resolve()))
-    store = AdapterStore(store_home(os.environ))
+    job = Job(
+        order.adapter,
+        tuple(_demonstrations(order, policy)),
+        settings,
+        order.folder_file.watch_prompt or DEFAULT_WATCH_PROMPT,
+        str(order.folder.resolve()),
+    )
     encoded = encode_demonstrations(
         policy.chat, job.demonstrations, settings.sampling, context_tokens=policy.context_tokens
     )
     _show_plan(policy, job, encoded, preset, store)
     plan = selection_plan(
-        demonstrations,
+        job.demonstrations,
         seed=settings.seed,
         temperature=settings.sampling.temperature,
         max_new_tokens=encoded.max_new_tokens,
     )
     with reporter() as shown:
-        selector = RoundSelector(policy, demonstrations, plan, publish=publish, reporter=shown)
-        record = train_ditto(policy, job, store, shown, selector)
-    _show_result(adapter, record, store)
+        selector = RoundSelector(policy, job.demonstrations, plan, publish=publish, reporter=shown)
+        return train_ditto(policy, job, kept, shown, selector)
+
+
+def _demonstrations(order: _Order, policy: Policy) -> list[Demonstration]:
+    """The texts with their prompts; the base writes those that are missing."""
+    prompts = dict(order.folder_file.prompts)
+    without = attach_prompts(order.reading.texts, prompts)[1]
+    if without:
+        prompts |= write_missing_prompts(order.folder, without, policy)
+    return attach_prompts(order.reading.texts, prompts)[0]
 
 
 def _check_publish(publish: str, settings: Settings) -> str:

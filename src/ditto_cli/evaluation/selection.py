@@ -7,7 +7,7 @@ texts do not end is out; plain SFT may win.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ditto_cli.evaluation.collapse import collapse, collapsed, warnings_of
@@ -69,7 +69,6 @@ class RoundSelector:
         self._reporter = reporter
         self._recites = recitation_check(self._demonstrations, [])
         self._panel: StylePanel | None = None
-        self._looks: list[_Look] = []
 
     def look(self, stage: str) -> StageFigures:
         """Let the active adapter write, and measure it."""
@@ -79,33 +78,33 @@ class RoundSelector:
         collapse_figures = collapse(writings, self._demonstrations)
         leakage_figures = leakage(writings, self._demonstrations, [], extract(self._policy, self._demonstrations))
         warnings = tuple(warnings_of(collapse_figures, leakage_figures))
-        look = _Look(stage, tuple(self._value(writing) for writing in writings), warnings)
-        self._looks.append(look)
+        values = tuple(self._value(writing) for writing in writings)
         metrics = {
-            "selection/style": round(look.mean, 4),
+            "selection/style": round(_Look(stage, values, warnings).mean, 4),
             "selection/ended": round(collapse_figures.ended, 4),
             "selection/looping": round(collapse_figures.looping, 4),
             "selection/longest_passage": float(leakage_figures.longest_passage_words),
             "selection/extracted": float(leakage_figures.extracted_words or 0),
         }
-        return StageFigures(metrics, warnings)
+        return StageFigures(metrics, warnings, values)
 
-    def choose(self) -> StageChoice:
+    def choose(self, looks: Mapping[str, StageFigures]) -> StageChoice:
         """The stage to publish; the earliest of equals."""
-        assert self._looks, "nothing was looked at"
-        figures = ", ".join(f"{look.stage} {look.mean:.2f}" for look in self._looks)
+        assert looks, "nothing was looked at"
+        seen = [_Look(stage, figures.values, figures.warnings) for stage, figures in looks.items()]
+        figures = ", ".join(f"{look.stage} {look.mean:.2f}" for look in seen)
         if self._publish == LAST:
-            return StageChoice(self._looks[-1].stage, f"--publish last (style on new prompts: {figures})")
+            return StageChoice(seen[-1].stage, f"--publish last (style on new prompts: {figures})")
         if self._publish != BEST:
             return StageChoice(self._publish, f"--publish {self._publish} (style on new prompts: {figures})")
-        sound = [look for look in self._looks if not look.warnings]
-        best = max(sound or self._looks, key=lambda look: look.mean)
+        sound = [look for look in seen if not look.warnings]
+        best = max(sound or seen, key=lambda look: look.mean)
         others = [look for look in sound if look is not best]
         reason = f"nearest to your style on {len(self._plan.prompts)} new prompts ({figures})"
         if any(best.mean - look.mean < max(best.standard_error, look.standard_error) for look in others):
             reason += ", though not by more than the noise"
-        if len(sound) < len(self._looks):
-            out = ", ".join(look.stage for look in self._looks if look.warnings)
+        if len(sound) < len(seen):
+            out = ", ".join(look.stage for look in seen if look.warnings)
             reason += f"; over a limit: {out}" if sound else "; every stage is over a limit"
         return StageChoice(best.stage, reason)
 

@@ -1,21 +1,26 @@
 """Writings that were made before -> not made again, so that a second judge or a second look costs no sampling.
 
-A file of writings is named by a keyed digest of all that they depend on. It lies with the adapter, and is as private.
+A file of writings is named by a keyed digest of all that they depend on. It lies with the adapter that wrote, and is as
+private. It carries the marks of that adapter and of the one for whose evaluation it was made (see `traces`).
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ditto_cli.evaluation.contestants import Contestant, WritingPlan
 from ditto_cli.evaluation.types import Writing
 from ditto_cli.store import keyed_hash, read_bytes, write_text
 
+if TYPE_CHECKING:  # they import torch, which whoever looks for marks need not load
+    from ditto_cli.evaluation.contestants import Contestant, WritingPlan
+
+WRITINGS_PREFIX = "writings-"
 _DIGEST_CHARACTERS = 24
 
 
@@ -32,7 +37,8 @@ class _StoredWriting(BaseModel):
 class _StoredWritings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
+    marks: list[str] = Field(description="of whoever wrote, and of whom it was written for")
     writings: list[_StoredWriting]
 
 
@@ -43,10 +49,12 @@ class WritingStore:
         folder: where the files lie.
         key: the store's secret.
         base: digests and precision of the base in memory, in words.
+        marks: of the adapters whose texts, or answers to whose prompts, are kept here.
     """
 
-    def __init__(self, folder: Path, *, key: bytes, base: str) -> None:
+    def __init__(self, folder: Path, *, key: bytes, base: str, marks: Sequence[str] = ()) -> None:
         self._folder = folder
+        self._marks = sorted(set(marks))
         self._key = key
         self._base = base
 
@@ -55,9 +63,8 @@ class WritingStore:
         path = self._path(contestant, weights, plan)
         if not path.exists():
             return None
-        try:
-            stored = _StoredWritings.model_validate(json.loads(read_bytes(path)))
-        except (ValueError, ValidationError):
+        stored = _parsed(read_bytes(path))
+        if stored is None:
             return None
         return [Writing(contestant=contestant.title, **row.model_dump()) for row in stored.writings]
 
@@ -70,7 +77,8 @@ class WritingStore:
         rows = [
             _StoredWriting.model_validate({k: v for k, v in asdict(w).items() if k != "contestant"}) for w in writings
         ]
-        write_text(self._path(contestant, weights, plan), _StoredWritings(writings=rows).model_dump_json() + "\n")
+        stored = _StoredWritings(marks=self._marks, writings=rows)
+        write_text(self._path(contestant, weights, plan), stored.model_dump_json() + "\n")
 
     def _path(self, contestant: Contestant, weights: str, plan: WritingPlan) -> Path:
         """Every word that the writings depend on goes into the name, so a changed one is another file."""
@@ -81,4 +89,17 @@ class WritingStore:
             "plan": asdict(plan),
         }
         digest = keyed_hash(self._key, json.dumps(parts, sort_keys=True))[:_DIGEST_CHARACTERS]
-        return self._folder / f"writings-{digest}.json"
+        return self._folder / f"{WRITINGS_PREFIX}{digest}.json"
+
+
+def marks_of(data: bytes) -> list[str] | None:
+    """The marks in a file of writings; None where it is damaged, or of an older ditto that set none."""
+    stored = _parsed(data)
+    return None if stored is None else stored.marks
+
+
+def _parsed(data: bytes) -> _StoredWritings | None:
+    try:
+        return _StoredWritings.model_validate(json.loads(data))
+    except (ValueError, RecursionError, ValidationError):
+        return None

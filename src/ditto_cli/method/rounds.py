@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from ditto_cli.config import SamplingSettings, Settings
 from ditto_cli.errors import InputError
+from ditto_cli.interrupts import deferred
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.updates import Updater
 from ditto_cli.model.chat import ChatFormat
+from ditto_cli.model.memory import fit_memory, halving, say_nothing
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import SampledTokens, SampleRequest, sample
 from ditto_cli.model.scoring import score
@@ -51,42 +53,81 @@ class FinishedRound:
     steps: Sequence[StepMetrics]
 
 
-def run_rounds(policy: Policy, encoded: Encoded, settings: Settings, reporter: Reporter) -> Iterator[FinishedRound]:
-    """Sample, score, compare and update, `settings.rounds.num` times; yields after each round.
+@dataclass
+class RoundState:
+    """Where the rounds stand; everything that the next update depends on, beside the two adapters' weights.
+
+    Attributes:
+        history: demonstrations and samples; the newest round is that of `number` once it was sampled.
+        updater: optimizer and schedule.
+        number: of the round in progress, counted from 0.
+        steps: updates of that round so far.
+    """
+
+    history: History
+    updater: Updater
+    number: int = 0
+    steps: list[StepMetrics] = field(default_factory=list)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the round in progress has its samples."""
+        return len(self.history.rounds) > self.number
+
+    @property
+    def samples(self) -> list[Completion]:
+        """Completions of the round in progress."""
+        sampled = self.history.rounds[self.number]
+        return [completion for own in self.history.demonstrations for completion in sampled[own.demonstration_id]]
+
+
+def begin_rounds(policy: Policy, encoded: Encoded, settings: Settings, reporter: Reporter) -> RoundState:
+    """Freeze the policy as it is (the SFT policy) as the reference, and score the demonstrations under it."""
+    freeze_reference(policy)
+    max_tokens = settings.dpo.micro_batch_tokens
+    history = History(score_demonstrations(policy, encoded, max_tokens=max_tokens, noted=reporter.noted))
+    return RoundState(history, begin_updates(policy, settings, reporter))
+
+
+def begin_updates(policy: Policy, settings: Settings, reporter: Reporter) -> Updater:
+    """The optimizer of all rounds, before its first step, on the active adapter."""
+    return Updater(policy, settings.dpo, settings.rounds, seed=settings.seed, noted=reporter.noted)
+
+
+def run_rounds(
+    policy: Policy,
+    encoded: Encoded,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    state: RoundState | None = None,
+    on_progress: Callable[[RoundState], None] = lambda state: None,
+) -> Iterator[FinishedRound]:
+    """Sample, score, compare and update, until `settings.rounds.num` rounds are finished; yields after each round.
 
     Args:
-        policy: its adapter POLICY has the SFT weights, and is trained; REFERENCE is added, and stays.
+        policy: its adapter POLICY is trained. Without a `state` it has the SFT weights, and REFERENCE is added.
         encoded: the demonstrations.
         settings: of the whole run.
         reporter: told of the progress.
+        state: where to go on; None begins.
+        on_progress: told the state when a round was sampled and after every update.
 
     Raises:
-        NonFiniteError: a loss or gradient is NaN or infinite.
+        NonFiniteError: a loss, gradient or weight is NaN or infinite.
+        MemoryLimitError: not even one sequence fits into memory.
     """
     if settings.rounds.num == 0:
         return
-    max_tokens = settings.dpo.micro_batch_tokens
-    _freeze_reference(policy)
-    history = History(score_demonstrations(policy, encoded, max_tokens=max_tokens))
-    updater = Updater(policy, settings.dpo, settings.rounds)
+    state = state or begin_rounds(policy, encoded, settings, reporter)
     policy.checkpoint_activations(policy.hardware.is_cuda)
-    for number in range(settings.rounds.num):
-        if number > 0 and settings.rounds.reference == "previous":
-            history = _move_reference(policy, history, encoded.prompts, max_tokens=max_tokens)
-        num_samples = len(encoded.prompts) * settings.sampling.completions_per_prompt
-        reporter.stage_started(f"round {number + 1}: sampling", num_samples, "samples")
-        sampled = sample_round(
-            policy, encoded, settings, round_number=number, on_finished=lambda done: reporter.stage_advanced(done, {})
-        )
-        history.add_round(score_under_reference(policy, sampled, encoded.prompts, max_tokens=max_tokens))
-        reporter.stage_ended()
-        reporter.stage_started(f"round {number + 1}: DPO", settings.rounds.steps, "updates")
-        steps = []
-        for metrics in update_policy(updater, history, encoded.prompts, settings):
-            steps.append(metrics)
-            reporter.stage_advanced(metrics.step + 1, metrics.values)
-        reporter.stage_ended()
-        yield FinishedRound(number, sampled, steps)
+    while state.number < settings.rounds.num:
+        if not state.is_sampled:
+            _sample_into(state, policy, encoded, settings, reporter)
+            on_progress(state)
+        _update_all(state, encoded, settings, reporter, on_progress)
+        yield FinishedRound(state.number, state.samples, state.steps)
+        state.number, state.steps = state.number + 1, []
     policy.checkpoint_activations(False)
 
 
@@ -111,23 +152,59 @@ def encode_demonstrations(
     return Encoded(prompts, completions, min(math.ceil(sampling.length_factor * longest), room))
 
 
-def score_demonstrations(policy: Policy, encoded: Encoded, *, max_tokens: int) -> tuple[Completion, ...]:
+def own_completions(encoded: Encoded) -> list[Completion]:
+    """The demonstrations as completions, in their order, not scored yet."""
+    return [Completion(name, None, 0, ids, True, math.nan) for name, ids in encoded.completions.items()]
+
+
+def score_demonstrations(
+    policy: Policy, encoded: Encoded, *, max_tokens: int, noted: Callable[[str], None] = say_nothing
+) -> tuple[Completion, ...]:
     """The demonstrations with their log-probabilities under the reference, which stay valid for the whole run."""
-    own = [Completion(name, None, 0, ids, True, math.nan) for name, ids in encoded.completions.items()]
-    return tuple(score_under_reference(policy, own, encoded.prompts, max_tokens=max_tokens))
+    own = own_completions(encoded)
+    return tuple(score_under_reference(policy, own, encoded.prompts, max_tokens=max_tokens, noted=noted))
 
 
 def score_under_reference(
-    policy: Policy, completions: Sequence[Completion], prompts: Mapping[str, tuple[int, ...]], *, max_tokens: int
+    policy: Policy,
+    completions: Sequence[Completion],
+    prompts: Mapping[str, tuple[int, ...]],
+    *,
+    max_tokens: int,
+    noted: Callable[[str], None] = say_nothing,
 ) -> list[Completion]:
-    """The same completions with `reference_logp` filled in; needed once for each, since the reference never moves."""
-    scored: list[Completion] = []
-    with policy.using(REFERENCE):
-        for batch in _batches(completions, prompts, max_tokens):
-            prompt_ids = prompts[batch[0].demonstration_id]
-            logps = score(policy, prompt_ids, [completion.token_ids for completion in batch]).tolist()
-            scored += [replace(completion, reference_logp=logp) for completion, logp in zip(batch, logps, strict=True)]
-    return scored
+    """The same completions with `reference_logp` filled in; needed once for each, since the reference never moves.
+
+    Args:
+        policy: its adapter REFERENCE is used.
+        completions: those of one demonstration behind each other.
+        prompts: demonstration id -> token ids of its prompt.
+        max_tokens: most tokens of one forward pass; halved as often as memory is too small for them.
+        noted: told each halving.
+
+    Raises:
+        MemoryLimitError: not even one completion fits into memory.
+    """
+
+    def scored_with(limit: int) -> list[Completion]:
+        scored: list[Completion] = []
+        with policy.using(REFERENCE):
+            for batch in _batches(completions, prompts, limit):
+                prompt_ids = prompts[batch[0].demonstration_id]
+                logps = score(policy, prompt_ids, [completion.token_ids for completion in batch]).tolist()
+                scored += [replace(one, reference_logp=logp) for one, logp in zip(batch, logps, strict=True)]
+        return scored
+
+    longest = max(len(prompts[one.demonstration_id]) + len(one.token_ids) for one in completions)
+    return fit_memory(
+        scored_with,
+        max_tokens,
+        lower=halving(longest),
+        noun="token",
+        advice="take shorter texts, or a smaller base",
+        hardware=policy.hardware,
+        noted=noted,
+    )[0]
 
 
 def sample_round(
@@ -137,6 +214,7 @@ def sample_round(
     *,
     round_number: int,
     on_finished: Callable[[int], None] | None = None,
+    noted: Callable[[str], None] = say_nothing,
 ) -> list[Completion]:
     """M completions for each demonstration's prompt from the active policy (the paper's D_t), not scored yet."""
     wanted = [(name, index) for name in encoded.prompts for index in range(settings.sampling.completions_per_prompt)]
@@ -151,6 +229,7 @@ def sample_round(
         temperature=settings.sampling.temperature,
         max_slots=settings.sampling.max_slots,
         on_finished=on_finished,
+        noted=noted,
     )
     return [
         Completion(name, round_number, index, tokens.token_ids, tokens.ended, math.nan)
@@ -159,15 +238,16 @@ def sample_round(
 
 
 def update_policy(
-    updater: Updater, history: History, prompts: Mapping[str, tuple[int, ...]], settings: Settings
+    state: RoundState, prompts: Mapping[str, tuple[int, ...]], settings: Settings
 ) -> Iterator[StepMetrics]:
-    """The updates of the newest round of `history`, one at a time."""
-    round_number = len(history.rounds) - 1
-    for step in range(settings.rounds.steps):
-        comparisons = draw_comparisons(
-            history, settings.dpo, seed=settings.seed, step=round_number * settings.rounds.steps + step
-        )
-        yield updater.update(comparisons, prompts, round_number=round_number, step=step)
+    """The updates that the round in progress still lacks, one at a time; an interrupt waits for the end of one."""
+    first = state.number * settings.rounds.steps
+    while (step := len(state.steps)) < settings.rounds.steps:
+        comparisons = draw_comparisons(state.history, settings.dpo, seed=settings.seed, step=first + step)
+        with deferred():
+            metrics = state.updater.update(comparisons, prompts, round_number=state.number, step=step)
+            state.steps.append(metrics)
+        yield metrics
 
 
 def summarise_round(completions: Sequence[Completion], steps: Sequence[StepMetrics]) -> dict[str, float]:
@@ -181,9 +261,44 @@ def summarise_round(completions: Sequence[Completion], steps: Sequence[StepMetri
     }
 
 
-def _freeze_reference(policy: Policy) -> None:
+def freeze_reference(policy: Policy) -> None:
+    """Copy POLICY's weights, as they are now, to REFERENCE; POLICY is trained on."""
     policy.copy_adapter(POLICY, REFERENCE)
     policy.switch(POLICY, trainable=True)
+
+
+def _sample_into(state: RoundState, policy: Policy, encoded: Encoded, settings: Settings, reporter: Reporter) -> None:
+    """The round's completions, scored under the reference."""
+    max_tokens = settings.dpo.micro_batch_tokens
+    if state.number > 0 and settings.rounds.reference == "previous":
+        state.history = _move_reference(policy, state.history, encoded.prompts, max_tokens=max_tokens)
+    num_samples = len(encoded.prompts) * settings.sampling.completions_per_prompt
+    reporter.stage_started(f"round {state.number + 1}: sampling", num_samples, "samples")
+    sampled = sample_round(
+        policy,
+        encoded,
+        settings,
+        round_number=state.number,
+        on_finished=lambda done: reporter.stage_advanced(done, {}),
+        noted=reporter.noted,
+    )
+    scored = score_under_reference(policy, sampled, encoded.prompts, max_tokens=max_tokens, noted=reporter.noted)
+    state.history.add_round(scored)
+    reporter.stage_ended()
+
+
+def _update_all(
+    state: RoundState,
+    encoded: Encoded,
+    settings: Settings,
+    reporter: Reporter,
+    on_progress: Callable[[RoundState], None],
+) -> None:
+    reporter.stage_started(f"round {state.number + 1}: DPO", settings.rounds.steps, "updates")
+    for metrics in update_policy(state, encoded.prompts, settings):
+        reporter.stage_advanced(metrics.step + 1, metrics.values)
+        on_progress(state)
+    reporter.stage_ended()
 
 
 def _move_reference(
@@ -191,7 +306,7 @@ def _move_reference(
 ) -> History:
     """Make the policy as it is now the reference, and score everything under it anew (SPIN, arXiv 2401.01335)."""
     policy.remove(REFERENCE)
-    _freeze_reference(policy)
+    freeze_reference(policy)
     moved = score_under_reference(policy, history.completions(), prompts, max_tokens=max_tokens)
     again = History(tuple(completion for completion in moved if completion.round is None))
     for number in range(len(history.rounds)):

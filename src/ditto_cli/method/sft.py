@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import tempfile
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from trl import SFTConfig, SFTTrainer
 from ditto_cli.config import SftSettings
 from ditto_cli.errors import NonFiniteError
 from ditto_cli.model.callbacks import TALKATIVE_CALLBACKS, EachStep
+from ditto_cli.model.memory import fit_memory, say_nothing
 from ditto_cli.model.policy import Policy
 from ditto_cli.seeds import derive_seed
 
@@ -35,54 +36,89 @@ def imitate(
     *,
     seed: int,
     on_step: Callable[[int, float], None],
+    noted: Callable[[str], None] = say_nothing,
 ) -> list[float]:
     """Train the active adapter until a batch's loss is below `settings.stop_loss`, or for `settings.max_steps`.
+
+    When memory is full, the adapter is put back and all begins anew, each batch in smaller parts.
 
     Args:
         policy: its active adapter is trained; everything else is left as it was.
         examples: already tokenised, so that training and sampling share one tokenisation path.
         settings: learning rate, batch size, when to stop.
         seed: of the order of the examples.
-        on_step: told the step, counted from 1, and its batch's mean token loss.
+        on_step: told the step, counted from 1, and its batch's mean token loss; from 1 again after beginning anew.
+        noted: told, in one line, when memory is full.
 
     Returns:
         The batch losses, one a step.
 
     Raises:
-        NonFiniteError: a loss is NaN or infinite.
+        MemoryLimitError: not even one text at a time fits into memory.
+        NonFiniteError: a loss or a weight is NaN or infinite.
     """
-    losses: list[float] = []
+    before = [parameter.detach().clone() for parameter in policy.parameters()]
 
-    def record(step: int, loss: float) -> bool:
-        losses.append(loss)
-        on_step(step, loss)
-        return not math.isfinite(loss) or loss < settings.stop_loss
+    def train(texts_at_a_time: int) -> list[float]:
+        losses: list[float] = []
 
-    precious = {id(parameter): parameter.detach().clone() for parameter in policy.parameters()}
-    with (
-        tempfile.TemporaryDirectory(prefix="ditto-") as scratch,
-        policy.lent_to_trainer() as model,
-        policy.hardware.autocast(),
-    ):
-        trainer = SFTTrainer(
-            model=model,
-            args=_trainer_arguments(settings, scratch, seed, is_cuda=policy.hardware.is_cuda),
-            train_dataset=Dataset.from_list([_row(example) for example in examples]),
-            processing_class=policy.chat.tokenizer,
-            callbacks=[EachStep(record)],
-        )
-        for callback in TALKATIVE_CALLBACKS:
-            trainer.remove_callback(callback)
-        # TRL casts the adapters of a quantised base to bf16, where most of DITTO's updates would round away.
-        for parameter in policy.parameters():
-            parameter.data = precious[id(parameter)]
-            assert parameter.dtype == torch.float32
-        trainer.train()
-    policy.checkpoint_activations(False)
-    policy.model.eval()
+        def record(step: int, loss: float) -> bool:
+            losses.append(loss)
+            on_step(step, loss)
+            return not math.isfinite(loss) or loss < settings.stop_loss
+
+        arguments = _trainer_arguments(settings, texts_at_a_time, seed, is_cuda=policy.hardware.is_cuda)
+        _train(policy, before, examples, arguments, record)
+        return losses
+
+    losses, _ = fit_memory(
+        train,
+        settings.batch_size,
+        noun="text",
+        advice=f"take shorter texts, or {policy.lighter_base}",
+        hardware=policy.hardware,
+        lower=lambda limit: _smaller_part(settings.batch_size, min(limit, len(examples))),
+        noted=noted,
+    )
     if not all(math.isfinite(loss) for loss in losses):
         raise NonFiniteError(f"The SFT loss is not finite at step {len(losses)}: lower sft.learning_rate.")
+    if not policy.is_finite():
+        raise NonFiniteError("A weight of the adapter is not finite after SFT: lower sft.learning_rate.")
     return losses
+
+
+def _train(
+    policy: Policy,
+    weights: Sequence[torch.Tensor],
+    examples: Sequence[Imitation],
+    arguments: SFTConfig,
+    on_step: Callable[[int, float], bool],
+) -> None:
+    """Train the active adapter from `weights`, whatever it holds now."""
+    try:
+        with policy.lent_to_trainer() as model, policy.hardware.autocast():
+            trainer = SFTTrainer(
+                model=model,
+                args=arguments,
+                train_dataset=Dataset.from_list([_row(example) for example in examples]),
+                processing_class=policy.chat.tokenizer,
+                callbacks=[EachStep(on_step)],
+            )
+            for callback in TALKATIVE_CALLBACKS:
+                trainer.remove_callback(callback)
+            # TRL casts the adapters of a quantised base to bf16, where most of DITTO's updates would round away.
+            for parameter, value in zip(policy.parameters(), weights, strict=True):
+                parameter.data, parameter.grad = value.clone(), None
+                assert parameter.dtype == torch.float32
+            trainer.train()
+    finally:
+        policy.checkpoint_activations(False)
+        policy.model.eval()
+
+
+def _smaller_part(batch_size: int, limit: int) -> int:
+    """The largest divisor of `batch_size` below `limit`; 0 when there is none."""
+    return max((part for part in range(1, limit) if batch_size % part == 0), default=0)
 
 
 def _row(example: Imitation) -> dict[str, list[int]]:
@@ -92,11 +128,13 @@ def _row(example: Imitation) -> dict[str, list[int]]:
     }
 
 
-def _trainer_arguments(settings: SftSettings, scratch: str, seed: int, *, is_cuda: bool) -> SFTConfig:
+def _trainer_arguments(settings: SftSettings, texts_at_a_time: int, seed: int, *, is_cuda: bool) -> SFTConfig:
     trainer_seed = derive_seed(seed, "sft") % 2**32
     return SFTConfig(
-        output_dir=scratch,
-        per_device_train_batch_size=settings.batch_size,
+        # Nothing is saved, but the trainer creates this folder: so one that is there, and that most users cannot write.
+        output_dir=os.sep,
+        per_device_train_batch_size=texts_at_a_time,
+        gradient_accumulation_steps=settings.batch_size // texts_at_a_time,
         max_steps=settings.max_steps,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",

@@ -12,10 +12,14 @@ from importlib.metadata import version
 from ditto_cli import __version__
 from ditto_cli.config import Settings
 from ditto_cli.errors import InterruptedRun
+from ditto_cli.interrupts import deferred, is_urgent, stopped
+from ditto_cli.method.checkpoints import restore_policy, restore_rounds, round_fields, round_files
 from ditto_cli.method.rounds import (
     POLICY,
     REFERENCE,
     Encoded,
+    RoundState,
+    begin_rounds,
     encode_demonstrations,
     run_rounds,
     summarise_round,
@@ -24,18 +28,20 @@ from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import SampleRequest, sample
 from ditto_cli.seeds import derive_seed
-from ditto_cli.store import AdapterRecord, AdapterStore, StagedGeneration, StageRecord, keyed_hash
+from ditto_cli.store import AdapterRecord, LookState, RunIdentity, RunState, StageRecord, UnfinishedRun, keyed_hash
 from ditto_cli.types import (
     SFT_STAGE,
     Demonstration,
     Reporter,
     StageChoice,
+    StageFigures,
     StageSelector,
     WatchedSample,
     round_stage,
 )
 
 BASE_STAGE = "base"
+UPDATES_PER_CHECKPOINT = 5
 # A round whose samples mostly run to the length limit has lost its end token; measured in docs/embedded-preset.md.
 _FEW_ENDED = 0.5
 _LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
@@ -57,76 +63,152 @@ class Job:
 
 @dataclass
 class _Run:
-    """What one run gathers for its record."""
+    """Where one run stands."""
 
     policy: Policy
     job: Job
     encoded: Encoded
-    store: AdapterStore
-    staged: StagedGeneration
+    kept: UnfinishedRun
     reporter: Reporter
     selector: StageSelector | None
+    identity: RunIdentity
+    begun: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     started: float = field(default_factory=time.monotonic)
     stage_started: float = field(default_factory=time.monotonic)
-    base_sample: str = ""
+    base_sample: str | None = None
     stages: list[StageRecord] = field(default_factory=list)
+    looks: dict[str, StageFigures] = field(default_factory=dict)
+    rounds: RoundState | None = None
+    is_published: bool = False
 
 
 def train_ditto(
-    policy: Policy, job: Job, store: AdapterStore, reporter: Reporter, selector: StageSelector | None = None
+    policy: Policy,
+    job: Job,
+    kept: UnfinishedRun,
+    reporter: Reporter,
+    selector: StageSelector | None = None,
 ) -> AdapterRecord:
     """SFT, then rounds of sample, score, compare and update against the frozen SFT policy; then publish.
 
-    Every stage is kept in the store as soon as it is finished; `selector` says which one is published, without it the
-    last. On Ctrl-C what is finished is published; an adapter of that name from before is left alone, and the
-    unfinished one gets the name with `-partial` behind.
+    Goes on from the newest checkpoint of a run with the same texts, settings and base, and then gives the same weights
+    as a run that was never interrupted (bit for bit on a CPU). `selector` says which stage is published, without it
+    the last. The adapter of that name from before is left alone until the new one is published.
+
+    Args:
+        policy: the base; it is left as it was found.
+        job: what to train.
+        kept: the adapter's run on disk, whose lock the caller holds.
+        reporter: told of the progress.
+        selector: chooses the stage to publish.
 
     Raises:
         InputError: a demonstration does not fit the base's context.
-        InterruptedRun: the user pressed Ctrl-C.
-        NonFiniteError: the numbers broke down; nothing is published.
+        InterruptedRun: Ctrl-C or SIGTERM; a checkpoint was written.
+        MemoryLimitError: not even one sequence fits into memory.
+        NonFiniteError: the numbers broke down; nothing of that is kept.
+        DiskError: the disk refused.
     """
     encoded = encode_demonstrations(
         policy.chat, job.demonstrations, job.settings.sampling, context_tokens=policy.context_tokens
     )
-    with store.begin(job.name) as staged:
-        run = _Run(policy, job, encoded, store, staged, reporter, selector)
-        try:
-            _watch_base(run)
-            _imitate_demonstrations(run)
-            _ditto_rounds(run)
-            return _publish(run, job.name, _choose(run), finished=True)
-        except KeyboardInterrupt:
-            raise _keep_finished(run) from None
-        finally:
-            _forget_adapters(policy)
+    run = _Run(policy, job, encoded, kept, reporter, selector, _identity(policy, job, kept.key))
+    try:
+        _go_on_or_begin(run)
+        _watch_base(run)
+        _imitate_demonstrations(run)
+        _ditto_rounds(run)
+        return _publish(run, _choose(run))
+    except KeyboardInterrupt:
+        raise _stopped(run) from None
+    finally:
+        _forget_adapters(policy)
+
+
+def _identity(policy: Policy, job: Job, key: bytes) -> RunIdentity:
+    return RunIdentity(
+        settings=job.settings,
+        base=policy.identity,
+        quantize=policy.quantize,
+        device=policy.hardware.device.type,
+        demonstrations=[keyed_hash(key, f"{d.id}\0{d.prompt}\0{d.completion}") for d in job.demonstrations],
+        watch_prompt=keyed_hash(key, job.watch_prompt),
+        versions=_versions(),
+    )
+
+
+def _go_on_or_begin(run: _Run) -> None:
+    """Put the run where the newest checkpoint left it; begin anew where there is none of the same run."""
+    state = run.kept.newest()
+    difference = None if state is None else state.identity.difference(run.identity)
+    if state is None or difference is not None:
+        if state is not None:
+            run.reporter.noted(f"The training of {state.begun} that was interrupted is dropped: {difference}.")
+        elif run.kept.has_checkpoints:
+            run.reporter.noted("A training that was interrupted is dropped: its checkpoints are damaged or incomplete.")
+        run.kept.start_over()
+        return
+    with deferred():  # half of it must not be saved over the whole
+        run.begun, run.started = state.begun, run.started - state.seconds
+        run.base_sample, run.stages = state.base_sample, list(state.stages)
+        run.looks = {
+            stage: StageFigures(look.metrics, tuple(look.warnings), tuple(look.values))
+            for stage, look in state.looks.items()
+        }
+        restore_policy(run.policy, run.kept)
+        run.rounds = restore_rounds(run.policy, run.kept, state, run.encoded, run.job.settings, run.reporter)
+    run.reporter.noted(f"Going on with the training of {state.begun}, {_place(run)}; --fresh starts over.")
 
 
 def _watch_base(run: _Run) -> None:
-    run.policy.switch(None)
-    run.base_sample = _watch(run, BASE_STAGE).text
+    if run.base_sample is None:
+        run.policy.switch(None)
+        run.base_sample = _watch(run, BASE_STAGE).text
 
 
 def _imitate_demonstrations(run: _Run) -> None:
-    settings = run.job.settings
-    run.policy.add_adapter(POLICY, settings.lora, derive_seed(settings.seed, "lora"))
-    examples = [Imitation(run.encoded.prompts[name], ids) for name, ids in run.encoded.completions.items()]
-    run.reporter.stage_started("SFT", settings.sft.max_steps, "updates")
-    losses = imitate(
-        run.policy,
-        examples,
-        settings.sft,
-        seed=settings.seed,
-        on_step=lambda step, loss: run.reporter.stage_advanced(step, {"loss": loss}),
-    )
-    run.reporter.stage_ended()
-    _finish_stage(run, SFT_STAGE, {"loss": losses[-1], "steps": float(len(losses))})
+    if not run.stages:
+        settings = run.job.settings
+        run.policy.add_adapter(POLICY, settings.lora, derive_seed(settings.seed, "lora"))
+        examples = [Imitation(run.encoded.prompts[name], ids) for name, ids in run.encoded.completions.items()]
+        run.reporter.stage_started("SFT", settings.sft.max_steps, "updates")
+        losses = imitate(
+            run.policy,
+            examples,
+            settings.sft,
+            seed=settings.seed,
+            on_step=lambda step, loss: run.reporter.stage_advanced(step, {"loss": loss}),
+            noted=run.reporter.noted,
+        )
+        run.reporter.stage_ended()
+        _keep_stage(run, SFT_STAGE, {"loss": losses[-1], "steps": float(len(losses))})
+    _look_at_stage(run)
 
 
 def _ditto_rounds(run: _Run) -> None:
-    for finished in run_rounds(run.policy, run.encoded, run.job.settings, run.reporter):
-        _finish_stage(run, round_stage(finished.number + 1), summarise_round(finished.samples, finished.steps))
+    settings = run.job.settings
+    if settings.rounds.num == 0:
+        return
+    if run.rounds is None:
+        run.rounds = begin_rounds(run.policy, run.encoded, settings, run.reporter)
+    for finished in run_rounds(
+        run.policy,
+        run.encoded,
+        settings,
+        run.reporter,
+        state=run.rounds,
+        on_progress=lambda state: _on_progress(run, state),
+    ):
+        stage = round_stage(finished.number + 1)
+        _keep_stage(run, stage, summarise_round(finished.samples, finished.steps))
+        _look_at_stage(run)
         _warn_of_collapse(run, finished.number, [completion.ended for completion in finished.samples])
+
+
+def _on_progress(run: _Run, state: RoundState) -> None:
+    # Not after a round's last update: the finished stage is saved then.
+    if len(state.steps) % UPDATES_PER_CHECKPOINT == 0 and len(state.steps) < run.job.settings.rounds.steps:
+        _save(run)
 
 
 def _warn_of_collapse(run: _Run, number: int, ended: Sequence[bool]) -> None:
@@ -138,26 +220,31 @@ def _warn_of_collapse(run: _Run, number: int, ended: Sequence[bool]) -> None:
         )
 
 
-def _finish_stage(run: _Run, stage: str, metrics: dict[str, float]) -> None:
+def _keep_stage(run: _Run, stage: str, metrics: dict[str, float]) -> None:
+    """Write a finished stage, and a checkpoint behind it."""
     seconds = time.monotonic() - run.stage_started
-    run.staged.add_stage(stage, run.policy.serialise(POLICY))
-    # Listed before its sample is written, so that Ctrl-C in between does not lose the stage.
-    run.stages.append(StageRecord(stage=stage, seconds=round(seconds, 1), metrics=metrics, sample=None))
-    text = _watch(run, stage).text
-    run.stages[-1] = run.stages[-1].model_copy(update={"sample": text})
-    if run.selector is not None:
-        figures = run.selector.look(stage)
-        run.stages[-1] = run.stages[-1].model_copy(
-            update={"metrics": {**metrics, **figures.metrics}, "warnings": list(figures.warnings)}
-        )
+    with deferred():
+        run.kept.generation.add_stage(stage, run.policy.serialise(POLICY))
+        run.stages.append(StageRecord(stage=stage, seconds=round(seconds, 1), metrics=metrics, sample=None))
+        _save(run)
+
+
+def _look_at_stage(run: _Run) -> None:
+    """Let the newest stage write, for the user and for the choice between the stages; once."""
+    record = run.stages[-1]
+    if record.sample is None:
+        text = _watch(run, record.stage).text
+        run.stages[-1] = record.model_copy(update={"sample": text})
+    if run.selector is not None and record.stage not in run.looks:
+        run.looks[record.stage] = run.selector.look(record.stage)
     run.stage_started = time.monotonic()
 
 
 def _choose(run: _Run) -> StageChoice:
     if run.selector is None:
         return StageChoice(run.stages[-1].stage, "the last stage")
-    choice = run.selector.choose()
-    for warning in next(stage.warnings for stage in run.stages if stage.stage == choice.stage):
+    choice = run.selector.choose(run.looks)
+    for warning in run.looks[choice.stage].warnings:
         run.reporter.noted(f"{choice.stage}: {warning}")
     return choice
 
@@ -177,46 +264,88 @@ def _watch(run: _Run, stage: str) -> WatchedSample:
     return sample_of_stage
 
 
-def _publish(run: _Run, name: str, choice: StageChoice, *, finished: bool) -> AdapterRecord:
-    key = run.store.key()
+def _save(run: _Run) -> None:
+    """Write a checkpoint of where the run stands."""
+    assert run.base_sample is not None
+    looks = {
+        stage: LookState(metrics=dict(look.metrics), warnings=list(look.warnings), values=list(look.values))
+        for stage, look in run.looks.items()
+    }
+    with deferred():
+        state = RunState(
+            identity=run.identity,
+            begun=run.begun,
+            seconds=round(time.monotonic() - run.started, 1),
+            base_sample=run.base_sample,
+            stages=run.stages,
+            looks=looks,
+            **round_fields(run.rounds, num_finished=len(run.stages) - 1),
+        )
+        run.kept.save(state, round_files(run.policy, run.rounds))
+
+
+def _publish(run: _Run, choice: StageChoice) -> AdapterRecord:
+    assert run.base_sample is not None
+    stages = [
+        stage.model_copy(
+            update={
+                "metrics": {**stage.metrics, **run.looks[stage.stage].metrics},
+                "warnings": list(run.looks[stage.stage].warnings),
+            }
+        )
+        if stage.stage in run.looks
+        else stage
+        for stage in run.stages
+    ]
     record = AdapterRecord(
-        name=name,
+        name=run.job.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         base=run.policy.identity,
         quantize=run.policy.quantize,
         settings=run.job.settings,
         num_demonstrations=len(run.job.demonstrations),
         num_demonstration_tokens=run.encoded.num_tokens,
-        demonstration_hashes=[keyed_hash(key, f"{d.prompt}\0{d.completion}") for d in run.job.demonstrations],
+        demonstration_hashes=[keyed_hash(run.kept.key, f"{d.prompt}\0{d.completion}") for d in run.job.demonstrations],
         folder=run.job.folder,
         max_new_tokens=run.encoded.max_new_tokens,
         watch_prompt=run.job.watch_prompt,
         base_sample=run.base_sample,
-        stages=run.stages,
+        stages=stages,
         published=choice.stage,
         reason=choice.reason,
-        finished=finished,
         device=run.policy.hardware.name,
-        versions={"ditto": __version__, "python": platform.python_version()}
-        | {library: version(library) for library in _LIBRARIES},
+        versions=_versions(),
         seconds=round(time.monotonic() - run.started, 1),
     )
-    if name != run.job.name:
-        run.staged.move_to(name)
-    run.staged.publish(record)
-    return record
+    with deferred():
+        stored = run.kept.publish(record)
+        run.is_published = True
+    return stored
 
 
-def _keep_finished(run: _Run) -> InterruptedRun:
-    """Publish the finished stages of an interrupted run, never over an adapter that was there before."""
-    name = f"{run.job.name[:56]}-partial" if run.store.exists(run.job.name) else run.job.name
+def _stopped(run: _Run) -> InterruptedRun:
+    """Save what was done since the last checkpoint, unless the user is in a hurry, and say how to go on."""
+    if run.is_published:
+        return stopped(f"Stopped when adapter {run.job.name} was already published: it is ready.")
     if not run.stages:
-        return InterruptedRun("Stopped before SFT was finished: nothing was saved, nothing was changed.")
-    _publish(run, name, StageChoice(run.stages[-1].stage, "the last finished stage"), finished=False)
-    kept = ", ".join(stage.stage for stage in run.stages)
-    return InterruptedRun(
-        f"Stopped. Kept what was finished ({kept}) as adapter {name}: `ditto sample --adapter {name}`."
-    )
+        return stopped("Stopped before SFT was finished: the same command begins anew.")
+    # In a hurry something may be half done in memory; then the last checkpoint is what counts.
+    if not is_urgent():
+        _save(run)
+    return stopped(f"Stopped, {_place(run)}: the same command goes on from the last checkpoint (--fresh starts over).")
+
+
+def _place(run: _Run) -> str:
+    """Where the run stands, in words."""
+    if run.rounds is None or not run.rounds.is_sampled or len(run.stages) > run.rounds.number + 1:
+        return f"after {run.stages[-1].stage}"
+    done, all_steps = len(run.rounds.steps), run.job.settings.rounds.steps
+    return f"in round {run.rounds.number + 1} after {done} of {all_steps} updates"
+
+
+def _versions() -> dict[str, str]:
+    libraries = {library: version(library) for library in _LIBRARIES}
+    return {"ditto": __version__, "python": platform.python_version(), **libraries}
 
 
 def _forget_adapters(policy: Policy) -> None:

@@ -8,7 +8,7 @@ every pair by itself.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -16,26 +16,40 @@ import torch
 from torch import Tensor
 
 from ditto_cli.config import DpoSettings, RoundSettings
-from ditto_cli.errors import NonFiniteError
+from ditto_cli.errors import DiskError, NonFiniteError
 from ditto_cli.method.losses import DpoTerms, dpo_terms
+from ditto_cli.model.memory import fit_memory, halving, say_nothing
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.scoring import score
+from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, Completion, StepMetrics
 
 
 class Updater:
-    """The one optimizer and learning-rate schedule that run through all rounds (AdamW, constant after a warm-up)."""
+    """The one optimizer and learning-rate schedule that run through all rounds (AdamW, constant after a warm-up).
 
-    def __init__(self, policy: Policy, settings: DpoSettings, rounds: RoundSettings) -> None:
+    Dropout of an update is drawn from `seed` and the update's place in the run, so that a run that is resumed before
+    any update makes the same draws. `noted` is told, in one line, when memory is full.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        settings: DpoSettings,
+        rounds: RoundSettings,
+        *,
+        seed: int,
+        noted: Callable[[str], None] = say_nothing,
+    ) -> None:
         parameters = policy.parameters()
         assert all(parameter.dtype == torch.float32 and parameter.requires_grad for parameter in parameters)
-        warmup_steps = int(settings.warmup_ratio * rounds.num * rounds.steps)
         self._policy = policy
-        self._settings = settings
+        self._settings = settings  # micro_batch_tokens is lowered when memory turns out too small
+        self._seed = seed
+        self._noted = noted
+        self._warmup_steps = int(settings.warmup_ratio * rounds.num * rounds.steps)
         self._optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
-        self._schedule = torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda step: min(1.0, (step + 1) / (warmup_steps + 1))
-        )
+        self._schedule = self._schedule_after(num_updates=0)
 
     def update(
         self,
@@ -45,31 +59,34 @@ class Updater:
         round_number: int,
         step: int,
     ) -> StepMetrics:
-        """One step on the mean loss of `comparisons`.
+        """One step on the mean loss of `comparisons`, in smaller micro-batches when memory is full.
 
         Args:
             comparisons: of one or more demonstrations, grouped by demonstration.
             prompts: token ids of each demonstration's prompt.
-            round_number: for the metrics, counted from 0.
-            step: for the metrics, counted from 0 in the round.
+            round_number: for the metrics and the draws, counted from 0.
+            step: for the metrics and the draws, counted from 0 in the round.
 
         Raises:
-            NonFiniteError: loss or gradient is NaN or infinite; the weights are as before.
+            MemoryLimitError: not even single comparisons fit; weights and optimizer are as before.
+            NonFiniteError: loss, gradient or a weight is NaN or infinite. Where it was seen before the step, the
+                weights are as before.
         """
+        where = f"in round {round_number + 1}, update {step + 1}: lower dpo.learning_rate."
         self._policy.model.train()
-        self._optimizer.zero_grad(set_to_none=True)
-        terms = accumulate_gradient(self._policy, comparisons, prompts, self._settings)
+        terms = self._fitting_gradient(comparisons, prompts, derive_seed(self._seed, "dropout", round_number, step))
         parameters = self._policy.parameters()
         norm = torch.nn.utils.clip_grad_norm_(parameters, self._settings.max_grad_norm)
         loss = terms.losses_P.mean()
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
-            raise NonFiniteError(
-                f"Loss or gradient is not finite in round {round_number + 1}, update {step + 1}: "
-                "lower dpo.learning_rate. Nothing of this update was kept."
-            )
+            raise NonFiniteError(f"Loss or gradient is not finite {where} Nothing of this update was kept.")
+        if not self._policy.is_finite():
+            raise NonFiniteError(f"A weight was not finite before the step {where} Nothing of this update was kept.")
         learning_rate = self._schedule.get_last_lr()[0]
         self._optimizer.step()
         self._schedule.step()
+        if not self._policy.is_finite():
+            raise NonFiniteError(f"A weight is not finite after the step {where} Nothing of this round was saved.")
         margins = terms.chosen_rewards_P - terms.rejected_rewards_P
         values = {
             "loss": float(loss),
@@ -81,6 +98,76 @@ class Updater:
             "learning_rate": float(learning_rate),
         }
         return StepMetrics(round_number, step, values, Counter(comparison.kind for comparison in comparisons))
+
+    def state(self) -> dict[str, Tensor]:
+        """What AdamW remembers of each weight ("000.exp_avg", ...), on the CPU; empty before the first update."""
+        return {
+            f"{index:03}.{key}": value.detach().to("cpu", copy=True).contiguous()
+            for index, parameter in enumerate(self._policy.parameters())
+            for key, value in self._optimizer.state.get(parameter, {}).items()
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], num_updates: int) -> None:
+        """Optimizer and schedule as they were after `num_updates` updates, bit for bit; the weights are the caller's.
+
+        Args:
+            tensors: what `state` gave then.
+            num_updates: through all rounds.
+
+        Raises:
+            DiskError: the tensors are not those of this adapter's optimizer.
+        """
+        parameters = self._policy.parameters()
+        expected = {
+            f"{index:03}.{key}": (torch.Size([]) if key == "step" else parameter.shape, torch.float32)
+            for index, parameter in enumerate(parameters)
+            for key in ("exp_avg", "exp_avg_sq", "step")
+        }
+        if {key: (value.shape, value.dtype) for key, value in tensors.items()} != (expected if num_updates else {}):
+            raise DiskError("The optimizer's stored state does not fit this adapter: train it anew.")
+        remembered: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            index, key = name.split(".")
+            remembered.setdefault(int(index), {})[key] = value.clone()  # else the next update would change the caller's
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": remembered, "param_groups": groups})
+        self._schedule = self._schedule_after(num_updates)
+
+    def _schedule_after(self, num_updates: int) -> torch.optim.lr_scheduler.LambdaLR:
+        warmup_steps = self._warmup_steps
+        return torch.optim.lr_scheduler.LambdaLR(
+            self._optimizer, lambda step: min(1.0, (step + 1) / (warmup_steps + 1)), last_epoch=num_updates - 1
+        )
+
+    def _fitting_gradient(
+        self, comparisons: Sequence[Comparison], prompts: Mapping[str, tuple[int, ...]], dropout_seed: int
+    ) -> DpoTerms:
+        """The mean loss's gradient, in the weights' `grad`; a token limit lowered for it stays for later updates."""
+        hardware = self._policy.hardware
+
+        def gradient(max_tokens: int) -> DpoTerms:
+            self._optimizer.zero_grad(set_to_none=True)
+            settings = self._settings.model_copy(update={"micro_batch_tokens": max_tokens})
+            with torch.random.fork_rng(devices=[hardware.device] if hardware.is_cuda else []):
+                torch.manual_seed(dropout_seed)
+                return accumulate_gradient(self._policy, comparisons, prompts, settings)
+
+        # From what is really there: half of a limit that no micro-batch reaches would change nothing.
+        allowed = self._settings.micro_batch_tokens
+        largest = max(_batch_tokens(batch, prompts) for batch in micro_batches(comparisons, prompts, allowed))
+        start = min(allowed, largest)
+        terms, fitting = fit_memory(
+            gradient,
+            start,
+            noun="token",
+            advice=f"take shorter texts, lower sampling.length_factor, or take {self._policy.lighter_base}",
+            hardware=hardware,
+            lower=halving(max(_batch_tokens([comparison], prompts) for comparison in comparisons)),
+            noted=self._noted,
+        )
+        if fitting < start:
+            self._settings = self._settings.model_copy(update={"micro_batch_tokens": fitting})
+        return terms
 
 
 def accumulate_gradient(
@@ -106,10 +193,10 @@ def micro_batches(
 
     A comparison whose two sequences alone exceed it is a micro-batch of its own.
     """
-    for demonstration_id, group in groupby(comparisons, key=lambda c: c.chosen.demonstration_id):
+    for _, group in groupby(comparisons, key=lambda c: c.chosen.demonstration_id):
         batch: list[Comparison] = []
         for comparison in group:
-            if batch and _num_tokens([*batch, comparison], prompts[demonstration_id]) > max_tokens:
+            if batch and _batch_tokens([*batch, comparison], prompts) > max_tokens:
                 yield batch
                 batch = []
             batch.append(comparison)
@@ -149,5 +236,6 @@ def _key(completion: Completion) -> tuple[int, int]:
     return (-1 if completion.round is None else completion.round, completion.index)
 
 
-def _num_tokens(group: Iterable[Comparison], prompt_ids: tuple[int, ...]) -> int:
+def _batch_tokens(group: Sequence[Comparison], prompts: Mapping[str, tuple[int, ...]]) -> int:
+    prompt_ids = prompts[group[0].chosen.demonstration_id]
     return len(prompt_ids) + sum(len(completion.token_ids) for completion in _sequences(group).values())

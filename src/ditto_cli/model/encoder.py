@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -13,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from ditto_cli.errors import InputError
 from ditto_cli.model.hardware import Hardware
+from ditto_cli.model.source import cached_snapshot
 
 _BATCH = 8
 _MAX_TOKENS = 512
@@ -52,9 +54,10 @@ def load_style_encoder(name: str, hardware: Hardware) -> StyleEncoder:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model = AutoModel.from_pretrained(name).to(hardware.device).eval()
-    except (ValueError, KeyError, OSError) as error:
+        place = name if Path(name).is_dir() else cached_snapshot(name, None) or name  # the hub only for what is missing
+        tokenizer = AutoTokenizer.from_pretrained(place)
+        model = AutoModel.from_pretrained(place).to(hardware.device).eval()
+    except (ValueError, KeyError, OSError, InputError) as error:
         raise InputError(
             f"--style-encoder {name}: it cannot be loaded ({type(error).__name__}); give a folder, or the hub id of an "
             "encoder without code of its own, such as AnnaWegmann/Style-Embedding."

@@ -9,8 +9,9 @@ Legend: B sequences, T tokens, H hidden size, V vocabulary.
 from __future__ import annotations
 
 import json
+import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from ditto_cli.config import BaseSettings, LoraSettings
-from ditto_cli.errors import DiskError, IncompatibleError, InputError
+from ditto_cli.errors import DiskError, IncompatibleError, InputError, MemoryLimitError, NonFiniteError
 from ditto_cli.model.attention import GROUPED_SDPA
 from ditto_cli.model.chat import ChatFormat, chat_format
 from ditto_cli.model.hardware import Hardware
+from ditto_cli.model.memory import is_out_of_memory
 from ditto_cli.model.source import BaseSource, identify, locate_base
 from ditto_cli.store import BaseIdentity
 
@@ -77,6 +79,11 @@ class Policy:
         return int(self._base.config.get_text_config().max_position_embeddings)
 
     @property
+    def lighter_base(self) -> str:
+        """What takes less memory than this base, as advice to the user."""
+        return _lighter_base(self.quantize)
+
+    @property
     def adapters(self) -> tuple[str, ...]:
         """Names of the adapters in memory."""
         return tuple(self.model.peft_config) if isinstance(self.model, PeftModel) else ()
@@ -103,14 +110,19 @@ class Policy:
         """An adapter from a folder in PEFT's layout; it becomes active, not trainable.
 
         Raises:
-            DiskError: the files are missing or damaged.
+            DiskError: the files are missing or damaged, or hold numbers that are not finite.
             IncompatibleError: its weights do not fit this base.
         """
         try:
             config = LoraConfig.from_pretrained(str(folder))
             weights = load_file(folder / WEIGHTS_FILE)
+            is_finite = all(bool(torch.isfinite(value).all()) for value in weights.values())
         except Exception as error:
             raise DiskError(f"The adapter in {folder} is damaged or incomplete ({type(error).__name__}).") from None
+        if not is_finite:
+            raise DiskError(
+                f"The adapter in {folder} is damaged (not finite): take another stage with --round, or train it anew."
+            )
         try:
             self._attach(name, config)
             self._set_weights(name, weights)
@@ -169,19 +181,33 @@ class Policy:
         marker = f".{self.active}."
         return [p for key, p in self.model.named_parameters() if "lora_" in key and marker in key]
 
+    def is_finite(self) -> bool:
+        """Whether all of the active adapter's weights are; a NaN in one need not show in any output."""
+        return _all_finite(self.parameters())
+
     def weights(self, name: str) -> dict[str, Tensor]:
         """An adapter's tensors under PEFT's own keys."""
         return dict(get_peft_model_state_dict(self.model, adapter_name=name, save_embedding_layers=False))
 
     def serialise(self, name: str) -> dict[str, bytes]:
-        """An adapter as PEFT's two files, so that `PeftModel.from_pretrained(base, folder)` reads them."""
+        """An adapter as PEFT's two files, so that `PeftModel.from_pretrained(base, folder)` reads them.
+
+        Raises:
+            NonFiniteError: a weight is NaN or infinite; such an adapter is never written.
+        """
         config = {
             key: sorted(value) if isinstance(value, set) else value
             for key, value in self.model.peft_config[name].to_dict().items()
         }
         config |= {"base_model_name_or_path": self.identity.id, "revision": self.identity.revision}
         config["inference_mode"] = True
-        tensors = {key: value.detach().float().cpu().contiguous() for key, value in self.weights(name).items()}
+        weights = self.weights(name)
+        if not _all_finite(weights.values()):
+            raise NonFiniteError(
+                "The adapter's weights are not finite, so it was not saved: lower dpo.learning_rate and "
+                "sft.learning_rate."
+            )
+        tensors = {key: value.detach().float().cpu().contiguous() for key, value in weights.items()}
         return {
             CONFIG_FILE: json.dumps(config, indent=2, sort_keys=True).encode(),
             WEIGHTS_FILE: save(tensors, metadata={"format": "pt"}),
@@ -257,6 +283,16 @@ class Policy:
         set_peft_model_state_dict(self.model, weights, adapter_name=name)
 
 
+def _lighter_base(quantize: str) -> str:
+    return "a smaller base (--base)" + (", or base.quantize=nf4" if quantize == "none" else "")
+
+
+def _all_finite(tensors: Iterable[Tensor]) -> bool:
+    """One reduction over all, so that a GPU is waited for once. The largest magnitude cannot overflow as a sum can."""
+    with torch.no_grad():
+        return bool(torch.isfinite(nn.utils.get_total_norm(list(tensors), norm_type=math.inf)))
+
+
 def load_policy(settings: BaseSettings, hardware: Hardware, cache: Path, noted: Callable[[str], None]) -> Policy:
     """Load a base model for `hardware`.
 
@@ -269,6 +305,7 @@ def load_policy(settings: BaseSettings, hardware: Hardware, cache: Path, noted: 
     Raises:
         InputError: the base cannot be found or read.
         IncompatibleError: it has no usable chat template.
+        MemoryLimitError: it does not fit into memory.
     """
     source = locate_base(settings.id, settings.revision, cache, noted)
     return load_source(source, settings.quantize, hardware)
@@ -295,6 +332,13 @@ def load_source(source: BaseSource, quantize: str, hardware: Hardware) -> Policy
     except (ValueError, KeyError, OSError) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(f"Base model {source.id} cannot be loaded as a causal language model: {reason}") from None
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryLimitError(
+            f"Base model {source.id} does not fit into the memory of {hardware.name}: close other programs, or take "
+            f"{_lighter_base(resolved)}."
+        ) from None
     base.requires_grad_(False)
     base.eval()
     chat = chat_format(tokenizer, base.generation_config.eos_token_id)

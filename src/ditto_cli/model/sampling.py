@@ -19,6 +19,7 @@ from transformers.cache_utils import Cache
 
 from ditto_cli.errors import NonFiniteError
 from ditto_cli.model.attention import growing_cache
+from ditto_cli.model.memory import fit_memory, say_nothing
 from ditto_cli.model.policy import Policy
 
 
@@ -64,6 +65,7 @@ def sample(
     temperature: float,
     max_slots: int = 64,
     on_finished: Callable[[int], None] | None = None,
+    noted: Callable[[str], None] = say_nothing,
 ) -> list[SampledTokens]:
     """Draw one completion for each request from the active policy, at plain temperature (no top-k, no top-p).
 
@@ -72,38 +74,69 @@ def sample(
         requests: what to sample; those with equal prompts share the reading of it.
         max_new_tokens: length limit of a completion, in tokens.
         temperature: logits are divided by this; 0 takes the likeliest token.
-        max_slots: most sequences at a time.
+        max_slots: most sequences at a time; fewer when memory is full, which changes nothing in the result.
         on_finished: told how many are finished, whenever one is.
+        noted: told, in one line, when memory is full.
 
     Returns:
         Completions in the order of `requests`.
 
     Raises:
+        MemoryLimitError: not even one sequence fits into memory.
         NonFiniteError: the policy's logits are not finite.
     """
-    waiting = deque(_begin(index, request, max_new_tokens) for index, request in enumerate(requests))
     results: dict[int, SampledTokens] = {}
+
+    def sample_the_rest(num_slots: int) -> None:
+        """What is finished stays; the others begin anew, with the draws that they had."""
+        waiting = deque(
+            _begin(index, request, max_new_tokens) for index, request in enumerate(requests) if index not in results
+        )
+        _fill_slots(policy, waiting, results, num_slots, max_new_tokens, temperature, on_finished)
+
+    with policy.using(policy.active), torch.inference_mode():
+        fit_memory(
+            sample_the_rest,
+            max_slots,
+            noun="sequence",
+            advice=f"ask for shorter texts (sampling.length_factor), or take {policy.lighter_base}",
+            hardware=policy.hardware,
+            # Half of what was there: with three sequences to go, 32 slots instead of 64 would change nothing.
+            lower=lambda num_slots: min(num_slots, len(requests) - len(results)) // 2,
+            noted=noted,
+        )
+    return [results[index] for index in range(len(requests))]
+
+
+def _fill_slots(
+    policy: Policy,
+    waiting: deque[_Sequence],
+    results: dict[int, SampledTokens],
+    max_slots: int,
+    max_new_tokens: int,
+    temperature: float,
+    on_finished: Callable[[int], None] | None,
+) -> None:
+    """Sample all that wait, at most `max_slots` at a time, and file each in `results` as it ends."""
     stops = policy.chat.stop_token_ids
     slots: _Slots | None = None
-    with policy.using(policy.active), torch.inference_mode():
-        while waiting or slots:
-            free = max_slots - (len(slots.sequences) if slots else 0)
-            if waiting and free:
-                slots = _admit(policy, slots, [waiting.popleft() for _ in range(min(free, len(waiting)))])
-            assert slots is not None
-            tokens = _pick(slots, temperature)
-            keep = []
-            for row, (sequence, token) in enumerate(zip(slots.sequences, tokens, strict=True)):
-                sequence.token_ids.append(token)
-                ended = token in stops
-                if ended or len(sequence.token_ids) == max_new_tokens:
-                    results[sequence.index] = SampledTokens(tuple(sequence.token_ids), ended)
-                else:
-                    keep.append(row)
-            if len(keep) < len(tokens) and on_finished:
-                on_finished(len(results))
-            slots = _advance(policy, _kept(slots, keep)) if keep else None
-    return [results[index] for index in range(len(requests))]
+    while waiting or slots:
+        free = max_slots - (len(slots.sequences) if slots else 0)
+        if waiting and free:
+            slots = _admit(policy, slots, [waiting.popleft() for _ in range(min(free, len(waiting)))])
+        assert slots is not None
+        tokens = _pick(slots, temperature)
+        keep = []
+        for row, (sequence, token) in enumerate(zip(slots.sequences, tokens, strict=True)):
+            sequence.token_ids.append(token)
+            ended = token in stops
+            if ended or len(sequence.token_ids) == max_new_tokens:
+                results[sequence.index] = SampledTokens(tuple(sequence.token_ids), ended)
+            else:
+                keep.append(row)
+        if len(keep) < len(tokens) and on_finished:
+            on_finished(len(results))
+        slots = _advance(policy, _kept(slots, keep)) if keep else None
 
 
 def _begin(index: int, request: SampleRequest, max_new_tokens: int) -> _Sequence:

@@ -1,10 +1,13 @@
 """Everything on disk: durable writes, adapters by name, their records. No torch."""
 
 from ditto_cli.store.adapters import AdapterEntry, AdapterStore
+from ditto_cli.store.archive import ARCHIVE_SUFFIX, AdapterArchive, export_archive, read_archive
 from ditto_cli.store.files import (
     append_line,
     fsync_folder,
+    fsync_tree,
     make_private_folder,
+    move,
     read_bytes,
     remove_tree,
     write_bytes,
@@ -21,22 +24,42 @@ from ditto_cli.store.records import (
     keyed_hash,
     store_key,
 )
+from ditto_cli.store.runs import (
+    LookState,
+    RunIdentity,
+    RunState,
+    SampleState,
+    StepState,
+    UnfinishedRun,
+)
 
 __all__ = [
+    "ARCHIVE_SUFFIX",
     "STAGE_FILES",
+    "AdapterArchive",
     "AdapterEntry",
     "AdapterRecord",
     "AdapterStore",
     "BaseIdentity",
+    "LookState",
+    "RunIdentity",
+    "RunState",
+    "SampleState",
     "StageRecord",
     "StagedGeneration",
+    "StepState",
+    "UnfinishedRun",
     "append_line",
     "cache_home",
     "check_name",
     "describe_mismatch",
+    "export_archive",
     "fsync_folder",
+    "fsync_tree",
     "keyed_hash",
     "make_private_folder",
+    "move",
+    "read_archive",
     "read_bytes",
     "remove_tree",
     "store_home",

@@ -1,12 +1,15 @@
 """The store's folder -> adapters by name: list, look up, begin a new generation, rename, remove.
 
-An adapter is a folder `home/adapters/<name>`; its name is the folder's name. What is inside is told in `generations`.
-This module does not know what an adapter's weights mean.
+An adapter is a folder `home/adapters/<name>`; its name is the folder's name. What is inside is told in `generations`
+and `runs`. Whoever changes an adapter holds `home/locks/<name>.lock`; readers need no lock. This module does not know
+what an adapter's weights mean.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +22,19 @@ from ditto_cli.store.generations import (
     REMOVED_PREFIX,
     STAGE_FILES,
     StagedGeneration,
+    check_file,
     current_generation,
     generation_numbers,
+    roll_forward,
     sweep,
 )
+from ditto_cli.store.locks import locked
 from ditto_cli.store.names import check_name, is_valid_name, unknown_adapter
-from ditto_cli.store.records import AdapterRecord, missing_file, read_document, store_key
+from ditto_cli.store.records import AdapterRecord, damaged, missing_file, read_document, store_key
+from ditto_cli.store.runs import UnfinishedRun, unfinished
 
 ADAPTERS_FOLDER = "adapters"
+LOCKS_FOLDER = "locks"
 EVALUATION_FOLDER = "evaluation"
 
 
@@ -84,18 +92,52 @@ class AdapterStore:
         folder = self._adapters / name
         return CURRENT_FILE in files.list_folder(folder) or bool(generation_numbers(folder))
 
-    def begin(self, name: str) -> StagedGeneration:
-        """Start a new generation of a new or existing adapter; nothing of it is seen before it is published.
+    def has(self, name: str) -> bool:
+        """Whether there is anything of this name: an adapter, or a training that is not finished."""
+        return self.exists(name) or self.is_unfinished(name)
+
+    def is_unfinished(self, name: str) -> bool:
+        """Whether a training of this name is in progress or was interrupted."""
+        return is_valid_name(name) and unfinished(self._adapters / name)
+
+    def unfinished_names(self) -> list[str]:
+        """Sorted names with a training that is in progress or was interrupted.
+
+        Raises:
+            DiskError: the store cannot be read.
+        """
+        return [name for name in files.list_folder(self._adapters) if self.is_unfinished(name)]
+
+    @contextmanager
+    def begin(self, name: str) -> Iterator[StagedGeneration]:
+        """A new generation of a new or existing adapter; nothing of it is seen before it is published.
 
         Raises:
             InputError: the name cannot be one.
+            LockedError: another process works on the adapter.
             DiskError: the disk refused.
         """
-        check_name(name)
-        adapter = self._adapters / name
-        for folder in (self._adapters, adapter, adapter / GENERATIONS_FOLDER):
-            sweep(folder)
-        return StagedGeneration(adapter)
+        with self._locked(name):
+            self._tidy(name)
+            with StagedGeneration(self._adapters / name) as staged:
+                yield staged
+
+    @contextmanager
+    def training(self, name: str) -> Iterator[UnfinishedRun]:
+        """The training of a new or existing adapter: the interrupted one if there is one, else an empty one.
+
+        Raises:
+            InputError: the name cannot be one.
+            LockedError: another process works on the adapter.
+            DiskError: the disk refused.
+        """
+        with self._locked(name):
+            self._tidy(name)
+            try:
+                yield UnfinishedRun(self._adapters / name, self.key())
+            finally:
+                for folder in (GENERATIONS_FOLDER, "."):  # an adapter that has nothing leaves no folder
+                    files.remove_empty_folder(self._adapters / name / folder)
 
     def record(self, name: str) -> AdapterRecord:
         """The record of the current generation, after a look that all its files are there.
@@ -125,39 +167,75 @@ class AdapterStore:
                 return generation / known
         raise InputError(f"Adapter {name!r} has no stage {stage!r}: it has {', '.join(record.stage_names)}.")
 
+    def checked_stage_folder(self, name: str, stage: str | None = None) -> Path:
+        """`stage_folder`, after its files were read whole and found to be what was written.
+
+        Raises:
+            InputError: no such adapter or stage.
+            DiskError: the adapter is damaged.
+        """
+        folder = self.stage_folder(name, stage)
+        for known in self.record(name).stages:
+            if known.stage == folder.name:
+                for file, digest in known.files.items():
+                    check_file(folder / file, digest)
+        return folder
+
+    def check(self, name: str) -> str | None:
+        """What is wrong with an adapter, in words, after a look at every byte of it; None if nothing is."""
+        try:
+            for stage in self.record(name).stage_names:
+                self.checked_stage_folder(name, stage)
+        except DiskError as error:
+            return str(error)
+        return None
+
     def rename(self, old: str, new: str) -> None:
         """Give an adapter another name. Its record keeps the name that it was trained as.
 
         Raises:
             InputError: no such adapter, or the new name cannot be one or is taken.
+            LockedError: another process works on one of the two.
             DiskError: the disk refused.
         """
         self._require(old)
         check_name(new)
-        if new in files.list_folder(self._adapters):
-            raise InputError(f"There is already an adapter {new!r}: remove it first or choose another name.")
-        files.move(self._adapters / old, self._adapters / new)
+        with ExitStack() as locks:
+            for name in sorted({old, new}):  # in one order everywhere, so that two renames cannot wait for each other
+                locks.enter_context(self._locked(name))
+            self._require(old)
+            if new in files.list_folder(self._adapters):
+                raise InputError(f"There is already an adapter {new!r}: remove it first or choose another name.")
+            files.move(self._adapters / old, self._adapters / new)
+            files.remove_tree(self._lock(old))
 
     def remove(self, name: str) -> None:
-        """Remove an adapter with all its generations.
+        """Remove all that there is of a name: every generation, evaluations, an unfinished training, the lock file.
 
         Raises:
-            InputError: no such adapter.
+            InputError: there is nothing of that name.
+            LockedError: another process works on it.
             DiskError: the disk refused.
         """
-        self._require(name)
-        # Renamed first, so that a kill halfway leaves no adapter that looks whole.
-        doomed = self._adapters / f"{REMOVED_PREFIX}{secrets.token_hex(8)}"
-        files.move(self._adapters / name, doomed)
-        files.remove_tree(doomed)
+        if not self.has(name):
+            raise unknown_adapter(name, self.names())
+        with self._locked(name):
+            # Renamed first, so that a kill halfway leaves no adapter that looks whole; `sweep` removes the rest.
+            doomed = self._adapters / f"{REMOVED_PREFIX}{secrets.token_hex(8)}"
+            files.move(self._adapters / name, doomed)
+            files.remove_tree(doomed)
+            sweep(self._adapters)
+            files.fsync_folder(self._adapters)
+            files.remove_tree(self._lock(name))
 
     def size_bytes(self, name: str) -> int:
-        """Bytes of all files of an adapter, all generations together.
+        """Bytes of all files of a name, all generations and an unfinished training together.
 
         Raises:
-            InputError: no such adapter.
+            InputError: there is nothing of that name.
         """
-        self._require(name)
+        if not self.has(name):
+            raise unknown_adapter(name, self.names())
         return files.folder_size(self._adapters / name)
 
     def entries(self) -> list[AdapterEntry]:
@@ -175,6 +253,24 @@ class AdapterStore:
         except DiskError as error:
             return AdapterEntry(name, None, str(error), size_bytes)
 
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        check_name(name)
+        files.make_private_folder(self._home / LOCKS_FOLDER)
+        with locked(self._lock(name), f"Adapter {name}"):
+            yield
+
+    def _lock(self, name: str) -> Path:
+        return self._home / LOCKS_FOLDER / f"{name}.lock"
+
+    def _tidy(self, name: str) -> None:
+        """Remove what killed processes left, and finish the last step of a publication that one was killed in."""
+        adapter = self._adapters / name
+        for folder in (self._home / LOCKS_FOLDER, self._adapters, adapter, adapter / GENERATIONS_FOLDER):
+            sweep(folder)
+        with suppress(DiskError):  # a damaged current.json is replaced by the next publication
+            roll_forward(adapter)
+
     def _require(self, name: str) -> None:
         if not self.exists(name):
             raise unknown_adapter(name, self.names())
@@ -185,9 +281,12 @@ class AdapterStore:
         if generation is None:  # removed by another process since the line above
             raise unknown_adapter(name, self.names())
         record = read_document(generation / RECORD_FILE, AdapterRecord)
-        for stage in record.stage_names:
-            present = files.list_folder(generation / stage)
-            for file in STAGE_FILES:
+        for stage in record.stages:
+            present = files.list_folder(generation / stage.stage)
+            for file in {*STAGE_FILES, *stage.files}:
+                path = generation / stage.stage / file
                 if file not in present:
-                    raise missing_file(generation / stage / file)
+                    raise missing_file(path)
+                if file not in stage.files or path.stat().st_size != stage.files[file].size:
+                    raise damaged(path, "its size is not what was written")
         return generation, record

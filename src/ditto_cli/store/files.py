@@ -1,7 +1,8 @@
 """Bytes -> files that are either the old ones or the new ones, never half of each; every write goes through here.
 
 A file is written beside its place, flushed to the disk, renamed onto its place, and the folder is flushed after it.
-Whatever the operating system refuses becomes a `DiskError` of one line. This module knows nothing of adapters.
+Whatever the operating system refuses becomes a `DiskError` of one line. This module knows nothing of adapters; the
+system calls themselves are in `disk`.
 """
 
 from __future__ import annotations
@@ -10,21 +11,16 @@ import errno
 import fcntl
 import os
 import secrets
-import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ditto_cli.errors import DiskError
+from ditto_cli.store import disk
 
 # Names of unfinished work start like this; a killed process leaves them, and whoever owns the folder sweeps them.
 TEMPORARY_PREFIX = ".tmp-"
 
-if sys.platform == "win32":  # there, a descriptor would else turn every \n into \r\n
-    _BINARY = os.O_BINARY
-else:
-    _BINARY = 0
 _EXPLANATIONS = {
     errno.ENOSPC: "No space left on the disk of {path}: free some space and run the command again.",
     errno.EDQUOT: "The disk quota for {path} is used up: free some space and run the command again.",
@@ -53,10 +49,10 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     with _disk_errors(path, "written"):
         try:
             _write_new_file(temporary, data, mode)
-            os.replace(temporary, path)
+            disk.rename(temporary, path)
         except BaseException:
             with suppress(OSError):
-                os.unlink(temporary)
+                disk.unlink(temporary)
             raise
     fsync_folder(path.parent)
 
@@ -76,19 +72,69 @@ def append_line(path: Path, line: str) -> None:
     """
     assert "\n" not in line, "one line"
     with _disk_errors(path, "written"):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o600)
+        descriptor = disk.open_to_append(path)
         try:
             with suppress(OSError):  # some network disks cannot lock; the worst is then an empty line
                 fcntl.flock(descriptor, fcntl.LOCK_EX)  # until closed: nobody adds between look and write
             is_new = os.fstat(descriptor).st_size == 0
-            rest = memoryview(_line_break_before_end(descriptor, is_new) + line.encode("utf-8") + b"\n")
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-            os.fsync(descriptor)
+            disk.write(path, descriptor, _line_break_before_end(descriptor, is_new) + line.encode("utf-8") + b"\n")
+            disk.sync(path, descriptor)
         finally:
             os.close(descriptor)
     if is_new:
         fsync_folder(path.parent)
+
+
+def open_private(path: Path) -> int:
+    """Descriptor of a private file to read and write in place, which is made if it is missing: for locks only.
+
+    Raises:
+        DiskError: the disk refused.
+    """
+    with _disk_errors(path, "written"):
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def make_exclusively(path: Path, data: bytes) -> bool:
+    """Make a private file, or return False when there is one: of several processes only one makes it.
+
+    Raises:
+        DiskError: the disk refused.
+    """
+    temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
+    with _disk_errors(path, "written"):
+        try:
+            _write_new_file(temporary, data, 0o600)
+            try:
+                disk.link(temporary, path)
+            except FileExistsError:
+                return False
+            except OSError:  # a disk without second names
+                return not path.exists() and _made_at_once(path, data)
+            return True
+        finally:
+            with suppress(OSError):
+                disk.unlink(temporary)
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a file to a name of its own, and return that; nothing happens when it is not there.
+
+    Raises:
+        DiskError: the disk refused.
+    """
+    aside = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
+    with _disk_errors(path, "moved"), suppress(FileNotFoundError):
+        disk.rename(path, aside)
+    return aside
+
+
+def _made_at_once(path: Path, data: bytes) -> bool:
+    try:
+        _write_new_file(path, data, 0o600)
+    except FileExistsError:
+        return False
+    return True
 
 
 def read_bytes(path: Path) -> bytes:
@@ -108,7 +154,7 @@ def move(source: Path, target: Path) -> None:
         DiskError: the disk refused. When only a flush failed, the move has already happened.
     """
     with _disk_errors(target, "written"):
-        os.replace(source, target)
+        disk.rename(source, target)
     fsync_folder(target.parent)
     if source.parent != target.parent:
         fsync_folder(source.parent)
@@ -128,7 +174,7 @@ def make_private_folder(path: Path) -> None:
             folder = folder.parent
         for folder in reversed(missing):
             try:
-                os.mkdir(folder, 0o700)
+                disk.mkdir(folder)
             except FileExistsError:
                 if not folder.is_dir():  # else another process was faster, which is as good
                     raise
@@ -164,20 +210,19 @@ def remove_tree(path: Path) -> None:
     Raises:
         DiskError: something of it cannot be removed.
     """
-    with _disk_errors(path, "removed"):
-        try:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                os.unlink(path)
-        except FileNotFoundError:  # also when another process removes it at the same time
+    with _disk_errors(path, "removed"), suppress(FileNotFoundError):  # another process may remove it at the same time
+        if not path.is_dir() or path.is_symlink():
+            disk.unlink(path)
             return
+        for name in os.listdir(path):
+            remove_tree(path / name)
+        disk.rmdir(path)
 
 
 def remove_empty_folder(path: Path) -> None:
     """Remove a folder if nothing is in it."""
     with suppress(OSError):
-        os.rmdir(path)
+        disk.rmdir(path)
 
 
 def fsync_folder(path: Path) -> None:
@@ -186,27 +231,33 @@ def fsync_folder(path: Path) -> None:
     Raises:
         DiskError: the disk refused.
     """
-    if sys.platform == "win32":  # folders cannot be opened there; NTFS keeps a journal of names
-        return
     with _disk_errors(path, "written"):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            # Some network and FUSE file systems have no flush for folders; nothing more can be done on those.
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-                raise
-        finally:
-            os.close(descriptor)
+        disk.sync_folder(path)
+
+
+def fsync_tree(path: Path) -> None:
+    """Flush a folder and everything below it, which some library wrote, before it is moved to its place.
+
+    Raises:
+        DiskError: the disk refused.
+    """
+    with _disk_errors(path, "written"):
+        for folder, _, names in os.walk(path):
+            for name in names:
+                file = Path(folder, name)
+                descriptor = os.open(file, os.O_RDONLY)
+                try:
+                    disk.sync(file, descriptor)
+                finally:
+                    os.close(descriptor)
+            disk.sync_folder(Path(folder))
 
 
 def _write_new_file(path: Path, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+    descriptor = disk.create(path, mode)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
+        disk.write(path, descriptor, data)
+        disk.sync(path, descriptor)
     finally:
         os.close(descriptor)
 

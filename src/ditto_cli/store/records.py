@@ -1,6 +1,7 @@
 """What a training run was -> a checked JSON record, and back; and what makes two base models the same.
 
-A record never holds a demonstration's text: demonstrations are hashed with a key that stays in the store.
+A record never holds a demonstration's text: demonstrations are hashed with a key that stays in the store. Every
+document carries a digest of itself, and a record those of the weights, so that damage is found before it is used.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -20,9 +21,11 @@ from ditto_cli.config import Settings
 from ditto_cli.errors import DiskError
 from ditto_cli.store.files import list_folder, make_private_folder, read_bytes, write_bytes
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 KEY_FILE = "key"
 KEY_BYTES = 32
+
+_SEAL = "sha256"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 # A stage names a folder, so a damaged record must not be able to name a place outside of its generation.
@@ -38,12 +41,14 @@ def _check_utc(text: str) -> str:
 UtcTime = Annotated[str, AfterValidator(_check_utc)]
 
 
-class _Stored(BaseModel):
+class StoredDocument(BaseModel):
+    """What is kept in a JSON file of the store, or is part of it."""
+
     # A metric that became NaN must not make its record unreadable, so it is stored as the text "NaN".
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
-class BaseIdentity(_Stored):
+class BaseIdentity(StoredDocument):
     """Which base model it is: the digests decide, `id` and `revision` are words for people."""
 
     source: Literal["hub", "local", "embedded"]
@@ -55,20 +60,36 @@ class BaseIdentity(_Stored):
     chat_template_digest: Sha256
 
 
-class StageRecord(_Stored):
-    """One finished stage: its time, its last figures, and what the model then wrote for the watch prompt."""
+class FileDigest(StoredDocument):
+    """What a file must be: its size in bytes and its SHA-256."""
+
+    size: int = Field(ge=0)
+    sha256: Sha256
+
+    @staticmethod
+    def of(data: bytes) -> FileDigest:
+        """The digest of a file's content."""
+        return FileDigest(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+class StageRecord(StoredDocument):
+    """One finished stage: its time, its last figures, and what the model then wrote for the watch prompt.
+
+    `files` is filled in by the store: file name -> digest.
+    """
 
     stage: StageName
+    files: dict[str, FileDigest] = {}
     seconds: float
     metrics: dict[str, float]
     sample: str | None
     warnings: list[str] = []
 
 
-class AdapterRecord(_Stored):
+class AdapterRecord(StoredDocument):
     """All that is known of one generation of an adapter. `name` is what it was trained as, before any renaming."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     name: str
     created: UtcTime
     base: BaseIdentity
@@ -84,7 +105,6 @@ class AdapterRecord(_Stored):
     stages: list[StageRecord] = Field(min_length=1)
     published: StageName
     reason: str = Field("", description="why that stage is published, in a line")
-    finished: bool = Field(description="False when the run was stopped early")
     device: str
     versions: dict[str, str]
     seconds: float
@@ -103,14 +123,20 @@ class AdapterRecord(_Stored):
         return [stage.stage for stage in self.stages]
 
 
-class CurrentGeneration(_Stored):
+class CurrentGeneration(StoredDocument):
     """`current.json`: which generation of an adapter is in use."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     generation: int = Field(ge=1)
 
 
-StoredModel = TypeVar("StoredModel", AdapterRecord, CurrentGeneration)
+StoredModel = TypeVar("StoredModel", bound=BaseModel)
+
+
+def seal(document: BaseModel) -> bytes:
+    """A document as JSON with the digest of its content inside."""
+    content = document.model_dump(mode="json")
+    return (json.dumps(content | {_SEAL: _content_digest(content)}, indent=2) + "\n").encode()
 
 
 def read_document(path: Path, model: type[StoredModel]) -> StoredModel:
@@ -124,23 +150,34 @@ def read_document(path: Path, model: type[StoredModel]) -> StoredModel:
     try:
         content = json.loads(read_bytes(path))
     except (ValueError, RecursionError):  # neither JSON nor UTF-8
-        raise _damaged(path, "not valid JSON") from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
+        raise damaged(path, "not valid JSON") from None
+    if not isinstance(content, dict):
+        raise damaged(path, "not a JSON object")
+    version = content.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise DiskError(
             f"{path} was written by a newer ditto (format {version}, this one reads {SCHEMA_VERSION}): upgrade ditto."
         )
+    if version == 1:
+        raise DiskError(f"{path} was written by an early ditto, before formats were settled: train the adapter again.")
+    if content.pop(_SEAL, None) != _content_digest(content):
+        raise damaged(path, "its digest is not that of its content")
     try:
         return model.model_validate(content)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
-        raise _damaged(path, f"{where}: {problem['msg']}" if where else problem["msg"]) from None
+        raise damaged(path, f"{where}: {problem['msg']}" if where else problem["msg"]) from None
 
 
 def missing_file(path: Path) -> DiskError:
     """The error for a file that a complete adapter would have."""
     return DiskError(f"{path} is missing: train the adapter again, or remove it.")
+
+
+def damaged(path: Path, reason: str) -> DiskError:
+    """The error for a file whose content cannot be what ditto wrote."""
+    return DiskError(f"{path} is damaged ({reason}): train the adapter again, or remove it.")
 
 
 def describe_mismatch(recorded: BaseIdentity, loaded: BaseIdentity) -> str | None:
@@ -189,9 +226,9 @@ def store_key(home: Path) -> bytes:
     return key
 
 
+def _content_digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def _describe_base(base: BaseIdentity) -> str:
     return base.id if base.revision is None else f"{base.id} at revision {base.revision}"
-
-
-def _damaged(path: Path, reason: str) -> DiskError:
-    return DiskError(f"{path} is damaged ({reason}): train the adapter again, or remove it.")

@@ -1,11 +1,14 @@
 """Questions that were answered -> a file of their answers, so that nobody is asked, or paid, twice.
 
-One JSON object a line, added as soon as the answer is there. It holds a keyed digest of the question, the answer and
-what it cost in tokens, never a text. Knows nothing of pairs, or of who answers.
+One JSON object a line, added as soon as the answer is there. It holds a keyed digest of the question, the answer,
+what it cost in tokens, and the marks of other adapters whose texts were asked about, never a text. Knows nothing of
+pairs, or of who answers.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,8 +16,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ditto_cli.evaluation.judges.question import QUESTION_VERSION, Choice
-from ditto_cli.store import append_line, keyed_hash, make_private_folder, read_bytes
+from ditto_cli.store import append_line, keyed_hash, make_private_folder, read_bytes, write_bytes
 from ditto_cli.store.files import list_folder
+
+LEDGER_FILE = re.compile(r"answers-[a-z]+\.jsonl")
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class _Line(BaseModel):
     choice: Choice | None
     prompt_tokens: int = Field(ge=0)
     completion_tokens: int = Field(ge=0)
+    marks: list[str] = []
 
 
 class Ledger:
@@ -43,18 +49,22 @@ class Ledger:
         num_skipped: damaged lines of the file, which are as if they had never been written.
     """
 
-    def __init__(self, path: Path | None, *, key: bytes = b"") -> None:
+    def __init__(
+        self, path: Path | None, *, key: bytes = b"", marks: Callable[[str], list[str]] = lambda question: []
+    ) -> None:
         """Read what is there.
 
         Args:
             path: the file, which is made with the first answer; None keeps answers in memory only.
             key: the store's secret, so that digests tell nothing to who lacks it.
+            marks: of the other adapters whose texts stand in a question, to find the answer when one is forgotten.
 
         Raises:
             DiskError: the file cannot be read.
         """
         self._path = path
         self._key = key
+        self._marks = marks
         self._answers: dict[str, Answer] = {}
         self.num_skipped = 0
         if path is not None and path.name in list_folder(path.parent):
@@ -80,9 +90,11 @@ class Ledger:
             choice=answer.choice,
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
+            marks=self._marks(question),
         )
+        without = None if line.marks else {"marks"}  # an older ditto reads a line without
         make_private_folder(self._path.parent)
-        append_line(self._path, line.model_dump_json())
+        append_line(self._path, line.model_dump_json(exclude=without))
 
     def _read(self, text: bytes) -> None:
         try:
@@ -94,3 +106,23 @@ class Ledger:
 
     def _digest(self, judge: str, question: str) -> str:
         return keyed_hash(self._key, "\x1f".join([judge, str(QUESTION_VERSION), question]))
+
+
+def forget_answers(path: Path, mark: str) -> int:
+    """Take the answers about texts of the adapter with this mark out of a ledger's file; how many there were.
+
+    Raises:
+        DiskError: the file cannot be read or written.
+    """
+    lines = read_bytes(path).splitlines(keepends=True)
+    kept = [line for line in lines if mark not in _marks_of(line)]
+    if len(kept) < len(lines):
+        write_bytes(path, b"".join(kept))
+    return len(lines) - len(kept)
+
+
+def _marks_of(line: bytes) -> list[str]:
+    try:
+        return _Line.model_validate_json(line).marks
+    except ValidationError:
+        return []

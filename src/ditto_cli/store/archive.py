@@ -1,0 +1,229 @@
+"""An adapter of the store <-> one file to carry to another machine, of which nothing is trusted there. No torch.
+
+    record.json                          what it is, without what is private or of one machine
+    <stage>/adapter_model.safetensors    its weights, for each stage that the record lists
+
+The file is a ZIP at its plainest, read by `untrusted`. Nothing in it names a place to write to, or code to run: PEFT's
+`adapter_config.json` is not in it, and is made anew from the record's settings.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ditto_cli.errors import DiskError, InputError, NonFiniteError
+from ditto_cli.store import files
+from ditto_cli.store.adapters import AdapterStore
+from ditto_cli.store.generations import RECORD_FILE
+from ditto_cli.store.names import is_valid_name
+from ditto_cli.store.records import SCHEMA_VERSION, AdapterRecord, BaseIdentity
+from ditto_cli.store.untrusted import (
+    NonFiniteWeightsError,
+    RefusedError,
+    refuse,
+    strict_json,
+    tensor_shapes,
+    zip_members,
+)
+
+ARCHIVE_SUFFIX = ".ditto"
+WEIGHTS_FILE = "adapter_model.safetensors"
+MAX_ARCHIVE_BYTES = 1_900_000_000  # below what a ZIP needs its 64-bit headers for; these are refused
+MAX_RECORD_BYTES = 2**20
+MAX_ALPHA = 2**16
+MAX_TARGETS = 256
+
+_MEMBERS = {
+    r"record\.json": MAX_RECORD_BYTES,
+    r"(sft|round[1-9][0-9]{0,8})/adapter_model\.safetensors": MAX_ARCHIVE_BYTES,
+}
+_TARGET = re.compile(r"[A-Za-z0-9_.]{1,128}")
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
+_MAX_REASON = 200
+
+
+@dataclass(frozen=True)
+class ArchivedStage:
+    """One stage's weights as a safetensors file, and the shape of each tensor in it."""
+
+    weights: bytes
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class AdapterArchive:
+    """What an archive holds, after all checks that need no base model."""
+
+    record: AdapterRecord
+    stages: Mapping[str, ArchivedStage]
+
+
+def export_archive(store: AdapterStore, name: str, *, all_stages: bool) -> tuple[AdapterRecord, bytes]:
+    """An adapter as an archive: its published stage, or all of them.
+
+    Returns:
+        The record as it is handed on, and the file's content.
+
+    Raises:
+        InputError: no such adapter.
+        DiskError: the adapter is damaged, or nothing that an import would take.
+        NonFiniteError: a weight is NaN or infinite.
+    """
+    record = store.record(name)
+    stages = record.stage_names if all_stages else [record.published]
+    members = {
+        f"{stage}/{WEIGHTS_FILE}": files.read_bytes(store.checked_stage_folder(name, stage) / WEIGHTS_FILE)
+        for stage in stages
+    }
+    shared = _shared(record, name, stages)
+    members[RECORD_FILE] = shared.model_dump_json(indent=2).encode()
+    try:
+        if sum(map(len, members.values())) > MAX_ARCHIVE_BYTES:
+            refuse(f"it is larger than {MAX_ARCHIVE_BYTES} bytes")
+        data = _zipped(members)
+        parse_archive(data)  # what an import would refuse is not written
+    except NonFiniteWeightsError as error:
+        raise NonFiniteError(f"Adapter {name} cannot be exported ({error}): train it again.") from None
+    except RefusedError as error:
+        raise DiskError(f"Adapter {name} cannot be exported ({error}): train it again.") from None
+    return shared, data
+
+
+def read_archive(path: Path) -> AdapterArchive:
+    """An archive from its file, with every check that needs no base model; nothing is written.
+
+    Raises:
+        InputError: no such file, or nothing that can be trusted.
+        DiskError: it cannot be read.
+    """
+    try:
+        return parse_archive(_read_file(path))
+    except RefusedError as error:
+        reason = str(error) if len(str(error)) <= _MAX_REASON else f"{str(error)[:_MAX_REASON]}..."
+        raise InputError(f"{path} is not a ditto adapter archive that can be trusted: {reason}.") from None
+
+
+def parse_archive(data: bytes) -> AdapterArchive:
+    """As `read_archive`, of a file's content."""
+    members = zip_members(data, _MEMBERS)
+    if RECORD_FILE not in members:
+        refuse(f"it has no {RECORD_FILE}")
+    record = _record(members.pop(RECORD_FILE))
+    if set(members) != {f"{stage}/{WEIGHTS_FILE}" for stage in record.stage_names}:
+        refuse("its weights are not those of the stages that its record lists")
+    stages = {}
+    for stage in record.stage_names:
+        weights = members[f"{stage}/{WEIGHTS_FILE}"]
+        stages[stage] = ArchivedStage(weights, tensor_shapes(weights))
+    return AdapterArchive(record, stages)
+
+
+def _shared(record: AdapterRecord, name: str, stages: Sequence[str]) -> AdapterRecord:
+    """The record without texts, their hashes, and paths of one machine; with some of its stages."""
+    base = record.base
+    if base.source == "local":
+        base = base.model_copy(update={"id": Path(base.id).name or "base"})
+    base_settings = record.settings.base.model_copy(update={"id": base.id, "revision": base.revision})
+    return record.model_copy(
+        update={
+            "name": name,
+            "base": base,
+            "settings": record.settings.model_copy(update={"base": base_settings}),
+            "demonstration_hashes": [],
+            "folder": None,
+            "watch_prompt": "",
+            "base_sample": "",
+            "stages": [
+                # The digests are those of the files of one store, which it fills in itself.
+                stage.model_copy(update={"sample": None, "files": {}})
+                for stage in record.stages
+                if stage.stage in stages
+            ],
+        }
+    )
+
+
+def _zipped(members: Mapping[str, bytes]) -> bytes:
+    """The same members give the same bytes."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(members):
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.create_system = 3  # Unix, wherever this runs
+            entry.external_attr = (stat.S_IFREG | 0o600) << 16
+            archive.writestr(entry, members[name])
+    return stream.getvalue()
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        # Without O_NONBLOCK, a pipe of that name would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as stream:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                refuse("it is not a file")
+            if status.st_size > MAX_ARCHIVE_BYTES:
+                refuse(f"it is larger than {MAX_ARCHIVE_BYTES} bytes")
+            return stream.read(status.st_size)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: give a file that `ditto adapters export` wrote.") from None
+    except IsADirectoryError:
+        refuse("it is not a file")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DiskError(f"{path} cannot be read ({reason}): check its access rights and the disk.") from None
+
+
+def _record(data: bytes) -> AdapterRecord:
+    content = strict_json(data, RECORD_FILE)
+    version = content.get("schema_version")
+    if not isinstance(version, int):
+        refuse(f"{RECORD_FILE} names no format")
+    if version > SCHEMA_VERSION:
+        refuse(f"a newer ditto wrote it (format {version}, this one reads {SCHEMA_VERSION}): upgrade ditto")
+    try:
+        record = AdapterRecord.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part)[:40] for part in problem["loc"])
+        refuse(f"in {RECORD_FILE}, {where}: {problem['msg']}" if where else f"in {RECORD_FILE}, {problem['msg']}")
+    problem_text = _record_problem(record)
+    if problem_text is not None:
+        refuse(f"in {RECORD_FILE}, {problem_text}")
+    # Once more: who made the file may have put a folder or a text where ours has none.
+    return _shared(record, record.name, record.stage_names)
+
+
+def _record_problem(record: AdapterRecord) -> str | None:
+    """What no record of ours says, though its types are right."""
+    lora = record.settings.lora
+    targets = () if isinstance(lora.targets, str) else lora.targets
+    problems = {
+        "the name cannot be an adapter's": not is_valid_name(record.name),
+        "the base is named in an unknown way": not _is_plausible(record.base),
+        "quantize is neither nf4 nor none": record.quantize not in ("nf4", "none"),
+        "max_new_tokens is below 1": record.max_new_tokens < 1,
+        f"settings.lora.alpha is above {MAX_ALPHA}": lora.alpha > MAX_ALPHA,
+        "settings.lora.targets are not names of modules": len(targets) > MAX_TARGETS
+        or not all(_TARGET.fullmatch(target) for target in targets),
+    }
+    return next((problem for problem, is_found in problems.items() if is_found), None)
+
+
+def _is_plausible(base: BaseIdentity) -> bool:
+    """Whether a base's id and revision may be given to the hub; those of a local folder are given to nobody."""
+    if base.source == "hub":
+        named = _HUB_ID.fullmatch(base.id) is not None and ".." not in base.id
+        return named and base.revision is not None and _COMMIT.fullmatch(base.revision) is not None
+    return base.revision is None and (base.source == "local" or base.id == "embedded")

@@ -1,0 +1,315 @@
+"""One process at a time works on an adapter: who is refused, who gets in, and what a dead owner leaves."""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ditto_cli.errors import DiskError, LockedError
+from ditto_cli.store import AdapterStore, disk, files, locks
+from ditto_cli.store.locks import Owner, locked
+from test_store import publish
+
+# A process that waits for a line, tries to take the lock, tells how it went, and keeps it until its stdin ends.
+TAKING = """
+import sys
+from pathlib import Path
+from ditto_cli.errors import LockedError
+from ditto_cli.store.locks import locked
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with locked(Path(sys.argv[1]), "Adapter alice"):
+        print("won", flush=True)
+        sys.stdin.read()
+except LockedError as error:
+    print(error, flush=True)
+"""
+
+
+class Process:
+    """One that is started and not yet trying."""
+
+    def __init__(self, path):
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", TAKING, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    @property
+    def pid(self):
+        return self.child.pid
+
+    def try_it(self):
+        self.child.stdin.write("\n")
+        self.child.stdin.flush()
+
+    def hear(self):
+        return self.child.stdout.readline().rstrip("\n")
+
+    def kill(self):
+        self.child.kill()
+        self.child.wait()
+
+
+@contextmanager
+def processes(path, number=1):
+    """Some that all are ready; none is left behind."""
+    started = [Process(path) for _ in range(number)]
+    try:
+        assert [process.hear() for process in started] == ["ready"] * number
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.child.stdin.close()
+            process.child.stdout.close()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "alice.lock"
+
+
+@pytest.fixture
+def idle_flock(monkeypatch):
+    """As on disks where the system's lock silently does nothing."""
+    monkeypatch.setattr(fcntl, "flock", lambda descriptor, operation: None)
+
+
+def owner_file(path):
+    return path.with_suffix(".owner")
+
+
+def get_in(path):
+    """Take the lock, and see that its file names this process meanwhile and then is gone."""
+    with locked(path, "Adapter alice"):
+        assert json.loads(owner_file(path).read_text()) == vars(Owner.this())
+    assert os.listdir(path.parent) == [path.name]
+
+
+def is_refused(path, who):
+    with pytest.raises(LockedError) as caught, locked(path, "Adapter alice"):
+        pass
+    assert str(caught.value) == f"Adapter alice is in use by {who}: wait for it to end, or stop it."
+    assert caught.value.exit_code == 7
+    return True
+
+
+def test_of_several_at_once_one_wins_and_the_others_are_told_by_whom(path):
+    with processes(path, 4) as four:
+        for process in four:
+            process.try_it()
+        said = {process.pid: process.hear() for process in four}
+        (winner,) = [pid for pid, word in said.items() if word == "won"]
+        del said[winner]
+        # The winner may have the lock and not yet have written into the file.
+        in_use = {
+            f"Adapter alice is in use by {who}: wait for it to end, or stop it."
+            for who in (f"process {winner}", "another process")
+        }
+        assert set(said.values()) <= in_use
+        assert len(said) == 3
+        started = time.monotonic()
+        assert is_refused(path, f"process {winner}")
+        assert time.monotonic() - started < 1
+
+
+def test_an_owner_that_was_killed_keeps_nobody_out(path):
+    with processes(path) as (process,):
+        process.try_it()
+        assert process.hear() == "won"
+        process.kill()
+        assert json.loads(owner_file(path).read_text())["pid"] == process.pid
+        get_in(path)
+
+
+def test_where_the_systems_lock_does_nothing_the_owners_name_still_counts(path, idle_flock):
+    with processes(path) as (process,):
+        process.try_it()
+        assert process.hear() == "won"
+        assert is_refused(path, f"process {process.pid}")
+        process.kill()
+        get_in(path)
+
+
+def test_where_the_system_has_no_lock_the_owners_name_still_counts(path, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    get_in(path)
+    with processes(path) as (process,):
+        process.try_it()
+        assert process.hear() == "won"
+        assert is_refused(path, f"process {process.pid}")
+
+
+def test_a_lock_that_fails_otherwise_is_told(path, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.EIO, "words of the system")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(DiskError, match=r"alice\.lock cannot be locked \(words of the system\): choose another"):
+        get_in(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pid": 2**22 + 1},  # above the most that Linux gives
+        {"pid": 10**30},
+        {"started": "1"},  # the number came again
+        {"host": "elsewhere"},  # nothing can be known of it
+    ],
+)
+def test_an_owner_that_cannot_be_alive_keeps_nobody_out(path, idle_flock, changes):
+    parent = Owner(os.getppid(), Owner.this().started, socket.gethostname())
+    owner_file(path).write_text(json.dumps(vars(parent) | changes))
+    get_in(path)
+
+
+@pytest.mark.parametrize(
+    "torn",
+    [
+        b"",
+        b'{"pid": 12',
+        b"\xff\xfe",
+        b"[" * 1000,
+        b"[]",
+        b"12",
+        b'{"pid": "x", "started": "1", "host": "h"}',
+        b'{"pid": null, "started": "1", "host": "h"}',
+    ],
+)
+def test_a_torn_owner_keeps_nobody_out_for_long_and_lets_nobody_in(path, torn):
+    owner_file(path).write_bytes(torn)
+    assert is_refused(path, "another process")  # it may be just being written
+    minute_ago = time.time() - 60
+    os.utime(owner_file(path), (minute_ago, minute_ago))
+    get_in(path)
+    with locked(path, "Adapter alice"):
+        owner_file(path).write_bytes(torn)
+        os.utime(owner_file(path), (minute_ago, minute_ago))
+        assert is_refused(path, "another process")  # by the system's lock
+
+
+def test_of_two_that_find_a_dead_owner_the_slower_is_refused(path, idle_flock, monkeypatch):
+    dead, quicker = Owner(2**22 + 1, "1", socket.gethostname()), Owner(os.getppid(), "", socket.gethostname())
+    quicker = Owner(quicker.pid, locks._start_time(quicker.pid), quicker.host)
+    rename = os.replace
+    for gone in (False, True):  # the quicker one put the dead one's file aside; its own is there already, or not yet
+        owner_file(path).write_text(json.dumps(vars(dead)))
+
+        def late(source, target, gone=gone):
+            if Path(source) == owner_file(path):
+                owner_file(path).unlink()
+                if not gone:
+                    owner_file(path).write_text(json.dumps(vars(quicker)))
+            rename(source, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", late)
+            assert is_refused(path, "another process" if gone else f"process {quicker.pid}")
+        names = {path.name} if gone else {path.name, owner_file(path).name}
+        assert set(os.listdir(path.parent)) == names
+
+
+def test_an_owner_that_could_not_be_removed_keeps_its_own_process_not_out(path):
+    def refuse(operation):
+        if operation.kind == "unlink" and operation.path == owner_file(path):
+            raise OSError(errno.EIO, "words of the system")
+
+    with disk.intercepted(refuse), locked(path, "Adapter alice"):
+        pass
+    assert owner_file(path).exists()
+    get_in(path)
+
+
+def test_a_lock_file_that_its_owner_removed_meanwhile_is_made_anew(path, monkeypatch):
+    flock, removed = fcntl.flock, []
+
+    def late(descriptor, operation):
+        if not removed:
+            removed.append(path.stat().st_ino)
+            path.rename(path.with_name("removed"))
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with locked(path, "Adapter alice"):
+        assert path.stat().st_ino != removed[0]
+        assert is_refused(path, f"process {os.getpid()}")
+    with locked(path, "Adapter alice"):  # nothing is left of the wait
+        pass
+
+
+def test_an_error_inside_lets_go(path):
+    with pytest.raises(ZeroDivisionError), locked(path, "Adapter alice"):
+        raise ZeroDivisionError
+    get_in(path)
+
+
+def test_no_descriptor_is_left(path):
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with locked(path, "Adapter alice"):
+            assert is_refused(path, f"process {os.getpid()}")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# What holds the lock
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = AdapterStore(tmp_path / "home")
+    publish(store, "alice")
+    publish(store, "bob")
+    return store
+
+
+@pytest.mark.parametrize("work", ["begin", "training"])
+def test_whoever_changes_an_adapter_that_is_being_trained_is_refused(store, work):
+    with getattr(store, work)("alice"):
+        for change in (
+            lambda: store.remove("alice"),
+            lambda: store.rename("alice", "carol"),
+            lambda: store.rename("bob", "alice"),
+            lambda: store.begin("alice").__enter__(),
+            lambda: store.training("alice").__enter__(),
+        ):
+            with pytest.raises(LockedError, match=f"Adapter alice is in use by process {os.getpid()}"):
+                change()
+        assert store.check("alice") is None  # readers need no lock
+        publish(store, "bob", "two")
+    store.rename("alice", "carol")
+    assert store.names() == ["bob", "carol"]
+
+
+def test_a_name_that_is_being_trained_for_the_first_time_is_taken(store):
+    with store.training("carol"), pytest.raises(LockedError, match="Adapter carol is in use"):
+        store.rename("alice", "carol")
+    store.rename("alice", "carol")
+
+
+def test_removing_takes_the_lock_file_too(store, tmp_path):
+    store.remove("alice")
+    assert os.listdir(tmp_path / "home" / "locks") == ["bob.lock"]
+    publish(store, "alice")
+    assert store.names() == ["alice", "bob"]
+
+
+def test_a_refused_disk_is_told(tmp_path):
+    make_file = tmp_path / "home"
+    make_file.write_bytes(b"")
+    with pytest.raises(DiskError), AdapterStore(tmp_path / "home").training("alice"):
+        pass
+    with pytest.raises(DiskError, match="is not there"):
+        files.open_private(tmp_path / "nowhere" / "lock")
