@@ -258,7 +258,8 @@ def test_full_memory(refused, monkeypatch):
     class OutOfMemoryError(RuntimeError):  # as torch names it
         pass
 
-    for error in (MemoryError(MARKER), OutOfMemoryError(MARKER)):
+    allocator = RuntimeError(f"[enforce fail] DefaultCPUAllocator: can't allocate memory: {MARKER}")
+    for error in (MemoryError(MARKER), OutOfMemoryError(MARKER), allocator):
 
         def fail(error=error, **keywords):
             raise error

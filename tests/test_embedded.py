@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,11 @@ def weights(home, name, stage):
 
 
 def test_train_and_sample_on_the_embedded_base(tmp_path):
-    trained = ditto(tmp_path, "train", str(MAYA), "--device", "cpu", *FEW_STEPS)
+    texts = tmp_path / "maya"
+    texts.mkdir()
+    for text in sorted(MAYA.glob("*.md"))[:3]:
+        shutil.copy(text, texts)
+    trained = ditto(tmp_path, "train", str(texts), "--device", "cpu", *FEW_STEPS)
     assert re.search(r"^adapter +maya$", trained.stderr, re.MULTILINE)
     assert all(stage in trained.stdout for stage in ("base", "sft", "round1"))
     assert trained.stderr.count("writes:") == 3  # base, SFT and round 1 for the same prompt
@@ -57,5 +62,5 @@ def test_train_and_sample_on_the_embedded_base(tmp_path):
     assert len(written["text"].split()) >= 5
     assert written["tokens"] <= 24
 
-    ditto(tmp_path, "train", str(MAYA), "--name", "again", "--device", "cpu", *FEW_STEPS)
+    ditto(tmp_path, "train", str(texts), "--name", "again", "--device", "cpu", *FEW_STEPS)
     assert weights(tmp_path, "again", "1") == weights(tmp_path, "maya", "1")  # bit for bit

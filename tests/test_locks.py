@@ -92,7 +92,7 @@ def get_in(path):
     """Take the lock, and see that its file names this process meanwhile and then is gone."""
     with locked(path, "Adapter alice"):
         assert json.loads(owner_file(path).read_text()) == vars(Owner.this())
-    assert os.listdir(path.parent) == [path.name]
+    assert os.listdir(path.parent) == []
 
 
 def is_refused(path, who):
@@ -218,7 +218,7 @@ def test_of_two_that_find_a_dead_owner_the_slower_is_refused(path, idle_flock, m
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", late)
             assert is_refused(path, "another process" if gone else f"process {quicker.pid}")
-        names = {path.name} if gone else {path.name, owner_file(path).name}
+        names = set() if gone else {owner_file(path).name}
         assert set(os.listdir(path.parent)) == names
 
 
@@ -299,9 +299,9 @@ def test_a_name_that_is_being_trained_for_the_first_time_is_taken(store):
     store.rename("alice", "carol")
 
 
-def test_removing_takes_the_lock_file_too(store, tmp_path):
+def test_no_lock_file_is_left(store, tmp_path):
     store.remove("alice")
-    assert os.listdir(tmp_path / "home" / "locks") == ["bob.lock"]
+    assert os.listdir(tmp_path / "home" / "locks") == []
     publish(store, "alice")
     assert store.names() == ["alice", "bob"]
 

@@ -13,20 +13,28 @@ from training import ditto, weights_of
 pytestmark = [pytest.mark.assurance, pytest.mark.timeout(900)]
 pytest_plugins = ["promises"]
 
+
+def another_digit(data):
+    """What is still valid JSON where the file is JSON."""
+    place = data.rfind(b'"seconds": ')
+    return flipped(data, len(data) // 3 if place < 0 else place + len(b'"seconds": '))
+
+
+def flipped(data, place):
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :] if data else b"x"
+
+
 DAMAGES = {
     "halved": lambda data: data[: len(data) // 2],
     "emptied": lambda data: b"",
     "first byte": lambda data: flipped(data, 0),
     "middle byte": lambda data: flipped(data, len(data) // 2),
     "last byte but one": lambda data: flipped(data, max(0, len(data) - 2)),
+    "another digit": another_digit,
     "zeroed": lambda data: bytes(len(data)),
     "longer": lambda data: data + b"\0",
     "deleted": lambda data: None,
 }
-
-
-def flipped(data, place):
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :] if data else b"x"
 
 
 def damage(path, kind):

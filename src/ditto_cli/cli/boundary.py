@@ -33,9 +33,11 @@ def run_guarded(app: Callable[[], None]) -> None:
         reason = error.strerror or type(error).__name__
         _end(DiskError(f"The system refused to read or write ({reason}); `ditto --debug ...` shows where."))
     except Exception as error:
-        # torch has an error class of its own for full GPU memory, and importing torch here would slow every command.
+        # torch's own errors for full memory are told by name and words: importing torch here would slow every command.
         if type(error).__name__ == "OutOfMemoryError":
             _end(MemoryLimitError("The GPU's memory is full: close other programs, or take a smaller --preset."))
+        if "DefaultCPUAllocator" in str(error):
+            _end(MemoryLimitError("This machine's memory is full: close other programs, or take a smaller --preset."))
         _end(DittoError(f"Something unforeseen failed ({type(error).__name__}); `ditto --debug ...` shows where."))
 
 

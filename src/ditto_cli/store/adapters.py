@@ -133,11 +133,13 @@ class AdapterStore:
         """
         with self._locked(name):
             self._tidy(name)
+            kept = UnfinishedRun(self._adapters / name, self.key())
             try:
-                yield UnfinishedRun(self._adapters / name, self.key())
+                yield kept
             finally:
-                for folder in (GENERATIONS_FOLDER, "."):  # an adapter that has nothing leaves no folder
-                    files.remove_empty_folder(self._adapters / name / folder)
+                kept.leave()
+                files.remove_empty_folder(self._adapters / name / GENERATIONS_FOLDER)
+                files.remove_empty_folder(self._adapters / name)
 
     def record(self, name: str) -> AdapterRecord:
         """The record of the current generation, after a look that all its files are there.
@@ -207,10 +209,9 @@ class AdapterStore:
             if new in files.list_folder(self._adapters):
                 raise InputError(f"There is already an adapter {new!r}: remove it first or choose another name.")
             files.move(self._adapters / old, self._adapters / new)
-            files.remove_tree(self._lock(old))
 
     def remove(self, name: str) -> None:
-        """Remove all that there is of a name: every generation, evaluations, an unfinished training, the lock file.
+        """Remove all that there is of a name: every generation, evaluations, an unfinished training.
 
         Raises:
             InputError: there is nothing of that name.
@@ -226,7 +227,6 @@ class AdapterStore:
             files.remove_tree(doomed)
             sweep(self._adapters)
             files.fsync_folder(self._adapters)
-            files.remove_tree(self._lock(name))
 
     def size_bytes(self, name: str) -> int:
         """Bytes of all files of a name, all generations and an unfinished training together.

@@ -55,7 +55,7 @@ class Owner:
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file `path`, which is made if need be; its folder must exist.
+    """Hold the lock file `path`, which is made and afterwards removed; its folder must exist.
 
     Args:
         path: the lock file; the owner's file lies beside it.
@@ -76,7 +76,11 @@ def locked(path: Path, what: str) -> Iterator[None]:
             with suppress(DiskError):
                 files.remove_tree(claim)
     finally:
-        os.close(descriptor)
+        try:
+            with suppress(DiskError):  # whoever has opened it meanwhile sees that it is gone
+                files.remove_tree(path)
+        finally:
+            os.close(descriptor)
 
 
 def _acquire(path: Path, claim: Path, what: str) -> int:

@@ -206,6 +206,11 @@ class UnfinishedRun:
         self._generation = None
         files.remove_tree(self._folder)
 
+    def leave(self) -> None:
+        """Remove the folders that nothing was put into."""
+        for folder in (self._folder / _GENERATION, self._folder / _CHECKPOINTS, self._folder):
+            files.remove_empty_folder(folder)
+
     def publish(self, record: AdapterRecord) -> AdapterRecord:
         """Make the finished stages the adapter's current generation; the checkpoints go.
 
