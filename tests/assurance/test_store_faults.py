@@ -16,6 +16,7 @@ from faults import Counter, FailAt, KillAt
 from outcome import Outcome
 from power import Log, lay_out, states
 from test_store import make_record, stage_files
+from training import ditto, weights_of
 
 pytestmark = [pytest.mark.assurance, pytest.mark.timeout(900)]
 pytest_plugins = ["promises"]
@@ -147,9 +148,52 @@ def check_kills(folder, names=tuple(OPERATIONS), *, step=1):
     return outcome
 
 
-def test_kills(tmp_path, promise):
-    title = "store operations (publish, train, rename, forget) killed at each change: old or new state"
-    promise(title, check_kills(tmp_path), at_least=300)
+def check_import_kills(workshop, folder):
+    """The import of an archive, killed before each of its changes of the disk."""
+    archive, counted = folder / "alice.ditto", folder / "counted"
+    folder.mkdir(parents=True, exist_ok=True)
+    exported = workshop.child(lambda: ditto(workshop.place / "undisturbed", "adapters", "export", "alice", archive))
+    assert exported.code == 0, exported.err
+    command = ("adapters", "import", archive, "--base", workshop.base)
+
+    def count():
+        counter = Counter()
+        try:
+            with disk.intercepted(counter):
+                ditto(folder / "whole", *command)
+        finally:
+            counted.write_text(str(counter.count), encoding="ascii")
+
+    assert workshop.child(count).code == 0
+    whole, outcome = weights_of(folder / "whole"), Outcome()
+    for number in range(1, int(counted.read_text(encoding="ascii")) + 1):
+        home = folder / "killed"
+
+        def job(home=home, number=number):
+            with disk.intercepted(KillAt(number, torn=number % 2 == 1)):
+                ditto(home, *command)
+
+        ended = workshop.child(job)
+        again = workshop.child(lambda home=home: ditto(home, *command))
+        names = AdapterStore(home).names()
+        problem = None
+        if ended.code != KILLED:
+            problem = f"it ended with {ended.code}: {ended.err}"
+        elif again.code not in (0, 2):  # 2: it was already there
+            problem = f"the second import ended with {again.code}: {again.err}"
+        elif names != ["alice"] or weights_of(home) != whole:
+            problem = f"afterwards there is {names}"
+        outcome.add(problem, f"import, killed before change {number}")
+        shutil.rmtree(home)
+    return outcome
+
+
+def test_kills(workshop, tmp_path, promise):
+    outcome = check_kills(tmp_path)
+    more = check_import_kills(workshop, tmp_path / "import")
+    outcome = Outcome(outcome.run + more.run, outcome.failures + more.failures)
+    title = "store operations (publish, train, rename, forget, import) killed at each change: old or new state"
+    promise(title, outcome, at_least=300)
 
 
 def check_power_loss(folder, *, per_moment=5):
