@@ -159,7 +159,7 @@ def test_a_damaged_adapter_and_an_unfinished_training_can_be_forgotten(trained):
     store = AdapterStore(trained.home)
     shutil.move(trained.home / "adapters/bob/generations", trained.home / "bob-before")
     (trained.home / "adapters/bob/current.json").unlink(missing_ok=True)
-    checkpoint = trained.home / "adapters/bob/run/checkpoints/000001"
+    checkpoint = trained.home / "adapters/bob/run/generation/sft"
     checkpoint.mkdir(parents=True)
     (checkpoint / "state.json").write_text("{}")
     assert store.unfinished_names() == ["bob"]

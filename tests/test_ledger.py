@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import os
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
@@ -220,13 +221,16 @@ def test_without_a_path_it_keeps_answers_in_memory(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_the_folder_is_made_with_the_first_answer(tmp_path):
-    path = tmp_path / "new" / "answers.jsonl"
-    ledger = Ledger(path)
-    assert os.listdir(tmp_path) == []
+def test_what_was_forgotten_meanwhile_is_not_made_again(tmp_path):
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    ledger = Ledger(folder / "answers.jsonl")
     ledger.add("judge", "question", ANSWER)
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert Ledger(path).get("judge", "question") == ANSWER
+    assert Ledger(folder / "answers.jsonl").get("judge", "question") == ANSWER
+    shutil.rmtree(folder)
+    with pytest.raises(DiskError, match="check that its folder still exists"):
+        ledger.add("judge", "another question", ANSWER)
+    assert os.listdir(tmp_path) == []
 
 
 def test_an_unreadable_ledger_is_a_disk_error(path):

@@ -313,3 +313,19 @@ def test_a_refused_disk_is_told(tmp_path):
         pass
     with pytest.raises(DiskError, match="is not there"):
         files.open_private(tmp_path / "nowhere" / "lock")
+
+
+def test_a_full_disk_keeps_nobody_from_removing(store, tmp_path):
+    def full(operation):
+        if operation.kind in ("create", "write"):
+            raise OSError(errno.ENOSPC, "words of the system")
+
+    with disk.intercepted(full):
+        store.remove("alice")
+    assert store.names() == ["bob"]
+
+
+def test_where_the_system_does_not_tell_when_a_process_began_its_number_counts_nothing(path, monkeypatch):
+    monkeypatch.setattr(locks, "_start_time", lambda pid: "")
+    owner_file(path).write_text(json.dumps({"pid": os.getppid(), "started": "", "host": socket.gethostname()}))
+    get_in(path)

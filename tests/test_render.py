@@ -142,3 +142,18 @@ def test_the_plain_reporter_writes_lines_without_control_sequences(capsys):
     assert lines[1:4] == ["  sft writes:", "    one", "    two\\x1b[2J"]
     assert "cut at the length limit" in lines[4]
     assert lines[5] == "note: watch out\\x07"
+
+
+def test_messages_to_a_reader_who_went_away_do_not_end_the_work(monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+        def flush(self):
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stderr", Gone())
+    for tell in (render.say, render.warn, render.fail):
+        tell("hello")
+    with PlainReporter() as reporter:
+        reporter.noted("hello")

@@ -510,6 +510,54 @@ def test_rename_and_remove(store, tmp_path):
     assert os.listdir(tmp_path / "home" / "adapters") == []
 
 
+def test_remove_takes_what_is_left_of_an_adapter(store, tmp_path):
+    left = store.evaluation_folder("alice")
+    write_bytes(left / "report.html", b"x")
+    assert (store.has("alice"), store.size_bytes("alice")) == (False, 1)
+    store.remove("alice")
+    assert os.listdir(tmp_path / "home" / "adapters") == []
+    with pytest.raises(InputError, match="Unknown adapter"):
+        store.remove("alice")
+
+
+def test_a_removal_that_was_killed_is_finished_by_the_next(store, tmp_path):
+    publish(store)
+
+    def kill(operation):
+        if operation.kind == "unlink" and "generations" in str(operation.path):
+            raise KeyboardInterrupt
+
+    with disk.intercepted(kill), pytest.raises(KeyboardInterrupt):
+        store.remove("alice")
+    assert (store.names(), len(tree(tmp_path / "home" / "adapters")) > 0) == ([], True)
+    assert (store.finish_removals(), store.finish_removals()) == (1, 0)
+    assert tree(tmp_path / "home" / "adapters") == {}
+
+
+def test_scratch_folders_of_dead_processes_are_found(store, tmp_path):
+    mine = store.scratch_folder()
+    dead = mine.with_name(".tmp-4194305-1-0123abcd")
+    dead.mkdir()
+    assert (store.finish_removals(), mine.exists(), dead.exists()) == (1, True, False)
+
+
+def test_leftovers_of_a_name_are_told_when_it_is_wanted(store):
+    publish(store)
+    store.evaluation_folder("al")
+    with pytest.raises(InputError, match="`ditto forget al` removes them"):
+        store.rename("alice", "al")
+
+
+def test_of_two_that_make_the_first_key_both_use_one(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    seen = iter([[]])
+    monkeypatch.setattr("ditto_cli.store.records.list_folder", lambda folder: next(seen, ["key"]))
+    quicker = b"q" * 32
+    home.mkdir()
+    (home / "key").write_bytes(quicker)  # between the look and the write
+    assert store_key(home) == quicker == (home / "key").read_bytes()
+
+
 def test_unknown_names_get_the_nearest(store):
     with pytest.raises(InputError) as caught:
         store.record("alice")

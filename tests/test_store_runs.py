@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 from dataclasses import dataclass, field
+from unittest import mock
 
 import pytest
 
@@ -16,7 +17,7 @@ from ditto_cli.config import Settings
 from ditto_cli.errors import DiskError, InterruptedRun
 from ditto_cli.method import train
 from ditto_cli.method.train import Job, train_ditto
-from ditto_cli.store import AdapterStore, RunIdentity, RunState, StageRecord, disk
+from ditto_cli.store import AdapterStore, RunIdentity, RunState, StageRecord, disk, remove_tree
 from ditto_cli.types import Demonstration, SilentReporter, StageChoice, StageFigures
 from test_store import BASE, make_record, stage_files
 
@@ -574,3 +575,25 @@ def test_a_first_training_that_is_unfinished_can_be_removed(store, tmp_path):
     assert not store.exists("alice")
     store.remove("alice")
     assert (store.unfinished_names(), os.listdir(tmp_path / "home" / "locks")) == ([], [])
+
+
+def test_what_the_disk_refuses_is_no_damage_and_costs_no_checkpoint(store, tmp_path, monkeypatch):
+    with store.training("alice") as kept:
+        begin(store, kept)
+    with store.training("alice") as kept, monkeypatch.context() as patch:
+        refused = DiskError("No permission.")
+        patch.setattr("ditto_cli.store.files.read_bytes", mock.Mock(side_effect=refused))
+        with pytest.raises(DiskError, match=r"No permission\."):
+            kept.newest()
+    with store.training("alice") as kept:
+        assert kept.newest() is not None
+
+
+def test_checkpoints_whose_stages_were_published_are_no_unfinished_training(store, tmp_path):
+    with store.training("alice") as kept:
+        begin(store, kept)
+    remove_tree(tmp_path / "home" / "adapters" / "alice" / "run" / "generation")
+    assert store.unfinished_names() == []
+    with store.training("alice") as kept:
+        assert not kept.has_checkpoints
+    assert not (tmp_path / "home" / "adapters" / "alice").exists()

@@ -3,7 +3,8 @@
     DittoError            1   something else that we foresaw
     ├── InputError        2   a file, folder, setting or argument that cannot be used
     ├── IncompatibleError 3   an adapter and a base model that do not belong together
-    ├── DiskError         4   no space, no rights, a damaged store
+    ├── DiskError         4   no space, no rights
+    │   └── DamagedError  4   a file of the store is missing or damaged
     ├── MemoryLimitError  5   it does not fit, even one sequence at a time
     ├── NonFiniteError    6   a loss, gradient or weight became NaN or infinite
     ├── LockedError       7   another process works on the same adapter
@@ -39,6 +40,10 @@ class DiskError(DittoError):
     """The disk is full, not writable, or holds something damaged."""
 
     exit_code = 4
+
+
+class DamagedError(DiskError):
+    """A file of the store is missing, or is not what was written; the disk itself did what was asked."""
 
 
 class MemoryLimitError(DittoError):

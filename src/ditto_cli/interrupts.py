@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -75,7 +75,8 @@ def _handle(number: int, frame: FrameType | None) -> None:
         _heard.first = number
     if _heard.depth > 0 and _heard.count == 1:
         _heard.is_pending = True
-        os.write(2, _HELD_BACK)
+        with suppress(OSError):  # Ctrl-C has ended the reader of a pipe too
+            os.write(2, _HELD_BACK)
         return
     _heard.is_pending = False
     raise KeyboardInterrupt

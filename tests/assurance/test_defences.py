@@ -91,7 +91,7 @@ def checks(workshop, folder):
         "numbers": lambda: check_non_finite(workshop, folder, step=5),
         "bases": lambda: check_wrong_bases(workshop, folder),
         "names": lambda: check_names(folder, 300),
-        "archives": lambda: check_archives(workshop, folder, step=1),
+        "archives": lambda: check_archives(workshop, folder, step=2),
         "canaries": lambda: check_canaries(workshop, folder),
     }
 

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 from ditto_cli import interrupts
 from ditto_cli.cli.network import host_log, protect_process
@@ -62,6 +63,7 @@ def _end(error: DittoError) -> None:
     from ditto_cli.cli.render import fail
 
     if os.environ.get("DITTO_DEBUG"):
-        traceback.print_exc()
+        with suppress(OSError):
+            traceback.print_exc()
     fail(str(error))
     sys.exit(error.exit_code)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,8 +39,17 @@ from ditto_cli.config import (
 from ditto_cli.errors import IncompatibleError, InputError, InterruptedRun
 from ditto_cli.evaluation.report import EvalReport, Verdict
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Author
+from ditto_cli.interrupts import stopped
 from ditto_cli.seeds import derive_seed
-from ditto_cli.store import AdapterStore, cache_home, check_name, describe_mismatch, store_home, suggest_name
+from ditto_cli.store import (
+    AdapterStore,
+    cache_home,
+    check_name,
+    describe_mismatch,
+    remove_tree,
+    store_home,
+    suggest_name,
+)
 from ditto_cli.types import SFT_STAGE, Reporter
 
 if TYPE_CHECKING:
@@ -125,7 +133,7 @@ def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool)
         results = [_run_fold(run, number) for number in range(len(run.task.folds))]
     except (KeyboardInterrupt, InterruptedRun):  # what the training says of stages that it kept is not so here
         but = " but answers of the judge" if run.task.answers and options.judge.kind in ("openai", "me") else ""
-        raise InterruptedRun(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
+        raise stopped(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
     report = _report(run, results, time.monotonic() - started)
     show_and_write(report, run.task.place, _marks(run.task), as_json=as_json)
 
@@ -238,12 +246,15 @@ def _run_fold(run: _Run, number: int) -> _Result:
     task, options, part = run.task, run.options, run.task.folds[number]
     sizes = f"{len(part.demonstrations)} texts to train on, {len(part.held_out)} kept back"
     say(f"Fold {number + 1} of {len(task.folds)}: {sizes}.")
-    with tempfile.TemporaryDirectory(prefix="ditto-") as scratch:
+    scratch = task.store.scratch_folder()
+    try:
         with reporter() as shown:
-            trained = _train(run.session.policy, part, run.settings, Path(scratch), shown)
+            trained = _train(run.session.policy, part, run.settings, scratch, shown)
             findings = _findings(run, trained, part, shown)
-        judge = options.judge.make(trained.session, findings, task.store.key(), task.answers or Path(scratch))
+        judge = options.judge.make(trained.session, findings, task.store.key(), task.answers or scratch)
         judge_findings(judge, findings, options.judge)
+    finally:
+        remove_tree(scratch)
     trained.session.forget()
     return _Result(findings, judge.name, options.judge.notes(judge))
 

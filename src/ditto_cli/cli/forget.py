@@ -14,8 +14,9 @@ from ditto_cli.store.adapters import EVALUATION_FOLDER
 
 _MIB = 2**20
 _UNKNOWN = (
-    "Not known to ditto, so not removed: files of `ditto adapters export`, reports written elsewhere with --report, "
-    "copies of the store, backups and snapshots of the disk, and what a judge's server kept."
+    "Not known to ditto, so not removed: files of `ditto adapters export`, reports outside of the store (--report, "
+    "or of --cross-validate on a folder), copies of the store, backups and snapshots of the disk, and what a judge's "
+    "server kept."
 )
 
 
@@ -28,6 +29,10 @@ def run_forget(name: str, *, sure: bool) -> None:
         DiskError: the disk refused; the command can be run again.
     """
     store = AdapterStore(store_home(os.environ))
+    if store.finish_removals():
+        say("What a command that was killed had left is removed.")
+        if not store.has(name):
+            return
     size_bytes = store.size_bytes(name)
     texts = _folder_of_texts(store, name)
     if not sure and not _agreed(name, size_bytes):

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -29,7 +30,7 @@ def stdout_console() -> Console:
 
 def stderr_console() -> Console:
     """For progress, messages and errors."""
-    return _console(sys.stderr)
+    return _console(cast(TextIO, _Unbroken(sys.stderr)))
 
 
 def say(message: str) -> None:
@@ -150,6 +151,25 @@ def _drawn(bar: Bar, num_cells: int, signs: str) -> str:
         sign = (1 if in_bar else 2) if in_interval else (0 if in_bar else 3)
         drawn.append(signs[4 if cell == num_cells // 2 else sign])
     return "".join(drawn)
+
+
+class _Unbroken:
+    """A stream whose reader may go away: nobody reads the messages then, and the work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(BrokenPipeError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(BrokenPipeError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _console(stream: TextIO) -> Console:

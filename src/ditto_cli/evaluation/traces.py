@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ditto_cli.evaluation.judges.ledger import LEDGER_FILE, forget_answers
 from ditto_cli.evaluation.writings import WRITINGS_PREFIX, marks_of
-from ditto_cli.store import read_bytes, remove_tree, write_text
+from ditto_cli.store import make_exclusively, read_bytes, remove_tree, write_text
 from ditto_cli.store.files import TEMPORARY_PREFIX, list_folder
 
 MARK_FILE = "mark"
@@ -48,7 +48,11 @@ def mark_of(folder: Path) -> str:
     mark = known_mark(folder)
     if mark is None:
         mark = secrets.token_hex(16)
-        write_text(folder / MARK_FILE, mark + "\n")
+        if not make_exclusively(folder / MARK_FILE, f"{mark}\n".encode()):
+            quicker = known_mark(folder)  # of another process; None where the file is damaged
+            if quicker is not None:
+                return quicker
+            write_text(folder / MARK_FILE, mark + "\n")
     return mark
 
 

@@ -327,6 +327,8 @@ def _stopped(run: _Run) -> InterruptedRun:
     """Save what was done since the last checkpoint, unless the user is in a hurry, and say how to go on."""
     if run.is_published:
         return stopped(f"Stopped when adapter {run.job.name} was already published: it is ready.")
+    if not run.stages and run.kept.has_checkpoints:
+        return stopped("Stopped before anything was done: the same command goes on from the last checkpoint.")
     if not run.stages:
         return stopped("Stopped before SFT was finished: the same command begins anew.")
     # In a hurry something may be half done in memory; then the last checkpoint is what counts.

@@ -86,7 +86,7 @@ class Updater:
         self._optimizer.step()
         self._schedule.step()
         if not self._policy.is_finite():
-            raise NonFiniteError(f"A weight is not finite after the step {where} Nothing of this round was saved.")
+            raise NonFiniteError(f"A weight is not finite after the step {where} It was not saved.")
         margins = terms.chosen_rewards_P - terms.rejected_rewards_P
         values = {
             "loss": float(loss),

@@ -58,11 +58,11 @@ def converted_folder(gguf: Path, cache: Path, on_convert: Callable[[str], None])
         DiskError: the cache cannot be written.
     """
     final = conversion_place(gguf, cache)
+    _sweep(final.parent)
     if final.is_dir():
         return final
     on_convert("Converting the embedded base SmolLM2-135M-Instruct into the cache: once, about half a minute.")
     make_private_folder(final.parent)
-    _sweep(final.parent)
     staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=final.parent))
     try:
         _convert(gguf, staging)

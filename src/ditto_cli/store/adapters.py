@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ditto_cli.errors import DiskError, InputError
+from ditto_cli.interrupts import deferred
 from ditto_cli.store import files
 from ditto_cli.store.generations import (
     CURRENT_FILE,
@@ -28,7 +29,7 @@ from ditto_cli.store.generations import (
     roll_forward,
     sweep,
 )
-from ditto_cli.store.locks import locked
+from ditto_cli.store.locks import is_abandoned, locked, scratch_name
 from ditto_cli.store.names import check_name, is_valid_name, unknown_adapter
 from ditto_cli.store.records import AdapterRecord, damaged, missing_file, read_document, store_key
 from ditto_cli.store.runs import UnfinishedRun, unfinished
@@ -134,6 +135,8 @@ class AdapterStore:
         with self._locked(name):
             self._tidy(name)
             kept = UnfinishedRun(self._adapters / name, self.key())
+            if not self.is_unfinished(name):  # its stages were published, and it was killed before it could tidy up
+                kept.start_over()
             try:
                 yield kept
             finally:
@@ -206,8 +209,10 @@ class AdapterStore:
             for name in sorted({old, new}):  # in one order everywhere, so that two renames cannot wait for each other
                 locks.enter_context(self._locked(name))
             self._require(old)
-            if new in files.list_folder(self._adapters):
+            if self.has(new):
                 raise InputError(f"There is already an adapter {new!r}: remove it first or choose another name.")
+            if new in files.list_folder(self._adapters):
+                raise InputError(f"There are leftovers of the name {new!r}: `ditto forget {new}` removes them.")
             files.move(self._adapters / old, self._adapters / new)
 
     def remove(self, name: str) -> None:
@@ -218,9 +223,8 @@ class AdapterStore:
             LockedError: another process works on it.
             DiskError: the disk refused.
         """
-        if not self.has(name):
-            raise unknown_adapter(name, self.names())
-        with self._locked(name):
+        self._require_anything(name)
+        with self._locked(name), deferred():
             # Renamed first, so that a kill halfway leaves no adapter that looks whole; `sweep` removes the rest.
             doomed = self._adapters / f"{REMOVED_PREFIX}{secrets.token_hex(8)}"
             files.move(self._adapters / name, doomed)
@@ -228,14 +232,35 @@ class AdapterStore:
             sweep(self._adapters)
             files.fsync_folder(self._adapters)
 
+    def finish_removals(self) -> int:
+        """Remove what a removal left that was killed, and temporary stores of dead processes; gives their number.
+
+        Raises:
+            DiskError: something of it cannot be removed.
+        """
+        doomed = [self._adapters / n for n in files.list_folder(self._adapters) if n.startswith(REMOVED_PREFIX)]
+        doomed += [self._home / n for n in files.list_folder(self._home) if is_abandoned(n)]
+        for folder in doomed:
+            files.remove_tree(folder)
+        return len(doomed)
+
+    def scratch_folder(self) -> Path:
+        """A new private folder for a store that lives as long as this process; the caller removes it.
+
+        Raises:
+            DiskError: it cannot be made.
+        """
+        folder = self._home / scratch_name()
+        files.make_private_folder(folder)
+        return folder
+
     def size_bytes(self, name: str) -> int:
         """Bytes of all files of a name, all generations and an unfinished training together.
 
         Raises:
             InputError: there is nothing of that name.
         """
-        if not self.has(name):
-            raise unknown_adapter(name, self.names())
+        self._require_anything(name)
         return files.folder_size(self._adapters / name)
 
     def entries(self) -> list[AdapterEntry]:
@@ -266,10 +291,16 @@ class AdapterStore:
     def _tidy(self, name: str) -> None:
         """Remove what killed processes left, and finish the last step of a publication that one was killed in."""
         adapter = self._adapters / name
-        for folder in (self._home / LOCKS_FOLDER, self._adapters, adapter, adapter / GENERATIONS_FOLDER):
+        places = (adapter, adapter / GENERATIONS_FOLDER, adapter / EVALUATION_FOLDER)
+        for folder in (self._home, self._home / LOCKS_FOLDER, self._adapters, *places):
             sweep(folder)
         with suppress(DiskError):  # a damaged current.json is replaced by the next publication
             roll_forward(adapter)
+
+    def _require_anything(self, name: str) -> None:
+        """Accept also what a killed process left, or evaluations whose adapter is gone."""
+        if not (is_valid_name(name) and files.list_folder(self._adapters / name)):
+            raise unknown_adapter(name, self.names())
 
     def _require(self, name: str) -> None:
         if not self.exists(name):

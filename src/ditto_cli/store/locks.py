@@ -11,6 +11,8 @@ import errno
 import fcntl
 import json
 import os
+import re
+import secrets
 import socket
 import time
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ from ditto_cli.store import files
 
 OWNER_SUFFIX = ".owner"
 
+_SCRATCH = re.compile(re.escape(files.TEMPORARY_PREFIX) + r"([0-9]+)-([0-9]+)-[0-9a-f]{8}")
 _WRITING_SECONDS = 10.0
 _UNSUPPORTED = (errno.ENOLCK, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -50,7 +53,8 @@ class Owner:
             return False
         except PermissionError:  # another user's
             pass
-        return _start_time(self.pid) == self.started
+        # Where the system does not tell when a process began, its number says nothing; the system's lock has to do.
+        return self.started != "" and _start_time(self.pid) == self.started
 
 
 @contextmanager
@@ -83,6 +87,18 @@ def locked(path: Path, what: str) -> Iterator[None]:
             os.close(descriptor)
 
 
+def scratch_name() -> str:
+    """A name for a folder of this process alone, by which `is_abandoned` knows when it is dead."""
+    owner = Owner.this()
+    return f"{files.TEMPORARY_PREFIX}{owner.pid}-{owner.started or 0}-{secrets.token_hex(4)}"
+
+
+def is_abandoned(name: str) -> bool:
+    """Whether a name is of `scratch_name` in a process that is dead."""
+    match = _SCRATCH.fullmatch(name)
+    return match is not None and not Owner(int(match[1]), match[2], socket.gethostname()).lives()
+
+
 def _acquire(path: Path, claim: Path, what: str) -> int:
     """The system's own lock; where there is none, an open file."""
     while True:
@@ -103,7 +119,7 @@ def _acquire(path: Path, claim: Path, what: str) -> int:
 
 def _claim(claim: Path, what: str) -> None:
     """Make the owner's file, which only one process can; that of a dead owner is put aside."""
-    while not files.make_exclusively(claim, json.dumps(vars(Owner.this())).encode()):
+    while not _made(claim):
         owner = _read_owner(claim)
         # One of this very process is what could not be removed before: it has the system's lock.
         if (owner.lives() and owner != Owner.this()) if owner else _is_fresh(claim):
@@ -114,6 +130,16 @@ def _claim(claim: Path, what: str) -> None:
                 files.move(aside, claim)
             raise _locked_error(what, _read_owner(claim))
         files.remove_tree(aside)
+
+
+def _made(claim: Path) -> bool:
+    try:
+        return files.make_exclusively(claim, json.dumps(vars(Owner.this())).encode())
+    except DiskError as error:
+        # On a full disk the system's lock has to do, else nothing could be removed from it.
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        raise
 
 
 def _is_fresh(claim: Path) -> bool:

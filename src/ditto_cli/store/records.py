@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from ditto_cli.config import Settings
-from ditto_cli.errors import DiskError
-from ditto_cli.store.files import list_folder, make_private_folder, read_bytes, write_bytes
+from ditto_cli.errors import DamagedError, DiskError
+from ditto_cli.store.files import fsync_folder, list_folder, make_exclusively, make_private_folder, read_bytes
 
 SCHEMA_VERSION: Literal[2] = 2
 KEY_FILE = "key"
@@ -170,14 +170,14 @@ def read_document(path: Path, model: type[StoredModel]) -> StoredModel:
         raise damaged(path, f"{where}: {problem['msg']}" if where else problem["msg"]) from None
 
 
-def missing_file(path: Path) -> DiskError:
+def missing_file(path: Path) -> DamagedError:
     """The error for a file that a complete adapter would have."""
-    return DiskError(f"{path} is missing: train the adapter again, or remove it.")
+    return DamagedError(f"{path} is missing: train the adapter again, or remove it.")
 
 
-def damaged(path: Path, reason: str) -> DiskError:
+def damaged(path: Path, reason: str) -> DamagedError:
     """The error for a file whose content cannot be what ditto wrote."""
-    return DiskError(f"{path} is damaged ({reason}): train the adapter again, or remove it.")
+    return DamagedError(f"{path} is damaged ({reason}): train the adapter again, or remove it.")
 
 
 def describe_mismatch(recorded: BaseIdentity, loaded: BaseIdentity) -> str | None:
@@ -217,8 +217,9 @@ def store_key(home: Path) -> bytes:
     path = home / KEY_FILE
     if KEY_FILE not in list_folder(home):
         make_private_folder(home)
-        write_bytes(path, secrets.token_bytes(KEY_BYTES))
-    key = read_bytes(path)  # read back, as another process may have written it last
+        make_exclusively(path, secrets.token_bytes(KEY_BYTES))
+        fsync_folder(home)
+    key = read_bytes(path)  # read back, as another process may have been quicker
     if len(key) != KEY_BYTES:
         raise DiskError(
             f"{path} is damaged ({len(key)} bytes instead of {KEY_BYTES}): delete it, and the next run makes a new one."

@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import Field
 
 from ditto_cli.config import Settings
-from ditto_cli.errors import DiskError
+from ditto_cli.errors import DamagedError, DiskError
 from ditto_cli.store import files
 from ditto_cli.store.generations import StagedGeneration, check_file
 from ditto_cli.store.records import (
@@ -155,7 +155,7 @@ class UnfinishedRun:
                 for name, digest in state.files.items():
                     check_file(self._checkpoint(number) / name, digest)
                 self.generation.adopt({stage.stage: stage.files for stage in state.stages})
-            except DiskError:  # damaged, or of another format
+            except DamagedError:  # what the disk refuses may be there again at the next try
                 continue
             for later in self._numbers():  # so that a damaged newer one is not tried again
                 if later > number:
@@ -218,7 +218,7 @@ class UnfinishedRun:
             DiskError: the disk refused; the adapter and the run are as they were.
         """
         stored = self.generation.publish(record)
-        with suppress(DiskError):  # the next training finds checkpoints without their stages, and removes them
+        with suppress(DiskError):  # the next training finds checkpoints without any stage, and removes them
             self.start_over()
         return stored
 
@@ -232,7 +232,7 @@ class UnfinishedRun:
 
 def unfinished(adapter: Path) -> bool:
     """Whether an adapter has a training that was interrupted, or is in progress."""
-    return bool(files.list_folder(adapter / RUN_FOLDER))
+    return bool(files.list_folder(adapter / RUN_FOLDER / _GENERATION))
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ditto_cli.evaluation.judges.question import QUESTION_VERSION, Choice
-from ditto_cli.store import append_line, keyed_hash, make_private_folder, read_bytes, write_bytes
+from ditto_cli.store import append_line, keyed_hash, read_bytes, write_bytes
 from ditto_cli.store.files import list_folder
 
 LEDGER_FILE = re.compile(r"answers-[a-z]+\.jsonl")
@@ -93,7 +93,6 @@ class Ledger:
             marks=self._marks(question),
         )
         without = None if line.marks else {"marks"}  # an older ditto reads a line without
-        make_private_folder(self._path.parent)
         append_line(self._path, line.model_dump_json(exclude=without))
 
     def _read(self, text: bytes) -> None:
