@@ -56,11 +56,12 @@ def test_train_and_sample_on_the_embedded_base(tmp_path):
     assert entry["record"]["base"]["source"] == "embedded"
     assert weights(tmp_path, "maya", "sft") != weights(tmp_path, "maya", "1")
 
-    command = ["sample", "--adapter", "maya", "--seed", "1", "--max-tokens", "24", "--json", PROMPT]
-    document = json.loads(ditto(tmp_path, *command).stdout)
-    (written,) = document["samples"]
-    assert len(written["text"].split()) >= 5
-    assert written["tokens"] <= 24
+    command = ["sample", "--adapter", "maya", "--seed", "1", "--num", "3", "--max-tokens", "24", "--json", PROMPT]
+    written = json.loads(ditto(tmp_path, *command).stdout)["samples"]
+    assert len(written) == 3
+    assert all(1 <= sample["tokens"] <= 24 for sample in written)
+    # Language, not noise. What exactly it writes differs from one processor to the next.
+    assert len(re.findall(r"\b[A-Za-z]{2,}\b", " ".join(sample["text"] for sample in written))) >= 8
 
     ditto(tmp_path, "train", str(texts), "--name", "again", "--device", "cpu", *FEW_STEPS)
     assert weights(tmp_path, "again", "1") == weights(tmp_path, "maya", "1")  # bit for bit
