@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ditto_cli.demonstrations import (
     READERS,
     TEMPLATE_NAME,
-    FolderReading,
+    Reading,
     Skipped,
     UndecodableTextError,
     attach_prompts,
@@ -31,8 +31,8 @@ from ditto_cli.demonstrations import (
     stale_prompts,
     template_text,
 )
-from ditto_cli.demonstrations.email_quotes import remove_quoted, unwrap_flowed
-from ditto_cli.demonstrations.html_text import html_to_text
+from ditto_cli.demonstrations.formats.html_text import html_to_text
+from ditto_cli.demonstrations.mail.quotes import remove_quoted, unwrap_flowed
 from ditto_cli.errors import InputError
 from ditto_cli.types import Demonstration, SourceText
 
@@ -67,7 +67,7 @@ def refusal(folder: Path) -> str:
 
 def test_texts_come_in_natural_order_with_the_file_name_as_id(tmp_path: Path) -> None:
     fill(tmp_path, {"mail10.txt": "ten", "mail9.txt": "nine", "Mail2.MD": "two", "a.txt": "first"})
-    assert read_folder(tmp_path) == FolderReading(
+    assert read_folder(tmp_path) == Reading(
         texts=(
             SourceText("a.txt", "first", None),
             SourceText("Mail2.MD", "two", None),
@@ -640,7 +640,7 @@ def test_an_email_without_own_words_is_refused(tmp_path: Path) -> None:
 def test_any_bytes_as_an_email_are_read_or_refused(raw: bytes) -> None:
     for head in (b"", b"From: a@b\n\n", b"Subject: ", b"Content-Type: multipart/mixed; boundary="):
         try:
-            assert READERS[".eml"]("a.eml", head + raw)[0].text
+            assert READERS[".eml"]("a.eml", head + raw).texts[0].text
         except InputError:
             continue  # any other exception fails the test
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ditto_cli.evaluation.personal_data import CARD, IBAN, MAIL, PHONE, WEB, echoed_personal_data, personal_data
+from ditto_cli.demonstrations.personal_data import CARD, IBAN, MAIL, PHONE, WEB, personal_data
+from ditto_cli.evaluation.personal_data import echoed_personal_data
 from ditto_cli.evaluation.types import Writing
 from ditto_cli.types import Demonstration
 

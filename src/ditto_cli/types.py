@@ -21,15 +21,44 @@ def round_stage(number: int) -> str:
 
 
 @dataclass(frozen=True)
-class SourceText:
-    """One usable text of a demonstrations folder, before a prompt was found for it.
+class Mail:
+    """What an email says of itself; the choice among many and the audit go by it. Addresses are in lower case.
 
-    `id` names it for the user and in ditto.yaml: the file's name, with `#2` for line 2 of a .jsonl file.
+    Attributes:
+        sender: the address in From; None if there is none.
+        recipients: the addresses in To and Cc, in their order.
+        form: whether it begins a conversation, answers or passes on.
+        subject: without "Re:" and the like; "" if there is none.
+        message_id: without angle brackets; None if there is none.
+        in_reply_to: the Message-ID that it answers, if any.
+        original: the text of the mail that it answers, as far as it is known; "" if not.
+        not_written: why it is not the person's own writing ("an out-of-office notice"); None if it is.
+        is_sent: whether the archive itself says that its owner sent it (a label or flag); None if it says nothing.
+    """
+
+    sender: str | None = None
+    recipients: tuple[str, ...] = ()
+    form: Literal["new", "reply", "forward"] = "new"
+    subject: str = ""
+    message_id: str | None = None
+    in_reply_to: str | None = None
+    original: str = ""
+    not_written: str | None = None
+    is_sent: bool | None = None
+
+
+@dataclass(frozen=True)
+class SourceText:
+    """One usable text of a person, before a prompt was found for it.
+
+    `id` names it for the user and in ditto.yaml: the file's name, with `#2` for the second text of a file. `mail` is
+    None for what is no email.
     """
 
     id: str
     text: str
     prompt: str | None
+    mail: Mail | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ditto_cli.cli.render import print_table, say, warn
 from ditto_cli.cli.text import shorten
 from ditto_cli.config import FOLDER_FILE, FolderFile
-from ditto_cli.demonstrations import MANY_TEXTS, FolderReading, render_folder_file, stale_prompts
+from ditto_cli.demonstrations import MANY_TEXTS, Reading, render_folder_file, stale_prompts
 from ditto_cli.store import write_text
 from ditto_cli.types import SourceText
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ditto_cli.model.policy import Policy
 
 
-def show_reading(reading: FolderReading, folder_file: FolderFile) -> None:
+def show_reading(reading: Reading, folder_file: FolderFile) -> None:
     """Say what is usable and what is not, on stderr."""
     for skipped in reading.skipped:
         warn(f"{skipped.name} is left out: {skipped.reason}.")

@@ -15,7 +15,7 @@ from ditto_cli.config import (
     read_folder_file,
     resolve_settings,
 )
-from ditto_cli.demonstrations import TEMPLATE_NAME, FolderReading, attach_prompts, read_folder, template_text
+from ditto_cli.demonstrations import TEMPLATE_NAME, Reading, attach_prompts, read_folder, template_text
 from ditto_cli.errors import InputError
 from ditto_cli.store import cache_home, check_name, make_private_folder, suggest_name, write_text
 from ditto_cli.types import Demonstration, DeviceChoice, SourceText
@@ -39,7 +39,7 @@ def run_init(
     if _is_empty(folder):
         _start_folder(folder, adapter, preset)
         if as_json:
-            _show_result(folder, adapter, FolderReading((), ()), [], as_json=True)
+            _show_result(folder, adapter, Reading((), ()), [], as_json=True)
         return
     reading = read_folder(folder)
     show_reading(reading, folder_file)
@@ -81,7 +81,7 @@ def _let_base_write(
 
 
 def _show_result(
-    folder: Path, adapter: str, reading: FolderReading, demonstrations: list[Demonstration], *, as_json: bool
+    folder: Path, adapter: str, reading: Reading, demonstrations: list[Demonstration], *, as_json: bool
 ) -> None:
     prompts = {demonstration.id: demonstration.prompt for demonstration in demonstrations}
     if as_json:

@@ -20,7 +20,7 @@ from ditto_cli.config import (
     read_folder_file,
     resolve_settings,
 )
-from ditto_cli.demonstrations import FolderReading, attach_prompts, read_folder
+from ditto_cli.demonstrations import Reading, attach_prompts, read_folder
 from ditto_cli.errors import InputError
 from ditto_cli.store import (
     AdapterRecord,
@@ -84,7 +84,7 @@ class _Order:
 
     folder: Path
     folder_file: FolderFile
-    reading: FolderReading
+    reading: Reading
     adapter: str
     preset: str | None
     overrides: Mapping[str, object]

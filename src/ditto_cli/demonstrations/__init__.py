@@ -4,9 +4,10 @@ Files and words only: no model, no torch. Everything that cannot be used is said
 """
 
 from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text
-from ditto_cli.demonstrations.folder import MANY_TEXTS, FolderReading, Skipped, read_folder
+from ditto_cli.demonstrations.folder import MANY_TEXTS, read_folder
 from ditto_cli.demonstrations.folder_file import render_folder_file
-from ditto_cli.demonstrations.formats import READERS
+from ditto_cli.demonstrations.formats import READERS, Reading, Skipped
+from ditto_cli.demonstrations.personal_data import personal_data
 from ditto_cli.demonstrations.prompts import (
     attach_prompts,
     clean_instruction,
@@ -21,7 +22,7 @@ __all__ = [
     "MANY_TEXTS",
     "READERS",
     "TEMPLATE_NAME",
-    "FolderReading",
+    "Reading",
     "Skipped",
     "UndecodableTextError",
     "attach_prompts",
@@ -30,6 +31,7 @@ __all__ = [
     "is_about",
     "is_unedited_template",
     "normalise_text",
+    "personal_data",
     "plain_instruction",
     "read_folder",
     "render_folder_file",

@@ -9,12 +9,11 @@ import os
 import re
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from ditto_cli.config import FOLDER_FILE
 from ditto_cli.demonstrations.encoding import readable_name
-from ditto_cli.demonstrations.formats import READERS
+from ditto_cli.demonstrations.formats import READERS, Reading, Skipped
 from ditto_cli.demonstrations.template import is_unedited_template
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
@@ -27,23 +26,7 @@ _FOLDER_REASON = "a folder; only the files directly in the given folder are read
 _NUM_NAMES_SHOWN = 5
 
 
-@dataclass(frozen=True)
-class Skipped:
-    """A file, folder or entry that gave no text, and the reason in a few words."""
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class FolderReading:
-    """What a folder held."""
-
-    texts: tuple[SourceText, ...]
-    skipped: tuple[Skipped, ...]
-
-
-def read_folder(folder: Path) -> FolderReading:
+def read_folder(folder: Path) -> Reading:
     """The texts of a demonstrations folder, in the natural order of their names.
 
     Raises:
@@ -60,9 +43,11 @@ def read_folder(folder: Path) -> FolderReading:
         if is_unedited_template(raw.decode("utf-8", errors="replace")):
             skipped.append(Skipped(name, _TEMPLATE_REASON))
             continue
-        texts += READERS[path.suffix.lower()](name, raw)
+        of_file = READERS[path.suffix.lower()](name, raw)
+        texts += of_file.texts
+        skipped += of_file.skipped
     unique, repeated = _without_repeats(texts)
-    reading = FolderReading(tuple(unique), (*skipped, *repeated))
+    reading = Reading(tuple(unique), (*skipped, *repeated))
     if not reading.texts:
         raise InputError(_nothing_usable(folder, reading.skipped))
     return reading

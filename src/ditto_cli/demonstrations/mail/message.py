@@ -1,6 +1,6 @@
 """An .eml file -> one `SourceText`: what the sender wrote, and a prompt made of the subject.
 
-Reads text parts only; an attachment is never taken for the text. Quotes and signatures are `email_quotes`' business.
+Reads text parts only; an attachment is never taken for the text. Quotes and signatures are `quotes`' business.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from email.errors import InvalidBase64LengthDefect
 from email.message import EmailMessage
 from email.policy import default as default_policy
 
-from ditto_cli.demonstrations.email_quotes import remove_quoted, unwrap_flowed
 from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text, unify_line_ends
-from ditto_cli.demonstrations.html_text import html_to_text
+from ditto_cli.demonstrations.formats.html_text import html_to_text
+from ditto_cli.demonstrations.formats.reading import Reading
+from ditto_cli.demonstrations.mail.quotes import remove_quoted, unwrap_flowed
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 
@@ -25,7 +26,7 @@ _REPLY_PREFIX = re.compile(rf"{_REPLY}(?:\[\d+\])?\s*:", re.IGNORECASE)
 _HEADER_END = re.compile(rb"\r?\n\r?\n|\r\r")
 
 
-def read_email(name: str, raw: bytes) -> list[SourceText]:
+def read_email(name: str, raw: bytes) -> Reading:
     """The email's own text.
 
     Raises:
@@ -47,7 +48,7 @@ def read_email(name: str, raw: bytes) -> list[SourceText]:
             f"{name} is empty once quoted messages, signature and attachments are left out: "
             "take the file away, or save your own words as .txt."
         )
-    return [SourceText(id=name, text=text, prompt=prompt)]
+    return Reading((SourceText(id=name, text=text, prompt=prompt),))
 
 
 def _parse(raw: bytes) -> EmailMessage:

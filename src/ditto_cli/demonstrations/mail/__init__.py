@@ -1,0 +1,1 @@
+"""Emails: the message, its quotes and signatures, and archives of many."""
