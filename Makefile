@@ -10,7 +10,7 @@ DEMO := DITTO_HOME=$(CURDIR)/.demo HF_HUB_OFFLINE=1 $(PINNED) $(BIN)/ditto
 
 DEMO_PROMPT := "Write a short email to Owen asking him to send the signed contract for the seed packets before Tuesday."
 
-.PHONY: demo test slow assurance check bench clean
+.PHONY: demo test slow assurance fuzz check bench clean
 
 demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, without GPU or model hub
 	$(DEMO) train examples/demos/maya
@@ -26,6 +26,9 @@ slow: $(READY)  ## what takes longer: a real server as judge, the report in a br
 
 assurance: $(READY)  ## every promise (crashes, full disks, signals, hostile files, privacy) by injected faults; writes docs/assurance.md
 	OMP_NUM_THREADS=1 ASSURANCE_TABLE=docs/assurance.md $(BIN)/pytest -m assurance tests/assurance
+
+fuzz: $(READY)  ## 100,000 broken documents for the parsers; repeat a run with FUZZ_SEED=...
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/fuzz
 
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

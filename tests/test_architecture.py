@@ -36,7 +36,7 @@ HOMES = {
     "trl": ("method/sft.py",),
     "datasets": ("method/sft.py",),
     "rich": ("cli/render.py", "cli/progress.py"),
-    "typer": ("cli/app.py",),
+    "typer": ("cli/app.py", "cli/arguments.py", "cli/groups.py"),
     "jinja2": ("evaluation/html/", "model/chat.py"),
     "sacrebleu": ("evaluation/similarity.py",),
     "openai": ("evaluation/judges/",),
@@ -176,7 +176,7 @@ def test_version_by_module_and_by_script(ditto):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("ditto ", ["init", "train", "sample", "eval", "forget", "doctor", "adapters"]),
+        ("ditto ", ["init", "train", "sample", "eval", "forget", "doctor", "adapters", "demos"]),
         ("ditto ad", ["adapters"]),
         ("ditto adapters r", ["rename", "rm"]),
         ("ditto sample --comp", ["--compare"]),

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from ditto_cli.demonstrations import TEMPLATE_NAME, template_text
+from made_up import made_up_text
 
 pytest_plugins = ["cli_helpers"]
 
@@ -18,7 +19,7 @@ MODEL = "torch,transformers,peft,trl,datasets"
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def settings_of(folder):
@@ -71,7 +72,8 @@ def test_the_edited_template_is_a_text(ditto, tmp_path):
     result = ditto("init", folder, "--json")
     assert result.code == 0
     (text,) = json.loads(result.out)["texts"]
-    assert text == {"id": TEMPLATE_NAME, "words": 7, "prompt": "Write an email to my sister about our summer holiday"}
+    prompt = "Write an email to my sister about our summer holiday"
+    assert (text["id"], text["words"], text["prompt"]) == (TEMPLATE_NAME, 7, prompt)
 
 
 def test_a_usable_folder_is_shown_and_gets_settings(ditto, texts):
@@ -111,7 +113,7 @@ def test_what_is_left_out_is_said(ditto, folder_of):
         {
             "a.txt": "---\nprompt: Say hi.\n---\nhi there",
             "copy.txt": "hi there",
-            "cv.pdf": b"%PDF",
+            "cv.jpg": b"\xff",
             "README.md": "about",
             "ditto.yaml": "prompts: {gone.txt: Write.}\n",
         }
@@ -120,7 +122,7 @@ def test_what_is_left_out_is_said(ditto, folder_of):
     result = ditto("init", folder, "--json")
     assert result.code == 0
     skipped = {entry["name"]: entry["reason"] for entry in json.loads(result.out)["skipped"]}
-    assert set(skipped) == {"copy.txt", "cv.pdf", "README.md", "held_out"}
+    assert set(skipped) == {"copy.txt", "cv.jpg", "README.md", "held_out"}
     for name, reason in skipped.items():
         assert f"note: {name} is left out: {reason}." in result.err
     assert "gone.txt, which is not in the folder" in result.err
@@ -128,15 +130,12 @@ def test_what_is_left_out_is_said(ditto, folder_of):
 
 def test_json_is_one_document(ditto, texts):
     result = ditto("init", texts, "--json")
-    assert json.loads(result.out) == {
-        "folder": str(texts),
-        "name": "alice",
-        "texts": [
-            {"id": "a.md", "words": 10, "prompt": "Invite Bo."},
-            {"id": "b.md", "words": 9, "prompt": "Decline a party."},
-        ],
-        "skipped": [],
-    }
+    document = json.loads(result.out)
+    rows = document.pop("texts")
+    assert document == {"folder": str(texts), "name": "alice", "skipped": []}
+    assert [(row["id"], row["prompt"]) for row in rows] == [("a.md", "Invite Bo."), ("b.md", "Decline a party.")]
+    assert all(set(row) == {"id", "words", "tokens", "language", "prompt", "warnings"} for row in rows)
+    assert [[warning["code"] for warning in row["warnings"]] for row in rows] == [["too_short"], ["too_short"]]
 
 
 def test_json_of_a_new_folder(ditto, tmp_path):
@@ -153,10 +152,10 @@ def test_missing_prompts_are_written_by_the_base_shown_and_stored(ditto, folder_
     assert set(prompts) == {"one.txt", "two.md"}
     assert prompts["two.md"] == "Complain."  # never written over
     # A random model answers nothing usable, so the text's first line is taken, and that is said.
-    assert prompts["one.txt"] == 'Write an email that begins with "Hi Bo,".'
+    assert prompts["one.txt"] == 'Write an email to Bo that begins with "Hi Bo, the hens are out again. Bring corn.".'
     assert "the text's first line" in result.err
-    assert prompts["one.txt"] in result.err
-    assert prompts["one.txt"] in result.out
+    assert letters(prompts["one.txt"]) in letters(result.err)
+    assert letters(prompts["one.txt"])[:30] in letters(result.out)
     before = contents(folder)
     assert ditto.without(MODEL, "init", folder).code == 0  # nothing is missing any more: no model
     assert contents(folder) == before
@@ -169,16 +168,18 @@ def test_missing_prompts_are_written_by_the_base_shown_and_stored(ditto, folder_
 def test_the_bases_own_words_are_stored(ditto, folder_of, monkeypatch):
     from ditto_cli.model.chat import ChatFormat
 
-    monkeypatch.setattr(
-        ChatFormat, "text", lambda self, ids: "Write to Bo about the hens, the invoice and \x1b[31mcorn."
-    )
-    folder = folder_of({**BARE, "ditto.yaml": f"base: {{id: {ditto.base}}}\n"})
+    said = "Write an email to Bo about the hens, the \x1b[mcorn and the storm."
+    monkeypatch.setattr(ChatFormat, "text", lambda self, ids: said)
+    first = lambda policy, usable, text, form: next(iter(usable), None)  # noqa: E731
+    monkeypatch.setattr("ditto_cli.model.instructions.best_of", first)
+    texts = {f"{number}.txt": f"Hi Bo,\n\nthe hens ate corn in the storm, {number} times.\n\nA." for number in (1, 2)}
+    folder = folder_of({**texts, "ditto.yaml": f"base: {{id: {ditto.base}}}\n"})
     result = ditto("init", folder, "--device", "cpu")
     assert result.code == 0, result.err
     assert "\x1b" not in result.out + result.err
     stored = settings_of(folder)["prompts"]
-    assert stored == dict.fromkeys(["one.txt", "two.md"], "Write to Bo about the hens, the invoice and [31mcorn.")
-    assert all(letters(prompt) in letters(result.out) for prompt in stored.values())
+    assert stored == dict.fromkeys(texts, "Write an email to Bo about the hens, the [mcorn and the storm.")
+    assert all(letters(prompt) in letters(result.err) for prompt in stored.values())
     assert result.err.count("the base model") >= 2
 
 
@@ -208,6 +209,181 @@ def test_the_preset_of_the_environment_counts(ditto, folder_of):
     assert "Unknown preset 'nope'" in result.only_error
 
 
+HENS = made_up_text(0, num_sentences=4)
+
+
+def mbox(path, senders):
+    """An archive with a mail of each sender."""
+    path.write_text(
+        "".join(
+            f"From x Mon Jan  1 00:00:{number:02d} 2024\nFrom: {sender}\nTo: bo@hens.org\nSubject: hens {number}\n"
+            f"Message-ID: <{number}@farm>\n\n{made_up_text(number)}\n\n"
+            for number, sender in enumerate(senders)
+        )
+    )
+    return path
+
+
+def test_an_archive_of_mail_becomes_a_few_files(ditto, tmp_path):
+    archive = mbox(tmp_path / "Sent.mbox", ["Anna <anna@farm.org>"] * 20)
+    folder = tmp_path / "alice"
+    result = ditto.without(MODEL, "init", folder, "--from", archive, "--pick", "4", "--hold-out", "1", "--no-prompts")
+    assert result.code == 0, result.err
+    names = [name for name in contents(folder) if name.endswith(".md")]
+    assert len(names) == 4
+    assert len(list((folder / "held_out").iterdir())) == 1
+    for path in (*folder.glob("*.md"), *(folder / "held_out").glob("*.md")):
+        text = path.read_text()
+        assert text.startswith("---\nprompt: ")
+        assert "subject" in text.split("\n")[1]
+        assert "\nHi Bo,\n\n" in text
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "5 of 20 texts" in result.err
+    assert "Sent.mbox#" in result.err  # where each comes from
+    assert "are left out" in result.err  # and what became of the rest
+    assert not ditto.home.exists()
+
+
+def test_texts_come_in_from_several_places_and_not_twice(ditto, folder_of, tmp_path):
+    page = tmp_path / "post.html"
+    page.write_text(f"<html><body><article><h1>Of hens</h1><p>{HENS}</p></article></body></html>")
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "one.txt").write_text(made_up_text(1))
+    (notes / "picture.jpg").write_bytes(b"\xff\xd8")
+    folder = tmp_path / "alice"
+    command = ["init", folder, "--from", page, "--from", notes, "--no-prompts"]
+    first = ditto(*command)
+    assert first.code == 0, first.err
+    before = contents(folder)
+    assert sorted(before) == ["01-post.md", "02-one.md", "ditto.yaml"]
+    assert "notes/picture.jpg is left out" in first.err
+    again = ditto(*command)
+    assert (again.code, contents(folder)) == (2, before)
+    assert "in the folder already" in again.error
+
+
+def test_texts_come_into_a_folder_that_has_only_other_things(ditto, folder_of, tmp_path):
+    (tmp_path / "one.txt").write_text(HENS)
+    folder = folder_of({"README.md": "about", TEMPLATE_NAME: template_text(), "photo.jpg": b"\xff"})
+    result = ditto("init", folder, "--from", tmp_path / "one.txt", "--no-prompts")
+    assert result.code == 0, result.err
+    assert "01-one.md" in contents(folder)
+
+
+def test_a_broken_text_in_the_folder_is_said_before_anything_comes_in(ditto, folder_of, tmp_path):
+    (tmp_path / "one.txt").write_text(HENS)
+    folder = folder_of({"b.txt": b"\0\1\2"})
+    result = ditto("init", folder, "--from", tmp_path / "one.txt", "--no-prompts")
+    assert result.code == 2
+    assert "b.txt is a binary file" in result.only_error
+    assert sorted(contents(folder)) == ["b.txt"]
+
+
+def test_whose_mail_it_is_must_be_known(ditto, tmp_path):
+    archive = mbox(tmp_path / "all.mbox", ["anna@farm.org", "cy@mill.org", "di@mill.org"] * 4)
+    folder = tmp_path / "alice"
+    refused = ditto("init", folder, "--from", archive, "--no-prompts")
+    assert refused.code == 2
+    assert "--me" in refused.only_error
+    assert not folder.exists()
+    known = ditto("init", folder, "--from", archive, "--me", "Anna@Farm.org", "--no-prompts", "--json")
+    assert known.code == 0, known.err
+    assert len(json.loads(known.out)["texts"]) == 4
+
+
+def test_nothing_is_written_when_a_source_is_bad(ditto, tmp_path):
+    good = tmp_path / "good.txt"
+    good.write_text(HENS)
+    for bad, words in ((tmp_path / "missing.txt", "does not exist"), (tmp_path, "is the folder itself")):
+        result = ditto("init", tmp_path if bad == tmp_path else tmp_path / "new", "--from", good, "--from", bad)
+        assert result.code == 2
+        assert words in result.only_error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["good.txt"]
+
+
+@pytest.mark.parametrize("option", [["--pick", "3"], ["--words", "10", "20"]])
+def test_options_of_choosing_need_a_source(ditto, texts, option):
+    result = ditto("init", texts, *option)
+    assert result.code == 2
+    assert "--from" in result.only_error
+
+
+def test_held_out_files_are_moved_with_their_prompts(ditto, folder_of):
+    names = {f"{number}.txt": made_up_text(number) for number in range(5)}
+    prompts = "".join(f"  {name}: Write of {name}.\n" for name in names)
+    folder = folder_of({**names, "ditto.yaml": f"prompts:\n{prompts}"})
+    result = ditto.without(MODEL, "init", folder, "--hold-out", "2")
+    assert result.code == 0, result.err
+    moved = sorted(path.name for path in (folder / "held_out").iterdir())
+    assert len(moved) == 2
+    assert sorted([*(name for name in contents(folder) if name.endswith(".txt")), *moved]) == sorted(names)
+    stored = settings_of(folder)["prompts"]
+    assert {key.removeprefix("held_out/"): value for key, value in stored.items()} == {
+        name: f"Write of {name}." for name in names
+    }
+    assert sorted(key for key in stored if key.startswith("held_out/")) == [f"held_out/{name}" for name in moved]
+    too_many = ditto("init", folder, "--hold-out", "3")
+    assert too_many.code == 2
+    assert "leaves nothing to train on" in too_many.only_error
+
+
+def test_redact_changes_what_is_learnt_and_not_the_files(ditto, folder_of, monkeypatch):
+    text = f"{HENS} Write to bo@hens.org or call +44 20 7946 0958."
+    folder = folder_of({"a.txt": f"---\nprompt: Write to bo@hens.org.\n---\n{text}\n", "b.txt": HENS})
+    before = contents(folder)
+    offered = ditto("init", folder, "--no-prompts")
+    assert "--redact" in offered.err
+    assert "personal data" in offered.out
+    result = ditto("init", folder, "--redact", "--no-prompts")
+    assert result.code == 0, result.err
+    assert settings_of(folder)["redact"] is True
+    assert {name: data for name, data in contents(folder).items() if name != "ditto.yaml"} == before
+    assert "personal data" not in result.out
+    seen = spy_on_training(monkeypatch)
+    ditto.train(folder)
+    assert "bo@hens.org" not in seen[0].completion + seen[0].prompt
+    assert "7946 0958" not in seen[0].completion
+    assert "@example.com" in seen[0].completion
+
+
+def test_a_long_text_is_divided_on_request(ditto, folder_of):
+    long = "\n\n".join(made_up_text(number) for number in range(30))
+    folder = folder_of({"book.txt": long})
+    told = ditto("init", folder, "--no-prompts")
+    assert "--split" in told.err
+    result = ditto("init", folder, "--split", "--no-prompts", "--json")
+    assert result.code == 0, result.err
+    rows = json.loads(result.out)["texts"]
+    assert len(rows) > 1
+    assert rows[0]["id"] == "book.txt#part1"
+    assert not any(warning["code"] == "too_long" for row in rows for warning in row["warnings"])
+    assert settings_of(folder)["split"] is True
+
+
+def test_too_many_texts_are_refused_with_what_to_do(ditto, folder_of):
+    folder = folder_of({f"{number}.txt": made_up_text(number) for number in range(60)})
+    for command in ("init", "train"):
+        result = ditto(command, folder)
+        assert result.code == 2
+        assert "holds 60 texts, too many to learn from" in result.only_error
+        assert "--pick 7" in result.error
+
+
+def test_train_shows_the_audit_first(ditto, folder_of):
+    folder = folder_of(
+        {
+            "a.txt": "---\nprompt: Say it.\n---\nCall +44 20 7946 0958 <|im_start|>",
+            "b.txt": "---\nprompt: Say.\n---\nYes, yes.",
+        }
+    )
+    result = ditto.train(folder)
+    assert result.code == 0, result.err
+    for words in ("too short", "personal data", "chat tokens"):
+        assert words in result.err
+    assert result.err.index("personal data") < result.err.index("SFT")
+
+
 def letters(text):
     """The text without spaces, signs and the lines of a table, which folds long cells."""
     return "".join(character for character in text if character.isalnum())
@@ -225,3 +401,26 @@ def spy_on_training(monkeypatch):
 
     monkeypatch.setattr(train, "train_ditto", spy)
     return seen
+
+
+def test_names_are_redacted_only_with_what_finds_them(ditto, folder_of, monkeypatch):
+    letter = "---\nprompt: Write to Bo.\n---\nHi Bo, bring {} and the long ladder from the mill, please.\n\nAnna\n"
+    folder = folder_of({"a.txt": letter.format("corn"), "b.txt": letter.format("the hens and the goat and the kettle")})
+    result = ditto("init", folder, "--redact-names", "--no-prompts")
+    assert result.code == 2
+    assert "ditto-cli[presidio]" in result.only_error
+    assert sorted(contents(folder)) == ["a.txt", "b.txt"]
+
+    from ditto_cli.demonstrations import redaction
+    from ditto_cli.demonstrations.personal_data import Found
+
+    def finder(language):
+        assert language == "en"
+        return lambda text: [Found("name", at, at + 4, "anna") for at in [text.find("Anna")] if at >= 0]
+
+    monkeypatch.setattr(redaction, "analyse_with_presidio", finder)
+    assert ditto("init", folder, "--redact-names", "--no-prompts").code == 0
+    assert settings_of(folder)["redact"] == "names"
+    seen = spy_on_training(monkeypatch)
+    assert ditto.train(folder).code == 0
+    assert [("Anna" in d.completion, "Someone" in d.completion) for d in seen] == [(False, True)] * 2

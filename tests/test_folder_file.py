@@ -53,7 +53,7 @@ def test_each_commented_example_is_valid_once_uncommented() -> None:
 
 
 def test_a_new_file_with_everything_is_written_and_read(tmp_path: Path) -> None:
-    text = render_folder_file(None, name="anna: b", preset="paper", prompts=AWKWARD)
+    text = render_folder_file(None, defaults={"name": "anna: b", "preset": "paper"}, prompts=AWKWARD)
     (tmp_path / "ditto.yaml").write_text(text, encoding="utf-8")
     assert read_folder_file(tmp_path) == FolderFile(name="anna: b", preset="paper", prompts=AWKWARD)
     assert list(load(text).prompts) == list(AWKWARD), "the order stays"
@@ -62,10 +62,12 @@ def test_a_new_file_with_everything_is_written_and_read(tmp_path: Path) -> None:
 @settings(max_examples=50, deadline=None)
 @given(prompts=st.dictionaries(st.text(), st.text()), name=st.text())
 def test_prompts_survive_whatever_they_hold(prompts: dict[str, str], name: str) -> None:
-    once = render_folder_file(None, name=name, prompts=prompts)
+    once = render_folder_file(None, defaults={"name": name}, prompts=prompts)
     assert load(once).prompts == prompts
     assert load(once).name == name
-    assert render_folder_file(once, name="other", prompts=prompts) == once, "a second time changes nothing"
+    assert render_folder_file(once, defaults={"name": "other"}, prompts=prompts) == once, (
+        "a second time changes nothing"
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -96,7 +98,9 @@ lora:
 
 
 def test_an_existing_file_keeps_every_line() -> None:
-    text = render_folder_file(EXISTING, name="anna", preset="paper", prompts={"a.txt": "theirs", "c.txt": "new"})
+    text = render_folder_file(
+        EXISTING, defaults={"name": "anna", "preset": "paper"}, prompts={"a.txt": "theirs", "c.txt": "new"}
+    )
     assert text == EXISTING.replace("      lines'\n", '      lines\'\n    "c.txt": "new"\n') + (
         'name: "anna"\npreset: "paper"\n'
     )
@@ -106,7 +110,7 @@ def test_an_existing_file_keeps_every_line() -> None:
 def test_nothing_to_add_changes_nothing() -> None:
     assert render_folder_file(EXISTING, prompts={"a.txt": "theirs"}) == EXISTING
     named = "name: anna\npreset: mine\n"
-    assert render_folder_file(named, name="other", preset="other") == named
+    assert render_folder_file(named, defaults={"name": "other", "preset": "other"}) == named
 
 
 @pytest.mark.parametrize(
@@ -139,12 +143,12 @@ def test_a_file_of_comments_only_keeps_them() -> None:
         "# mine\n\n# What each text is the answer to. Read and correct these: they matter as much as the texts.\n"
         'prompts:\n  "n": "x"\n'
     )
-    assert render_folder_file("# mine\n", name="anna") == '# mine\nname: "anna"\n'
+    assert render_folder_file("# mine\n", defaults={"name": "anna"}) == '# mine\nname: "anna"\n'
 
 
 @pytest.mark.parametrize("existing", ["name:\nseed: 1\n", "name: null\nseed: 1\n", "name: ~\nseed: 1"])
 def test_a_name_without_a_value_gets_one(existing: str) -> None:
-    assert render_folder_file(existing, name="anna") == 'name: "anna"\nseed: 1\n'
+    assert render_folder_file(existing, defaults={"name": "anna"}) == 'name: "anna"\nseed: 1\n'
 
 
 @pytest.mark.parametrize(
@@ -170,3 +174,37 @@ def test_what_cannot_be_extended_is_refused(existing: str, problem: str) -> None
     assert problem in message
     assert message.isprintable()
     assert "zebrafish" not in message
+
+
+@pytest.mark.parametrize(
+    ("existing", "expected"),
+    [
+        ('prompts:\n  a: "x"\n  # of b\n  b: "y"\nseed: 1\n', 'prompts:\n  # of b\n  b: "y"\nseed: 1\n'),
+        ('prompts:\n  b: "y"\n  a: "x"\nseed: 1\n', 'prompts:\n  b: "y"\nseed: 1\n'),
+        ('prompts:\n  b: "y"\n  a: |\n    x\n    z\n', 'prompts:\n  b: "y"\n'),
+        ('prompts:\n  a: "x"\nseed: 1\n', "prompts: {}\nseed: 1\n"),
+        ("prompts: {a: x, b: y}\nseed: 1\n", 'prompts: {"b": "y"}\nseed: 1\n'),
+        ("prompts: {a: x}\n", "prompts: {}\n"),
+        ("seed: 1\n", "seed: 1\n"),
+    ],
+)
+def test_a_prompt_is_taken_out(existing: str, expected: str) -> None:
+    assert render_folder_file(existing, without=["a"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("existing", "expected"),
+    [
+        ("seed: 1\n", "seed: 1\nredact: true\n"),
+        ("redact: false  # not yet\nseed: 1\n", "redact: true  # not yet\nseed: 1\n"),
+        ("redact:\nseed: 1\n", "redact: true\nseed: 1\n"),
+        ("redact: yes\n", "redact: yes\n"),
+    ],
+)
+def test_a_setting_is_changed_in_its_place(existing: str, expected: str) -> None:
+    assert render_folder_file(existing, changes={"redact": True}) == expected
+
+
+def test_addresses_are_written_as_a_list() -> None:
+    text = render_folder_file("me: [a@b.org]\n", changes={"me": ["c@d.org", "e@f.org"]})
+    assert text == 'me: ["c@d.org", "e@f.org"]\n'

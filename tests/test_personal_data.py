@@ -2,7 +2,16 @@
 
 import pytest
 
-from ditto_cli.demonstrations.personal_data import CARD, IBAN, MAIL, PHONE, WEB, personal_data
+from ditto_cli.demonstrations.personal_data import (
+    ACCOUNT,
+    CARD,
+    IBAN,
+    MAIL,
+    PHONE,
+    WEB,
+    find_personal_data,
+    personal_data,
+)
 from ditto_cli.evaluation.personal_data import echoed_personal_data
 from ditto_cli.evaluation.types import Writing
 from ditto_cli.types import Demonstration
@@ -15,6 +24,7 @@ from ditto_cli.types import Demonstration
     [
         ("Write to Jane.Doe@Example.org. Or x+y@mail.co.uk!", MAIL, {"jane.doe@example.org", "x+y@mail.co.uk"}),
         ("see https://www.example.org/a/b?c=1.", WEB, {"example.org/a/b?c=1"}),
+        ("https://example.org/?to=jane@example.org", WEB, {"example.org/?to=jane@example.org"}),
         ("(www.example.org)", WEB, {"example.org"}),
         ("at example.com/in/jane-doe, and so on", WEB, {"example.com/in/jane-doe"}),
         ("IBAN DE89 3704 0044 0532 0130 00 I think", IBAN, {"de89370400440532013000"}),
@@ -30,6 +40,10 @@ from ditto_cli.types import Demonstration
         ("06.12.34.56.78", PHONE, {"0612345678"}),
         ("07700900123", PHONE, {"07700900123"}),
         ("07:30 020 7946 0958", PHONE, {"02079460958"}),
+        ("Tel. 08912345, from nine", PHONE, {"08912345"}),
+        ("mobile: 555-0123", PHONE, {"5550123"}),
+        ("my account number is here: account no. 12345678.", ACCOUNT, {"12345678"}),
+        ("Kontonummer: 0532 0130 00", ACCOUNT, {"0532013000"}),
         ("+1 212 555 0123\n020 7946 0958", PHONE, {"12125550123", "02079460958"}),
     ],
 )
@@ -51,6 +65,9 @@ def test_found(text, kind, values):
         "4111 1111 1111 1112",  # so is the last digit
         "1 2 3 4 5 6 7 8 9",
         "and/or, e.g./i.e., @home, a@b",
+        "on the phone 5 minutes, tel aviv 2024, account for 12 of them",
+        "someone@example.com, someone12@example.com, https://example.com, https://example.com/3",  # stand-ins
+        "000 0000 0000, +00 000 000000, DE00 0000 0000 0000 0000 00, 0000 0000 0000 0000",
     ],
 )
 def test_not_found(text):
@@ -60,6 +77,25 @@ def test_not_found(text):
 def test_several_kinds_and_no_part_of_one_as_another():
     text = "jane@example.org, 4111 1111 1111 1111, DE89 3704 0044 0532 0130 00, www.example.org/0207946095812"
     assert set(personal_data(text)) == {MAIL, CARD, IBAN, WEB}
+
+
+def test_finds_say_where_they_stand():
+    text = (
+        "See www.example.org/a. Or jane@example.org, 020 7946 0958, IBAN DE89 3704 0044 0532 0130 00 Bye 020 7946 0958"
+    )
+    found = find_personal_data(text)
+    assert [(entry.kind, text[entry.start : entry.end]) for entry in found] == [
+        (WEB, "www.example.org/a"),
+        (MAIL, "jane@example.org"),
+        (PHONE, "020 7946 0958"),
+        (IBAN, "DE89 3704 0044 0532 0130 00"),
+        (PHONE, "020 7946 0958"),
+    ]
+
+
+@pytest.mark.parametrize("unit", ["a", "a.", "a-", "a@", "1 ", "www.", "AA11", "(", "+1", "a.b/", "tel. 1", "@a."])
+def test_long_runs_take_no_long_time(unit):
+    find_personal_data(unit * (60_000 // len(unit)))  # a pattern that goes back over them takes minutes
 
 
 def echoed(written, demonstrated):

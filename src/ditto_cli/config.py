@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ditto_cli.errors import InputError
 
 FOLDER_FILE = "ditto.yaml"
+CPU_PRESET = "smollm2-135m-cpu"  # for machines without a GPU
 SCHEMA_VERSION: Literal[1] = 1
 # Variables that steer the program rather than a run.
 RESERVED_ENVIRONMENT = frozenset({"DITTO_HOME", "DITTO_PRESET", "DITTO_DEBUG"})
@@ -118,6 +119,11 @@ class FolderFile(BaseModel):
     preset: str | None = None
     watch_prompt: str | None = Field(None, min_length=1, description="the prompt whose samples are shown as it trains")
     prompts: dict[str, str] = {}
+    me: list[str] = Field([], description="the person's mail addresses; of a mail archive only these count")
+    redact: bool | Literal["names"] = Field(
+        False, description="learn stand-ins in the place of personal data; `names`: of names and places too"
+    )
+    split: bool = Field(False, description="divide texts that are too long at paragraphs")
     base: dict[str, Any] = {}
     lora: dict[str, Any] = {}
     sft: dict[str, Any] = {}

@@ -34,6 +34,7 @@ class Mail:
         original: the text of the mail that it answers, as far as it is known; "" if not.
         not_written: why it is not the person's own writing ("an out-of-office notice"); None if it is.
         is_sent: whether the archive itself says that its owner sent it (a label or flag); None if it says nothing.
+        recipient_name: how a letter to its only recipient calls them; "" if not known.
     """
 
     sender: str | None = None
@@ -45,6 +46,7 @@ class Mail:
     original: str = ""
     not_written: str | None = None
     is_sent: bool | None = None
+    recipient_name: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`ditto`: the commands' arguments. What becomes of their errors is in `boundary`.
+"""`ditto`: the commands' arguments; those of groups are in `groups`. What becomes of their errors is in `boundary`.
 
 Only typer is imported here; a command's own file is imported when it runs, so that `ditto --help` answers at once.
 """
@@ -12,7 +12,18 @@ from typing import Annotated, Literal
 import typer
 
 from ditto_cli import __version__
-from ditto_cli.cli.network import host_log
+from ditto_cli.cli.arguments import (
+    AsJson,
+    Device,
+    Folder,
+    Name,
+    Offline,
+    Preset,
+    Quantize,
+    adapter_names,
+    uses_model,
+)
+from ditto_cli.cli.groups import adapters, demos
 
 app = typer.Typer(
     name="ditto",
@@ -21,31 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # Typer's tracebacks show local variables, which hold private texts
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-adapters = typer.Typer(no_args_is_help=True, help="List, show, rename and remove adapters.")
 app.add_typer(adapters, name="adapters")
-
-
-def _adapter_names(incomplete: str) -> list[str]:
-    """For shell completion: names of stored adapters."""
-    from ditto_cli.store import AdapterStore, store_home
-
-    return [name for name in AdapterStore(store_home(os.environ)).names() if name.startswith(incomplete)]
-
-
-Folder = Annotated[Path, typer.Argument(help="Folder with a person's texts, one a file.", show_default=False)]
-Name = Annotated[str, typer.Argument(help="An adapter's name.", show_default=False, autocompletion=_adapter_names)]
-Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes a GPU if there is one.")
-]
-Quantize = Annotated[
-    Literal["auto", "nf4", "none"] | None,
-    typer.Option(help="Hold the base in 4-bit NF4 or not; auto does so on a GPU.", show_default=False),
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Never connect to the model hub.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Preset = Annotated[
-    str | None, typer.Option(help="Settings to start from; else the one that fits this machine.", show_default=False)
-]
+app.add_typer(demos, name="demos")
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,6 +56,37 @@ def _options(
 @app.command("init")
 def _init(
     folder: Folder,
+    from_: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="PATH",
+            help="Take texts in: a mail archive, a document, an export, a folder of these. Can be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    pick: Annotated[
+        int | None, typer.Option(min=1, max=50, help="Choose this many that represent the person.", show_default=False)
+    ] = None,
+    hold_out: Annotated[
+        int, typer.Option(min=0, max=50, help="Keep this many texts back for `ditto eval`, in held_out/.")
+    ] = 0,
+    words: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="MIN MAX", help="Lengths to choose from, in words; else 40 600.", show_default=False),
+    ] = None,
+    me: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="The person's address; else told from the archive.", show_default=False),
+    ] = None,
+    split: Annotated[bool, typer.Option("--split", help="Divide texts that are too long at paragraphs.")] = False,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Put stand-ins in the place of addresses, phone and account numbers.")
+    ] = False,
+    redact_names: Annotated[
+        bool,
+        typer.Option("--redact-names", help="Names and places too; needs Presidio and a spaCy model."),
+    ] = False,
     name: Annotated[
         str | None, typer.Option(help="Name for the adapter; else the folder's name.", show_default=False)
     ] = None,
@@ -77,11 +96,26 @@ def _init(
     offline: Offline = False,
     json: AsJson = False,
 ) -> None:
-    """Look at a folder of texts, say what is usable, and write ditto.yaml."""
-    from ditto_cli.cli.init import run_init
+    """Make a folder of demonstrations: take texts in, look at all of them, find prompts, write ditto.yaml."""
+    from ditto_cli.cli.init import InitOptions, run_init
 
-    _uses_model(offline=offline)
-    run_init(folder, name=name, preset=preset, write_prompts=prompts, device=device, as_json=json)
+    uses_model(offline=offline)
+    options = InitOptions(
+        folder=folder,
+        sources=from_ or [],
+        pick=pick,
+        hold_out=hold_out,
+        words=words,
+        me=me or [],
+        split=split,
+        redact=redact,
+        redact_names=redact_names,
+        name=name,
+        preset=preset,
+        write_prompts=prompts,
+        device=device,
+    )
+    run_init(options, as_json=json)
 
 
 @app.command("train")
@@ -114,7 +148,7 @@ def _train(
     """Train an adapter: imitate the texts (SFT), then DITTO rounds that prefer them over the model's own."""
     from ditto_cli.cli.train import run_train
 
-    _uses_model(offline=offline)
+    uses_model(offline=offline)
     flags = {"base.id": base, "base.revision": revision, "base.quantize": quantize, "seed": seed}
     run_train(
         folder,
@@ -135,7 +169,7 @@ def _sample(
     ] = None,
     adapter: Annotated[
         str | None,
-        typer.Option(help="Whose style; `base` is none.", show_default=False, autocompletion=_adapter_names),
+        typer.Option(help="Whose style; `base` is none.", show_default=False, autocompletion=adapter_names),
     ] = None,
     compare: Annotated[
         str | None,
@@ -152,6 +186,10 @@ def _sample(
         int | None, typer.Option(min=1, help="Length limit; else from the demonstrations.", show_default=False)
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same text.", show_default=False)] = None,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Edit what was written in your editor, and add it to the texts."),
+    ] = False,
     chat: Annotated[bool, typer.Option("--chat", help="Prompt after prompt, with commands; /help lists them.")] = False,
     base: Annotated[
         str | None, typer.Option(help="Where the base lies now, if it was moved.", show_default=False)
@@ -162,9 +200,9 @@ def _sample(
     json: AsJson = False,
 ) -> None:
     """Write in a person's style."""
-    from ditto_cli.cli.sample import SampleOptions, run_chat, run_sample
+    from ditto_cli.cli.sample import SampleOptions, run_chat, run_keep, run_sample
 
-    _uses_model(offline=offline)
+    uses_model(offline=offline)
     options = SampleOptions(
         voices=compare.split(",") if compare is not None else [adapter] if adapter is not None else [],
         stage=round_,
@@ -176,7 +214,9 @@ def _sample(
         quantize=quantize,
         device=device,
     )
-    if chat:
+    if keep:
+        run_keep(options, prompt, is_alone=not (chat or json or compare is not None))
+    elif chat:
         run_chat(options, prompt)
     else:
         run_sample(options, prompt, as_json=json)
@@ -188,7 +228,7 @@ def _eval(
         Path | None, typer.Argument(help="The texts; else where the adapter's training found them.", show_default=False)
     ] = None,
     adapter: Annotated[
-        str | None, typer.Option(help="Which adapter; else the folder's.", autocompletion=_adapter_names)
+        str | None, typer.Option(help="Which adapter; else the folder's.", autocompletion=adapter_names)
     ] = None,
     against: Annotated[
         str | None,
@@ -241,7 +281,7 @@ def _eval(
     from ditto_cli.cli.eval import EvalOptions, run_eval
     from ditto_cli.cli.judging import JudgeOptions
 
-    _uses_model(offline=offline)
+    uses_model(offline=offline)
     options = EvalOptions(
         folder=folder,
         adapter=adapter,
@@ -279,92 +319,6 @@ def _doctor(json: AsJson = False) -> None:
     from ditto_cli.cli.doctor import run_doctor
 
     run_doctor(as_json=json)
-
-
-@adapters.command("list")
-def _list(json: AsJson = False) -> None:
-    """All adapters of this machine."""
-    from ditto_cli.cli.adapters import run_list
-
-    run_list(as_json=json)
-
-
-@adapters.command("show")
-def _show(name: Name, json: AsJson = False) -> None:
-    """What an adapter was trained from and how, and its stages."""
-    from ditto_cli.cli.adapters import run_show
-
-    run_show(name, as_json=json)
-
-
-@adapters.command("path")
-def _path(
-    name: Name,
-    round_: Annotated[str | None, typer.Option("--round", help="A stage: sft, 1, 2, ...", show_default=False)] = None,
-) -> None:
-    """The folder that PEFT loads: `PeftModel.from_pretrained(base, folder)`."""
-    from ditto_cli.cli.adapters import run_path
-
-    run_path(name, round_)
-
-
-@adapters.command("rename")
-def _rename(name: Name, new_name: Annotated[str, typer.Argument(help="Its new name.", show_default=False)]) -> None:
-    """Give an adapter another name."""
-    from ditto_cli.cli.adapters import run_rename
-
-    run_rename(name, new_name)
-
-
-@adapters.command("export")
-def _export(
-    name: Name,
-    file: Annotated[
-        Path | None, typer.Argument(help="The file to write; else NAME.ditto here.", show_default=False)
-    ] = None,
-    all_stages: Annotated[
-        bool, typer.Option("--all-stages", help="With every stage, not only the published one.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
-) -> None:
-    """Write an adapter to one file, for another machine; without your texts, but with what was learned from them."""
-    from ditto_cli.cli.archive import run_export
-
-    run_export(name, file, all_stages=all_stages, force=force)
-
-
-@adapters.command("import")
-def _import(
-    file: Annotated[Path, typer.Argument(help="A file that `ditto adapters export` wrote.", show_default=False)],
-    name: Annotated[
-        str | None, typer.Option(help="Name for the adapter; else the one it had.", show_default=False)
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(help="Where its base lies here: hub id, local folder, or `embedded`.", show_default=False),
-    ] = None,
-    offline: Offline = False,
-) -> None:
-    """Add an adapter from a file, after checking all of it; nothing in the file is run."""
-    from ditto_cli.cli.archive import run_import
-
-    _uses_model(offline=offline)
-    run_import(file, name=name, base=base)
-
-
-@adapters.command("rm")
-def _rm(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """The same as `ditto forget`."""
-    from ditto_cli.cli.forget import run_forget
-
-    run_forget(name, sure=yes)
-
-
-def _uses_model(*, offline: bool) -> None:
-    """For commands that load a model: they end with the hosts contacted, and may be forbidden to contact the hub."""
-    host_log().tell_at_end()
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read by the hub library when it is imported
 
 
 def main() -> None:

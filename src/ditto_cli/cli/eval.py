@@ -13,8 +13,8 @@ from ditto_cli.cli.adapters import only_adapter
 from ditto_cli.cli.judging import JudgeOptions, consent, say_usage
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import as_json_ready, print_json, say, warn
-from ditto_cli.config import FOLDER_FILE, adapter_name_of, read_folder_file
-from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.config import FOLDER_FILE, FolderFile, adapter_name_of, read_folder_file
+from ditto_cli.demonstrations import attach_prompts, read_folder, read_held_out
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.recitation import is_version
 from ditto_cli.evaluation.report import ContestantKind, EvalReport, WhatWasRun
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ditto_cli.evaluation.evaluate import Findings, Writer
     from ditto_cli.evaluation.types import EvalPrompt, Judge, Writing
 
-HELD_OUT_FOLDER = "held_out"
 REPORT_FILE = "report.html"
 _MAX_PROMPTS_FILE_BYTES = 2**20
 
@@ -231,31 +230,26 @@ def read_author(folder: Path) -> Author:
     Raises:
         InputError: the folder or a text in it cannot be used, or a text has no prompt.
     """
-    prompts = read_folder_file(folder).prompts
-    demonstrations, without = attach_prompts(read_folder(folder).texts, prompts)
+    settings = read_folder_file(folder)
+    demonstrations, without = attach_prompts(read_folder(folder, settings).texts, settings.prompts)
     if without:
         raise InputError(
             f"{without[0].id} has no prompt: `ditto init {folder}` finds one, or write it into {FOLDER_FILE}."
         )
-    return Author(tuple(demonstrations), tuple(_held_out(folder, prompts, demonstrations)))
+    return Author(tuple(demonstrations), tuple(_held_out(folder, settings, demonstrations)))
 
 
-def _held_out(folder: Path, prompts: Mapping[str, str], demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
-    kept_back = folder / HELD_OUT_FOLDER
-    if not kept_back.is_dir() or not any(kept_back.iterdir()):
-        return []
-    prefix = f"{HELD_OUT_FOLDER}/"  # a.md beside it is another text than held_out/a.md
-    own = {key.removeprefix(prefix): text for key, text in prompts.items() if key.startswith(prefix)}
-    reading = read_folder(kept_back)
-    texts, without = attach_prompts(reading.texts, own)
+def _held_out(folder: Path, settings: FolderFile, demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
+    reading = read_held_out(folder, settings)
+    texts, without = attach_prompts(reading.texts, settings.prompts)
     for name in (*(text.id for text in without), *(skipped.name for skipped in reading.skipped)):
-        warn(f"{HELD_OUT_FOLDER}/{name} is left out: a text with a prompt is needed.")
+        warn(f"{name} is left out: a text with a prompt is needed.")
     held_out = []
     for text in texts:
         if is_version(text.completion, demonstrations):
-            warn(f"{HELD_OUT_FOLDER}/{text.id} is left out: most of it stands in a demonstration.")
+            warn(f"{text.id} is left out: most of it stands in a demonstration.")
         else:
-            held_out.append(Demonstration(f"{HELD_OUT_FOLDER}/{text.id}", text.prompt, text.completion))
+            held_out.append(text)
     return held_out
 
 

@@ -1,33 +1,119 @@
-"""What `init` and `train` share: a folder's texts shown, and prompts found for those that have none."""
+"""What `init`, `train` and `demos` share: a folder's texts read, audited and shown, and prompts found for them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.render import print_table, say, warn
 from ditto_cli.cli.text import shorten
-from ditto_cli.config import FOLDER_FILE, FolderFile
-from ditto_cli.demonstrations import MANY_TEXTS, Reading, render_folder_file, stale_prompts
-from ditto_cli.store import write_text
-from ditto_cli.types import SourceText
+from ditto_cli.config import CPU_PRESET, FOLDER_FILE, BaseSettings, FolderFile
+from ditto_cli.demonstrations import (
+    MANY_TEXTS,
+    AuditRow,
+    Reading,
+    Skipped,
+    audit,
+    read_folder,
+    read_held_out,
+    render_folder_file,
+    stale_prompts,
+)
+from ditto_cli.demonstrations.folder_file import Value
+from ditto_cli.model.tokens import token_counter
+from ditto_cli.store import cache_home, write_text
+from ditto_cli.types import DeviceChoice, SourceText
 
 if TYPE_CHECKING:
     from ditto_cli.model.policy import Policy
 
+_NUM_NAMES_SHOWN = 3
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux inside Windows
 
-def show_reading(reading: Reading, folder_file: FolderFile) -> None:
-    """Say what is usable and what is not, on stderr."""
-    for skipped in reading.skipped:
-        warn(f"{skipped.name} is left out: {skipped.reason}.")
-    for name in stale_prompts(reading.texts, folder_file.prompts):
+
+@dataclass(frozen=True)
+class FolderView:
+    """A demonstrations folder as it is read: what is trained on, what is kept back, what is left out."""
+
+    reading: Reading
+    held_out: Reading
+
+    @property
+    def texts(self) -> tuple[SourceText, ...]:
+        """All texts that need a prompt."""
+        return (*self.reading.texts, *self.held_out.texts)
+
+
+def view_folder(folder: Path, folder_file: FolderFile) -> FolderView:
+    """Read a folder and say on stderr what is left out.
+
+    Raises:
+        InputError: nothing in it can be used, or a text cannot be read.
+    """
+    view = FolderView(read_folder(folder, folder_file), read_held_out(folder, folder_file))
+    say_skipped((*view.reading.skipped, *view.held_out.skipped))
+    for name in stale_prompts(view.texts, folder_file.prompts):
         warn(f"{FOLDER_FILE} has a prompt for {name}, which is not in the folder.")
-    if len(reading.texts) >= MANY_TEXTS:
+    if len(view.reading.texts) >= MANY_TEXTS:
         warn(
-            f"{len(reading.texts)} texts are many: DITTO is made for fewer than ten, and time grows with their number. "
-            "Four to seven good ones serve as well."
+            f"{len(view.reading.texts)} texts are many: DITTO is made for fewer than ten, and time grows with their "
+            "number. Four to seven good ones serve as well."
         )
+    return view
+
+
+def say_skipped(skipped: Sequence[Skipped]) -> None:
+    """What is left out and why, on stderr: by name, or counted where many have one reason."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for entry in skipped:
+        by_reason[entry.reason].append(entry.name)
+    for reason, names in by_reason.items():
+        if len(names) <= _NUM_NAMES_SHOWN:
+            for name in names:
+                warn(f"{name} is left out: {reason}.")
+        else:
+            shown = ", ".join(names[:_NUM_NAMES_SHOWN])
+            warn(f"{len(names):,} are left out ({shown}, ...): {reason}.")
+
+
+def machine_preset(device: DeviceChoice) -> str:
+    """The preset that fits this machine; torch is only asked where a GPU may be."""
+    if device != "cuda" and not any(Path(path).exists() for path in _GPU_DEVICES):
+        return CPU_PRESET
+    from ditto_cli.model.hardware import detect
+
+    return detect(device).default_preset()
+
+
+def audit_texts(texts: Sequence[SourceText], prompts: Mapping[str, str], base: BaseSettings) -> tuple[AuditRow, ...]:
+    """What should be known of each text before a model learns it; tokens where the base's tokenizer is at hand."""
+    counter = token_counter(base, cache_home(os.environ))
+    if counter is None:
+        return audit(texts, prompts)
+    return audit(texts, prompts, special_tokens=counter.special_tokens, count_tokens=counter.count)
+
+
+def show_audit(title: str, rows: Sequence[AuditRow], *, to_stderr: bool = False) -> None:
+    """The audit as a table, and each warning in a line below it."""
+    cells = [
+        (
+            row.id,
+            str(row.words),
+            "-" if row.tokens is None else str(row.tokens),
+            row.language or "-",
+            shorten(row.prompt or "(none yet)", 70),
+            ", ".join(warning.code.replace("_", " ") for warning in row.warnings) or "none",
+        )
+        for row in rows
+    ]
+    print_table(title, ("text", "words", "tokens", "language", "prompt", "warnings"), cells, to_stderr=to_stderr)
+    for row in rows:
+        for warning in row.warnings:
+            warn(f"{row.id}: {warning.message}.")
 
 
 def write_missing_prompts(folder: Path, without: Sequence[SourceText], policy: Policy) -> dict[str, str]:
@@ -48,17 +134,21 @@ def write_missing_prompts(folder: Path, without: Sequence[SourceText], policy: P
 
 
 def store_folder_file(
-    folder: Path, *, name: str | None = None, preset: str | None = None, prompts: dict[str, str] | None = None
+    folder: Path,
+    *,
+    defaults: Mapping[str, Value | None] = {},
+    changes: Mapping[str, Value] = {},
+    prompts: Mapping[str, str] = {},
+    without: Collection[str] = (),
 ) -> None:
-    """Write ditto.yaml; what the user has in it stays."""
+    """Write ditto.yaml; what the user has in it stays. The arguments are those of `render_folder_file`.
+
+    Raises:
+        InputError: it is laid out so that it cannot be changed.
+        DiskError: it cannot be written.
+    """
     path = folder / FOLDER_FILE
     existing = path.read_text(encoding="utf-8-sig") if path.exists() else None
-    write_text(path, render_folder_file(existing, name=name, preset=preset, prompts=prompts or {}))
-
-
-def text_rows(texts: Sequence[SourceText], prompts: dict[str, str]) -> list[tuple[str, str, str]]:
-    """Rows of a table: id, words, prompt."""
-    return [
-        (text.id, str(len(text.text.split())), shorten(prompts.get(text.id) or text.prompt or "(none yet)", 90))
-        for text in texts
-    ]
+    text = render_folder_file(existing, defaults=defaults, changes=changes, prompts=prompts, without=without)
+    if text != existing:
+        write_text(path, text)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.adapters import only_adapter
 from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, warn
+from ditto_cli.cli.text import visible
+from ditto_cli.demonstrations import normalise_text, read_plain
 from ditto_cli.errors import DittoError, InputError
 from ditto_cli.store import AdapterStore, store_home
 from ditto_cli.types import DeviceChoice
@@ -81,6 +84,60 @@ def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> 
         if index > 0:
             print_text("\n---\n")
         print_text(session.text(samples[voices[0]][index]))
+
+
+def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> None:
+    """Write `options.num` texts, let the user edit each, and add what was edited to the adapter's texts.
+
+    Raises:
+        DittoError: as `run_sample`; also where it is not known which folder the adapter learnt from.
+    """
+    from ditto_cli.cli.demos import add_texts
+    from ditto_cli.cli.editor import edit_text
+
+    if not is_alone:
+        raise InputError("--keep is for the texts of one adapter: leave --compare, --chat and --json out.")
+    text = _read_prompt(prompt)
+    store = AdapterStore(store_home(os.environ))
+    folder = _folder_of(store, (options.voices or [only_adapter(store)])[0])
+    session, (voice, *_) = _open(options)
+    written = session.write(
+        text,
+        num=options.num,
+        seed=_seed(options),
+        temperature=options.temperature,
+        max_new_tokens=options.max_new_tokens,
+        voice=voice,
+    )
+    for tokens in written:
+        sample = session.text(tokens)
+        print_text(sample)
+        raw = edit_text(visible(sample) + "\n", suffix=".txt")
+        if not raw.strip():
+            say("Not kept: it was left empty.")
+            continue
+        (edited,) = read_plain("the edited text", raw).texts
+        if edited.text == normalise_text(visible(sample)):
+            say("Not kept: it was not changed, and a model's own text teaches it nothing.")
+        else:
+            add_texts(folder, (replace(edited, id="sample", prompt=text),))
+            say(f"To learn from it: ditto train {folder} --name {voice.adapter}")
+
+
+def _folder_of(store: AdapterStore, voice: str) -> Path:
+    """The folder that an adapter was trained on.
+
+    Raises:
+        InputError: it is not there any more, or the voice is the base.
+    """
+    adapter = voice.strip().partition(":")[0]
+    folder = None if adapter in ("", "base") else store.record(adapter).folder
+    if folder is None or not Path(folder).is_dir():
+        raise InputError(
+            f"--keep adds to the texts that {voice} learnt from, and these are not there: "
+            "save the text and run ditto demos add FOLDER FILE."
+        )
+    return Path(folder)
 
 
 def run_chat(options: SampleOptions, first_prompt: str | None) -> None:

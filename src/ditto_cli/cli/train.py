@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ditto_cli.cli.folder import show_reading, write_missing_prompts
+from ditto_cli.cli.folder import FolderView, audit_texts, show_audit, view_folder, write_missing_prompts
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, warn
 from ditto_cli.config import (
+    CPU_PRESET,
     FolderFile,
     Settings,
     adapter_name_of,
@@ -20,7 +21,7 @@ from ditto_cli.config import (
     read_folder_file,
     resolve_settings,
 )
-from ditto_cli.demonstrations import Reading, attach_prompts, read_folder
+from ditto_cli.demonstrations import attach_prompts
 from ditto_cli.errors import InputError
 from ditto_cli.store import (
     AdapterRecord,
@@ -64,13 +65,12 @@ def run_train(
     preset = preset or os.environ.get("DITTO_PRESET") or folder_file.preset
     if preset is not None:
         load_preset(preset)
-    _check_publish(publish, resolve_settings(preset or "smollm2-135m-cpu", folder_file, os.environ, overrides))
-    reading = read_folder(folder)
+    _check_publish(publish, resolve_settings(preset or CPU_PRESET, folder_file, os.environ, overrides))
     adapter = name or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
     check_name(adapter)
-    show_reading(reading, folder_file)
+    view = view_folder(folder, folder_file)
     store = AdapterStore(store_home(os.environ))
-    order = _Order(folder, folder_file, reading, adapter, preset, overrides, publish, device)
+    order = _Order(folder, folder_file, view, adapter, preset, overrides, publish, device)
     with store.training(adapter) as kept:  # a second training of this name ends here, before it loads anything
         if fresh:
             kept.start_over()
@@ -84,7 +84,7 @@ class _Order:
 
     folder: Path
     folder_file: FolderFile
-    reading: Reading
+    view: FolderView
     adapter: str
     preset: str | None
     overrides: Mapping[str, object]
@@ -104,9 +104,10 @@ def _train(order: _Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRe
     settings = resolve_settings(preset, order.folder_file, os.environ, order.overrides)
     publish = _check_publish(order.publish, settings)
     policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
+    demonstrations = _demonstrations(order, policy)
     job = Job(
         order.adapter,
-        tuple(_demonstrations(order, policy)),
+        tuple(demonstrations),
         settings,
         order.folder_file.watch_prompt or DEFAULT_WATCH_PROMPT,
         str(order.folder.resolve()),
@@ -114,6 +115,8 @@ def _train(order: _Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRe
     encoded = encode_demonstrations(
         policy.chat, job.demonstrations, settings.sampling, context_tokens=policy.context_tokens
     )
+    prompts = {demonstration.id: demonstration.prompt for demonstration in demonstrations}
+    show_audit("", audit_texts(order.view.reading.texts, prompts, settings.base), to_stderr=True)
     _show_plan(policy, job, encoded, preset, store)
     plan = selection_plan(
         job.demonstrations,
@@ -129,10 +132,11 @@ def _train(order: _Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRe
 def _demonstrations(order: _Order, policy: Policy) -> list[Demonstration]:
     """The texts with their prompts; the base writes those that are missing."""
     prompts = dict(order.folder_file.prompts)
-    without = attach_prompts(order.reading.texts, prompts)[1]
+    texts = order.view.reading.texts
+    without = attach_prompts(texts, prompts)[1]
     if without:
         prompts |= write_missing_prompts(order.folder, without, policy)
-    return attach_prompts(order.reading.texts, prompts)[0]
+    return attach_prompts(texts, prompts)[0]
 
 
 def _check_publish(publish: str, settings: Settings) -> str:

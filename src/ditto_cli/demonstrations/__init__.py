@@ -1,12 +1,24 @@
 """A folder of a person's texts -> `SourceText`s -> `Demonstration`s, and the ditto.yaml beside them.
 
-Files and words only: no model, no torch. Everything that cannot be used is said, by name and with the reason.
+Also what makes such a folder of mail archives and documents, and the audit of what is in it. Files and words only: no
+model, no torch. Everything that cannot be used is said, by name and with the reason.
 """
 
+from ditto_cli.demonstrations.audit import AuditRow, audit
+from ditto_cli.demonstrations.choice import Limits, pick
 from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text
-from ditto_cli.demonstrations.folder import MANY_TEXTS, read_folder
+from ditto_cli.demonstrations.folder import (
+    HELD_OUT_FOLDER,
+    MANY_TEXTS,
+    NothingUsableError,
+    file_names,
+    read_folder,
+    read_held_out,
+)
 from ditto_cli.demonstrations.folder_file import render_folder_file
 from ditto_cli.demonstrations.formats import READERS, Reading, Skipped
+from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
+from ditto_cli.demonstrations.intake import Intake, kept_back, take_in
 from ditto_cli.demonstrations.personal_data import personal_data
 from ditto_cli.demonstrations.prompts import (
     attach_prompts,
@@ -16,26 +28,41 @@ from ditto_cli.demonstrations.prompts import (
     reverse_instruction_request,
     stale_prompts,
 )
+from ditto_cli.demonstrations.sources import gather
 from ditto_cli.demonstrations.template import TEMPLATE_NAME, is_unedited_template, template_text
 
 __all__ = [
+    "HELD_OUT_FOLDER",
     "MANY_TEXTS",
     "READERS",
     "TEMPLATE_NAME",
+    "AuditRow",
+    "Intake",
+    "Limits",
+    "NothingUsableError",
     "Reading",
     "Skipped",
     "UndecodableTextError",
     "attach_prompts",
+    "audit",
     "clean_instruction",
     "decode_text",
+    "file_names",
+    "gather",
     "is_about",
     "is_unedited_template",
+    "kept_back",
     "normalise_text",
     "personal_data",
+    "pick",
     "plain_instruction",
     "read_folder",
+    "read_held_out",
+    "read_markdown",
+    "read_plain",
     "render_folder_file",
     "reverse_instruction_request",
     "stale_prompts",
+    "take_in",
     "template_text",
 ]

@@ -8,49 +8,109 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ditto_cli.config import FOLDER_FILE
+from ditto_cli.config import FOLDER_FILE, FolderFile
+from ditto_cli.demonstrations.choice import Limits
 from ditto_cli.demonstrations.encoding import readable_name
-from ditto_cli.demonstrations.formats import READERS, Reading, Skipped
-from ditto_cli.demonstrations.template import is_unedited_template
+from ditto_cli.demonstrations.formats import READERS, STREAM_READERS, Reading, Skipped, reason_to_skip
+from ditto_cli.demonstrations.mail.archive import apple_mbox_file, is_maildir
+from ditto_cli.demonstrations.opening import is_folder, opened
+from ditto_cli.demonstrations.redaction import redactor_for
+from ditto_cli.demonstrations.sources import Item, only_own, read_source
+from ditto_cli.demonstrations.splitting import split_long
+from ditto_cli.demonstrations.template import is_unedited_template, template_text
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 
 MANY_TEXTS = 10  # from here on the method is outside of what it was made for
-MAX_FILE_BYTES = 2 * 2**20
-_DOCUMENT_SUFFIXES = frozenset({".pdf", ".doc", ".docx", ".odt", ".rtf", ".pages", ".msg", ".mbox", ".html", ".htm"})
+MAX_TEXTS = 50  # more than anybody waits for
+HELD_OUT_FOLDER = "held_out"
 _TEMPLATE_REASON = "the template, not edited yet"
 _FOLDER_REASON = "a folder; only the files directly in the given folder are read"
-_NUM_NAMES_SHOWN = 5
+_HELD_OUT_REASON = "texts that are kept back"
+_USUAL_KINDS = ".txt, .md, .eml, .docx, .pdf, .html, .zip, ..."
+_NUM_NAMES_SHOWN = 3
+_NUM_REASONS_SHOWN = 2
 
 
-def read_folder(folder: Path) -> Reading:
+class NothingUsableError(InputError):
+    """A folder that is there and holds no text yet."""
+
+
+def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
     """The texts of a demonstrations folder, in the natural order of their names.
 
+    Args:
+        folder: where they lie.
+        settings: its ditto.yaml: whose mail it is, and whether texts are redacted and long ones split.
+
     Raises:
-        InputError: no such folder, no usable text in it, or a file that claims to be a text and cannot be read.
+        NothingUsableError: no text in it can be used.
+        InputError: no such folder, too many texts, or a file that claims to be a text and cannot be read.
     """
-    texts: list[SourceText] = []
-    skipped: list[Skipped] = []
-    for path in _entries(folder):
-        name = readable_name(path.name)
-        if reason := _reason_to_skip(path):
-            skipped.append(Skipped(name, reason))
-            continue
-        raw = _read_regular_file(path, name)
-        if is_unedited_template(raw.decode("utf-8", errors="replace")):
-            skipped.append(Skipped(name, _TEMPLATE_REASON))
-            continue
-        of_file = READERS[path.suffix.lower()](name, raw)
-        texts += of_file.texts
-        skipped += of_file.skipped
-    unique, repeated = _without_repeats(texts)
-    reading = Reading(tuple(unique), (*skipped, *repeated))
+    settings = settings or FolderFile()
+    items: list[Item] = []
+    if is_maildir(folder):
+        items += read_source(folder)
+    else:
+        for path in _entries(folder):
+            name = readable_name(path.name)
+            items += [Skipped(name, reason)] if (reason := _reason_to_skip(path)) else read_source(path, name)
+    reading = only_own(items, settings.me)
+    texts, repeated = _without_repeats(reading.texts)
+    reading = Reading(tuple(_prepared(texts, settings)), (*reading.skipped, *repeated))
     if not reading.texts:
-        raise InputError(_nothing_usable(folder, reading.skipped))
+        raise NothingUsableError(_nothing_usable(folder, reading.skipped))
+    if len(reading.texts) > MAX_TEXTS:
+        shown = readable_name(str(folder))
+        raise InputError(
+            f"{shown} holds {len(reading.texts)} texts, too many to learn from: choose the best into a new folder: "
+            f"ditto init NEW_FOLDER --from {shown} --pick 7."
+        )
     return reading
+
+
+def read_held_out(folder: Path, settings: FolderFile | None = None) -> Reading:
+    """The texts that are kept back in a demonstrations folder's `held_out`; ids begin with "held_out/".
+
+    Raises:
+        InputError: a file there that claims to be a text cannot be read.
+    """
+    kept_back = folder / HELD_OUT_FOLDER
+    if not is_folder(kept_back) or not any(not name.startswith(".") for name in file_names(kept_back)):
+        return Reading(())
+    # a.md beside it is another text than held_out/a.md.
+    reading = read_folder(kept_back, settings)
+    return Reading(
+        tuple(replace(text, id=f"{HELD_OUT_FOLDER}/{text.id}") for text in reading.texts),
+        tuple(Skipped(f"{HELD_OUT_FOLDER}/{entry.name}", entry.reason) for entry in reading.skipped),
+    )
+
+
+def file_names(folder: Path) -> list[str]:
+    """Names of all that lies in a folder; none where there is no folder."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _prepared(texts: Sequence[SourceText], settings: FolderFile) -> Iterator[SourceText]:
+    """The texts as ditto.yaml wants them: long ones in parts, personal data replaced."""
+    redactor = redactor_for(settings.redact, [text.text for text in texts])
+    for text in texts:
+        parts = split_long(text.text, Limits().max_words) if settings.split else [text.text]
+        for number, part in enumerate(parts, start=1):
+            identity = text.id if len(parts) == 1 else f"{text.id}#part{number}"
+            # The parts of one text answer different questions.
+            prompt = text.prompt if number == 1 else None
+            if redactor is not None:
+                part = redactor.redact(part)[0]  # noqa: PLW2901
+                prompt = None if prompt is None else redactor.redact(prompt)[0]
+            yield replace(text, id=identity, text=part, prompt=prompt)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -79,41 +139,23 @@ def _natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
 def _reason_to_skip(path: Path) -> str | None:
     if path.name.startswith("."):
         return "a hidden file"
-    if path.name.lower().startswith("readme"):
-        return "a README, not a text to learn from"
-    if _is_folder(path):
-        return _FOLDER_REASON
-    suffix = path.suffix.lower()
-    if suffix in READERS:
-        return None
-    if suffix in _DOCUMENT_SUFFIXES:
-        return f"{suffix} is not read; save it as .txt"
-    return f"not one of {', '.join(READERS)}"
+    if is_folder(path):
+        if path.name == HELD_OUT_FOLDER:
+            return _HELD_OUT_REASON
+        return None if is_maildir(path) or apple_mbox_file(path) is not None else _FOLDER_REASON
+    if path.suffix.lower() not in (*READERS, *STREAM_READERS):
+        return reason_to_skip(path.name)
+    if reason := reason_to_skip(path.name):
+        return reason
+    return _TEMPLATE_REASON if _is_template(path) else None
 
 
-def _is_folder(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(os.stat(path).st_mode)
-    except OSError:
-        return False  # told when it is read, if it claims to be a text
-
-
-def _read_regular_file(path: Path, name: str) -> bytes:
-    try:
-        # Before opening: a FIFO would block here for ever.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise InputError(f"{name} is a pipe, socket or device, not a file: take it out of the folder.")
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise InputError(
-            f"{name} cannot be read ({type(error).__name__}): check its rights and where it links to, or take it away."
-        ) from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise InputError(
-            f"{name} is larger than 2 MiB: give a text of a person, not an archive; save emails without attachments."
-        )
-    return raw
+def _is_template(path: Path) -> bool:
+    size = len(template_text()) * 2
+    if path.suffix.lower() != ".md" or not path.is_file():
+        return False
+    with opened(path, readable_name(path.name)) as file:
+        return is_unedited_template(file.read(size).decode("utf-8", errors="replace"))
 
 
 def _without_repeats(texts: Iterable[SourceText]) -> tuple[list[SourceText], list[Skipped]]:
@@ -131,18 +173,25 @@ def _without_repeats(texts: Iterable[SourceText]) -> tuple[list[SourceText], lis
 
 def _nothing_usable(folder: Path, skipped: tuple[Skipped, ...]) -> str:
     shown = readable_name(str(folder))
-    kinds = ", ".join(READERS)
     if template := next((entry.name for entry in skipped if entry.reason == _TEMPLATE_REASON), None):
         return (
             f"{shown} holds only the template: edit {template}, put a text of yours below its comment, and try again."
         )
     visible = [entry for entry in skipped if not entry.name.startswith(".")]
     if not visible:
-        return f"{shown} is empty: put four to seven texts of one person into it ({kinds})."
-    names = ", ".join(entry.name for entry in visible[:_NUM_NAMES_SHOWN])
-    more = f" and {len(visible) - _NUM_NAMES_SHOWN} more" if len(visible) > _NUM_NAMES_SHOWN else ""
-    if all(entry.reason == _FOLDER_REASON for entry in visible):
-        return f"{shown} holds no text, only folders ({names}{more}): give the folder that holds the texts themselves."
-    documents = any(Path(entry.name).suffix.lower() in _DOCUMENT_SUFFIXES for entry in visible)
-    advice = "save each text as .txt" if documents else f"put four to seven texts into it ({kinds})"
-    return f"{shown} holds nothing that can be read as a text ({names}{more}): {advice}."
+        return f"{shown} is empty: put four to seven texts of one person into it ({_USUAL_KINDS})."
+    if all(entry.reason in (_FOLDER_REASON, _HELD_OUT_REASON) for entry in visible):
+        names = _few([entry.name for entry in visible])
+        return f"{shown} holds no text, only folders ({names}): give the folder that holds the texts themselves."
+    names_of: dict[str, list[str]] = {}
+    for entry in visible:
+        names_of.setdefault(entry.reason, []).append(entry.name)
+    reasons = list(names_of.items())
+    details = "; ".join(f"{_few(names)}: {reason}" for reason, names in reasons[:_NUM_REASONS_SHOWN])
+    more = ", ..." if len(reasons) > _NUM_REASONS_SHOWN else ""
+    return f"{shown} holds nothing to learn from ({details}{more}): put four to seven texts into it."
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NUM_NAMES_SHOWN} more" if len(names) > _NUM_NAMES_SHOWN else ""
+    return ", ".join(names[:_NUM_NAMES_SHOWN]) + more

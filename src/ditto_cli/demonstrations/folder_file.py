@@ -6,7 +6,7 @@ that a mapping ends: a library that loads and writes the file anew moves comment
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import yaml
@@ -35,39 +35,79 @@ _EXAMPLES = """
 _PROMPTS_COMMENT = "\n# What each text is the answer to. Read and correct these: they matter as much as the texts.\n"
 
 
+Value = str | bool | list[str]
+
+
 def render_folder_file(
-    existing: str | None, *, name: str | None = None, preset: str | None = None, prompts: Mapping[str, str] = {}
+    existing: str | None,
+    *,
+    defaults: Mapping[str, Value | None] = {},
+    changes: Mapping[str, Value] = {},
+    prompts: Mapping[str, str] = {},
+    without: Collection[str] = (),
 ) -> str:
     """The new text of ditto.yaml.
 
     Args:
-        existing: its text so far, of which every line stays; None writes a commented one.
-        name: the adapter's name, added if the file has none.
-        preset: added if the file has none.
+        existing: its text so far, of which every other line stays; None writes a commented one.
+        defaults: settings that are added where the file has none; a None is left out.
+        changes: settings that are set whatever the file has.
         prompts: by id; those that the file does not have yet are added.
+        without: ids whose prompts are taken out.
 
     Raises:
-        InputError: `existing` is not a YAML mapping, or is laid out so that nothing can be added to it.
+        InputError: `existing` is not a YAML mapping, or is laid out so that nothing can be changed in it.
     """
     text = _HEADER if existing is None else unify_line_ends(existing).removeprefix("\ufeff")
     if text and not text.endswith("\n"):
         text += "\n"
-    for key, value in (("name", name), ("preset", preset)):
-        if value is not None:
+    for key, value in defaults.items():
+        if value is not None and _load(text).get(key) is None:
             text = _with_setting(text, key, value)
+    for key, change in changes.items():
+        text = _with_setting(text, key, change)
     if existing is None:
         text += _EXAMPLES
+    for identity in without:
+        text = _without_prompt(text, identity)
     return _with_prompts(text, prompts)
 
 
-def _with_setting(text: str, key: str, value: str) -> str:
-    """`text` with a top-level setting, unless it has one; a key without a value gets it."""
+def _with_setting(text: str, key: str, value: Value) -> str:
+    """`text` with a top-level setting, in the place of the value that it has."""
     content = _load(text)
-    if content.get(key) is not None:
+    if content.get(key) == value:
         return text
     node = _value_node(text, key)
-    changed = f"{text}{key}: {_quoted(value)}\n" if node is None else _fill(text, node, f" {_quoted(value)}")
+    if node is None:
+        changed = f"{text}{key}: {_written(value)}\n"
+    elif content.get(key) is None:
+        changed = _fill(text, node, f" {_written(value)}")
+    else:
+        changed = text[: node.start_mark.index] + _written(value) + text[node.end_mark.index :]
     return _checked(changed, {**content, key: value})
+
+
+def _without_prompt(text: str, identity: str) -> str:
+    """`text` without the lines of one prompt; the same if it has none."""
+    content = _load(text)
+    present = content.get("prompts")
+    if not isinstance(present, dict) or identity not in present:
+        return text
+    node = _value_node(text, "prompts")
+    assert isinstance(node, yaml.MappingNode), "what was loaded as a mapping is one"
+    rest = {key: prompt for key, prompt in present.items() if key != identity}
+    if node.flow_style or not rest:
+        inside = ", ".join(f"{_quoted(str(key))}: {_quoted(str(prompt))}" for key, prompt in rest.items())
+        end = node.end_mark.index if node.flow_style else _end_of_last_line(text, node) - 1
+        changed = f"{text[: node.start_mark.index]}{{{inside}}}{text[end:]}"
+        if not node.flow_style:  # the mapping stood on the lines below its key
+            changed = f"{text[: node.start_mark.index].rstrip()} {{}}{text[end:]}"
+    else:
+        key, value = next((key, value) for key, value in node.value if key.value == identity)
+        start = text.rindex("\n", 0, key.start_mark.index) + 1
+        changed = text[:start] + text[_end_of_lines(text, value) :]
+    return _checked(changed, {**content, "prompts": rest})
 
 
 def _with_prompts(text: str, prompts: Mapping[str, str]) -> str:
@@ -135,11 +175,22 @@ def _fill(text: str, node: yaml.Node, value: str) -> str:
 
 def _end_of_last_line(text: str, mapping: yaml.MappingNode) -> int:
     """Index of the line start after the mapping's last value, before comments that belong to the next key."""
-    last = mapping.value[-1][1]
-    index: int = last.end_mark.index
-    if isinstance(last, yaml.ScalarNode) and last.style in ("|", ">"):
+    return _end_of_lines(text, mapping.value[-1][1])
+
+
+def _end_of_lines(text: str, value: yaml.Node) -> int:
+    index: int = value.end_mark.index
+    if isinstance(value, yaml.ScalarNode) and value.style in ("|", ">"):
         return text.rfind("\n", 0, index) + 1  # the mark of a block is already on the line after it
     return text.index("\n", index) + 1
+
+
+def _written(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(_quoted(entry) for entry in value)}]"
+    return _quoted(value)
 
 
 def _quoted(text: str) -> str:

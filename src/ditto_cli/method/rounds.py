@@ -145,7 +145,7 @@ def encode_demonstrations(
         if len(prompts[name]) + len(ids) > context_tokens:
             raise InputError(
                 f"{name} has {len(prompts[name]) + len(ids)} tokens with its prompt, and this base reads at most "
-                f"{context_tokens}: split the text into several files, or take a base with a longer context."
+                f"{context_tokens}: divide it (ditto init FOLDER --split), or take a base with a longer context."
             )
     longest = max(len(ids) for ids in completions.values())
     room = context_tokens - max(len(ids) for ids in prompts.values())

@@ -42,12 +42,13 @@ class ChatFormat:
     bos_token_id: int | None
     opening: str | None = None
 
-    def prompt_ids(self, prompt: str, shots: Sequence[tuple[str, str]] = ()) -> tuple[int, ...]:
+    def prompt_ids(self, prompt: str, shots: Sequence[tuple[str, str]] = (), *, begun: str = "") -> tuple[int, ...]:
         """Token ids of a user turn with `prompt`, up to where the assistant's text begins.
 
         Args:
             prompt: the user's words.
             shots: earlier turns of the conversation, as pairs of prompt and answer (a few-shot prompt).
+            begun: what the assistant has said already, for the model to go on with.
 
         Raises:
             IncompatibleError: the template does not give exactly one beginning token.
@@ -58,7 +59,11 @@ class ChatFormat:
                 ids = (self.bos_token_id, *ids)
             if ids[1:2] == (self.bos_token_id,):
                 raise IncompatibleError("The chat template of this base begins a prompt with two beginning tokens.")
-        return ids
+        return (*ids, *self.begun_ids(begun)) if begun else ids
+
+    def begun_ids(self, begun: str) -> tuple[int, ...]:
+        """Token ids of an assistant's text that goes on."""
+        return self._encode(self.lead + begun, untrusted=True)
 
     def completion_ids(self, text: str) -> tuple[int, ...]:
         """Token ids of the assistant's `text` and the end token."""

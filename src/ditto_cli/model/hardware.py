@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ditto_cli.config import CPU_PRESET
 from ditto_cli.errors import DeviceError
 from ditto_cli.types import DeviceChoice
 
@@ -32,7 +33,7 @@ class Hardware:
     def default_preset(self) -> str:
         """The shipped preset for this device's memory."""
         if not self.is_cuda:
-            return "smollm2-135m-cpu"
+            return CPU_PRESET
         return "qwen3-8b-24gb" if self.memory_bytes >= 20 * GIB else "qwen3-4b-12gb"
 
     def autocast(self) -> AbstractContextManager[None]:

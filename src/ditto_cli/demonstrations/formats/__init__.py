@@ -1,20 +1,23 @@
 """One file of a person's texts -> `SourceText`s. Each format is a function; `READERS` is the list of them.
 
-To add a format: write a `Reader`, which raises InputError with the file's name, and enter it below.
+To add a format: write a `Reader`, which raises InputError with the file's name, and enter it in `readers`.
 """
 
 from __future__ import annotations
 
-from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
-from ditto_cli.demonstrations.formats.reading import Reader, Reading, Skipped
-from ditto_cli.demonstrations.formats.tables import read_jsonl
-from ditto_cli.demonstrations.mail.message import read_email
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
-READERS: dict[str, Reader] = {
-    ".eml": read_email,
-    ".jsonl": read_jsonl,
-    ".md": read_markdown,
-    ".txt": read_plain,
+from ditto_cli.demonstrations.formats.archive import read_zip
+from ditto_cli.demonstrations.formats.readers import READERS, REFUSED, max_bytes, reason_to_skip
+from ditto_cli.demonstrations.formats.reading import Reader, Reading, Skipped
+from ditto_cli.demonstrations.mail.archive import read_mbox
+from ditto_cli.types import SourceText
+
+# (name for the user, the open file) -> what is in it, one text after the other.
+STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[SourceText | Skipped]]] = {
+    ".mbox": read_mbox,
+    ".zip": read_zip,
 }
 
-__all__ = ["READERS", "Reader", "Reading", "Skipped"]
+__all__ = ["READERS", "REFUSED", "STREAM_READERS", "Reader", "Reading", "Skipped", "max_bytes", "reason_to_skip"]

@@ -1,4 +1,4 @@
-"""What several readers need: bytes as characters, the check that something is there, and keys that may be named."""
+"""What several readers need: bytes as characters, the check that something is there, and words for errors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text
 from ditto_cli.errors import InputError
 
+_TITLE_CHARACTERS = 200
 _KEY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,30}")
 
 
@@ -39,6 +40,28 @@ def usable(name: str, text: str) -> str:
 def empty(name: str) -> str:
     """What is said of a file without text."""
     return f"{name} is empty, so there is nothing to learn from it: put your text into it, or delete it."
+
+
+def titled_prompt(kind: str, title: str) -> str | None:
+    """The instruction that a text with this title answers; None if the title says nothing.
+
+    Args:
+        kind: what the text is, with its article: "a post".
+        title: as it was found, in any number of lines.
+    """
+    words = " ".join(normalise_text(title).split()).replace('"', "'")
+    says_something = len(words) <= _TITLE_CHARACTERS and re.search(r"\w", words)
+    return f'Write {kind} with the title "{words}".' if says_something else None
+
+
+def reason(name: str, error: InputError) -> str:
+    """An error about a part of an archive or table, as the reason for which the part is left out."""
+    return str(error).removeprefix(name).removeprefix(":").strip()
+
+
+def missing_package(name: str, suffix: str) -> InputError:
+    """What is said where the extra is not installed that reads a format."""
+    return InputError(f"{name}: reading {suffix} needs a further package: pip install 'ditto-cli[documents]'")
 
 
 def named(keys: Iterable[object]) -> str:

@@ -13,6 +13,7 @@ from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 
 _FRONT_MATTER_RULE = "---"
+_MAX_FRONT_MATTER_CHARACTERS = 100_000  # 1 MiB of it takes ten seconds
 _YAML_TEXT = "tag:yaml.org,2002:str"
 # What blogs put there; it does not say what the text answers.
 _IGNORED_KEYS = frozenset({"title", "date", "author", "tags", "subject", "layout"})
@@ -57,9 +58,12 @@ def _split_front_matter(name: str, text: str) -> tuple[str | None, str, int]:
 
 
 def _load_front_matter(name: str, lines: list[str], first_line: int) -> list[tuple[yaml.Node, yaml.Node]]:
+    text = "\n".join(lines) + "\n"
+    if len(text) > _MAX_FRONT_MATTER_CHARACTERS:
+        raise _broken(name, first_line, f"the front matter is longer than {_MAX_FRONT_MATTER_CHARACTERS:,} characters")
     # Composed only: nothing is built of the tags and dates of a blog, and a key that is there twice is seen.
     try:
-        root = yaml.compose("\n".join(lines) + "\n", Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line if error.problem_mark is not None else 0
         raise _broken(name, first_line + min(line, len(lines)), "the front matter is not valid YAML") from None

@@ -1,135 +1,151 @@
-"""An .eml file -> one `SourceText`: what the sender wrote, and a prompt made of the subject.
+"""An email -> one `SourceText`: what the sender wrote, and a prompt made of its subject and of what it answers.
 
 Reads text parts only; an attachment is never taken for the text. Quotes and signatures are `quotes`' business.
 """
 
 from __future__ import annotations
 
-import email
 import re
-from email.errors import InvalidBase64LengthDefect
-from email.message import EmailMessage
-from email.policy import default as default_policy
+from dataclasses import replace
 
-from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text, unify_line_ends
-from ditto_cli.demonstrations.formats.html_text import html_to_text
-from ditto_cli.demonstrations.formats.reading import Reading
-from ditto_cli.demonstrations.mail.quotes import remove_quoted, unwrap_flowed
+from ditto_cli.demonstrations.encoding import normalise_text, unify_line_ends
+from ditto_cli.demonstrations.formats.reading import Reading, Skipped
+from ditto_cli.demonstrations.mail.headers import CALENDAR, KNOWN_FIELDS, mail_of, reason_not_kept
+from ditto_cli.demonstrations.mail.html_quotes import html_mail_to_text
+from ditto_cli.demonstrations.mail.mime import Fields, Part, part_text, split_head, text_parts
+from ditto_cli.demonstrations.mail.quotes import OwnPart, remove_quoted, unwrap_flowed
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Mail, SourceText
 
-_KNOWN_HEADERS = ("From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type")
-_REPLY = r"(?:re|aw|sv|antw)"
-_FORWARD = r"(?:fwd?|wg|tr|rv)"
-_SUBJECT_PREFIX = re.compile(rf"(?:{_REPLY}|{_FORWARD})(?:\[\d+\])?\s*:\s*", re.IGNORECASE)
-_REPLY_PREFIX = re.compile(rf"{_REPLY}(?:\[\d+\])?\s*:", re.IGNORECASE)
-_HEADER_END = re.compile(rb"\r?\n\r?\n|\r\r")
+NOTHING_OWN = "nothing in it was written by its sender"
+NOT_READABLE = "not a mail that can be read"
+ENCRYPTED = "encrypted"
+
+_ENCRYPTED_KINDS = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
+_PGP_SIGNED = re.compile(r"-----BEGIN PGP SIGNED MESSAGE-----\n(?:[A-Za-z-]{1,20}: [^\n]{0,100}\n){0,9}\n?")
+_PGP_SIGNATURE = "-----BEGIN PGP SIGNATURE-----"
+_PGP_MESSAGE = "-----BEGIN PGP MESSAGE-----"
+_ORIGINAL_WORDS, _ORIGINAL_CHARACTERS = 200, 1600
+_SENTENCE_END = re.compile(r"[.!?\u2026][\"'\u201d\u2019)]?(?=\s|\Z)|[\u3002\uff01\uff1f]")
+_CUT_MARK = " [...]"
+
+
+class _UnusableError(ValueError):
+    """No text of the sender's; the message is the reason in a few words."""
 
 
 def read_email(name: str, raw: bytes) -> Reading:
     """The email's own text.
 
     Raises:
-        InputError: not an email, damaged, or nothing in it was written by the sender.
+        InputError: not an email, damaged, encrypted, or nothing in it was written by the sender.
     """
     try:
-        message = _parse(raw)
-        body = _body(message)
-        prompt = _prompt(message)
-    # Lookup, Index, Attribute and TypeError: the standard library's header parser raises them on malformed headers.
-    except (ValueError, LookupError, AttributeError, TypeError):
-        raise InputError(
-            f"{name} is not an email that can be read (damaged, or another kind of file): "
-            "save its text as .txt, or take the file away."
-        ) from None
-    text = normalise_text(remove_quoted(body))
-    if not text:
-        raise InputError(
-            f"{name} is empty once quoted messages, signature and attachments are left out: "
-            "take the file away, or save your own words as .txt."
-        )
-    return Reading((SourceText(id=name, text=text, prompt=prompt),))
+        fields, body = _opened(raw)
+        return Reading((_read(name, fields, body),))
+    except _UnusableError as problem:
+        raise InputError(_refusal(name, str(problem))) from None
 
 
-def _parse(raw: bytes) -> EmailMessage:
-    raw = raw.removeprefix(b"\xef\xbb\xbf")
-    message = email.message_from_bytes(raw, policy=default_policy)
-    if not any(header in message for header in _KNOWN_HEADERS):
-        raise UndecodableTextError("no header lines")
-    head = _HEADER_END.split(raw, maxsplit=1)[0]
-    if not head.isascii():
-        # Headers in bare UTF-8 or latin-1: the parser would put replacement characters for them.
-        subject = email.message_from_string(decode_text(head), policy=default_policy)["Subject"]
-        del message["Subject"]
-        if subject is not None:
-            message["Subject"] = " ".join(str(subject).split())
-    return message
+def parse_mail(name: str, raw: bytes) -> SourceText | Skipped:
+    """One mail of an archive: its own text with what its headers say, or why there is none."""
+    try:
+        fields, body = _opened(raw)
+        if reason := reason_not_kept(fields):
+            return Skipped(name, reason)
+        return _read(name, fields, body)
+    except _UnusableError as problem:
+        return Skipped(name, str(problem))
 
 
-def _prompt(message: EmailMessage) -> str | None:
-    """The instruction that the email answers, as far as its subject says it; None without a subject."""
-    written = re.sub(r"\s+", " ", normalise_text(str(message["Subject"] or ""))).strip()
-    subject = written
-    while match := _SUBJECT_PREFIX.match(subject):
-        subject = subject[match.end() :]
+def mail_prompt(mail: Mail) -> str | None:
+    """The instruction that a mail answers, by its form; None where neither subject nor original says any."""
+    to = f" to {mail.recipient_name}" if mail.recipient_name else ""
+    subject = mail.subject.replace('"', "'")
+    about = f' with the subject "{subject}"' if subject else ""
+    if mail.form == "reply" and mail.original:
+        comma = "," if to else ""
+        return f"Write a reply{to}{comma} to this email{about}:\n\n{_excerpt(mail.original)}"
     if not subject:
         return None
-    subject = subject.replace('"', "'")
-    if _REPLY_PREFIX.match(written) or message["In-Reply-To"]:
-        return f'Write a reply to the email "{subject}".'
-    return f'Write an email with the subject "{subject}".'
+    if mail.form == "reply":
+        return f'Write a reply{to}{"," if to else ""} to the email "{subject}".'
+    if mail.form == "forward":
+        return f'Write a note{to} to go with the forwarded email "{subject}".'
+    return f"Write an email{to}{about}."
 
 
-def _body(message: EmailMessage) -> str:
-    return "\n\n".join(text for text in _texts(message, is_root=True) if text.strip())
+def _opened(raw: bytes) -> tuple[Fields, bytes]:
+    try:
+        fields, body = split_head(raw)
+    except ValueError:
+        raise _UnusableError(NOT_READABLE) from None
+    if not any(field in fields for field in KNOWN_FIELDS):
+        raise _UnusableError(NOT_READABLE)
+    return fields, body
 
 
-def _texts(part: EmailMessage, *, is_root: bool = False) -> list[str]:
-    """The text parts in reading order."""
-    if not is_root and (part.is_attachment() or part.get_filename() is not None):
-        return []
-    kind = part.get_content_type()
-    if not part.is_multipart():
-        return [_text_of(part)] if kind in ("text/plain", "text/html") else []
-    if part.get_content_maintype() != "multipart":
-        return []  # message/rfc822: somebody else's email
-    subparts = [subpart for subpart in part.iter_parts() if isinstance(subpart, EmailMessage)]
-    if kind == "multipart/alternative":
-        return _best_alternative(subparts)
-    if kind == "multipart/related":
-        subparts = subparts[:1]  # the rest are its pictures
-    return [text for subpart in subparts for text in _texts(subpart)]
+def _read(name: str, fields: Fields, body: bytes) -> SourceText:
+    try:
+        mail = mail_of(fields)
+        parts, kinds = text_parts(fields, body)
+        part = _own_part(parts)
+    # UndecodableTextError among them: damaged beyond what decoders forgive.
+    except ValueError:
+        raise _UnusableError(NOT_READABLE) from None
+    text = normalise_text(part.text)
+    if not text:
+        raise _UnusableError(ENCRYPTED if kinds & set(_ENCRYPTED_KINDS) else NOTHING_OWN)
+    if text.startswith(_PGP_MESSAGE):
+        raise _UnusableError(ENCRYPTED)
+    if mail.form == "reply":
+        mail = replace(mail, original=normalise_text(part.original))
+    if "text/calendar" in kinds:
+        mail = replace(mail, not_written=CALENDAR)
+    return SourceText(id=name, text=text, prompt=mail_prompt(mail), mail=mail)
 
 
-def _best_alternative(subparts: list[EmailMessage]) -> list[str]:
-    """The plain text, else the first alternative that holds any."""
-    # False sorts first, and the sort is stable.
-    for subpart in sorted(subparts, key=lambda subpart: subpart.get_content_type() != "text/plain"):
-        texts = _texts(subpart)
-        if any(text.strip() for text in texts):
-            return texts
-    return []
+def _own_part(parts: list[Part]) -> OwnPart:
+    return remove_quoted("\n\n".join(text for part in parts if (text := _text_of(part)).strip()))
 
 
-def _text_of(part: EmailMessage) -> str:
-    payload = part.get_payload(decode=True)
-    assert isinstance(payload, bytes), "a part that is not multipart decodes to bytes"
-    if any(isinstance(defect, InvalidBase64LengthDefect) for defect in part.defects):
-        raise UndecodableTextError("broken base64")
-    text = unify_line_ends(_decode_payload(payload, part.get_content_charset()))
-    if part.get_content_type() == "text/html":
-        return html_to_text(text)
-    if str(part.get_param("format", "")).lower() == "flowed":
-        return unwrap_flowed(text, delete_space=str(part.get_param("delsp", "")).lower() == "yes")
+def _text_of(part: Part) -> str:
+    text = unify_line_ends(part_text(part))
+    if part.kind == "text/html":
+        return html_mail_to_text(text)
+    if part.parameter("format").lower() == "flowed":
+        text = unwrap_flowed(text, delete_space=part.parameter("delsp").lower() == "yes")
+    if match := _PGP_SIGNED.match(text):
+        text = text[match.end() :].partition(_PGP_SIGNATURE)[0]
     return text
 
 
-def _decode_payload(payload: bytes, charset: str | None) -> str:
-    # latin-1 is declared for what is in truth cp1252, and decodes anything.
-    declared = {"iso-8859-1": "cp1252", "latin-1": "cp1252", "us-ascii": "utf-8"}.get(charset or "", charset)
-    if declared is not None:
-        try:
-            return payload.decode(declared)
-        except (LookupError, UnicodeDecodeError):
-            pass  # an unknown or a wrong name: the bytes themselves tell more
-    return decode_text(payload)
+def _excerpt(original: str) -> str:
+    """The original, or its beginning up to the end of a paragraph or sentence."""
+    start = original[:_ORIGINAL_CHARACTERS]
+    words = list(re.finditer(r"\S+", start))
+    if len(words) > _ORIGINAL_WORDS:
+        start = start[: words[_ORIGINAL_WORDS - 1].end()]
+    elif len(original) <= _ORIGINAL_CHARACTERS:
+        return original
+    paragraph = start.rfind("\n\n")
+    sentence = max((match.end() for match in _SENTENCE_END.finditer(start)), default=0)
+    space = max(start.rfind(" "), start.rfind("\n"))
+    ends = [end for end in (paragraph, sentence, space) if end >= len(start) // 3]
+    return start[: ends[0] if ends else len(start)].rstrip() + _CUT_MARK
+
+
+def _refusal(name: str, reason: str) -> str:
+    if reason == NOTHING_OWN:
+        return (
+            f"{name} is empty once quoted messages, signature and attachments are left out: "
+            "take the file away, or save your own words as .txt."
+        )
+    if reason == ENCRYPTED:
+        return (
+            f"{name} is encrypted, so its text cannot be read: save the readable text as .txt, or take the file away."
+        )
+    return (
+        f"{name} is not an email that can be read (damaged, or another kind of file): "
+        "save its text as .txt, or take the file away."
+    )

@@ -1,4 +1,4 @@
-"""Shipped files -> the texts of other people that every panel is calibrated against, and the words that tell no topic.
+"""A shipped file -> the texts of other people that every panel is calibrated against.
 
 All background texts are invented for ditto. Knows nothing of the author.
 """
@@ -26,13 +26,6 @@ class BackgroundText(BaseModel):
 def read_background() -> tuple[BackgroundText, ...]:
     """The shipped texts, those of a voice one after the other."""
     return tuple(BackgroundText.model_validate(json.loads(line)) for line in _read("background.jsonl").splitlines())
-
-
-@cache
-def read_common_words() -> frozenset[str]:
-    """Function words and other words that say little about a topic, in lower case, with straight apostrophes."""
-    lines = _read("common_words.txt").splitlines()
-    return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
 
 
 def _read(name: str) -> str:

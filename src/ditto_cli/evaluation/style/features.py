@@ -15,7 +15,7 @@ from statistics import fmean, pstdev
 
 import numpy as np
 
-from ditto_cli.evaluation.style.background import read_common_words
+from ditto_cli.demonstrations import language
 from ditto_cli.evaluation.style.text import masked, sentences, tokens, words
 
 Features = Mapping[str, float]
@@ -42,7 +42,7 @@ class Measure:
 
 def character_ngrams(text: str) -> Features:
     """Square roots of the shares of 3- to 5-character sequences, common words whole, others by case and ending."""
-    distorted = masked(text, read_common_words())
+    distorted = masked(text, language.function_words("en"))
     return _root_shares(
         Counter([distorted[start : start + size] for size in (3, 4, 5) for start in range(len(distorted) - size + 1)])
     )
@@ -50,14 +50,14 @@ def character_ngrams(text: str) -> Features:
 
 def phrasing(text: str) -> Features:
     """Square roots of the shares of common words, masked words and marks, and of pairs of neighbours."""
-    common = read_common_words()
+    common = language.function_words("en")
     kinds = [kind for token in tokens(text) if (kind := _kind(token, common))]
     return _root_shares(Counter(kinds) + Counter(f"{left} {right}" for left, right in pairwise(kinds)))
 
 
 def function_words(text: str) -> Features:
     """Square roots of the shares of the common words among all words: the figures of Burrows' Delta."""
-    common = read_common_words()
+    common = language.function_words("en")
     return _root_shares(Counter(word if word in common else "*" for word in words(text)))
 
 
@@ -107,7 +107,7 @@ def greeting_and_sign_off(text: str) -> Features:
         if len(line.split()) > 4 or len(closing) == 3:
             break
         closing.insert(0, line)
-    common = read_common_words()
+    common = language.function_words("en")
     greeting = tokens(" ".join(masked(line, common) for line in opening)) or ["none"]
     sign_off = tokens("\n".join(closing)) or ["none"]
     found = Counter(f"greeting {token}" for token in greeting if token != " ")
@@ -125,7 +125,7 @@ def sentence_lengths(text: str) -> Features:
     found = words(text) or ["a"]
     letters = [len(word) for word in found]
     logs = [float(np.log(length)) for length in lengths]
-    common = read_common_words()
+    common = language.function_words("en")
     return {
         "sentence mean": fmean(logs),
         "sentence spread": pstdev(logs),

@@ -1,0 +1,41 @@
+"""Arguments that several commands take."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ditto_cli.cli.network import host_log
+
+
+def adapter_names(incomplete: str) -> list[str]:
+    """For shell completion: names of stored adapters."""
+    from ditto_cli.store import AdapterStore, store_home
+
+    return [name for name in AdapterStore(store_home(os.environ)).names() if name.startswith(incomplete)]
+
+
+Folder = Annotated[Path, typer.Argument(help="Folder with a person's texts, one a file.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="An adapter's name.", show_default=False, autocompletion=adapter_names)]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes a GPU if there is one.")
+]
+Quantize = Annotated[
+    Literal["auto", "nf4", "none"] | None,
+    typer.Option(help="Hold the base in 4-bit NF4 or not; auto does so on a GPU.", show_default=False),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never connect to the model hub.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Preset = Annotated[
+    str | None, typer.Option(help="Settings to start from; else the one that fits this machine.", show_default=False)
+]
+
+
+def uses_model(*, offline: bool) -> None:
+    """For commands that load a model: they end with the hosts contacted, and may be forbidden to contact the hub."""
+    host_log().tell_at_end()
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read by the hub library when it is imported

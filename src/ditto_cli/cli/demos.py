@@ -1,0 +1,237 @@
+"""`ditto demos`: add, show, edit and remove demonstrations; and the conversation of `ditto init` in a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from ditto_cli.cli.editor import edit_file, edit_text
+from ditto_cli.cli.folder import audit_texts, machine_preset, say_skipped, show_audit, store_folder_file, view_folder
+from ditto_cli.cli.render import ask, print_json, say, warn
+from ditto_cli.config import BaseSettings, FolderFile, read_folder_file, resolve_settings
+from ditto_cli.demonstrations import (
+    HELD_OUT_FOLDER,
+    MANY_TEXTS,
+    Intake,
+    Reading,
+    attach_prompts,
+    file_names,
+    gather,
+    is_unedited_template,
+    read_folder,
+    read_held_out,
+    read_markdown,
+    take_in,
+    template_text,
+)
+from ditto_cli.errors import InputError
+from ditto_cli.store import make_private_folder, remove_tree, write_text
+from ditto_cli.types import SourceText
+
+_STANDARD_INPUT = "standard input"
+_MAX_INPUT_BYTES = 2 * 2**20
+_END_OF_PASTE = "."
+_TEXT_SUFFIXES = frozenset({".md", ".txt", ".eml", ".html", ".htm", ".csv", ".tsv", ".json", ".jsonl", ".yaml"})
+
+
+def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
+    """Add the texts of a file, of standard input (`-`), or one that is written in an editor.
+
+    Raises:
+        InputError: nothing usable is given.
+        DiskError: the folder cannot be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: give the folder with the texts.")
+    if source == "-" or (source is None and not sys.stdin.isatty()):
+        raw = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)
+        if len(raw) > _MAX_INPUT_BYTES:
+            raise InputError(f"{_STANDARD_INPUT} is larger than 2 MiB: give a text of a person, not an archive.")
+        reading = read_markdown(_STANDARD_INPUT, raw)
+    elif source is None:
+        reading = _written_in_editor()
+    else:
+        reading = gather([Path(source)], read_folder_file(folder).me)
+    say_skipped(reading.skipped)
+    if len(reading.texts) >= MANY_TEXTS:
+        raise InputError(
+            f"{source} holds {len(reading.texts):,} texts: choose among them with ditto init {folder} --from {source}."
+        )
+    add_texts(folder, reading.texts, prompt)
+
+
+def add_texts(folder: Path, texts: tuple[SourceText, ...], prompt: str | None = None) -> None:
+    """Write texts as files of a demonstrations folder, and say where.
+
+    Args:
+        folder: is made if it is missing.
+        texts: all are taken.
+        prompt: what they answer, in the place of what they say themselves.
+    """
+    settings = read_folder_file(folder)
+    intake = _taken(folder, texts, prompt, settings)
+    say_skipped(intake.left_out)
+    make_private_folder(folder)
+    for new in intake.new:
+        write_text(folder / new.name, new.content)
+        has_prompt = new.content.startswith("---\nprompt:")
+        missing = "" if has_prompt else "; it has no prompt yet: give one with --prompt, or `ditto init` finds one"
+        say(f"Added {folder / new.name}{missing}.")
+
+
+def _taken(folder: Path, texts: tuple[SourceText, ...], prompt: str | None, settings: FolderFile) -> Intake:
+    given = [text if prompt is None else replace(text, prompt=prompt) for text in texts]
+    names = [*file_names(folder), *file_names(folder / HELD_OUT_FOLDER)]
+    return take_in(given, _texts_of(folder, settings), names, num=None, redact=settings.redact, divide=False)
+
+
+def _texts_of(folder: Path, settings: FolderFile) -> list[SourceText]:
+    """The texts that a folder holds; none where it holds nothing usable yet."""
+    try:
+        return [*read_folder(folder, settings).texts, *read_held_out(folder, settings).texts]
+    except InputError:
+        return []
+
+
+def _written_in_editor() -> Reading:
+    raw = edit_text(template_text())
+    if is_unedited_template(raw.decode("utf-8", errors="replace")):
+        raise InputError("Nothing was written, so nothing is added.")
+    return read_markdown("the text", raw)
+
+
+def run_list(folder: Path, *, as_json: bool) -> None:
+    """The demonstrations with the audit.
+
+    Raises:
+        InputError: the folder holds nothing usable.
+    """
+    settings = read_folder_file(folder)
+    view = view_folder(folder, settings)
+    demonstrations, _ = attach_prompts(view.texts, settings.prompts)
+    rows = audit_texts(view.texts, {d.id: d.prompt for d in demonstrations}, _base(settings))
+    if as_json:
+        print_json({"folder": str(folder), "texts": [row.as_json() for row in rows]})
+    else:
+        show_audit(f"{len(view.reading.texts)} texts in {folder}", rows)
+
+
+def _base(settings: FolderFile) -> BaseSettings:
+    preset = os.environ.get("DITTO_PRESET") or settings.preset or machine_preset("auto")
+    return resolve_settings(preset, settings, os.environ, flags={}).base
+
+
+def run_edit(folder: Path, name: str) -> None:
+    """Open a demonstration's file in the user's editor, and say whether it can still be read.
+
+    Raises:
+        InputError: no such text, no editor, or what was written cannot be read (it stays as it was written).
+    """
+    path = _file_of(folder, name)
+    if path.suffix.lower() not in _TEXT_SUFFIXES:
+        raise InputError(f"{path.name} is not a plain text file: open it in the program that wrote it.")
+    edit_file(path)
+    read_folder(folder, read_folder_file(folder))
+    say(f"{path} is changed. What was trained before does not know it: ditto train {folder}")
+
+
+def run_rm(folder: Path, name: str, *, sure: bool) -> None:
+    """Remove a demonstration's file and its prompt in ditto.yaml.
+
+    Raises:
+        InputError: no such text, the file holds others too, or the user does not agree.
+        DiskError: it cannot be removed.
+    """
+    path = _file_of(folder, name)
+    identity = path.relative_to(folder).as_posix()
+    num = sum(text.id.split("#", 1)[0] == identity for text in _texts_of(folder, read_folder_file(folder)))
+    if num > 1:
+        raise InputError(f"{identity} holds {num} texts: take one out with ditto demos edit {folder} {identity}.")
+    if not sure:
+        if not sys.stdin.isatty():
+            raise InputError(f"Removing {identity} cannot be undone: add --yes to do it without being asked.")
+        if ask(f"Remove {path} for good? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise InputError("Nothing was removed.")
+    remove_tree(path)
+    store_folder_file(folder, without=[identity])
+    say(f"Removed {path}. An adapter that learnt it still knows it: train anew, or ditto forget NAME.")
+
+
+def _file_of(folder: Path, name: str) -> Path:
+    """The file of a text, by its name, the name's begin or its number.
+
+    Raises:
+        InputError: there is none, or several begin so.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give the one with the texts.")
+    files = sorted(
+        path.relative_to(folder).as_posix()
+        for path in (*folder.iterdir(), *(folder / HELD_OUT_FOLDER).glob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    )
+    wanted = name.split("#", 1)[0].removeprefix("./")
+    found = [file for file in files if file == wanted] or [file for file in files if file.startswith(wanted)]
+    if len(found) == 1:
+        return folder / found[0]
+    if not found:
+        raise InputError(f"{folder} has no text {name}; it has {', '.join(files[:9]) or 'none'}.")
+    raise InputError(f"{name} is the begin of several names ({', '.join(found[:5])}): give more of it.")
+
+
+_QUESTION = "[w]rite a text in your editor, [p]aste one, [e]dit or [r]emove NAME, [l]ist, Enter when done: "
+
+
+def converse(folder: Path) -> None:
+    """Let the user write, paste, edit and remove texts one by one, until an empty line or the end of input."""
+    while True:
+        num = len(_texts_of(folder, read_folder_file(folder)))
+        try:
+            command, _, argument = ask(f"{num} texts. {_QUESTION}").strip().partition(" ")
+        except EOFError:
+            return
+        if not command:
+            return
+        try:
+            _obey(folder, command[:1].lower(), argument.strip())
+        except InputError as error:
+            warn(str(error))
+
+
+def _obey(folder: Path, command: str, argument: str) -> None:
+    if command == "w":
+        add_texts(folder, _written_in_editor().texts)
+    elif command == "p":
+        add_texts(folder, _pasted().texts, _asked_prompt())
+    elif command == "e":
+        run_edit(folder, argument)
+    elif command == "r":
+        run_rm(folder, argument, sure=False)
+    elif command == "l":
+        run_list(folder, as_json=False)
+    else:
+        raise InputError("w, p, e NAME, r NAME and l are known, and Enter ends.")
+
+
+def _pasted() -> Reading:
+    say(f"Paste the text; a line with only {_END_OF_PASTE} ends it.")
+    lines: list[str] = []
+    while True:
+        try:
+            line = ask("")
+        except EOFError:
+            break
+        if line.strip() == _END_OF_PASTE:
+            break
+        lines.append(line)
+    return read_markdown("the text", "\n".join(lines).encode("utf-8", errors="replace"))
+
+
+def _asked_prompt() -> str | None:
+    try:
+        answer = ask("What does it answer, as in: Write an email to Bo about the hens (Enter: proposed later)? ")
+    except EOFError:
+        return None
+    return answer.strip() or None

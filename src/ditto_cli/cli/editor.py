@@ -1,0 +1,58 @@
+"""A text in the user's own editor."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from ditto_cli.errors import InputError
+
+_USUAL = ("sensible-editor", "nano", "vim", "vi")
+
+
+def edit_file(path: Path) -> None:
+    """Open a file in $VISUAL, $EDITOR or a usual editor, and wait until it is closed.
+
+    Raises:
+        InputError: there is no editor, or it failed.
+    """
+    command = _editor()
+    try:
+        done = subprocess.run([*command, str(path)], check=False)
+    except OSError as error:
+        raise InputError(f"The editor {command[0]} cannot be started ({error.strerror}): set EDITOR to one.") from None
+    if done.returncode != 0:
+        raise InputError(f"The editor {command[0]} ended with an error ({done.returncode}): nothing was taken from it.")
+
+
+def edit_text(text: str, *, suffix: str = ".md") -> bytes:
+    """What the user makes of a text. While it is edited it lies in a private folder, which is removed.
+
+    Raises:
+        InputError: there is no editor, or it failed.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="ditto-"))  # mode 0700
+    try:
+        path = folder / f"text{suffix}"
+        path.write_text(text, encoding="utf-8")
+        edit_file(path)
+        return path.read_bytes()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _editor() -> list[str]:
+    for variable in ("VISUAL", "EDITOR"):
+        if chosen := os.environ.get(variable, "").strip():
+            try:
+                return shlex.split(chosen)
+            except ValueError:
+                raise InputError(f"{variable} is not a command: {chosen!r}; set it to your editor's.") from None
+    usual = next((path for name in _USUAL if (path := shutil.which(name))), None)
+    if usual is None:
+        raise InputError("No editor is known: set EDITOR to one, as in EDITOR=nano, or give the text as a file.")
+    return [usual]

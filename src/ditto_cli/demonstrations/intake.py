@@ -1,0 +1,148 @@
+"""Many texts of a person -> the few files of a demonstrations folder: chosen, named, some of them kept back.
+
+Decides and renders; writing the files is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from ditto_cli.demonstrations.choice import Choice, Limits, Picked, pick
+from ditto_cli.demonstrations.formats import Skipped
+from ditto_cli.demonstrations.redaction import Redactor, redactor_for
+from ditto_cli.demonstrations.splitting import split_long, split_note
+from ditto_cli.demonstrations.writing import stem_for, text_file
+from ditto_cli.errors import InputError
+from ditto_cli.types import SourceText
+
+DEFAULT_PICK = 7
+MOST_WITHOUT_PICK = 9
+
+
+@dataclass(frozen=True)
+class NewText:
+    """A file to be written, from which text it comes, and why that was chosen.
+
+    Attributes:
+        name: of the file.
+        content: what it holds.
+        source: the id of the text.
+        reason: in a line, why it was picked; "" where nothing had to be chosen.
+        is_held_out: whether it is kept back for `ditto eval`.
+    """
+
+    name: str
+    content: str
+    source: str
+    reason: str
+    is_held_out: bool
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What comes into the folder, and what does not, of `num_texts` texts."""
+
+    new: tuple[NewText, ...]
+    left_out: tuple[Skipped, ...]
+    num_texts: int
+
+
+def take_in(
+    texts: Sequence[SourceText],
+    present: Sequence[SourceText],
+    taken: Collection[str],
+    *,
+    num: int | None,
+    num_held_out: int = 0,
+    limits: Limits | None = None,
+    split: bool = False,
+    redact: bool | str = False,
+    divide: bool = True,
+) -> Intake:
+    """Choose among texts and make files of them.
+
+    Args:
+        texts: all that there are.
+        present: what the folder and its `held_out` hold already; none of it comes in twice.
+        taken: names of the files in the folder and in `held_out`.
+        num: how many to pick for training; None takes all if they are few, else seven.
+        num_held_out: how many more to keep back.
+        limits: lengths to pick from.
+        split: divide texts that are too long at paragraphs, instead of leaving them out.
+        redact: replace personal data by stand-ins; "names": names and places too.
+        divide: take a note with several texts, divided by rules, for several.
+
+    Raises:
+        InputError: nothing can be taken, or too little to keep anything back.
+    """
+    limits = limits or Limits()
+    redactor = redactor_for(redact, [text.text for text in texts])
+    parts = [part for text in texts for part in _parts(text, limits, split=split, divide=divide)]
+    candidates = [_redacted(part, redactor) for part in parts]
+    known = {text.text: text.id for text in present}
+    repeated = [Skipped(text.id, f"same text as {known[text.text]}") for text in candidates if text.text in known]
+    candidates = [text for text in candidates if text.text not in known]
+    if not candidates:
+        raise InputError("All of these texts are in the folder already: there is nothing to add.")
+    choice = _choice(candidates, num, num_held_out, limits)
+    held_out = {picked.text.id for picked in kept_back(choice.picked, num_held_out)}
+    new: list[NewText] = []
+    names = set(taken)
+    for picked in choice.picked:
+        file = text_file(stem_for(_about(picked.text), names), picked.text.text, picked.text.prompt)
+        names.add(file.name)
+        new.append(NewText(file.name, file.content, picked.text.id, picked.reason, picked.text.id in held_out))
+    return Intake(tuple(new), (*repeated, *choice.left_out), len(parts))
+
+
+def kept_back(picked: Sequence[Picked], num: int) -> list[Picked]:
+    """`num` of the texts to hold out: spread over the ranking, and never its first.
+
+    Raises:
+        InputError: not one would be left to train on.
+    """
+    if num == 0:
+        return []
+    if num >= len(picked):
+        raise InputError(
+            f"--hold-out {num} leaves nothing to train on, since there are {len(picked)} usable texts: hold out fewer."
+        )
+    places = [round((index + 1) * (len(picked) - 1) / num) for index in range(num)]
+    return [picked[place] for place in places]
+
+
+def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int, limits: Limits) -> Choice:
+    if num is None and len(candidates) - num_held_out <= MOST_WITHOUT_PICK:
+        return Choice(tuple(Picked(text, "") for text in candidates), ())
+    return pick(candidates, (num or DEFAULT_PICK) + num_held_out, limits)
+
+
+def _parts(text: SourceText, limits: Limits, *, split: bool, divide: bool) -> list[SourceText]:
+    """One text for each that it holds: of a note with several, and of a long one if that is wanted."""
+    texts = split_note(text.text) if divide and text.mail is None else [text.text]
+    if split:
+        texts = [part for whole in texts for part in split_long(whole, limits.max_words)]
+    if len(texts) == 1:
+        return [text]
+    # The prompt was that of the whole.
+    return [
+        replace(text, id=f"{text.id}#part{number}", text=part, prompt=text.prompt if number == 1 else None)
+        for number, part in enumerate(texts, start=1)
+    ]
+
+
+def _redacted(text: SourceText, redactor: Redactor | None) -> SourceText:
+    if redactor is None:
+        return text
+    prompt = None if text.prompt is None else redactor.redact(text.prompt)[0]
+    return replace(text, text=redactor.redact(text.text)[0], prompt=prompt)
+
+
+def _about(text: SourceText) -> str:
+    """Words for a file's name; a subject may hold an address, which a file's name should not give away."""
+    if text.mail is not None and text.mail.subject:
+        return Redactor().redact(text.mail.subject)[0]
+    path = PurePosixPath(text.id.split("#", 1)[0])
+    return path.stem

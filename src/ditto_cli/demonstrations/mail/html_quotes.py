@@ -1,0 +1,155 @@
+"""The HTML of an email -> plain text in which what mail programs quote stands in lines with ">".
+
+Mail programs mark quotes and signatures by element and class; here those marks become the ones that `quotes` knows.
+Tags are read one after the other: a tree of hostile HTML takes minutes to build and to search.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from ditto_cli.demonstrations.formats.html_text import html_to_text
+
+# quote: somebody else's words; wrapped: the same with a line above that a program wrote; rest: from here to the end;
+# dropped: added by the program, a signature or an attribution in whatever language.
+_Kind = Literal["quote", "wrapped", "rest", "dropped"]
+
+# Without one of these there is nothing to mark.
+_HINT = re.compile(
+    r"blockquote|gmail_|moz-|divRplyFwdMsg|appendonsend|stopSpelling|OutlookMessageHeader|mail-editor-reference"
+    r"|yahoo_quoted|protonmail_|zmail_extra|signature|border-top:\s?solid #(?:E1E1E1|B5C4DF)",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:]{0,30})\b([^<>]*)>")
+_NAMES = re.compile(
+    r"\b(?:class|id)\s{0,3}=\s{0,3}(?:\"([^\"]{0,400})|'([^']{0,400})|([^\s\"'>]{1,100}))", re.IGNORECASE
+)
+_KINDS: dict[str, _Kind] = {
+    **dict.fromkeys(("moz-forward-container", "zmail_extra"), "quote"),
+    **dict.fromkeys(("yahoo_quoted", "protonmail_quote"), "wrapped"),
+    **dict.fromkeys(("divrplyfwdmsg", "x_divrplyfwdmsg", "appendonsend", "stopspelling"), "rest"),
+    **dict.fromkeys(("outlookmessageheader", "mail-editor-reference-message-container"), "rest"),
+    **dict.fromkeys(("gmail_signature", "gmail_signature_prefix", "moz-signature", "applemailsignature"), "dropped"),
+    **dict.fromkeys(("signature", "x_signature", "ms-outlook-mobile-signature", "ymail_android_signature"), "dropped"),
+    **dict.fromkeys(("protonmail_signature_block", "moz-cite-prefix"), "dropped"),
+}
+_GMAIL_ATTRIBUTION = "gmail_attr"
+_OUTLOOK_RULE = re.compile(r"border-top:\s?solid #(?:E1E1E1|B5C4DF)", re.IGNORECASE)
+# Gmail's "indent more": the person's own words.
+_INDENTED = re.compile(r"margin:\s?0(?:px)?\s0(?:px)?\s0(?:px)?\s40px;\s?border:\s?(?:none|medium none)", re.IGNORECASE)
+_BLOCKQUOTE = re.compile(r"(</?)blockquote\b", re.IGNORECASE)  # where it is only an indentation
+_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
+_MARK = re.compile("\ue000(\\d{1,4})\ue000")
+_MARK_CHARACTER = "\ue000"
+_MAX_QUOTES = 200
+_MAX_QUOTE_CHARACTERS = 60_000
+
+
+@dataclass
+class _Region:
+    """An element that is open: where its content begins, and how many elements were open before it."""
+
+    kind: _Kind
+    depth: int
+    start: int
+
+
+def html_mail_to_text(html: str) -> str:
+    """The visible text of an HTML email; quoted lines begin with ">".
+
+    Raises:
+        ValueError: the HTML is too broken to be read.
+    """
+    try:
+        if not _HINT.search(html):
+            return html_to_text(html)
+        own, quotes = _taken_apart(_without_comments(html.replace(_MARK_CHARACTER, "")))
+        return _MARK.sub(lambda match: _as_quote(quotes[int(match[1])]), html_to_text(_BLOCKQUOTE.sub(r"\1div", own)))
+    # AssertionError: the standard library's parser meets an unknown <![section.
+    except (AssertionError, RecursionError):
+        raise ValueError("broken HTML") from None
+
+
+def _taken_apart(html: str) -> tuple[str, list[str]]:
+    """The HTML with a numbered mark in place of each quote, and the HTML of the quotes."""
+    own: list[str] = []
+    quotes: list[str] = []
+    regions: list[_Region] = []
+    open_names: list[str] = []
+    num_open: Counter[str] = Counter()
+    done = 0  # up to here the HTML is in `own` or left out
+    last_blockquote = html.lower().rfind("<blockquote")
+
+    def end(region: _Region, position: int) -> None:
+        if region.kind == "quote" and len(quotes) < _MAX_QUOTES:
+            own.append(f"<p>{_MARK_CHARACTER}{len(quotes)}{_MARK_CHARACTER}</p>")
+            quotes.append(html[region.start : min(position, region.start + _MAX_QUOTE_CHARACTERS)])
+
+    for tag in _TAG.finditer(html):
+        name = tag[2].lower()
+        if name in _VOID and not regions and _kind(tag, last_blockquote) != "rest":
+            continue
+        if tag[1]:
+            if not num_open[name]:
+                continue
+            while (closed := open_names.pop()) != name:
+                num_open[closed] -= 1
+            num_open[name] -= 1
+            while regions and regions[-1].depth >= len(open_names):
+                region = regions.pop()
+                end(region, tag.start())
+                done = tag.end()
+            continue
+        kind = None if regions and regions[-1].kind != "wrapped" else _kind(tag, last_blockquote)
+        if kind is not None and not (regions and kind != "quote"):
+            if not regions:
+                own.append(html[done : tag.start()])
+            if kind == "rest":
+                end(_Region("quote", 0, tag.start()), len(html))
+                return "".join(own), quotes
+            regions.append(_Region(kind, len(open_names), tag.end()))
+        if name not in _VOID:
+            open_names.append(name)
+            num_open[name] += 1
+    if regions:
+        end(regions[-1], len(html))
+    else:
+        own.append(html[done:])
+    return "".join(own), quotes
+
+
+def _kind(tag: re.Match[str], last_blockquote: int) -> _Kind | None:
+    """What a start tag begins; None for an element of the person's own text."""
+    attributes = tag[3]
+    if tag[2].lower() == "blockquote":
+        return None if _INDENTED.search(attributes) else "quote"
+    if not attributes:
+        return None
+    has_quote_below = last_blockquote > tag.end()
+    for match in _NAMES.finditer(attributes):
+        for word in (match[1] or match[2] or match[3] or "").lower().split():
+            if word == _GMAIL_ATTRIBUTION:
+                return "dropped" if has_quote_below else "rest"  # without a quote it is a forward
+            if kind := _KINDS.get(word):
+                return "quote" if kind == "wrapped" and not has_quote_below else kind
+    return "rest" if _OUTLOOK_RULE.search(attributes) else None
+
+
+def _without_comments(html: str) -> str:
+    pieces: list[str] = []
+    position = 0
+    while (start := html.find("<!--", position)) >= 0:
+        pieces.append(html[position:start])
+        end = html.find("-->", start + 4)
+        if end < 0:
+            return "".join(pieces)
+        position = end + 3
+    return "".join([*pieces, html[position:]])
+
+
+def _as_quote(html: str) -> str:
+    lines = "\n".join(f"> {line}" for line in html_to_text(html).strip().split("\n"))
+    return f"\n{lines}\n"

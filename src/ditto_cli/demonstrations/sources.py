@@ -1,0 +1,156 @@
+"""What a user points at -> all texts in it: files of any format, archives of mail, and folders with all below them.
+
+For `--from`, where one bad file among hundreds is said and left out. A folder of demonstrations is `folder`'s business.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ditto_cli.demonstrations.encoding import readable_name
+from ditto_cli.demonstrations.formats import READERS, STREAM_READERS, Reading, Skipped, max_bytes, reason_to_skip
+from ditto_cli.demonstrations.mail.archive import (
+    apple_mbox_file,
+    is_maildir,
+    is_mbox,
+    link_originals,
+    own_mails,
+    read_maildir,
+    read_mbox,
+)
+from ditto_cli.demonstrations.opening import is_folder, opened, read_whole
+from ditto_cli.errors import InputError
+from ditto_cli.types import SourceText
+
+MAX_FILES = 20_000
+MAX_TEXTS = 200_000
+_HEAD_BYTES = 4096
+
+Item = SourceText | Skipped
+
+
+def gather(paths: Sequence[Path], me: Sequence[str] = ()) -> Reading:
+    """All texts below `paths`; of mail archives only what their owner sent.
+
+    Args:
+        paths: files and folders.
+        me: the owner's mail addresses; found out from the archives where none is given.
+
+    Raises:
+        InputError: a path that cannot be read, nothing usable in any, or archives whose owner cannot be told.
+    """
+    items: list[Item] = []
+    for path in paths:
+        for item in read_source(path):
+            items.append(item)
+            if len(items) > MAX_TEXTS:
+                raise InputError(f"There are more than {MAX_TEXTS} texts in what is given: give a part of them.")
+    reading = only_own(_with_own_ids(items), me)
+    if not reading.texts:
+        raise InputError(_nothing(paths, reading.skipped))
+    return reading
+
+
+def only_own(items: Sequence[Item], me: Sequence[str] = ()) -> Reading:
+    """Without mails that others sent; what a mail answers becomes part of its prompt where that mail is there too.
+
+    Raises:
+        InputError: mails of several people, and it cannot be told whose they are.
+    """
+    texts = link_originals([item for item in items if isinstance(item, SourceText)])
+    skipped = [item for item in items if isinstance(item, Skipped)]
+    own, received = own_mails(texts, me)
+    return Reading(tuple(own), (*skipped, *received))
+
+
+def read_source(path: Path, name: str | None = None) -> Iterator[Item]:
+    """The texts of one file or folder.
+
+    Raises:
+        InputError: it cannot be read, or (if it is a file) holds nothing usable.
+    """
+    name = name or readable_name(path.name or str(path))
+    if is_folder(path):
+        yield from _of_folder(path, name)
+        return
+    yield from read_file(path, name)
+
+
+def read_file(path: Path, name: str) -> Iterator[Item]:
+    """The texts of one file, by what its name says; a file of mails may have any name.
+
+    Raises:
+        InputError: it cannot be read, is of a kind that is not read, or holds nothing usable.
+    """
+    suffix = path.suffix.lower()
+    if suffix in READERS:
+        reading = READERS[suffix](name, read_whole(path, name, max_bytes(suffix)))
+        yield from reading.texts
+        yield from reading.skipped
+        return
+    with opened(path, name) as file:
+        if suffix in STREAM_READERS:
+            yield from STREAM_READERS[suffix](name, file)
+            return
+        head = file.read(_HEAD_BYTES)
+        if not is_mbox(head):
+            raise InputError(f"{name} is left out: {reason_to_skip(path.name) or 'not a text'}.")
+        file.seek(0)
+        yield from read_mbox(name, file)
+
+
+def _of_folder(folder: Path, name: str) -> Iterator[Item]:
+    if is_maildir(folder):
+        yield from read_maildir(name, folder)
+        return
+    if (mbox := apple_mbox_file(folder)) is not None:
+        yield from read_file(mbox, name)
+        return
+    for number, (path, shown) in enumerate(_files_below(folder, name)):
+        if number >= MAX_FILES:
+            raise InputError(f"{name} holds more than {MAX_FILES} files: give a folder with fewer, or single files.")
+        if is_folder(path):  # an archive of mail in the form of a folder
+            yield from _of_folder(path, shown)
+            continue
+        if path.suffix.lower() not in (*READERS, *STREAM_READERS) and (reason := reason_to_skip(path.name)):
+            yield Skipped(shown, reason)
+            continue
+        try:
+            yield from read_file(path, shown)
+        except InputError as error:
+            yield Skipped(shown, str(error).removeprefix(shown).lstrip(": ").rstrip("."))
+
+
+def _files_below(folder: Path, name: str) -> Iterator[tuple[Path, str]]:
+    """Files, and folders that are archives of mail, in the order of their names; links to folders are not followed."""
+    for top, folders, files in os.walk(folder):
+        here = Path(top)
+        shown = name if here == folder else f"{name}/{readable_name(here.relative_to(folder).as_posix())}"
+        archives = [f for f in folders if is_maildir(here / f) or apple_mbox_file(here / f) is not None]
+        folders[:] = sorted(f for f in folders if f not in archives and not f.startswith("."))
+        for entry in sorted([*archives, *files]):
+            if not entry.startswith("."):
+                yield here / entry, f"{shown}/{readable_name(entry)}"
+
+
+def _with_own_ids(items: Sequence[Item]) -> list[Item]:
+    """The same items; of texts with one id, as two files of one name have, the later ones get a number."""
+    seen: dict[str, int] = {}
+    unique: list[Item] = []
+    for item in items:
+        if isinstance(item, SourceText):
+            seen[item.id] = seen.get(item.id, 0) + 1
+            unique.append(item if seen[item.id] == 1 else replace(item, id=f"{item.id} ({seen[item.id]})"))
+        else:
+            unique.append(item)
+    return unique
+
+
+def _nothing(paths: Sequence[Path], skipped: Sequence[Skipped]) -> str:
+    given = ", ".join(readable_name(str(path)) for path in paths[:3]) + (", ..." if len(paths) > 3 else "")
+    reasons = list(dict.fromkeys(entry.reason for entry in skipped))
+    why = f" ({'; '.join(reasons[:3])})" if reasons else ""
+    return f"{given}: there is no text of yours in it{why}: give files or mail that you wrote."

@@ -1,0 +1,181 @@
+"""PDFs with text: paragraphs put together again, running heads taken out, and what has no text or cannot be read."""
+
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ditto_cli.demonstrations.formats import READERS, Reading
+from ditto_cli.demonstrations.formats.pdf import read_pdf
+from ditto_cli.errors import InputError
+from format_files import attempt, lines, pdf
+
+WIDE = (
+    "I went to the market on Monday, and there was nothing there",
+    "but cabbages, which is what one would expect in such a well-",
+    "known place. So I took two of them and went home in a well-",
+    "known mood of my own, and thought of nothing else but my sup-",
+    "per and the soup.",
+)
+JOINED = (
+    "I went to the market on Monday, and there was nothing there but cabbages, which is what one would expect in such "
+    "a well-known place. So I took two of them and went home in a well-known mood of my own, and thought of nothing "
+    "else but my supper and the soup."
+)
+
+
+def text_of(*pages, **options):
+    (source,) = read_pdf("a.pdf", pdf(pages, **options)).texts
+    return source.text
+
+
+def refusal(raw):
+    with pytest.raises(InputError) as caught:
+        read_pdf("a.pdf", raw)
+    assert str(caught.value).startswith("a.pdf ")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_lines_become_paragraphs() -> None:
+    source = read_pdf("a.pdf", pdf([lines("Dear Tom,", None, *WIDE, None, *WIDE, None, "Best,", "Anna")])).texts[0]
+    # "well-known" stands nowhere within a line, so its hyphen is taken for one of a line end.
+    joined = JOINED.replace("well-known", "wellknown")
+    assert source.text == f"Dear Tom,\n\n{joined}\n\n{joined}\n\nBest,\nAnna"
+    assert source.id == "a.pdf"
+    assert source.prompt is None
+
+
+def test_a_compound_that_stands_elsewhere_keeps_its_hyphen() -> None:
+    text = text_of(lines(*WIDE, None, "Such a well-known place it was, and it stays so to this day."))
+    assert text.startswith(JOINED + "\n\nSuch a well-known")
+
+
+def test_indented_first_lines_and_lists() -> None:
+    indented = [
+        (80 if x == 60 and index % 5 == 0 else x, y, s, t) for index, (x, y, s, t) in enumerate(lines(*WIDE, *WIDE))
+    ]
+    assert text_of(indented).count("\n\n") == 1
+    assert text_of(lines(*WIDE, "- milk", "- eggs", "1. one")).endswith("soup.\n- milk\n- eggs\n1. one")
+
+
+def test_running_heads_and_page_numbers_go() -> None:
+    def page(number, *body):
+        return [(60, 780, 9, f"Rita Berg, Letters {number}"), *lines(*body), (300, 30, 9, f"- {number} -")]
+
+    text = text_of(page(1, *WIDE[:2]), page(2, *WIDE[2:], "The year was 1999"), page(3, "42", "The end of it."))
+    assert "Letters" not in text
+    assert "- 2 -" not in text
+    assert text.startswith(JOINED[:60])
+    # A paragraph goes on over the end of a page; a number that is no page's stays.
+    assert "well-\n" not in text
+    assert "1999" in text
+
+
+def test_single_pages_keep_their_lines() -> None:
+    assert text_of(lines("1984", None, "A book that I like, of that title.")).startswith("1984")
+    assert (
+        text_of([*lines("Hello there, it is cold here."), (300, 30, 9, "Page 1 of 1")])
+        == "Hello there, it is cold here."
+    )
+    assert text_of([*lines("Hello there, it is cold here."), (300, 30, 9, "1")]) == "Hello there, it is cold here."
+
+
+def test_a_shown_title_becomes_the_prompt() -> None:
+    pages = [[(60, 750, 20, "The Frost"), *lines(*WIDE)]]
+    source = read_pdf("a.pdf", pdf(pages, title="The Frost")).texts[0]
+    assert source.prompt == 'Write a text with the title "The Frost".'
+    assert source.text == JOINED.replace("well-known", "wellknown")
+    other = read_pdf("a.pdf", pdf(pages, title="Microsoft Word - letter.doc")).texts[0]
+    assert other.prompt is None
+    assert other.text.startswith("The Frost\n\nI went")
+
+
+@pytest.mark.parametrize("text", ["今日は寒い。", "Ćma leci — žába, Привет", "a ﬁne day"])
+def test_fonts_whose_letters_are_glyph_numbers(text: str) -> None:
+    assert text_of(lines(text), with_unicode=True) == text
+
+
+def test_right_to_left_text_is_drawn_backwards() -> None:
+    assert text_of(lines("שלום עולם"[::-1]), with_unicode=True) == "שלום עולם"
+
+
+def test_lines_of_chinese_join_without_a_space() -> None:
+    assert (
+        text_of(lines("今日は寒いので家に", "いることにした。"), with_unicode=True)
+        == "今日は寒いので家にいることにした。"
+    )
+
+
+def test_forty_pages() -> None:
+    pages = [
+        lines(*[f"Page {number} line {index} is here and it is long enough" for index in range(45)])
+        for number in range(40)
+    ]
+    assert len(text_of(*pages).split()) == 40 * 45 * 11
+
+
+def test_pictures_of_pages_are_refused() -> None:
+    assert "holds pictures of pages and no text" in refusal(pdf([b"q 600 0 0 800 0 0 cm /Im0 Do Q", b""]))
+
+
+def test_letters_without_a_meaning_are_refused() -> None:
+    glyphs = "".join(chr(0xE000 + number) for number in range(50))
+    assert "which letters" in refusal(pdf([lines(glyphs)], with_unicode=True))
+
+
+def test_an_encrypted_pdf_is_refused() -> None:
+    assert "protected (encrypted)" in refusal(pdf([lines("x")], encrypted=True))
+
+
+@pytest.mark.parametrize("raw", [b"", b"Hello", b"PK\x03\x04", b"\xff" * 3000])
+def test_other_files_by_that_name(raw: bytes) -> None:
+    assert "is not a PDF in spite of its name" in refusal(raw)
+
+
+def test_no_pages() -> None:
+    assert "is empty" in refusal(pdf([]))
+
+
+def test_truncated_anywhere_and_without_a_sound(capfd: pytest.CaptureFixture[str]) -> None:
+    raw = pdf([lines(*WIDE)])
+    for end in range(0, len(raw), len(raw) // 40):
+        reading = attempt(read_pdf, "a.pdf", raw[:end])
+        assert reading is None or isinstance(reading, Reading)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_pages_that_contain_themselves_are_refused() -> None:
+    raw = pdf([lines("x")]).replace(b"/Kids [4 0 R]", b"/Kids [2 0 R]")
+    refusal(raw)
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    with pytest.raises(InputError) as caught:
+        read_pdf("a.pdf", pdf([lines("x")]))
+    assert str(caught.value) == "a.pdf: reading .pdf needs a further package: pip install 'ditto-cli[documents]'"
+
+
+BASES = (pdf([lines(*WIDE), lines("Bye")], title="T"), pdf([lines("Привет")], with_unicode=True))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    base=st.sampled_from(BASES),
+    changes=st.lists(st.tuples(st.floats(0, 0.999), st.binary(max_size=6)), min_size=1, max_size=8),
+)
+def test_damaged_pdfs_are_a_reading_or_an_input_error(base: bytes, changes: list[tuple[float, bytes]]) -> None:
+    raw = bytearray(base)
+    for where, new in changes:
+        place = int(where * len(raw))
+        raw[place : place + len(new)] = new
+    reading = attempt(READERS[".pdf"], "a.pdf", bytes(raw))
+    assert reading is None or isinstance(reading, Reading)
+
+
+@settings(max_examples=200, deadline=None)
+@given(raw=st.binary(max_size=300), start=st.sampled_from([b"", b"%PDF-1.4\n"]))
+def test_any_bytes_are_an_input_error(raw: bytes, start: bytes) -> None:
+    refusal(start + raw)

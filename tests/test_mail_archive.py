@@ -1,0 +1,313 @@
+"""Archives: where one mail ends and the next begins, which are the owner's, and what replies answer."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ditto_cli.demonstrations import Skipped
+from ditto_cli.demonstrations.mail import archive
+from ditto_cli.demonstrations.mail.archive import (
+    apple_mbox_file,
+    is_maildir,
+    is_mbox,
+    link_originals,
+    own_mails,
+    read_maildir,
+    read_mbox,
+)
+from ditto_cli.errors import InputError
+from ditto_cli.types import Mail, SourceText
+from mail_corpus import ANNA, write_mbox
+
+SEPARATORS = {
+    "Unix": "From anna@x.org Mon Jan  1 00:00:00 2024",
+    "with a zone": "From anna@x.org Mon Jan  1 00:00:00 CET 2024",
+    "Thunderbird": "From - Mon Jan 01 00:00:00 2024",
+    "Thunderbird, new": "From ",
+    "Gmail Takeout": "From 1787654321@xxx Mon Jan 01 00:00:00 +0000 2024",
+    "with a quoted name": 'From "Anna Roth"@x.org Mon Jan 1 00:00 2024',
+    "as in a Date header": "From anna@x.org Mon, 1 Jan 2024 00:00:00 +0000",
+}
+
+
+def mbox(*bodies: str, separator: str = SEPARATORS["Unix"], line_end: str = "\n") -> bytes:
+    mails = [f"{separator}\nFrom: a@b.org\nSubject: s{number}\n\n{body}\n\n" for number, body in enumerate(bodies)]
+    return "".join(mails).replace("\n", line_end).encode()
+
+
+def read(raw: bytes, name: str = "All.mbox") -> list[SourceText | Skipped]:
+    return list(read_mbox(name, io.BytesIO(raw)))
+
+
+def bodies(raw: bytes) -> list[str]:
+    found = read(raw)
+    assert [getattr(one, "id", "") for one in found] == [f"All.mbox#{number}" for number in range(1, len(found) + 1)]
+    return [one.text for one in found if isinstance(one, SourceText)]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("program", SEPARATORS)
+def test_a_mail_begins_at_each_programs_separator(program: str, line_end: str) -> None:
+    raw = mbox("one", "two\n\nlines", "three", separator=SEPARATORS[program], line_end=line_end)
+    assert bodies(raw) == ["one", "two\n\nlines", "three"]
+    assert is_mbox(raw[:1024])
+
+
+def test_from_in_a_body_begins_no_mail() -> None:
+    body = f"Hi\n\nFrom now on\nFrom: me\n\nFrom Mon to Fri\n{SEPARATORS['Unix']}\nX: y"
+    assert bodies(mbox(body, "two")) == [body, "two"]
+
+
+def test_an_escaped_from_loses_one_mark() -> None:
+    raw = mbox("Hi\n\n>From here\n\nand on\n\n>>From there")
+    # The second was quoted, so it is somebody else's.
+    assert bodies(raw) == ["Hi\n\nFrom here\n\nand on"]
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\n\n", b"Hi Tom\n\nFrom now on", b"From: a@b.org\n\nHi", b"\x89PNG\r\n\x1a\n\0\0"]
+)
+def test_another_kind_of_file_is_refused(raw: bytes) -> None:
+    assert not is_mbox(raw)
+    with pytest.raises(InputError, match=r"^All.mbox holds no mail .* export the mails as"):
+        read(raw)
+
+
+def test_chunks_may_end_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = mbox("one", "two " * 400, ">From\n\nFrom x", "four", line_end="\r\n")
+    whole = read(raw)
+    for size in (1, 7, 64, 333, 1025):
+        monkeypatch.setattr(archive, "_CHUNK_BYTES", size)
+        assert read(raw) == whole
+
+
+def test_a_mail_that_is_too_large_is_skipped_without_being_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_MESSAGE_BYTES", 2**20)
+    monkeypatch.setattr(archive, "_CHUNK_BYTES", 4096)
+    found = read(mbox("one", "x" * (2**20), "three"))
+    assert found[1] == Skipped("All.mbox#2", "larger than 32 MiB")
+    assert [one.text for one in found if isinstance(one, SourceText)] == ["one", "three"]
+
+
+def test_a_disk_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(io.BytesIO):
+        def read(self, _size: int | None = -1) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(InputError, match="cannot be read to its end"):
+        list(read_mbox("All.mbox", Failing()))
+
+
+@pytest.mark.parametrize(
+    ("name", "is_sent"),
+    [
+        ("Sent.mbox", True),
+        ("Sent", True),
+        ("[Gmail].Gesendet", True),
+        (".Sent", True),
+        ("Inbox.mbox", None),
+        ("x", None),
+    ],
+)
+def test_the_name_of_an_archive_may_tell_what_was_sent(name: str, is_sent: bool | None) -> None:
+    (found,) = read(mbox("Hi"), name)
+    assert isinstance(found, SourceText)
+    assert found.mail is not None
+    assert found.mail.is_sent is is_sent
+
+
+# --- Maildir
+
+
+def maildir(tmp_path: Path, files: dict[str, str]) -> Path:
+    folder = tmp_path / "Mail"
+    for part in ("cur", "new", "tmp", ".Sent/cur"):
+        (folder / part).mkdir(parents=True)
+    for name, body in files.items():
+        (folder / name).write_text(f"From: a@b.org\n\n{body}\n")
+    return folder
+
+
+def test_a_maildir_is_read_by_file_name(tmp_path: Path) -> None:
+    folder = maildir(
+        tmp_path,
+        {
+            "cur/3:2,S": "three",
+            "new/1": "one",
+            "cur/2:2,": "two",
+            "cur/4:2,DS": "x",
+            "cur/5!2,ST": "x",
+            ".Sent/cur/6": "x",
+        },
+    )
+    assert is_maildir(folder)
+    found = list(read_maildir("Mail", folder))
+    assert [one.text if isinstance(one, SourceText) else one for one in found] == [
+        *("one", "two", "three"),
+        Skipped("Mail#4", "a draft"),
+        Skipped("Mail#5", "in the trash"),
+    ]
+
+
+def test_links_of_a_maildir_are_not_followed(tmp_path: Path) -> None:
+    folder = maildir(tmp_path, {})
+    (tmp_path / "other").write_text("From: a@b.org\n\nHi\n")
+    (folder / "cur/1").symlink_to(tmp_path / "other")
+    os.mkfifo(folder / "cur/2")
+    assert list(read_maildir("Mail", folder)) == [Skipped("Mail#1", "not a file"), Skipped("Mail#2", "not a file")]
+    assert not is_maildir(tmp_path)
+    (tmp_path / "linked").mkdir()
+    for part in ("cur", "new"):
+        (tmp_path / "linked" / part).symlink_to(folder / part)
+    assert not is_maildir(tmp_path / "linked")
+
+
+def test_the_folder_that_apple_mail_exports(tmp_path: Path) -> None:
+    assert apple_mbox_file(tmp_path) is None
+    (tmp_path / "mbox").write_bytes(mbox("Hi"))
+    assert apple_mbox_file(tmp_path) == tmp_path / "mbox"
+
+
+# --- whose they are
+
+
+def source(number: int, sender: str, recipients: tuple[str, ...] = (), *, is_sent: bool | None = None) -> SourceText:
+    return SourceText(
+        f"a#{number}", f"text {number}", None, Mail(sender=sender, recipients=recipients, is_sent=is_sent)
+    )
+
+
+def senders(texts: list[SourceText], me: tuple[str, ...] = ()) -> list[str | None]:
+    own, skipped = own_mails(texts, me)
+    assert len(own) + len(skipped) == len(texts)
+    assert all(one.reason == "received, not sent" for one in skipped)
+    return [one.mail.sender for one in own if one.mail is not None]
+
+
+def test_the_owner_is_the_address_that_was_given() -> None:
+    texts = [source(1, "a@x"), source(2, "b@x"), source(3, "b@x", is_sent=True)]
+    assert senders(texts, ("A@X",)) == ["a@x"]
+    with pytest.raises(InputError, match=r"^None of 3 mails is from c@x \(most are from b@x, a@x\)"):
+        own_mails(texts, ["c@x"])
+
+
+def test_the_owner_is_who_sent_what_is_marked_as_sent() -> None:
+    texts = [source(1, "a@x", is_sent=True), source(2, "b@x", is_sent=False), source(3, "a@x"), source(4, "b@x")]
+    assert senders(texts) == ["a@x", "a@x"]
+
+
+def test_the_owner_is_who_sent_almost_all() -> None:
+    assert senders([source(n, "a@x") for n in range(9)] + [source(9, "b@x")]) == ["a@x"] * 9
+
+
+def test_the_owner_is_who_always_takes_part() -> None:
+    texts = [source(n, f"p{n}@x", ("a@x", f"q{n}@x")) for n in range(6)] + [
+        source(n, "a@x", (f"p{n}@x",)) for n in range(4)
+    ]
+    assert senders(texts) == ["a@x"] * 4
+
+
+def test_an_owner_who_cannot_be_told_is_asked_for() -> None:
+    texts = [source(n, f"{letter}@x") for n, letter in enumerate("aaabbbccd")]
+    message = (
+        r"^Who owns these 9 mails cannot be told \(most are from a@x, b@x, c@x\): say which is yours: --me ADDRESS\.$"
+    )
+    with pytest.raises(InputError, match=message):
+        own_mails(texts, [])
+    with pytest.raises(InputError):
+        own_mails([source(1, "a@x", ("b@x",)), source(2, "b@x", ("a@x",))], [])  # both take part in all
+
+
+def test_texts_that_are_no_mails_stay() -> None:
+    note = SourceText("a.txt", "note", None)
+    assert own_mails([note], []) == ([note], [])
+    assert own_mails([], []) == ([], [])
+
+
+def test_a_reply_gets_its_original_from_the_archive() -> None:
+    asked = SourceText("a#1", "Tent?", None, Mail(sender="b@x", message_id="1@x"))
+    reply = Mail(sender="a@x", form="reply", subject="Tent", in_reply_to="1@x", original="quoted")
+    alone = replace(reply, in_reply_to="9@x")
+    linked = link_originals([asked, SourceText("a#2", "Yes.", "old", reply), SourceText("a#3", "No.", "old", alone)])
+    assert linked == [
+        asked,
+        SourceText(
+            "a#2",
+            "Yes.",
+            'Write a reply to this email with the subject "Tent":\n\nTent?',
+            replace(reply, original="Tent?"),
+        ),
+        SourceText("a#3", "No.", "old", alone),
+    ]
+
+
+# --- many
+
+
+def test_a_generated_archive_gives_the_owners_mails(tmp_path: Path) -> None:
+    path = tmp_path / "All.mbox"
+    write_mbox(path, 200, seed=1)
+    with path.open("rb") as file:
+        found = list(read_mbox("All.mbox", file))
+    texts = link_originals([one for one in found if isinstance(one, SourceText)])
+    assert len(found) == len(texts) == 200
+    own, _ = own_mails(texts, [])
+    assert all(one.mail is not None and one.mail.sender == ANNA for one in own)
+    assert 100 < len(own) < 170
+    assert all(one.text.startswith("Hi ") or one.text[0].isupper() for one in own)
+    assert not any(">" in one.text or "wrote:" in one.text for one in texts)
+    replies = [one for one in own if one.mail is not None and one.mail.form == "reply"]
+    assert all(one.prompt is not None and "\n\n" in one.prompt for one in replies)
+    assert len(replies) > 40
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere ru_maxrss has another unit")
+def test_an_archive_of_many_large_mails_needs_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "All.mbox"
+    attachment = "A" * 76 + "\n"
+    with path.open("w") as file:
+        for _ in range(12):
+            file.write(
+                f"{SEPARATORS['Unix']}\nFrom: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nHi\n--x\n"
+            )
+            file.write("Content-Type: image/png\n\n" + attachment * 100_000 + "\n--x--\n\n")
+    code = (
+        "import sys; from ditto_cli.demonstrations.mail.archive import read_mbox\n"
+        "with open(sys.argv[1], 'rb') as file: print(len([one.text for one in read_mbox('All', file)]))\n"
+        "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    count, peak_kib = map(int, done.stdout.split())
+    assert count == 12
+    assert peak_kib < 200 * 1024
+
+
+VALID = mbox("Hi Tom,\n\nfine.\n\nOn Mon, 3 Mar 2025, Tom wrote:\n> Now?", "two", "<p>three</p>", line_end="\r\n")
+EDITS = st.lists(st.tuples(st.integers(0, len(VALID)), st.integers(0, 40), st.binary(max_size=12)), max_size=8)
+
+
+def edited(edits: list[tuple[int, int, bytes]]) -> bytes:
+    raw = VALID
+    for position, length, new in edits:
+        raw = raw[:position] + new + raw[position + length :]
+    return raw
+
+
+@settings(deadline=None, max_examples=200)
+@given(EDITS.map(edited) | st.binary() | st.binary().map(lambda raw: SEPARATORS["Unix"].encode() + b"\n" + raw))
+def test_any_bytes_as_an_archive_are_read_or_refused(raw: bytes) -> None:
+    try:
+        found = read(raw)
+    except InputError:
+        return
+    assert found
+    assert all(isinstance(one, Skipped) or one.text for one in found)

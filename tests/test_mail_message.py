@@ -1,0 +1,414 @@
+"""One email: what its sender wrote, the prompt that its headers give, and what is not a person's own mail."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import replace
+from email.message import EmailMessage
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ditto_cli.demonstrations import Skipped
+from ditto_cli.demonstrations.mail.message import mail_prompt, parse_mail, read_email
+from ditto_cli.errors import InputError
+from ditto_cli.types import Mail, SourceText
+
+SECRET = "zebrafish"  # stands for the person's words: no message may hold it
+
+
+def read(raw: str | bytes) -> SourceText:
+    reading = read_email("a.eml", raw if isinstance(raw, bytes) else raw.encode())
+    assert len(reading.texts) == 1
+    return reading.texts[0]
+
+
+def bare(raw: str | bytes) -> SourceText:
+    """Without what the headers say, which other tests look at."""
+    return replace(read(raw), mail=None)
+
+
+def mail(headers: str, body: str = "Hi\n") -> Mail:
+    found = read(f"From: Anna Roth <Anna@Home.example>\n{headers}\n\n{body}").mail
+    assert found is not None
+    return found
+
+
+def refusal(raw: bytes) -> str:
+    with pytest.raises(InputError) as caught:
+        read_email("a.eml", raw)
+    message = str(caught.value)
+    assert message.isprintable()
+    assert SECRET not in message
+    assert len(message) < 400
+    return message
+
+
+def test_a_plain_email() -> None:
+    raw = b"From: a@b.org\r\nSubject: Lunch on\r\n Friday\r\n\r\nHi Tom,\r\n\r\nlunch?\r\n\r\n-- \r\nAnna\r\n+49 1\r\n"
+    expected = SourceText("a.eml", "Hi Tom,\n\nlunch?", 'Write an email with the subject "Lunch on Friday".')
+    assert bare(raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("charset", "transfer", "body"),
+    [
+        ("utf-8", "quoted-printable", b"Gr=C3=BC=C3=9Fe aus K=C3=B6ln, das ist ein langer =\nSatz=20=\n\n"),
+        ("iso-8859-1", "quoted-printable", b"Gr=FC=DFe aus K=F6ln, das ist ein langer Satz"),
+        ("utf-8", "base64", b"R3LDvMOfZSBhdXMgS8O2bG4sIGRhcyBpc3QgZWluIGxhbmdlciBTYXR6\n"),
+        ("utf-8", "8bit", "Gr\u00fc\u00dfe aus K\u00f6ln, das ist ein langer Satz".encode()),
+        ("us-ascii", "8bit", "Gr\u00fc\u00dfe aus K\u00f6ln, das ist ein langer Satz".encode()),
+        ("us-ascii", "8bit", "Gr\u00fc\u00dfe aus K\u00f6ln, das ist ein langer Satz".encode("cp1252")),
+        ("no-such-charset", "8bit", "Gr\u00fc\u00dfe aus K\u00f6ln, das ist ein langer Satz".encode("cp1252")),
+    ],
+)
+def test_transfer_encodings_and_charsets(charset: str, transfer: str, body: bytes) -> None:
+    head = f"From: a@b.org\nContent-Type: text/plain; charset={charset}\nContent-Transfer-Encoding: {transfer}\n\n"
+    assert bare(head.encode() + body) == SourceText(
+        "a.eml", "Gr\u00fc\u00dfe aus K\u00f6ln, das ist ein langer Satz", None
+    )
+
+
+def test_base64_that_is_cut_is_refused() -> None:
+    head = b"From: a@b.org\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
+    assert refusal(head + b"R3LDv").startswith("a.eml is not an email that can be read")
+
+
+def test_attachments_are_not_text() -> None:
+    message = EmailMessage()
+    message["Subject"] = "Report"
+    message.set_content("Here it is.\n")
+    message.add_alternative("<p>Here it <b>is</b>, in HTML.</p>", subtype="html")
+    message.add_attachment("somebody else's words", filename="notes.txt")
+    message.add_attachment(b"\0\1", maintype="application", subtype="pdf", filename="report.pdf")
+    original = EmailMessage()
+    original.set_content("the forwarded email")
+    message.add_attachment(original)
+    assert read(message.as_bytes()).text == "Here it is."
+
+
+def test_text_around_a_picture_is_one_text() -> None:
+    parts = [("text/plain", "before"), ("image/png", "P"), ("text/plain", "after")]
+    body = "".join(f"--x\nContent-Type: {kind}\n\n{content}\n" for kind, content in parts)
+    raw = f"From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n{body}--x--\n"
+    assert read(raw).text == "before\n\nafter"
+
+
+def test_an_email_in_html_only() -> None:
+    message = EmailMessage()
+    message["Subject"] = "Re: Garden"
+    html = (
+        "<html><head><title>t</title><style>p {color: red}</style></head><body><p>Hi&nbsp;Tom,</p>\n"
+        "<div>first <b>line</b><br>second &amp; third</div><div><br></div><div>new paragraph</div><script>x()</script>"
+        '<ul><li>one</li><li>two</li></ul><div class="gmail_quote"><div>On Mon, 3 Mar 2025 at 10:11, Tom '
+        "&lt;<a href='mailto:t@x.org'>t@x.org</a>&gt; wrote:<br></div>"
+        "<blockquote><div>his words</div></blockquote></div></body></html>"
+    )
+    message.set_content(html, subtype="html")
+    assert bare(message.as_bytes()) == SourceText(
+        "a.eml",
+        "Hi Tom,\n\nfirst line\nsecond & third\n\nnew paragraph\n\n- one\n- two",
+        'Write a reply to this email with the subject "Garden":\n\nhis words',
+    )
+
+
+def test_an_empty_plain_part_gives_way_to_html() -> None:
+    message = EmailMessage()
+    message["From"] = "a@b.org"
+    message.set_content("\n")
+    message.add_alternative("<p>in HTML</p>", subtype="html")
+    assert read(message.as_bytes()).text == "in HTML"
+
+
+def test_format_flowed_is_unwrapped() -> None:
+    head = "From: a@b.org\nContent-Type: text/plain; format=flowed\n\n"
+    body = "A long line that \ngoes on \nand ends.\nNext line.\n\n> quoted \n> words\n From me\n >no quote\n-- \nAnna\n"
+    expected = "A long line that goes on and ends.\nNext line.\n\nFrom me\n >no quote"
+    assert read(head + body).text == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "prompt"),
+    [
+        (
+            "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= =?iso-8859-1?b?IGF1cyBL9mxu?=",
+            'with the subject "Gr\u00fc\u00dfe aus K\u00f6ln"',
+        ),
+        ("Subject: Gr\u00fc\u00dfe", 'with the subject "Gr\u00fc\u00dfe"'),
+        ('Subject: The "big" day', "with the subject \"The 'big' day\""),
+        ("Subject: WG: Fwd: Plans", "FORWARD"),
+        ("Subject: RE: AW: Re[2]: Plans", None),
+        ("Subject: SV: Plans", None),
+        ("Subject: Plans\nIn-Reply-To: <1@b>", None),
+    ],
+)
+def test_the_prompt_comes_from_the_subject(headers: str, prompt: str | None) -> None:
+    expected = f"Write an email {prompt}." if prompt else 'Write a reply to the email "Plans".'
+    if prompt == "FORWARD":
+        expected = 'Write a note to go with the forwarded email "Plans".'
+    assert read(f"From: a@b.org\n{headers}\n\nHi\n").prompt == expected
+
+
+@pytest.mark.parametrize("header", ["From: a@b.org", "Subject:", "Subject: Re: ", "Subject: Fwd:   "])
+def test_no_subject_gives_no_prompt(header: str) -> None:
+    assert read(f"{header}\n\nHi\n").prompt is None
+
+
+def test_a_subject_in_bare_latin_1() -> None:
+    raw = "Subject: Gr\u00fc\u00dfe aus K\u00f6ln\nContent-Type: text/plain; charset=latin-1\n\nsch\u00f6n\n".encode(
+        "latin-1"
+    )
+    expected = 'Write an email with the subject "Gr\u00fc\u00dfe aus K\u00f6ln".'
+    assert bare(raw) == SourceText("a.eml", "sch\u00f6n", expected)
+
+
+def test_an_email_without_own_words_is_refused() -> None:
+    message = refusal(b"From: a@b.org\nSubject: Fwd: x\n\n> zebrafish\n-- \nAnna\n")
+    assert message.startswith("a.eml is empty once quoted messages, signature and attachments are left out")
+
+
+def test_the_headers_of_a_reply() -> None:
+    headers = (
+        "To: Bo Berg <bo@x.example>, bo@y.example\nCc: cara@z.example\nSubject: AW: Re: Tent\nMessage-ID: <2@home>\n"
+        "In-Reply-To: <1@x>"
+    )
+    assert mail(headers, "Yes.\n\nOn Monday, Bo wrote:\n> Tent?\n> \n> -- \n> Bo\n") == Mail(
+        sender="anna@home.example",
+        recipients=("bo@x.example", "bo@y.example", "cara@z.example"),
+        form="reply",
+        subject="Tent",
+        message_id="2@home",
+        in_reply_to="1@x",
+        original="Tent?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("subject", "form"),
+    [
+        ("Tent", "new"),
+        ("Re: Tent", "reply"),
+        ("SV: VS: Tent", "reply"),
+        ("R: Tent", "reply"),
+        ("r: Tent", "new"),
+        ("\u56de\u590d\uff1aTent", "reply"),
+        ("Antw: Tent", "reply"),
+        ("Odp: Re: Tent", "reply"),
+        ("Fwd: Re: Tent", "forward"),
+        ("TR : Tent", "forward"),
+        ("\u8f6c\u53d1: Tent", "forward"),
+        ("Reform: Tent", "new"),
+    ],
+)
+def test_the_form_is_told_by_the_outermost_prefix(subject: str, form: str) -> None:
+    assert mail(f"Subject: {subject}").form == form
+
+
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [
+        ("Bo Berg <bo@x.org>", "Bo"),
+        ('"Berg, Bo" <bo@x.org>', "Bo"),
+        ("=?utf-8?q?J=C3=BCrgen_Berg?= <bo@x.org>", "J\u00fcrgen"),
+        ("Frau Berg <bo@x.org>", "Frau Berg"),
+        ("Anne-Marie <bo@x.org>", "Anne-Marie"),
+        ("\u5c71\u7530 \u592a\u90ce <bo@x.org>", "\u5c71\u7530 \u592a\u90ce"),
+        ("bo@x.org", ""),
+        ("bo@x.org <bo@x.org>", ""),
+        ("Team Berg <bo@x.org>", ""),
+        ("Bo <bo@x.org>, Cara <cara@x.org>", ""),
+    ],
+)
+def test_the_name_of_the_only_recipient(to: str, name: str) -> None:
+    assert mail(f"To: {to}").recipient_name == name
+
+
+@pytest.mark.parametrize(
+    ("changes", "prompt"),
+    [
+        ({}, "Write an email with the subject \"The 'big' tent\"."),
+        ({"recipient_name": "Bo"}, "Write an email to Bo with the subject \"The 'big' tent\"."),
+        ({"form": "reply"}, "Write a reply to the email \"The 'big' tent\"."),
+        ({"form": "reply", "recipient_name": "Bo"}, "Write a reply to Bo, to the email \"The 'big' tent\"."),
+        (
+            {"form": "reply", "original": "Tent?"},
+            "Write a reply to this email with the subject \"The 'big' tent\":\n\nTent?",
+        ),
+        (
+            {"form": "reply", "original": "Tent?", "recipient_name": "Bo", "subject": ""},
+            "Write a reply to Bo, to this email:\n\nTent?",
+        ),
+        ({"form": "forward"}, "Write a note to go with the forwarded email \"The 'big' tent\"."),
+        ({"subject": ""}, None),
+        ({"subject": "", "form": "reply"}, None),
+        ({"subject": "", "form": "forward"}, None),
+    ],
+)
+def test_the_prompt_of_each_form(changes: dict[str, str], prompt: str | None) -> None:
+    assert mail_prompt(replace(Mail(subject='The "big" tent'), **changes)) == prompt
+
+
+def test_a_long_original_is_cut_at_the_end_of_a_paragraph_or_sentence() -> None:
+    def excerpt(original: str) -> str:
+        prompt = mail_prompt(Mail(form="reply", original=original))
+        assert prompt is not None
+        return prompt.split("\n\n", 1)[1]
+
+    assert excerpt("word " * 199 + "end") == "word " * 199 + "end"
+    assert excerpt("one. " * 150 + "\n\n" + "two. " * 60) == ("one. " * 150).rstrip() + " [...]"
+    assert excerpt("a b c d. " * 60) == ("a b c d. " * 50).rstrip() + " [...]"
+    assert excerpt("a b c, " * 100) == "a b c, " * 66 + "a [...]"
+    assert excerpt("\u6c49" * 5000) == "\u6c49" * 1600 + " [...]"
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ("Subject: x", None),
+        ("Auto-Submitted: no", None),
+        ("Auto-Submitted: auto-generated", "an automatic mail"),
+        ("Auto-Submitted: auto-replied (vacation)", "an out-of-office notice"),
+        ("X-Autoreply: yes", "an out-of-office notice"),
+        ("Precedence: bulk", "a list or bulk mail"),
+        ("Precedence: list\nList-Id: <l.x>", "a list or bulk mail"),
+        ("Precedence: auto_reply", "an automatic mail"),
+        ("Subject: Out of Office: Tent", "an out-of-office notice"),
+        ("Subject: Abwesenheitsnotiz", "an out-of-office notice"),
+        ("Subject: Automatic reply: Tent", "an out-of-office notice"),
+        ("Subject: R\u00e9ponse automatique : Tent", "an out-of-office notice"),
+        ("Subject: \u81ea\u52a8\u56de\u590d: x", "an out-of-office notice"),
+        ("Subject: Accepted: Lunch", "a calendar message"),
+        ("Subject: Abgelehnt: Essen", "a calendar message"),
+        ("Subject: Accepted your offer", None),
+        ("Subject: Undeliverable: x", "a delivery report"),
+        ("Content-Type: multipart/report; boundary=x", "a delivery report"),
+    ],
+)
+def test_what_no_person_wrote_is_told_by_the_headers(headers: str, reason: str | None) -> None:
+    body = "--x\nContent-Type: text/plain\n\nHi\n--x--" if "boundary" in headers else "Hi"
+    assert mail(headers, body).not_written == reason
+
+
+@pytest.mark.parametrize(
+    ("sender", "reason"),
+    [
+        ("no-reply@x.org", "an automatic mail"),
+        ("noreply@x.org", "an automatic mail"),
+        ("notifications@x.org", "an automatic mail"),
+        ("MAILER-DAEMON@x.org", "a delivery report"),
+        ("bota@x.org", None),
+        ("noreplyanna@x.org", None),
+    ],
+)
+def test_what_no_person_wrote_is_told_by_the_sender(sender: str, reason: str | None) -> None:
+    found = read(f"From: {sender}\n\nHi").mail
+    assert found is not None
+    assert found.not_written == reason
+
+
+def test_a_meeting_is_a_calendar_message() -> None:
+    parts = "--x\nContent-Type: text/plain\n\nLunch?\n--x\nContent-Type: text/calendar\n\nBEGIN:VCALENDAR\n--x--"
+    assert mail("Content-Type: multipart/alternative; boundary=x", parts).not_written == "a calendar message"
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ("X-Gmail-Labels: Drafts,Important", "a draft"),
+        ("X-Gmail-Labels: =?utf-8?q?Entw=C3=BCrfe?=", "a draft"),
+        ("X-Gmail-Labels: Spam", "marked as spam"),
+        ('X-Gmail-Labels: "Papierkorb"', "in the trash"),
+        ("X-Mozilla-Status: 0009", "in the trash"),
+        ("X-Status: D", "in the trash"),
+        ("X-Unsent: 1", "a draft"),
+        ("X-Uniform-Type-Identifier: com.apple.mail-draft", "a draft"),
+    ],
+)
+def test_what_its_owner_did_not_send_is_skipped_in_an_archive_and_read_alone(headers: str, reason: str) -> None:
+    raw = f"From: a@b.org\n{headers}\n\nHi\n".encode()
+    assert parse_mail("s#1", raw) == Skipped("s#1", reason)
+    assert read(raw).text == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_sent"),
+    [("X-Gmail-Labels: Sent,Work", True), ("X-Gmail-Labels: Inbox", False), ("X-Mozilla-Status: 0001", None)],
+)
+def test_a_label_tells_what_was_sent(headers: str, is_sent: bool | None) -> None:
+    assert mail(headers).is_sent is is_sent
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"no headers, zebrafish", "not a mail that can be read"),
+        (b"From: a@b.org\n\n> zebrafish", "nothing in it was written by its sender"),
+        (b"From: a@b.org\n\n-----BEGIN PGP MESSAGE-----\nzebrafish", "encrypted"),
+        (b"From: a@b.org\nContent-Type: application/pkcs7-mime\n\nMIIB", "encrypted"),
+    ],
+)
+def test_a_mail_without_text_is_skipped_in_an_archive_and_refused_alone(raw: bytes, reason: str) -> None:
+    assert parse_mail("s#1", raw) == Skipped("s#1", reason)
+    assert refusal(raw).startswith("a.eml is ")
+
+
+def test_a_signed_text_is_read_without_its_armour() -> None:
+    body = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nHi Tom\n-----BEGIN PGP SIGNATURE-----\n\niQ\n"
+    assert read(f"From: a@b.org\n\n{body}").text == "Hi Tom"
+
+
+def test_a_large_attachment_is_stepped_over() -> None:
+    attachment = "Content-Type: image/png\n\n" + "A" * 76 + "\n"
+    raw = f"From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nHi\n--x\n{attachment * 200_000}--x--"
+    begin = time.perf_counter()
+    assert read(raw).text == "Hi"
+    assert time.perf_counter() - begin < 2
+
+
+MIB = 2**20
+HOSTILE = {
+    "no end of headers": b"X: " + b"a" * MIB,
+    "encoded words": b"Subject: " + b"=?a?q?" * (MIB // 6),
+    "addresses": b"From: " + b"a@" * (MIB // 2),
+    "comments": b"To: " + b"(" * MIB,
+    "boundaries": b"Content-Type: multipart/mixed; boundary=x\n\n" + b"--x\n" * (MIB // 4),
+    "nested parts": b"".join(b"Content-Type: multipart/mixed; boundary=x%d\n\n--x%d\n" % (n, n) for n in range(20_000)),
+    "unclosed tags": b"Content-Type: text/html\n\n<blockquote>" + b"<div>" * 100_000,
+    "nested quotes": b"Content-Type: text/html\n\n" + b"<blockquote>a" * 40_000,
+    "many quotes": b"Content-Type: text/html\n\n" + b"<blockquote>a</blockquote>b" * 10_000,
+    "declarations": b"Content-Type: text/html\n\n<![foo<blockquote><![" + b"<!" * 1000,
+    "parameters": b"Content-Type: text/plain; " + b"charset*0=a; " * 10_000 + b"\n\nHi",
+    "base64": b"Content-Transfer-Encoding: base64\n\n" + b"=A" * (MIB // 2),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_mail_takes_long(name: str) -> None:
+    begin = time.perf_counter()
+    found = parse_mail("s#1", b"From: a@b.org\n" + HOSTILE[name])
+    assert time.perf_counter() - begin < 5  # 2 s on an idle machine, with a margin for a busy one
+    assert isinstance(found, SourceText | Skipped)
+
+
+HEADS = st.sampled_from(
+    [
+        b"",
+        b"From: a@b\n\n",
+        b"Subject: =?utf-8?",
+        b"From: a@b\nContent-Type: ",
+        b"From: a@b\nContent-Type: text/html\n\n<blockquote",
+        b"From: a@b\nContent-Type: text/plain; charset=",
+        b"From: a@b\nContent-Transfer-Encoding: base64\n\n",
+        b"From: a@b\nContent-Type: multipart/alternative; boundary=x\n\n--x\n",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(HEADS, st.binary() | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_any_bytes_as_an_email_are_read_or_refused(head: bytes, rest: bytes) -> None:
+    with contextlib.suppress(InputError):  # any other exception fails the test
+        assert read_email("a.eml", head + rest).texts[0].text
+    assert isinstance(parse_mail("s#1", head + rest), SourceText | Skipped)

@@ -1,0 +1,200 @@
+"""The body of an email: own words, quoted words, signatures, in the languages and programs of the made-up corpus."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ditto_cli.demonstrations import normalise_text
+from ditto_cli.demonstrations.mail.html_quotes import html_mail_to_text
+from ditto_cli.demonstrations.mail.quotes import OwnPart, remove_quoted, unwrap_flowed
+from mail_corpus import LANGUAGES, Case, cases, marked
+
+
+def split(case: Case) -> OwnPart:
+    part = remove_quoted(html_mail_to_text(case.body) if case.is_html else case.body)
+    return OwnPart(normalise_text(part.text), normalise_text(part.original))
+
+
+def own(body: str) -> str:
+    return normalise_text(remove_quoted(body).text)
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        "> quoted\n> more",
+        "On Mon, 3 Mar 2025 at 10:11, Tom Berg <t@x.org> wrote:\n> quoted",
+        "On Mon, 3 Mar 2025 at 10:11, Tom Berg\n<t@x.org> wrote:\n\n> quoted",
+        "On Monday, Tom wrote:\n>quoted",
+        "On 3 Mar 2025, at 10:11, Tom <t@x.org> wrote:\n\nthe original without marks",
+        "Am Mo., 3. M\u00e4rz 2025 um 10:11 Uhr schrieb Tom <t@x.org>:\n> quoted",
+        "Am 3.3.2025 um 10:11\nschrieb Tom Berg:\n> quoted",
+        "Le lun. 3 mars 2025 \u00e0 10:11, Tom <t@x.org> a \u00e9crit\u00a0:\n> quoted",
+        "El lun, 3 mar 2025 a las 10:11, Tom (<t@x.org>)\nescribi\u00f3:\n> quoted",
+        "-----Original Message-----\nFrom: Tom\nthe original",
+        "-----Urspr\u00fcngliche Nachricht-----\nVon: Tom\nthe original",
+        "---------- Forwarded message ---------\nFrom: Tom <t@x.org>\nthe original",
+        "Begin forwarded message:\n\nFrom: Tom",
+        "From: Tom Berg\nSent: Monday, March 3, 2025 10:11\nTo: Anna\nSubject: Plans\n\nthe original",
+        "________________________________\nFrom: Tom\nSent: Monday\nTo: Anna\nSubject: x\n\nthe original",
+        "Von: Tom Berg\nGesendet: Montag, 3. M\u00e4rz 2025\nAn: Anna\nBetreff: Plan\n\nthe original",
+        "De : Tom Berg\nEnvoy\u00e9 : lundi 3 mars 2025\n\u00c0 : Anna\nObjet : Plan\n\nthe original",
+        "*From:* Tom\n*Date:* Monday\n*To:* Anna\n\nthe original",
+        "-- \nAnna Berg\nPhone 1234",
+        "--\nAnna Berg",
+    ],
+)
+def test_quotes_and_signatures_are_removed(below: str) -> None:
+    assert normalise_text(remove_quoted(f"Hi Tom,\n\nfine.\n\n{below}\n").text) == "Hi Tom,\n\nfine."
+
+
+def test_an_answer_below_and_between_quotes_stays() -> None:
+    body = "On Monday, Tom wrote:\n> first?\n\nYes.\n\n> second?\n\nNo.\n"
+    assert normalise_text(remove_quoted(body).text) == "Yes.\n\nNo."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "On the wall somebody wrote:\n\nlove is all",
+        "On Monday I saw him.\nHe said what Tom wrote: nothing.",
+        "Le chat dort.\nAm Abend schrieb ich.\nEl perro.",
+        "From: here to there it is far.\nThat is all.",
+        "I like -- really -- dashes\n---\nand rules",
+        "a > b\n  > indented",
+    ],
+)
+def test_the_persons_own_lines_are_not_taken_for_quotes(body: str) -> None:
+    assert remove_quoted(body) == OwnPart(body)
+
+
+def test_delsp_joins_without_the_space() -> None:
+    assert unwrap_flowed("\u4f60 \n\u597d\n", delete_space=True) == "\u4f60\u597d\n"
+
+
+def test_the_corpus_is_large_enough() -> None:
+    made = cases()
+    assert len(made) >= 80
+    assert len({case.language for case in made}) >= 14
+    assert len({case.program.split(",")[0] for case in made}) >= 8
+
+
+def test_at_least_95_percent_of_the_corpus_comes_out_exactly() -> None:
+    made = cases()
+    wrong = [f"{case.program} ({case.language})" for case in made if split(case).text != normalise_text(case.own)]
+    assert len(wrong) <= 0.05 * len(made), wrong
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_original_is_given_back_without_headers_and_marks(language: str) -> None:
+    words = LANGUAGES[language]
+    for case in cases():
+        if case.language == language and case.program in ("Gmail", "Apple Mail", "Outlook", "Thunderbird, forward"):
+            assert split(case).original == words.original
+
+
+def test_the_original_of_html_comes_from_its_element() -> None:
+    originals = {case.program: split(case).original for case in cases() if case.is_html}
+    for program in ("Gmail", "Thunderbird", "Proton"):
+        assert originals[f"{program}, HTML"] == "Can you make it?\n\nTom"
+    assert originals["Outlook, HTML"].endswith("Can you make it?\n\nTom")
+
+
+def test_the_quotes_of_an_original_are_no_part_of_it() -> None:
+    quoted = "Now?\n\nOn Sun, 2 Mar 2025, Anna wrote:\n> Later.\n\n-- \nTom"
+    body = f"Yes.\n\nOn Mon, 3 Mar 2025, Tom wrote:\n{marked(quoted)}\n"
+    assert remove_quoted(body).original == "Now?"
+    assert own(body) == "Yes."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Best,\nAnna",
+        "See you.\n\nxx m",
+        "Liebe Gr\u00fc\u00dfe\nAnna Roth",
+        "My new number:\n0170 1234567\n\nAnna",
+        "The address is:\n\nMain Street 5\n10115 Berlin",
+        "Please bring:\n\n- a tent\n- water\n- your phone, or call +49 170 1234567",
+        "Look at this\nhttps://x.example/article",
+        "I will be there at 10.\n\nWhere are you?",
+        "This mail is confidential, so please tell nobody.",
+        "Sent from my desk in Rome, as ever.\n\nAnna",
+        "Prices rose by 3 %.\nAcme Ltd was the first.",
+        "Mix:\n200 g flour\n100 g butter\n2 eggs",
+        "____\nfour lines",
+        "She told me what you wrote:\n\nnothing at all.",
+        "To: the left\nFrom: there on\nthe wall",
+        "Am 3. Mai schrieb ich dir.\n\nSeitdem nichts.",
+    ],
+)
+def test_style_stays(text: str) -> None:
+    assert remove_quoted(text) == OwnPart(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("See you.\n\nAnna Roth\nAcme Ltd\nTel: +49 30 1234567", "See you.\n\nAnna Roth"),
+        ("See you.\n\nAnna\n0170 1234567", "See you.\n\nAnna"),
+        ("See you.\n\nBest,\nAnna\n\nSent from my Galaxy", "See you.\n\nBest,\nAnna"),
+        ("Yes.\n-- \nAnna Roth\n\nOn Mon, 3 Mar 2025, Tom wrote:\n> Now?", "Yes."),
+        ("Yes.\n\nVirus-free. www.scanner.example", "Yes."),
+    ],
+)
+def test_what_a_program_adds_goes(body: str, expected: str) -> None:
+    assert own(body) == expected
+
+
+LINES = {
+    "attributions without end": "On Mon wrote " * 80_000,
+    "attribution starts": "On 3 Mar 2025 at 10:11\n" * 45_000,
+    "attributions": "On Mon, 3 Mar 2025, Tom wrote:\n\n> a\n" * 25_000,
+    "verbs and blank lines": "Tom wrote:\n" + "\n" * 1_000_000,
+    "blank lines between": "Tom wrote:\n\n\n\n\n\n\n\n" * 60_000,
+    "fields": "From: a\n" * 130_000,
+    "colons": ":" * 1_000_000,
+    "dashes": "-" * 1_000_000,
+    "dash lines": ("-" * 100 + " a\n") * 10_000,
+    "rules": "-----Original Message-----\n" * 37_000,
+    "rules and blank lines": ("-----Original Message-----" + "\n" * 200) * 4_500,
+    "quotes": ">" * 1_000_000,
+    "phones": "+1 " * 330_000,
+    "phone lines": "tel. " * 16 + "\n" + ("+1 () 12 - " * 8 + "\n") * 11_000,
+    "addresses": "a@" * 500_000,
+    "address lines": ("a." * 30 + "@" + "b." * 14 + "\n") * 11_000,
+    "spaces": " " * 1_000_000,
+    "one paragraph": "mail confidential " * 55_000,
+    "paragraphs": "Mail, confidential, recipient\n\n" * 33_000,
+    "names": "Anna Roth\n" * 100_000,
+    "soft breaks": "a \n" * 330_000,
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_no_megabyte_takes_long(name: str) -> None:
+    begin = time.perf_counter()
+    remove_quoted(LINES[name])
+    unwrap_flowed(LINES[name], delete_space=False)
+    assert time.perf_counter() - begin < 5  # below 2 s on an idle machine
+
+
+SNIPPETS = st.sampled_from(
+    [
+        *("On ", "wrote:", "> ", "\n", "\n\n", "From: a", "Sent: b", "To: c", "-- \n", "3 Mar 2025 10:11", "<a@b.org>"),
+        *("Best,\n", "Anna", "-----Original Message-----", "Tel: +49 30 1234567", "\u5199\u9053:", "_" * 32),
+        "Sent from my iPhone",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(SNIPPETS | st.text(max_size=20)).map("".join))
+def test_own_and_quoted_part_are_made_of_the_lines_of_the_body(body: str) -> None:
+    part = remove_quoted(body)
+    assert set(part.text.split("\n")) <= set(body.split("\n")) | {""}
+    assert len(part.text) + len(part.original) <= len(body) + 1

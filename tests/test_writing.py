@@ -1,0 +1,63 @@
+"""Files of a demonstrations folder: what is written is read back as the same text and prompt."""
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ditto_cli.demonstrations.encoding import normalise_text
+from ditto_cli.demonstrations.formats import READERS
+from ditto_cli.demonstrations.writing import stem_for, text_file
+
+
+def read_back(file):
+    (read,) = READERS[file.name[file.name.rindex(".") :]](file.name, file.content.encode()).texts
+    return read.text, read.prompt
+
+
+AWKWARD = [
+    "---\nbegins with a rule",
+    "---\nprompt: x\n---\nlooks like front matter",
+    "a <!-- comment --> that is text",
+    "<!-- never ends",
+    "tab\there, ümläut, 漢字, \U0001f600",
+    "  indented\n\n\n\nmany blank lines  ",
+    "key: value\n# not a comment",
+]
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+@pytest.mark.parametrize(
+    "prompt", [None, "Write: it.", 'Say "no".', "two\nlines", "a\n\n---\n\nrule", "# hash", "ends \n"]
+)
+def test_awkward_texts_come_back(text, prompt):
+    file = text_file("01-x", text, prompt)
+    assert read_back(file) == (normalise_text(text), None if prompt is None else prompt.strip())
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(min_size=1), st.none() | st.text())
+def test_any_text_and_prompt_come_back(text, prompt):
+    assume(normalise_text(text))
+    assume(all(char < "\ud800" or char > "\udfff" for char in text + (prompt or "")))
+    file = text_file("01-x", text, prompt)
+    assert read_back(file) == (normalise_text(text), normalise_text(prompt or "").strip() or None)
+
+
+def test_a_prompt_of_several_lines_is_easy_to_edit():
+    content = text_file("a", "Hi.", "Write a reply to this email:\n\nCan you come?\nBo").content
+    assert content == "---\nprompt: |-\n  Write a reply to this email:\n\n  Can you come?\n  Bo\n---\nHi.\n"
+
+
+@pytest.mark.parametrize(
+    ("about", "taken", "expected"),
+    [
+        ("Re: The Hens!", [], "01-re-the-hens"),
+        ("ünïcode näme", ["01-a.md", "07-b.txt", "x.md"], "08-unicode-name"),
+        ("../../etc/passwd", [], "01-etc-passwd"),
+        ("漢字", [], "01-text"),
+        ("x" * 100, [], "01-" + "x" * 40),
+        ("\0\n-rf", [], "01-rf"),
+    ],
+)
+def test_names_of_files_are_numbered_and_plain(about, taken, expected):
+    assert stem_for(about, taken) == expected
