@@ -137,6 +137,7 @@ TO_PRIYA = Form("email", "Priya")
         ("the text about heron prints.", "speaks of the text itself"),
         ("how I want the prints back.", "speaks as the author"),
         ("my bent prints.", "speaks as the author"),
+        ("bent prints in a joking tone.", "speaks of the style"),
         ("the prints at the library and the prints at the library.", "repeats itself"),
         ("prints, prints and more prints.", "repeats itself"),
         ("how the heron prints came back bent.", "copies the text"),

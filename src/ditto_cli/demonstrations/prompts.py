@@ -229,6 +229,7 @@ def instruction_problem(instruction: str, text: str, form: Form) -> str | None:
         "not finished": bool(words) and words[-1] in _DANGLING,
         "asks": instruction.endswith("?"),
         "speaks of the text itself": bool(_OF_ITSELF.search(said)),
+        "speaks of the style": bool({"tone", "manner", "style"} & set(words) - set(own)),
         "speaks as the author": bool(_FIRST_PERSON.search(_QUOTED.sub("", said))),
         "repeats itself": _repeats_itself(words),
         "copies the text": bool(_runs(words, _COPIED_WORDS) & _runs(own, _COPIED_WORDS)),
