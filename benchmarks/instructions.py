@@ -35,6 +35,7 @@ from ditto_cli.types import SourceText
 
 NUM_EACH = 10
 QUOTED_WORDS = 3
+BEGINNING_WORDS = 8
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,18 @@ def shortened(prompt: str) -> str:
     return re.sub(r'"(.*)"', lambda quoted: f'"{" ".join(quoted[1].split()[:QUOTED_WORDS])} ..."', prompt)
 
 
+def cut_beginning(prompt: str) -> str:
+    """A prompt without most of the sentence of an article with which it wants a text to start."""
+    begun, mark, quoted = prompt.partition("starts with the following: ")
+    return f"{begun}{mark}{' '.join(quoted.split()[:BEGINNING_WORDS])} ..." if mark else prompt
+
+
 def show(rows: Sequence[Row], refused: Counter[str], seconds: float) -> None:
     """The table of all, and the summary."""
     print("| text | real prompt | written | by |\n|---|---|---|---|")
     for row in rows:
         prompt = row.written.prompt if row.written.by_model else shortened(row.plain)
-        cells = (row.written.text_id, row.real, prompt, "the base" if row.written.by_model else "plain form")
+        cells = (row.written.text_id, cut_beginning(row.real), prompt, "the base" if row.written.by_model else "plain form")
         print("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     print("\n| corpus | by the base | measure | chosen | first usable | plain form | prompts of others |")
     print("|---|---|---|---|---|---|---|")

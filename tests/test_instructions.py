@@ -19,7 +19,7 @@ from ditto_cli.demonstrations.prompts import (
     reverse_instruction_request,
 )
 from ditto_cli.model import instructions, tokens
-from ditto_cli.model.embedded import conversion_place, find_gguf
+from ditto_cli.model.embedded_file import conversion_place, find_gguf
 from ditto_cli.model.instructions import Instruction, best_of, propose, write_instructions
 from ditto_cli.model.sampling import SampledTokens
 from ditto_cli.model.tokens import token_counter

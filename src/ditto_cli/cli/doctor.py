@@ -138,7 +138,7 @@ def _bases(cache: Path) -> dict[str, Any]:
     """The embedded base, and the one that training takes on this machine when no other is named."""
     found: dict[str, Any] = {"embedded": "unknown", "default": None, "default_present": None}
     try:
-        from ditto_cli.model.embedded import conversion_place, find_gguf
+        from ditto_cli.model.embedded_file import conversion_place, find_gguf
         from ditto_cli.model.hardware import detect
         from ditto_cli.model.source import folder_problem
     except (ImportError, OSError):
@@ -159,7 +159,7 @@ def _bases(cache: Path) -> dict[str, Any]:
 def _is_present(base_id: str, revision: str | None) -> bool | None:
     """Whether a base could be loaded without a network; None where torch cannot be imported."""
     try:
-        from ditto_cli.model.embedded import EMBEDDED_HUB_ID, EMBEDDED_ID, find_gguf
+        from ditto_cli.model.embedded_file import EMBEDDED_HUB_ID, EMBEDDED_ID, find_gguf
         from ditto_cli.model.source import cached_snapshot, folder_problem
     except (ImportError, OSError):
         return None

