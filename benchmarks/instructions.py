@@ -135,7 +135,12 @@ def show(rows: Sequence[Row], refused: Counter[str], seconds: float) -> None:
     print("| text | real prompt | written | by |\n|---|---|---|---|")
     for row in rows:
         prompt = row.written.prompt if row.written.by_model else shortened(row.plain)
-        cells = (row.written.text_id, cut_beginning(row.real), prompt, "the base" if row.written.by_model else "plain form")
+        cells = (
+            row.written.text_id,
+            cut_beginning(row.real),
+            prompt,
+            "the base" if row.written.by_model else "plain form",
+        )
         print("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |")
     print("\n| corpus | by the base | measure | chosen | first usable | plain form | prompts of others |")
     print("|---|---|---|---|---|---|---|")

@@ -18,6 +18,11 @@ CHATML = (
 )
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what takes longest, so that no core waits for it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("embedded") is None)
+
+
 def byte_tokenizer(special_tokens, *, template, eos, bos=None, pad=None, adds_bos=False):
     """One token a byte (byte-level BPE without merges), then the special tokens; they get ids from 256 on."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors

@@ -342,6 +342,11 @@ def a_comment_never_closed(place):
     return folder_of(place, {"a.md": "<!-- a note\n" + letter(1)})
 
 
+@refused("this comment never ends")
+def comments_begun_and_begun(place):
+    return folder_of(place, {"a.md": letter(1) + "<!-- " * 300_000})
+
+
 def _with_folder_file(content):
     return lambda place: folder_of(place, {"a.txt": letter(1), "ditto.yaml": content})
 
@@ -439,6 +444,7 @@ _HTML_MAIL = (
 )
 for _name, _raw, _holds in (
     ("a_mail_of_html_alone", mail(_HTML_MAIL, content="text/html; charset=utf-8"), "Big hug"),
+    ("a_mail_of_tags_without_ends", mail(_HTML_MAIL + "<a href='" * 40_000, content="text/html"), "Big hug"),
     ("a_mail_in_koi8_r", mail(_RUSSIAN.encode("koi8-r"), content="text/plain; charset=koi8-r"), "Спасибо тебе"),
     ("a_mail_in_gb2312", mail(_CHINESE.encode("gb2312"), content="text/plain; charset=gb2312"), "谢谢"),
     ("a_mail_in_an_unknown_charset", mail(_WESTERN, content="text/plain; charset=x-klingon"), "Grüße aus Zürich"),
@@ -452,8 +458,8 @@ for _name, _raw, _holds in (
     ("a_mail_with_its_end_missing",
      mail(_multipart([f"Content-Type: text/plain\n\n{letter(1)}", _PICTURE], closing=False),
           content="multipart/mixed; boundary=b1"), "Big hug"),
-    ("a_mail_with_a_header_line_that_is_none", mail(letter(1)).replace(b"\nTo:", b"\nno colon\n::\nTo:"), "Big hug"),
-    ("a_mail_with_two_of_each_header", mail(letter(1)).replace(b"\nTo:", b"\nSubject: two\nFrom: x@b.example\nTo:"), ""),
+    ("a_mail_with_a_header_line_that_is_none", mail(letter(1)).replace(b"\nTo:", b"\nno colon\n:\nTo:"), "Big hug"),
+    ("a_mail_with_two_of_each_header", mail(letter(1)).replace(b"\nTo:", b"\nSubject: 2\nFrom: x@b.example\nTo:"), ""),
     ("a_mail_with_a_broken_subject", mail(letter(1), subject="=?utf-8?q?broken=?= =?x-no?b?!!?= =?utf-8?"), "Big hug"),
 ):  # fmt: skip
     _make = _with_mail(_raw)
@@ -518,7 +524,7 @@ for _name, _file, _raw, _says in (
     ("a_pdf_cut_off", "a.pdf", pdf(letter(1))[:150], ("a.pdf",)),
     ("a_pdf_of_pages_in_a_circle", "a.pdf", _pages_in_a_circle, ("a.pdf",)),
     ("a_pdf_of_nothing", "a.pdf", b"%PDF-1.7\n%%EOF\n", ("a.pdf",)),
-    ("html_of_scripts_alone", "a.html", "<html><script>var a;</script><style>p {}</style></html>", ("no text of its own",)),
+    ("html_of_scripts_alone", "a.html", "<script>var a;</script><style>p {}</style>", ("no text of its own",)),
     ("html_that_is_binary", "a.html", bytes(range(256)) * 9, ("binary file in spite of its name",)),
     ("csv_without_a_header", "a.csv", f'"{letter(1)}","{letter(2)}"\n', ("has no column of texts", '"completion"')),
     ("csv_with_two_columns_of_texts", "a.csv", "text,body\na,b\n", ("several columns that may hold the texts",)),
@@ -542,6 +548,8 @@ for _name, _file, _raw, _says in (
 for _name, _file, _raw, _texts, _says in (
     ("html_without_an_end", "a.html", "<html><body><div><p>" + letter(1) + "<ul><li>a<b><i", 1, ()),
     ("html_of_nested_divs", "a.html", "<div>" * 100_000 + letter(1), 1, ()),
+    ("html_of_tags_without_ends", "a.html", f"<p>{letter(1)}" + "<p" * 200_000, 1, ()),
+    ("html_of_articles_in_articles", "a.html", "<article>" * 10_000 + letter(1), 1, ()),
     ("html_of_a_wrong_charset", "a.html", b"<meta charset=utf-7><p>" + letter_bytes(1), 1, ()),
     ("csv_with_ragged_rows", "a.csv", f'date,text\n1\n2,"{letter(1)}"\n3,a,b,c\n\n,\n', 1, ("left out",)),
     ("json_with_one_good_entry", "a.json", json.dumps([{"text": ""}, 7, None, {"text": letter(1)}]), 1, ("left out",)),
@@ -757,7 +765,7 @@ def a_maildir_with_links_and_pipes(place):
     return folder
 
 
-@refused("no text", source=True, options=("--pick", "3"))
+@refused("can be taken", source=True, options=("--pick", "3"))
 def nothing_worth_picking(place):
     return file_of(place, "a.txt", "ok\n")
 

@@ -15,6 +15,13 @@ pytest_plugins = ["cli_helpers"]
 MARKER = "quokka"
 
 
+def facts(result):
+    """The plan, which stands below the audit's table and its notes."""
+    lines = result.err.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("adapter "))
+    return dict(line.split(maxsplit=1) for line in lines[start : start + 7] if len(line.split()) > 1)
+
+
 def test_a_run_shows_its_plan_its_progress_and_what_changed(ditto, texts):
     result = ditto.train(texts)
     assert result.code == 0, result.err
@@ -27,7 +34,8 @@ def test_a_run_shows_its_plan_its_progress_and_what_changed(ditto, texts):
     assert any(all(title in line for title in ("base", "sft", "round1")) for line in out)
     # stderr: the plan, then a line a stage
     err = result.err.splitlines()
-    plan = dict(line.split(maxsplit=1) for line in err[:6])
+    plan = facts(result)
+    assert result.err.index("warnings") < result.err.index("adapter ")  # the audit comes first
     assert plan["adapter"] == "alice"
     assert plan["texts"].startswith("2, ")
     assert plan["base"] == f"{ditto.base}, not quantised"
@@ -172,7 +180,7 @@ def test_the_preset_comes_from_the_flag_the_environment_or_the_folder(ditto, fol
         ([], {}, "qwen3-4b-12gb"),
     ):
         result = ditto("train", folder, *base, *arguments, **keywords)
-        assert dict(line.split(maxsplit=1) for line in result.err.splitlines()[:5])["preset"] == expected
+        assert facts(result)["preset"] == expected
 
 
 def test_the_watch_prompt_of_the_folder_is_used(ditto, folder_of):

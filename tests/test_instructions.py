@@ -301,7 +301,7 @@ def test_a_base_that_is_not_there_or_damaged_has_no_counter(tmp_path, monkeypatc
     (tmp_path / "tokenizer.json").write_text("{")
     for base in (str(tmp_path), "nobody/nothing", "not a name::at all", str(tmp_path / "nowhere")):
         assert token_counter(BaseSettings(id=base), tmp_path) is None, base
-    monkeypatch.setattr(tokens, "_embedded_file", lambda: tmp_path / "tokenizer.json")
+    monkeypatch.setattr(tokens, "find_gguf", lambda: tmp_path / "tokenizer.json")
     assert token_counter(BaseSettings(id="embedded"), tmp_path) is None
 
 

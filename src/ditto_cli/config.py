@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from ditto_cli.errors import InputError
 FOLDER_FILE = "ditto.yaml"
 CPU_PRESET = "smollm2-135m-cpu"  # for machines without a GPU
 SCHEMA_VERSION: Literal[1] = 1
+_MAX_SETTINGS_BYTES = 2**20
 # Variables that steer the program rather than a run.
 RESERVED_ENVIRONMENT = frozenset({"DITTO_HOME", "DITTO_PRESET", "DITTO_DEBUG"})
 
@@ -169,19 +171,37 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         InputError: unreadable, not YAML, or not a mapping.
     """
+    text = read_settings_text(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({type(error).__name__}): save it as UTF-8 text.") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+        content = yaml.safe_load(text)
+    # ValueError: a date that does not exist. RecursionError: thousands of brackets.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid YAML{_yaml_place(error)}.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold `key: value` lines, not a {type(content).__name__}.")
     return content
+
+
+def read_settings_text(path: Path) -> str:
+    """The characters of a file of settings.
+
+    Raises:
+        InputError: it is missing, no file, too large, or not UTF-8.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block here for ever
+            raise InputError(f"{path} is not a file: take it away, or make it a text file of settings.")
+        with path.open("rb") as file:
+            raw = file.read(_MAX_SETTINGS_BYTES + 1)
+        if len(raw) > _MAX_SETTINGS_BYTES:
+            raise InputError(f"{path} is larger than 1 MiB: it holds settings, not texts.")
+        return raw.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({type(error).__name__}): save it as UTF-8 text.") from None
 
 
 def read_folder_file(folder: Path) -> FolderFile:

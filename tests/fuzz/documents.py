@@ -129,9 +129,20 @@ HTML_WORDS = _words(
 )
 XML_WORDS = _words(
     r"""
-    <w:p> </w:p> <w:t> <w:del> <w:ins> <w:tbl><w:tr><w:tc> <text:p> <text:list> <text:s␣text:c='9'/> <text:note>
-    <!DOCTYPE␣x> <!ENTITY␣a␣'b'> &a; &#55296; <![CDATA[ ]]> xmlns:w='x' <?xml␣version='1.1'?> <w:br/>
-    <w:hyperlink␣r:id='r9'> <w:numPr><w:ilvl␣w:val='99'/></w:numPr> <w:footnoteReference␣w:id='2'/>
+    <w:p> </w:t> <!DOCTYPE␣x> <!ENTITY␣a␣'b'> &a; &#55296; <?xml␣version='1.1'?> <?x?> <!--x--> <![CDATA[x]]>
+    <w:p><w:r><w:t>word</w:t><w:br/><w:tab/></w:r></w:p> <w:p><w:pPr><w:pStyle␣w:val='Title'/></w:pPr></w:p>
+    <w:p><w:pPr><w:numPr><w:ilvl␣w:val='99'/><w:numId␣w:val='x'/></w:numPr></w:pPr></w:p> <w:p/> <w:sectPr/> <w:tbl/>
+    <w:tbl><w:tr><w:tc><w:tcPr><w:gridSpan␣w:val='x'/><w:vMerge/></w:tcPr><w:p/></w:tc></w:tr></w:tbl>
+    <w:p><w:del><w:r><w:delText>gone</w:delText></w:r></w:del><w:ins><w:r><w:t>new</w:t></w:r></w:ins></w:p>
+    <w:p><w:hyperlink␣w:anchor='x'><w:r><w:t>y</w:t></w:r></w:hyperlink><w:bookmarkStart␣w:name='x'/></w:p>
+    <w:p><w:r><w:footnoteReference␣w:id='2'/><w:commentReference␣w:id='x'/><w:sym␣w:font='x'␣w:char='F0'/></w:r></w:p>
+    <w:p><w:r><w:fldChar␣w:fldCharType='begin'/><w:instrText>HYPERLINK</w:instrText></w:r></w:p> <w:sdt><w:p/></w:sdt>
+    <text:p>word<text:s␣text:c='9'/><text:s␣text:c='x'/><text:tab/><text:line-break/></text:p> <text:p/> <text:section/>
+    <text:h␣text:outline-level='x'>head</text:h> <text:soft-page-break/>
+    <text:list><text:list-item><text:p>item</text:p></text:list-item></text:list>
+    <text:p><text:note><text:note-body><text:p>note</text:p></text:note-body></text:note></text:p>
+    <text:tracked-changes><text:changed-region/></text:tracked-changes> <text:p><text:span>x</text:span>y</text:p>
+    <table:table␣xmlns:table='urn:oasis:names:tc:opendocument:xmlns:table:1.0'><table:table-row/></table:table>
     """
 )
 PDF_WORDS = _words(

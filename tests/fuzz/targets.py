@@ -75,6 +75,7 @@ class Target:
         tokens: words that mean something to it.
         num: how many inputs it gets.
         max_bytes: of an input.
+        joint: what stands between the parts of a document; most cuts are made there, and most words put there.
     """
 
     read: Callable[[bytes], bool]
@@ -82,6 +83,7 @@ class Target:
     tokens: tuple[bytes, ...]
     num: int = 4000
     max_bytes: int = 100_000
+    joint: bytes = b""
 
 
 def check_refusal(error, name):
@@ -292,14 +294,14 @@ TARGETS: dict[str, Target] = {
     "quoted HTML mail": Target(_html_mail, (HTML_MAIL, *PAGES), HTML_WORDS),
     "HTML to text": Target(_of_text(html_to_text), PAGES, HTML_WORDS),
     ".html": Target(_reader(".html"), PAGES, HTML_WORDS, 6000),
-    ".csv": Target(_reader(".csv"), TABLES, TABLE_WORDS, 6000),
-    ".json": Target(_reader(".json"), JSONS, JSON_WORDS, 6000),
+    ".csv": Target(_reader(".csv"), TABLES, TABLE_WORDS, 6000, joint=b"\n"),
+    ".json": Target(_reader(".json"), JSONS, JSON_WORDS, 6000, joint=b", "),
     ".jsonl": Target(_reader(".jsonl"), (LINES, JSONS[3]), JSON_WORDS),
     ".docx": Target(_reader(".docx"), tuple(docx_of(xml) for xml in WORD_XML), ZIP_WORDS),
-    ".docx, inside": Target(_inside(docx_of, _reader(".docx")), WORD_XML, XML_WORDS),
+    ".docx, inside": Target(_inside(docx_of, _reader(".docx")), WORD_XML, XML_WORDS, joint=b"</w:p>"),
     ".odt": Target(_reader(".odt"), tuple(odt_of(xml) for xml in ODT_XML), ZIP_WORDS),
-    ".odt, inside": Target(_inside(odt_of, _reader(".odt")), ODT_XML, XML_WORDS),
-    ".pdf": Target(_reader(".pdf"), PDFS, PDF_WORDS, 6000),
+    ".odt, inside": Target(_inside(odt_of, _reader(".odt")), ODT_XML, XML_WORDS, joint=b"</text:p>"),
+    ".pdf": Target(_reader(".pdf"), PDFS, PDF_WORDS, 6000, joint=b" "),
     ".zip": Target(_stream_reader(".zip"), ZIPS, ZIP_WORDS, 6000),
     "split_note": Target(_of_text(_split_note), NOTES, TEXT_WORDS, 3000),
     "split_long": Target(_of_text(_split_long), NOTES, TEXT_WORDS, 3000),

@@ -81,7 +81,7 @@ def test_texts_or_a_refusal(name):
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
-    @given(raw=mutated(target.documents, target.tokens, target.max_bytes))
+    @given(raw=mutated(target))
     def tried(raw):
         watched(name, raw)
 

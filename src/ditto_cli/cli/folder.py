@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.render import print_table, say, warn
 from ditto_cli.cli.text import shorten
-from ditto_cli.config import CPU_PRESET, FOLDER_FILE, BaseSettings, FolderFile
+from ditto_cli.config import CPU_PRESET, FOLDER_FILE, BaseSettings, FolderFile, read_settings_text
 from ditto_cli.demonstrations import (
     MANY_TEXTS,
     AuditRow,
@@ -148,7 +148,7 @@ def store_folder_file(
         DiskError: it cannot be written.
     """
     path = folder / FOLDER_FILE
-    existing = path.read_text(encoding="utf-8-sig") if path.exists() else None
+    existing = read_settings_text(path) if path.exists() else None
     text = render_folder_file(existing, defaults=defaults, changes=changes, prompts=prompts, without=without)
     if text != existing:
         write_text(path, text)

@@ -82,11 +82,20 @@ def take_in(
     parts = [part for text in texts for part in _parts(text, limits, split=split, divide=divide)]
     candidates = [_redacted(part, redactor) for part in parts]
     known = {text.text: text.id for text in present}
-    repeated = [Skipped(text.id, f"same text as {known[text.text]}") for text in candidates if text.text in known]
-    candidates = [text for text in candidates if text.text not in known]
-    if not candidates:
+    repeated: list[Skipped] = []
+    fresh: list[SourceText] = []
+    for text in candidates:
+        if text.text in known:
+            repeated.append(Skipped(text.id, f"same text as {known[text.text]}"))
+        else:
+            known[text.text] = text.id
+            fresh.append(text)
+    if not fresh:
         raise InputError("All of these texts are in the folder already: there is nothing to add.")
-    choice = _choice(candidates, num, num_held_out, limits)
+    choice = _choice(fresh, num, num_held_out, limits)
+    if not choice.picked:
+        reasons = "; ".join(dict.fromkeys(entry.reason for entry in choice.left_out))
+        raise InputError(f"None of these texts can be taken ({reasons}): give texts that the person wrote.")
     held_out = {picked.text.id for picked in kept_back(choice.picked, num_held_out)}
     new: list[NewText] = []
     names = set(taken)
@@ -115,7 +124,12 @@ def kept_back(picked: Sequence[Picked], num: int) -> list[Picked]:
 
 def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int, limits: Limits) -> Choice:
     if num is None and len(candidates) - num_held_out <= MOST_WITHOUT_PICK:
-        return Choice(tuple(Picked(text, "") for text in candidates), ())
+        written = [text for text in candidates if text.mail is None or text.mail.not_written is None]
+        others = [text for text in candidates if text not in written]
+        return Choice(
+            tuple(Picked(text, "") for text in written),
+            tuple(Skipped(text.id, text.mail.not_written or "") for text in others if text.mail is not None),
+        )
     return pick(candidates, (num or DEFAULT_PICK) + num_held_out, limits)
 
 

@@ -37,7 +37,9 @@ def read_markdown(name: str, raw: bytes) -> Reading:
         InputError: binary, empty, broken front matter, or a comment that never ends.
     """
     prompt, body, first_line = _split_front_matter(name, decoded(name, raw))
-    visible = _COMMENT.sub("", body)
+    # Without an end, the pattern would look for one from each beginning anew.
+    last = body.rfind("-->") + 3 if "-->" in body else 0
+    visible = _COMMENT.sub("", body[:last]) + body[last:]
     if "<!--" in visible:
         line = first_line + body.count("\n", 0, body.rindex("<!--"))
         raise InputError(f"{name} line {line}: this comment never ends, so its extent is unknown: close it with -->.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.formats.common import decoded, titled_prompt
-from ditto_cli.demonstrations.formats.html_text import html_to_text
+from ditto_cli.demonstrations.formats.html_text import html_to_text, tidied
 from ditto_cli.demonstrations.formats.limits import limited, parsing
 from ditto_cli.demonstrations.formats.reading import Reading, Skipped
 from ditto_cli.errors import InputError
@@ -58,8 +58,7 @@ def read_html(name: str, raw: bytes) -> Reading:
 
     html = _decoded_page(name, raw)
     with parsing(name, "a web page"):
-        # What Office writes as <![if ...]>: the standard library refuses what it does not know of that form.
-        soup = BeautifulSoup(html.replace("<![", "<!"), "html.parser")
+        soup = BeautifulSoup(tidied(html), "html.parser")
     with limited(name):
         page_title = _page_title(soup)
         articles, num_teasers = _articles(soup)

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from ditto_cli.demonstrations.formats.html_text import html_to_text
+from ditto_cli.demonstrations.formats.html_text import html_to_text, tidied
 
 # quote: somebody else's words; wrapped: the same with a line above that a program wrote; rest: from here to the end;
 # dropped: added by the program, a signature or an attribution in whatever language.
@@ -66,7 +66,7 @@ def html_mail_to_text(html: str) -> str:
     try:
         if not _HINT.search(html):
             return html_to_text(html)
-        own, quotes = _taken_apart(_without_comments(html.replace(_MARK_CHARACTER, "")))
+        own, quotes = _taken_apart(tidied(html.replace(_MARK_CHARACTER, "")))
         return _MARK.sub(lambda match: _as_quote(quotes[int(match[1])]), html_to_text(_BLOCKQUOTE.sub(r"\1div", own)))
     # AssertionError: the standard library's parser meets an unknown <![section.
     except (AssertionError, RecursionError):
@@ -136,18 +136,6 @@ def _kind(tag: re.Match[str], last_blockquote: int) -> _Kind | None:
             if kind := _KINDS.get(word):
                 return "quote" if kind == "wrapped" and not has_quote_below else kind
     return "rest" if _OUTLOOK_RULE.search(attributes) else None
-
-
-def _without_comments(html: str) -> str:
-    pieces: list[str] = []
-    position = 0
-    while (start := html.find("<!--", position)) >= 0:
-        pieces.append(html[position:start])
-        end = html.find("-->", start + 4)
-        if end < 0:
-            return "".join(pieces)
-        position = end + 3
-    return "".join([*pieces, html[position:]])
 
 
 def _as_quote(html: str) -> str:
