@@ -325,7 +325,7 @@ class Stop:
 
 
 def planned_name(result):
-    return result.err.splitlines()[0].removeprefix("adapter").strip()
+    return facts(result)["adapter"]
 
 
 def test_which_stage_is_published(ditto, texts):

@@ -250,3 +250,9 @@ def test_settings_survive_a_record():
     settings = resolved("smollm2-135m-cpu", flags={"seed": 7})
     assert Settings.model_validate_json(settings.model_dump_json()) == settings
     assert Settings.model_validate(yaml.safe_load(yaml.safe_dump(settings.model_dump(mode="json")))) == settings
+
+
+def test_a_key_with_an_invisible_character_is_named_so_that_it_is_seen(tmp_path):
+    (tmp_path / "ditto.yaml").write_text("a\ufeff: 1\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"unknown setting a\\ufeff; the settings are"):
+        read_folder_file(tmp_path)

@@ -314,12 +314,16 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _first_problem(error: ValidationError, root: type[BaseModel]) -> str:
     problem = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    where = _printable(".".join(str(part) for part in problem["loc"]))
     if problem["type"] != "extra_forbidden":
         return f"{where}: {problem['msg']}."
     near = difflib.get_close_matches(where, _dotted_keys(root), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]}?" if near else f"; the settings are {', '.join(_dotted_keys(root))}."
     return f"unknown setting {where}{hint}"
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def _dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

