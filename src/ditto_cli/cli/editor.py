@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from shutil import which
 
 from ditto_cli.errors import InputError
+from ditto_cli.store import remove_tree, write_text
 
 _USUAL = ("sensible-editor", "nano", "vim", "vi")
 
@@ -38,11 +39,11 @@ def edit_text(text: str, *, suffix: str = ".md") -> bytes:
     folder = Path(tempfile.mkdtemp(prefix="ditto-"))  # mode 0700
     try:
         path = folder / f"text{suffix}"
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
         edit_file(path)
         return path.read_bytes()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
 
 
 def _editor() -> list[str]:
@@ -52,7 +53,7 @@ def _editor() -> list[str]:
                 return shlex.split(chosen)
             except ValueError:
                 raise InputError(f"{variable} is not a command: {chosen!r}; set it to your editor's.") from None
-    usual = next((path for name in _USUAL if (path := shutil.which(name))), None)
+    usual = next((path for name in _USUAL if (path := which(name))), None)
     if usual is None:
         raise InputError("No editor is known: set EDITOR to one, as in EDITOR=nano, or give the text as a file.")
     return [usual]
