@@ -130,6 +130,11 @@ def test_names_that_look_the_same_are_refused(tmp_path: Path) -> None:
     assert "names look the same" in refusal(tmp_path)
 
 
+def test_a_text_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<p>" + "word " * 500_000)
+    assert refusal(tmp_path).startswith("a.html has more than 2,000,000 characters")
+
+
 def test_a_link_to_a_file_elsewhere_is_read(tmp_path: Path) -> None:
     elsewhere = fill(tmp_path, {"original": "linked text"}) / "original"
     folder = tmp_path / "folder"

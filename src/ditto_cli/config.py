@@ -20,7 +20,7 @@ from ditto_cli.errors import InputError
 FOLDER_FILE = "ditto.yaml"
 CPU_PRESET = "smollm2-135m-cpu"  # for machines without a GPU
 SCHEMA_VERSION: Literal[1] = 1
-_MAX_SETTINGS_BYTES = 2**20
+_MAX_SETTINGS_BYTES = 2**18
 # Variables that steer the program rather than a run.
 RESERVED_ENVIRONMENT = frozenset({"DITTO_HOME", "DITTO_PRESET", "DITTO_DEBUG"})
 
@@ -196,7 +196,7 @@ def read_settings_text(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(_MAX_SETTINGS_BYTES + 1)
         if len(raw) > _MAX_SETTINGS_BYTES:
-            raise InputError(f"{path} is larger than 1 MiB: it holds settings, not texts.")
+            raise InputError(f"{path} is larger than 256 KiB: it holds settings, not texts.")
         return raw.decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None

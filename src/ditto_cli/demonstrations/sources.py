@@ -27,6 +27,7 @@ from ditto_cli.types import SourceText
 
 MAX_FILES = 20_000
 MAX_TEXTS = 200_000
+MAX_CHARACTERS = 2_000_000  # in one text
 _HEAD_BYTES = 4096
 
 Item = SourceText | Skipped
@@ -88,6 +89,9 @@ def read_file(path: Path, name: str) -> Iterator[Item]:
     suffix = path.suffix.lower()
     if suffix in READERS:
         reading = READERS[suffix](name, read_whole(path, name, max_bytes(suffix)))
+        for text in reading.texts:
+            if len(text.text) > MAX_CHARACTERS:
+                raise InputError(f"{text.id} has more than {MAX_CHARACTERS:,} characters: give the part that matters.")
         yield from reading.texts
         yield from reading.skipped
         return
