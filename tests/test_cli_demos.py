@@ -3,10 +3,14 @@
 import json
 import os
 import pty
+import re
 import select
+import shutil
 import subprocess
 import sys
 import time
+import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -191,8 +195,6 @@ def keep(trained, command, editor, *arguments):
 
 
 def folder_of(trained):
-    from pathlib import Path
-
     return Path(trained.record("alice").folder)
 
 
@@ -273,3 +275,28 @@ def test_in_a_terminal_nothing_given_leaves_a_template(ditto, tmp_path):
     code, _, seen = converse(ditto, tmp_path / "alice", [""])
     assert code == 0, seen
     assert files(tmp_path / "alice") == ["ditto.yaml", "my-first-text.md"]
+
+
+def test_rm_never_takes_the_settings_or_an_archive(ditto, texts):
+    (texts / "ditto.yaml").write_text("prompts:\n  a.md: Mine.\n")
+    with zipfile.ZipFile(texts / "export.zip", "w") as archive:
+        archive.writestr("posts/0.txt", LETTER)
+        archive.writestr("posts/1.txt", LETTER.replace("hens", "goats"))
+    for name in ("d", "ditto.yaml", "e", "export.zip"):
+        assert ditto("demos", "rm", texts, name, "--yes").code == 2, name
+    assert files(texts) == ["a.md", "b.md", "ditto.yaml", "export.zip"]
+
+
+def test_rm_takes_the_file_of_that_very_name(ditto, texts):
+    for number in (1, 2):
+        (texts / f"re #{number}.md").write_text(f"{LETTER} {number}")
+    assert ditto("demos", "rm", texts, "re #2.md", "--yes").code == 0
+    assert files(texts) == ["a.md", "b.md", "ditto.yaml", "re #1.md"]
+
+
+def test_what_was_written_in_the_editor_outlives_a_refusal(trained, editor):
+    result = keep(trained, 'printf -- "---\\nprompt: Write: to Bo: now\\n---\\nmy own words\\n" > "$1"', editor)
+    assert result.code == 2
+    kept = re.search(r"What you wrote is kept in (\S+)\.$", result.error)[1]
+    assert "my own words" in Path(kept).read_text()
+    shutil.rmtree(Path(kept).parent)

@@ -260,6 +260,9 @@ def test_texts_come_in_from_several_places_and_not_twice(ditto, folder_of, tmp_p
     assert "notes/picture.jpg is left out" in first.err
     again = ditto(*command)
     assert (again.code, contents(folder)) == (2, before)
+    picked = ditto(*command, "--pick", "2")
+    assert (picked.code, contents(folder)) == (2, before)
+    assert "has 2 texts already" in picked.error
     assert "in the folder already" in again.error
 
 
@@ -323,7 +326,10 @@ def test_held_out_files_are_moved_with_their_prompts(ditto, folder_of):
         name: f"Write of {name}." for name in names
     }
     assert sorted(key for key in stored if key.startswith("held_out/")) == [f"held_out/{name}" for name in moved]
-    too_many = ditto("init", folder, "--hold-out", "3")
+    before = contents(folder)
+    assert ditto("init", folder, "--hold-out", "2").code == 0  # as many as are wanted are kept back
+    assert contents(folder) == before
+    too_many = ditto("init", folder, "--hold-out", "5")
     assert too_many.code == 2
     assert "leaves nothing to train on" in too_many.only_error
 
@@ -424,3 +430,29 @@ def test_names_are_redacted_only_with_what_finds_them(ditto, folder_of, monkeypa
     seen = spy_on_training(monkeypatch)
     assert ditto.train(folder).code == 0
     assert [("Anna" in d.completion, "Someone" in d.completion) for d in seen] == [(False, True)] * 2
+
+
+def test_what_another_folder_keeps_back_does_not_come_in(ditto, folder_of, tmp_path):
+    folder = folder_of({f"{number}.txt": made_up_text(number) for number in range(4)})
+    assert ditto("init", folder, "--hold-out", "1", "--no-prompts").code == 0
+    (kept,) = (folder / "held_out").iterdir()
+    result = ditto("init", tmp_path / "new", "--from", folder, "--no-prompts")
+    assert result.code == 0, result.err
+    read = "".join(data.decode() for data in contents(tmp_path / "new").values())
+    assert kept.read_text() not in read
+    assert sum(name.endswith(".md") for name in contents(tmp_path / "new")) == 3
+
+
+def test_redaction_reaches_the_prompts_of_the_settings(ditto, folder_of):
+    folder = folder_of({"a.txt": HENS, "ditto.yaml": "redact: true\nprompts: {a.txt: Write to bo@hens.org}\n"})
+    shown = ditto("demos", "list", folder, "--json").out
+    assert "bo@hens.org" not in shown
+    assert "@example.com" in shown
+
+
+def test_settings_that_cannot_be_changed_are_told_before_anything_is_written(ditto, tmp_path, folder_of):
+    (tmp_path / "one.txt").write_text(HENS)
+    folder = folder_of({"ditto.yaml": "{schema_version: 1}\n"})
+    result = ditto("init", folder, "--from", tmp_path / "one.txt", "--no-prompts")
+    assert result.code == 2
+    assert list(contents(folder)) == ["ditto.yaml"]

@@ -69,7 +69,7 @@ def test_a_note_with_several_texts_is_divided():
     intake = take_in([note], [], [], num=None)
     assert [read.text for read in contents(intake).values()] == parts
     assert [read.prompt for read in contents(intake).values()] == ["Write it.", None, None]
-    assert [new.source for new in intake.new] == ["note.txt#part1", "note.txt#part2", "note.txt#part3"]
+    assert [new.source for new in intake.new] == ["note.txt#text1", "note.txt#text2", "note.txt#text3"]
     whole = take_in([note], [], [], num=None, divide=False)
     assert [read.text for read in contents(whole).values()] == [note.text]
 

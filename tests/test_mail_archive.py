@@ -312,3 +312,10 @@ def test_any_bytes_as_an_archive_are_read_or_refused(raw: bytes) -> None:
         return
     assert found
     assert all(isinstance(one, Skipped) or one.text for one in found)
+
+
+def test_one_mail_of_another_among_those_sent_makes_nobody_an_owner() -> None:
+    sent = [SourceText(f"s#{n}", "x", None, Mail(sender="a@x", recipients=("b@x",), is_sent=True)) for n in range(5)]
+    moved = SourceText("s#9", "x", None, Mail(sender="b@x", recipients=("a@x",), is_sent=True))
+    received = [SourceText(f"i#{n}", "x", None, Mail(sender="b@x", recipients=("a@x",))) for n in range(6)]
+    assert own_mails([*sent, moved, *received], [])[0] == sent

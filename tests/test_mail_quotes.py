@@ -198,3 +198,16 @@ def test_own_and_quoted_part_are_made_of_the_lines_of_the_body(body: str) -> Non
     part = remove_quoted(body)
     assert set(part.text.split("\n")) <= set(body.split("\n")) | {""}
     assert len(part.text) + len(part.original) <= len(body) + 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "Hi Bo,\n\nGesendet habe ich dir das Handy gestern per Post.\n\nIch komme Freitag.\n\nBis dann,\n\nAnna",
+        "Hi Bo,\n\nPlease keep this message confidential and delete it once you have read it, Mum knows nothing of "
+        "this yet and the recipient of the surprise is her, so no email to anybody.\n\nLove,\nAnna",
+        "Hi Bo,\n\none thing\n--\nanother thing\n\nBest,\nAnna",
+    ],
+)
+def test_sentences_above_the_sign_off_stay(body: str) -> None:
+    assert own(body) == body

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ditto_cli.errors import InputError
 
 FOLDER_FILE = "ditto.yaml"
+HELD_OUT_FOLDER = "held_out"  # texts in it are never trained on
 CPU_PRESET = "smollm2-135m-cpu"  # for machines without a GPU
 SCHEMA_VERSION: Literal[1] = 1
 _MAX_SETTINGS_BYTES = 2**18

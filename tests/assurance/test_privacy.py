@@ -34,10 +34,11 @@ COMMANDS = {
     "import": ("adapters", "import", "{place}/alice.ditto", "--name", "bob", "--base", "{base}"),
     "rename": ("adapters", "rename", "bob", "carl"),
     "doctor": ("doctor",),
+    "demos": ("demos", "list", "{texts}"),
 }
 # Where each command is made to fail, with a message that holds what was in its hands.
 CRASHES = {
-    "init": "ditto_cli.cli.init.show_reading",
+    "init": "ditto_cli.cli.init.show_audit",
     "train": "ditto_cli.method.train.imitate",
     "sample": "ditto_cli.cli.session.Session.write",
     "eval": "ditto_cli.evaluation.summary.build_report",

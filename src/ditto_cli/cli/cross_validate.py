@@ -149,10 +149,15 @@ def fold(author: Author, num_folds: int, *, seed: int) -> list[Author]:
         raise InputError("--cross-validate keeps texts back to judge by: give a folder with two texts or more.")
     if not 2 <= num_folds <= len(texts):
         raise InputError(f"--cross-validate {num_folds}: with {len(texts)} texts it can be 2 to {len(texts)}.")
-    random.Random(derive_seed(seed, "folds")).shuffle(texts)
+    # Parts of one text stay together: what is learnt of one gives the others away.
+    wholes = list(dict.fromkeys(text.id.partition("#part")[0] for text in texts))
+    if num_folds > len(wholes):
+        raise InputError(f"--cross-validate {num_folds}: these are parts of {len(wholes)} texts, so no more than that.")
+    random.Random(derive_seed(seed, "folds")).shuffle(wholes)
     folds = []
     for index in range(num_folds):
-        kept_back = {text.id for text in texts[index::num_folds]}
+        apart = set(wholes[index::num_folds])
+        kept_back = {text.id for text in texts if text.id.partition("#part")[0] in apart}
         folds.append(
             Author(
                 tuple(text for text in author.demonstrations if text.id not in kept_back),

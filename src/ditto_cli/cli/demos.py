@@ -7,10 +7,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ditto_cli.cli.editor import edit_file, edit_text
+from ditto_cli.cli.editor import edit_file, edited
 from ditto_cli.cli.folder import audit_texts, machine_preset, say_skipped, show_audit, store_folder_file, view_folder
 from ditto_cli.cli.render import ask, print_json, say, warn
-from ditto_cli.config import BaseSettings, FolderFile, read_folder_file, resolve_settings
+from ditto_cli.config import FOLDER_FILE, BaseSettings, FolderFile, read_folder_file, resolve_settings
 from ditto_cli.demonstrations import (
     HELD_OUT_FOLDER,
     MANY_TEXTS,
@@ -23,9 +23,11 @@ from ditto_cli.demonstrations import (
     read_folder,
     read_held_out,
     read_markdown,
+    stored_prompts,
     take_in,
     template_text,
 )
+from ditto_cli.demonstrations.sources import read_source
 from ditto_cli.errors import InputError
 from ditto_cli.store import make_private_folder, remove_tree, write_text
 from ditto_cli.types import SourceText
@@ -51,7 +53,8 @@ def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
             raise InputError(f"{_STANDARD_INPUT} is larger than 2 MiB: give a text of a person, not an archive.")
         reading = read_markdown(_STANDARD_INPUT, raw)
     elif source is None:
-        reading = _written_in_editor()
+        _write_in_editor(folder, prompt)
+        return
     else:
         reading = gather([Path(source)], read_folder_file(folder).me)
     say_skipped(reading.skipped)
@@ -95,11 +98,12 @@ def _texts_of(folder: Path, settings: FolderFile) -> list[SourceText]:
         return []
 
 
-def _written_in_editor() -> Reading:
-    raw = edit_text(template_text())
-    if is_unedited_template(raw.decode("utf-8", errors="replace")):
-        raise InputError("Nothing was written, so nothing is added.")
-    return read_markdown("the text", raw)
+def _write_in_editor(folder: Path, prompt: str | None = None) -> None:
+    """Let the user write a text in an editor, and add it."""
+    with edited(template_text()) as raw:
+        if is_unedited_template(raw.decode("utf-8", errors="replace")):
+            raise InputError("Nothing was written, so nothing is added.")
+        add_texts(folder, read_markdown("the text", raw).texts, prompt)
 
 
 def run_list(folder: Path, *, as_json: bool) -> None:
@@ -110,7 +114,7 @@ def run_list(folder: Path, *, as_json: bool) -> None:
     """
     settings = read_folder_file(folder)
     view = view_folder(folder, settings)
-    demonstrations, _ = attach_prompts(view.texts, settings.prompts)
+    demonstrations, _ = attach_prompts(view.texts, stored_prompts(settings, view.texts))
     rows = audit_texts(view.texts, {d.id: d.prompt for d in demonstrations}, _base(settings))
     if as_json:
         print_json({"folder": str(folder), "texts": [row.as_json() for row in rows]})
@@ -144,23 +148,28 @@ def run_rm(folder: Path, name: str, *, sure: bool) -> None:
         InputError: no such text, the file holds others too, or the user does not agree.
         DiskError: it cannot be removed.
     """
-    path = _file_of(folder, name)
+    path = _file_of(folder, name, exact=sure)
     identity = path.relative_to(folder).as_posix()
-    num = sum(text.id.split("#", 1)[0] == identity for text in _texts_of(folder, read_folder_file(folder)))
+    own = [f"{identity}#", f"{identity}/"]
+    try:
+        num = sum(isinstance(item, SourceText) for item in read_source(path, identity))
+    except InputError:
+        num = 1  # what cannot be read may go
     if num > 1:
-        raise InputError(f"{identity} holds {num} texts: take one out with ditto demos edit {folder} {identity}.")
+        raise InputError(f"{identity} holds {num} texts: take one out of it yourself, or delete the file yourself.")
     if not sure:
         if not sys.stdin.isatty():
             raise InputError(f"Removing {identity} cannot be undone: add --yes to do it without being asked.")
         if ask(f"Remove {path} for good? [y/N] ").strip().lower() not in ("y", "yes"):
             raise InputError("Nothing was removed.")
     remove_tree(path)
-    store_folder_file(folder, without=[identity])
+    stored = read_folder_file(folder).prompts
+    store_folder_file(folder, without=[key for key in stored if key == identity or key.startswith(tuple(own))])
     say(f"Removed {path}. An adapter that learnt it still knows it: train anew, or ditto forget NAME.")
 
 
-def _file_of(folder: Path, name: str) -> Path:
-    """The file of a text, by its name, the name's begin or its number.
+def _file_of(folder: Path, name: str, *, exact: bool = False) -> Path:
+    """The file of a text, by its name or (unless `exact`) the name's begin.
 
     Raises:
         InputError: there is none, or several begin so.
@@ -170,10 +179,11 @@ def _file_of(folder: Path, name: str) -> Path:
     files = sorted(
         path.relative_to(folder).as_posix()
         for path in (*folder.iterdir(), *(folder / HELD_OUT_FOLDER).glob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and not path.name.startswith(".") and path.name != FOLDER_FILE
     )
-    wanted = name.split("#", 1)[0].removeprefix("./")
-    found = [file for file in files if file == wanted] or [file for file in files if file.startswith(wanted)]
+    found = [file for file in files if file in (name, name.removeprefix("./"))]
+    if not found and not exact:
+        found = [file for file in files if file.startswith(name)]
     if len(found) == 1:
         return folder / found[0]
     if not found:
@@ -202,7 +212,7 @@ def converse(folder: Path) -> None:
 
 def _obey(folder: Path, command: str, argument: str) -> None:
     if command == "w":
-        add_texts(folder, _written_in_editor().texts)
+        _write_in_editor(folder)
     elif command == "p":
         add_texts(folder, _pasted().texts, _asked_prompt())
     elif command == "e":

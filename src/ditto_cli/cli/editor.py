@@ -6,10 +6,12 @@ import os
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 
-from ditto_cli.errors import InputError
+from ditto_cli.errors import DittoError, InputError
 from ditto_cli.store import remove_tree, write_text
 
 _USUAL = ("sensible-editor", "nano", "vim", "vi")
@@ -30,20 +32,27 @@ def edit_file(path: Path) -> None:
         raise InputError(f"The editor {command[0]} ended with an error ({done.returncode}): nothing was taken from it.")
 
 
-def edit_text(text: str, *, suffix: str = ".md") -> bytes:
-    """What the user makes of a text. While it is edited it lies in a private folder, which is removed.
+@contextmanager
+def edited(text: str, *, suffix: str = ".md") -> Iterator[bytes]:
+    """What the user makes of a text, for the block to use; it is lost only after the block has ended well.
+
+    While it is edited it lies in a private folder. Where the block fails, it stays there, and the error says where.
 
     Raises:
         InputError: there is no editor, or it failed.
     """
     folder = Path(tempfile.mkdtemp(prefix="ditto-"))  # mode 0700
+    path = folder / f"text{suffix}"
+    write_text(path, text)
     try:
-        path = folder / f"text{suffix}"
-        write_text(path, text)
         edit_file(path)
-        return path.read_bytes()
-    finally:
+        yield path.read_bytes()
+    except DittoError as error:
+        if path.read_bytes() != text.encode():
+            raise type(error)(f"{error} What you wrote is kept in {path}.") from None
         remove_tree(folder)
+        raise
+    remove_tree(folder)
 
 
 def _editor() -> list[str]:

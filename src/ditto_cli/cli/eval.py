@@ -14,7 +14,7 @@ from ditto_cli.cli.judging import JudgeOptions, consent, say_usage
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import as_json_ready, print_json, say, warn
 from ditto_cli.config import FOLDER_FILE, FolderFile, adapter_name_of, read_folder_file
-from ditto_cli.demonstrations import attach_prompts, read_folder, read_held_out
+from ditto_cli.demonstrations import attach_prompts, read_folder, read_held_out, stored_prompts
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.recitation import is_version
 from ditto_cli.evaluation.report import ContestantKind, EvalReport, WhatWasRun
@@ -231,7 +231,8 @@ def read_author(folder: Path) -> Author:
         InputError: the folder or a text in it cannot be used, or a text has no prompt.
     """
     settings = read_folder_file(folder)
-    demonstrations, without = attach_prompts(read_folder(folder, settings).texts, settings.prompts)
+    read = read_folder(folder, settings).texts
+    demonstrations, without = attach_prompts(read, stored_prompts(settings, read))
     if without:
         raise InputError(
             f"{without[0].id} has no prompt: `ditto init {folder}` finds one, or write it into {FOLDER_FILE}."
@@ -241,7 +242,7 @@ def read_author(folder: Path) -> Author:
 
 def _held_out(folder: Path, settings: FolderFile, demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
     reading = read_held_out(folder, settings)
-    texts, without = attach_prompts(reading.texts, settings.prompts)
+    texts, without = attach_prompts(reading.texts, stored_prompts(settings, reading.texts))
     for name in (*(text.id for text in without), *(skipped.name for skipped in reading.skipped)):
         warn(f"{name} is left out: a text with a prompt is needed.")
     held_out = []

@@ -97,20 +97,30 @@ def audit_texts(texts: Sequence[SourceText], prompts: Mapping[str, str], base: B
     return audit(texts, prompts, special_tokens=counter.special_tokens, count_tokens=counter.count)
 
 
-def show_audit(title: str, rows: Sequence[AuditRow], *, to_stderr: bool = False) -> None:
-    """The audit as a table, and each warning in a line below it."""
-    cells = [
-        (
-            row.id,
-            str(row.words),
-            "-" if row.tokens is None else str(row.tokens),
-            row.language or "-",
-            shorten(row.prompt or "(none yet)", 70),
-            ", ".join(warning.code.replace("_", " ") for warning in row.warnings) or "none",
-        )
-        for row in rows
-    ]
-    print_table(title, ("text", "words", "tokens", "language", "prompt", "warnings"), cells, to_stderr=to_stderr)
+def show_audit(title: str, rows: Sequence[AuditRow]) -> None:
+    """The audit as a table on stdout, and each warning in a line on stderr."""
+    prompts = [shorten(row.prompt or "(none yet)", 70) for row in rows]
+    cells = [(*_facts(row), prompt, _codes(row)) for row, prompt in zip(rows, prompts, strict=True)]
+    print_table(title, ("text", "words", "tokens", "language", "prompt", "warnings"), cells)
+    _warn_of(rows)
+
+
+def say_audit(rows: Sequence[AuditRow]) -> None:
+    """The audit on stderr, for a run whose messages may be kept in a log: without a word of the person's."""
+    cells = [(*_facts(row), _codes(row)) for row in rows]
+    print_table("", ("text", "words", "tokens", "language", "warnings"), cells, to_stderr=True)
+    _warn_of(rows)
+
+
+def _facts(row: AuditRow) -> tuple[str, str, str, str]:
+    return row.id, str(row.words), "-" if row.tokens is None else str(row.tokens), row.language or "-"
+
+
+def _codes(row: AuditRow) -> str:
+    return ", ".join(warning.code.replace("_", " ") for warning in row.warnings) or "none"
+
+
+def _warn_of(rows: Sequence[AuditRow]) -> None:
     for row in rows:
         for warning in row.warnings:
             warn(f"{row.id}: {warning.message}.")
@@ -147,8 +157,30 @@ def store_folder_file(
         InputError: it is laid out so that it cannot be changed.
         DiskError: it cannot be written.
     """
+    existing, text = _rendered(folder, defaults, changes, prompts, without)
+    if text != existing:
+        write_text(folder / FOLDER_FILE, text)
+
+
+def check_folder_file(
+    folder: Path, *, defaults: Mapping[str, Value | None] = {}, changes: Mapping[str, Value] = {}
+) -> None:
+    """Find out whether ditto.yaml can be changed so, without writing it.
+
+    Raises:
+        InputError: it cannot.
+    """
+    _rendered(folder, defaults, changes, {}, ())
+
+
+def _rendered(
+    folder: Path,
+    defaults: Mapping[str, Value | None],
+    changes: Mapping[str, Value],
+    prompts: Mapping[str, str],
+    without: Collection[str],
+) -> tuple[str | None, str]:
+    """The text that ditto.yaml has, and the one that it gets."""
     path = folder / FOLDER_FILE
     existing = read_settings_text(path) if path.exists() else None
-    text = render_folder_file(existing, defaults=defaults, changes=changes, prompts=prompts, without=without)
-    if text != existing:
-        write_text(path, text)
+    return existing, render_folder_file(existing, defaults=defaults, changes=changes, prompts=prompts, without=without)

@@ -13,6 +13,7 @@ from ditto_cli.cli.demos import converse
 from ditto_cli.cli.folder import (
     FolderView,
     audit_texts,
+    check_folder_file,
     machine_preset,
     say_skipped,
     show_audit,
@@ -32,6 +33,7 @@ from ditto_cli.config import (
 )
 from ditto_cli.demonstrations import (
     HELD_OUT_FOLDER,
+    MAX_TEXTS,
     TEMPLATE_NAME,
     AuditRow,
     Limits,
@@ -44,6 +46,7 @@ from ditto_cli.demonstrations import (
     pick,
     read_folder,
     read_held_out,
+    stored_prompts,
     take_in,
     template_text,
 )
@@ -84,6 +87,9 @@ def run_init(options: InitOptions, *, as_json: bool) -> None:
     folder_file = read_folder_file(folder)
     adapter = options.name or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
     check_name(adapter)
+    changes = _changes(options)
+    settings: dict[str, Value | None] = {"name": adapter, "preset": options.preset}
+    check_folder_file(folder, defaults=settings, changes=changes)  # before anything is written
     if options.sources:
         _take_in(options, folder_file)
     elif _is_empty(folder):
@@ -94,12 +100,11 @@ def run_init(options: InitOptions, *, as_json: bool) -> None:
         if _is_empty(folder):
             _start_folder(options, adapter, as_json=as_json)
             return
-    changes = _changes(options)
     if options.hold_out and not options.sources:
-        _put_aside(folder, folder_file, options.hold_out)
+        _put_aside(folder, folder_file.model_copy(update=changes), options.hold_out)
     folder_file = read_folder_file(folder).model_copy(update=changes)
     view = view_folder(folder, folder_file)
-    store_folder_file(folder, defaults={"name": adapter, "preset": options.preset}, changes=changes)
+    store_folder_file(folder, defaults=settings, changes=changes)
     prompts = _find_prompts(options, folder_file, view)
     rows = audit_texts(view.texts, prompts, _settings(options, folder_file).base)
     if as_json:
@@ -172,23 +177,31 @@ def _start_folder(options: InitOptions, adapter: str, *, as_json: bool) -> None:
 def _take_in(options: InitOptions, folder_file: FolderFile) -> None:
     """Choose from the sources, and write what was chosen; nothing is written before all is chosen."""
     folder = options.folder
+    trained, held_out = _present(folder, folder_file)
+    if options.pick is not None and len(trained) >= options.pick:
+        raise InputError(f"{folder} has {len(trained)} texts already, no fewer than --pick {options.pick}: raise that.")
     found = gather(options.sources, options.me or folder_file.me)
     intake = take_in(
         found.texts,
-        _present(folder, folder_file),
+        [*trained, *held_out],
         [*file_names(folder), *file_names(folder / HELD_OUT_FOLDER)],
-        num=options.pick,
-        num_held_out=options.hold_out,
+        num=None if options.pick is None else options.pick - len(trained),
+        num_held_out=max(0, options.hold_out - len(held_out)),
         limits=Limits(*options.words) if options.words is not None else None,
         split=options.split,
         redact=_redact(options) or folder_file.redact,
     )
+    num = len(trained) + sum(not new.is_held_out for new in intake.new)
+    if num > MAX_TEXTS:
+        raise InputError(f"{folder} would hold {num} texts, too many to learn from: choose with --pick 7.")
     make_private_folder(folder)
     for new in intake.new:
         if new.is_held_out:
             make_private_folder(folder / HELD_OUT_FOLDER)
         write_text(folder / _place(new.name, is_held_out=new.is_held_out), new.content)
     say_skipped((*found.skipped, *intake.left_out))
+    if senders := sorted({text.mail.sender for text in found.texts if text.mail is not None and text.mail.sender}):
+        say(f"Taken for the person's own: mails from {', '.join(senders[:5])}. If that is wrong, say --me ADDRESS.")
     rows = [
         (_place(new.name, is_held_out=new.is_held_out), new.source, new.reason or "all were taken")
         for new in intake.new
@@ -200,19 +213,22 @@ def _place(name: str, *, is_held_out: bool) -> str:
     return f"{HELD_OUT_FOLDER}/{name}" if is_held_out else name
 
 
-def _present(folder: Path, folder_file: FolderFile) -> list[SourceText]:
-    """What the folder holds already; nothing where it holds no text yet."""
+def _present(folder: Path, folder_file: FolderFile) -> tuple[list[SourceText], list[SourceText]]:
+    """What the folder holds already, to train on and kept back; nothing where it holds no text yet."""
     if _is_empty(folder):
-        return []
+        return [], []
     held_out = list(read_held_out(folder, folder_file).texts)
     try:
-        return [*read_folder(folder, folder_file).texts, *held_out]
+        return list(read_folder(folder, folder_file).texts), held_out
     except NothingUsableError:
-        return held_out
+        return [], held_out
 
 
 def _put_aside(folder: Path, folder_file: FolderFile, num: int) -> None:
     """Move files into `held_out`, and their prompts in ditto.yaml with them."""
+    num -= len(read_held_out(folder, folder_file).texts)  # a second run moves no more
+    if num <= 0:
+        return
     texts = read_folder(folder, folder_file).texts
     whole = [text for text in texts if (folder / text.id).is_file()]  # a part of a file cannot be moved
     if len(whole) < num:
@@ -221,13 +237,13 @@ def _put_aside(folder: Path, folder_file: FolderFile, num: int) -> None:
             "put each into one, or choose into a new folder with --from."
         )
     chosen = kept_back(pick(whole, len(whole), Limits(1, 10**6)).picked, num)
+    for picked in chosen:
+        if (folder / HELD_OUT_FOLDER / picked.text.id).exists():
+            raise InputError(f"{HELD_OUT_FOLDER} has a {picked.text.id} already: rename one of them.")
     make_private_folder(folder / HELD_OUT_FOLDER)
     for picked in chosen:
         name = picked.text.id
-        target = folder / HELD_OUT_FOLDER / name
-        if target.exists():
-            raise InputError(f"{HELD_OUT_FOLDER} has a {name} already: rename one of them.")
-        move(folder / name, target)
+        move(folder / name, folder / HELD_OUT_FOLDER / name)
         if prompt := folder_file.prompts.get(name):
             store_folder_file(folder, prompts={f"{HELD_OUT_FOLDER}/{name}": prompt}, without=[name])
         say(f"{name} is kept back in {HELD_OUT_FOLDER}: never trained on, and what `ditto eval` asks first.")
@@ -235,7 +251,8 @@ def _put_aside(folder: Path, folder_file: FolderFile, num: int) -> None:
 
 def _find_prompts(options: InitOptions, folder_file: FolderFile, view: FolderView) -> Mapping[str, str]:
     """All prompts that there are, by id; the base model writes the missing ones, if it may."""
-    demonstrations, without = attach_prompts(view.texts, folder_file.prompts)
+    stored = stored_prompts(folder_file, view.texts)
+    demonstrations, without = attach_prompts(view.texts, stored)
     if without and options.write_prompts:
         from ditto_cli.model.hardware import detect
         from ditto_cli.model.policy import load_policy
@@ -243,7 +260,7 @@ def _find_prompts(options: InitOptions, folder_file: FolderFile, view: FolderVie
         settings = _settings(options, folder_file)
         policy = load_policy(settings.base, detect(options.device), cache_home(os.environ), say)
         written = write_missing_prompts(options.folder, without, policy)
-        demonstrations, _ = attach_prompts(view.texts, {**folder_file.prompts, **written})
+        demonstrations, _ = attach_prompts(view.texts, {**stored, **written})
     return {demonstration.id: demonstration.prompt for demonstration in demonstrations}
 
 

@@ -92,8 +92,7 @@ def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> N
     Raises:
         DittoError: as `run_sample`; also where it is not known which folder the adapter learnt from.
     """
-    from ditto_cli.cli.demos import add_texts
-    from ditto_cli.cli.editor import edit_text
+    from ditto_cli.cli.editor import edited
 
     if not is_alone:
         raise InputError("--keep is for the texts of one adapter: leave --compare, --chat and --json out.")
@@ -112,16 +111,23 @@ def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> N
     for tokens in written:
         sample = session.text(tokens)
         print_text(sample)
-        raw = edit_text(visible(sample) + "\n", suffix=".txt")
-        if not raw.strip():
-            say("Not kept: it was left empty.")
-            continue
-        (edited,) = read_plain("the edited text", raw).texts
-        if edited.text == normalise_text(visible(sample)):
-            say("Not kept: it was not changed, and a model's own text teaches it nothing.")
-        else:
-            add_texts(folder, (replace(edited, id="sample", prompt=text),))
-            say(f"To learn from it: ditto train {folder} --name {voice.adapter}")
+        with edited(visible(sample) + "\n", suffix=".txt") as raw:
+            _keep(raw, visible(sample), text, folder, voice.adapter)
+
+
+def _keep(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str) -> None:
+    """Add what the user made of a sample to the texts, if it is his by now."""
+    from ditto_cli.cli.demos import add_texts
+
+    if not raw.strip():
+        say("Not kept: it was left empty.")
+        return
+    (text,) = read_plain("the edited text", raw).texts
+    if text.text == normalise_text(sample):
+        say("Not kept: it was not changed, and a model's own text teaches it nothing.")
+        return
+    add_texts(folder, (replace(text, id="sample", prompt=prompt),))
+    say(f"To learn from it: ditto train {folder} --name {adapter}")
 
 
 def _folder_of(store: AdapterStore, voice: str) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ditto_cli.cli.folder import FolderView, audit_texts, show_audit, view_folder, write_missing_prompts
+from ditto_cli.cli.folder import FolderView, audit_texts, say_audit, view_folder, write_missing_prompts
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, warn
 from ditto_cli.config import (
@@ -21,7 +21,7 @@ from ditto_cli.config import (
     read_folder_file,
     resolve_settings,
 )
-from ditto_cli.demonstrations import attach_prompts
+from ditto_cli.demonstrations import attach_prompts, stored_prompts
 from ditto_cli.errors import InputError
 from ditto_cli.store import (
     AdapterRecord,
@@ -116,7 +116,7 @@ def _train(order: _Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRe
         policy.chat, job.demonstrations, settings.sampling, context_tokens=policy.context_tokens
     )
     prompts = {demonstration.id: demonstration.prompt for demonstration in demonstrations}
-    show_audit("", audit_texts(order.view.reading.texts, prompts, settings.base), to_stderr=True)
+    say_audit(audit_texts(order.view.reading.texts, prompts, settings.base))
     _show_plan(policy, job, encoded, preset, store)
     plan = selection_plan(
         job.demonstrations,
@@ -131,8 +131,8 @@ def _train(order: _Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRe
 
 def _demonstrations(order: _Order, policy: Policy) -> list[Demonstration]:
     """The texts with their prompts; the base writes those that are missing."""
-    prompts = dict(order.folder_file.prompts)
     texts = order.view.reading.texts
+    prompts = stored_prompts(order.folder_file, texts)
     without = attach_prompts(texts, prompts)[1]
     if without:
         prompts |= write_missing_prompts(order.folder, without, policy)

@@ -4,16 +4,18 @@ Also what makes such a folder of mail archives and documents, and the audit of w
 model, no torch. Everything that cannot be used is said, by name and with the reason.
 """
 
+from ditto_cli.config import HELD_OUT_FOLDER
 from ditto_cli.demonstrations.audit import AuditRow, audit
 from ditto_cli.demonstrations.choice import Limits, pick
 from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text
 from ditto_cli.demonstrations.folder import (
-    HELD_OUT_FOLDER,
     MANY_TEXTS,
+    MAX_TEXTS,
     NothingUsableError,
     file_names,
     read_folder,
     read_held_out,
+    stored_prompts,
 )
 from ditto_cli.demonstrations.folder_file import render_folder_file
 from ditto_cli.demonstrations.formats import READERS, Reading, Skipped
@@ -34,6 +36,7 @@ from ditto_cli.demonstrations.template import TEMPLATE_NAME, is_unedited_templat
 __all__ = [
     "HELD_OUT_FOLDER",
     "MANY_TEXTS",
+    "MAX_TEXTS",
     "READERS",
     "TEMPLATE_NAME",
     "AuditRow",
@@ -63,6 +66,7 @@ __all__ = [
     "render_folder_file",
     "reverse_instruction_request",
     "stale_prompts",
+    "stored_prompts",
     "take_in",
     "template_text",
 ]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ditto_cli.config import FOLDER_FILE, FolderFile
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile
 from ditto_cli.demonstrations.choice import Limits
 from ditto_cli.demonstrations.encoding import readable_name
 from ditto_cli.demonstrations.formats import READERS, STREAM_READERS, Reading, Skipped, reason_to_skip
@@ -20,14 +20,13 @@ from ditto_cli.demonstrations.mail.archive import apple_mbox_file, is_maildir
 from ditto_cli.demonstrations.opening import is_folder, opened
 from ditto_cli.demonstrations.redaction import redactor_for
 from ditto_cli.demonstrations.sources import Item, only_own, read_source
-from ditto_cli.demonstrations.splitting import split_long
+from ditto_cli.demonstrations.splitting import divided
 from ditto_cli.demonstrations.template import is_unedited_template, template_text
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 
 MANY_TEXTS = 10  # from here on the method is outside of what it was made for
 MAX_TEXTS = 50  # more than anybody waits for
-HELD_OUT_FOLDER = "held_out"
 _TEMPLATE_REASON = "the template, not edited yet"
 _FOLDER_REASON = "a folder; only the files directly in the given folder are read"
 _HELD_OUT_REASON = "texts that are kept back"
@@ -54,7 +53,7 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
     settings = settings or FolderFile()
     items: list[Item] = []
     if is_maildir(folder):
-        items += read_source(folder)
+        items += read_source(folder, readable_name(folder.resolve().name))
     else:
         for path in _entries(folder):
             name = readable_name(path.name)
@@ -71,6 +70,14 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
             f"ditto init NEW_FOLDER --from {shown} --pick 7."
         )
     return reading
+
+
+def stored_prompts(settings: FolderFile, texts: Sequence[SourceText]) -> dict[str, str]:
+    """The prompts of ditto.yaml by id, redacted as the texts are."""
+    redactor = redactor_for(settings.redact, [text.text for text in texts])
+    if redactor is None:
+        return dict(settings.prompts)
+    return {identity: redactor.redact(prompt)[0] for identity, prompt in settings.prompts.items()}
 
 
 def read_held_out(folder: Path, settings: FolderFile | None = None) -> Reading:
@@ -101,16 +108,10 @@ def file_names(folder: Path) -> list[str]:
 def _prepared(texts: Sequence[SourceText], settings: FolderFile) -> Iterator[SourceText]:
     """The texts as ditto.yaml wants them: long ones in parts, personal data replaced."""
     redactor = redactor_for(settings.redact, [text.text for text in texts])
-    for text in texts:
-        parts = split_long(text.text, Limits().max_words) if settings.split else [text.text]
-        for number, part in enumerate(parts, start=1):
-            identity = text.id if len(parts) == 1 else f"{text.id}#part{number}"
-            # The parts of one text answer different questions.
-            prompt = text.prompt if number == 1 else None
-            if redactor is not None:
-                part = redactor.redact(part)[0]  # noqa: PLW2901
-                prompt = None if prompt is None else redactor.redact(prompt)[0]
-            yield replace(text, id=identity, text=part, prompt=prompt)
+    max_words = Limits().max_words
+    for whole in texts:
+        for text in divided(whole, notes=True, max_words=max_words) if settings.split else [whole]:
+            yield text if redactor is None else redactor.redacted(text)
 
 
 def _entries(folder: Path) -> list[Path]:

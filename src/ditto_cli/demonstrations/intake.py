@@ -5,14 +5,15 @@ Decides and renders; writing the files is the caller's.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ditto_cli.demonstrations.choice import Choice, Limits, Picked, pick
 from ditto_cli.demonstrations.formats import Skipped
 from ditto_cli.demonstrations.redaction import Redactor, redactor_for
-from ditto_cli.demonstrations.splitting import split_long, split_note
+from ditto_cli.demonstrations.splitting import divided
 from ditto_cli.demonstrations.writing import stem_for, text_file
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
@@ -77,10 +78,10 @@ def take_in(
     Raises:
         InputError: nothing can be taken, or too little to keep anything back.
     """
-    limits = limits or Limits()
     redactor = redactor_for(redact, [text.text for text in texts])
-    parts = [part for text in texts for part in _parts(text, limits, split=split, divide=divide)]
-    candidates = [_redacted(part, redactor) for part in parts]
+    max_words = (limits or Limits()).max_words if split else None
+    parts = [part for text in texts for part in divided(text, notes=divide, max_words=max_words)]
+    candidates = parts if redactor is None else [redactor.redacted(part) for part in parts]
     known = {text.text: text.id for text in present}
     repeated: list[Skipped] = []
     fresh: list[SourceText] = []
@@ -119,39 +120,24 @@ def kept_back(picked: Sequence[Picked], num: int) -> list[Picked]:
             f"--hold-out {num} leaves nothing to train on, since there are {len(picked)} usable texts: hold out fewer."
         )
     places = [round((index + 1) * (len(picked) - 1) / num) for index in range(num)]
-    return [picked[place] for place in places]
+    chosen = [picked[place] for place in places]
+    # What is learnt of one part gives the others of that text away.
+    wholes = Counter(one.text.id.partition("#part")[0] for one in picked)
+    if any(wholes[one.text.id.partition("#part")[0]] > 1 for one in chosen):
+        raise InputError("--hold-out would keep a part of a text back and train on another: leave one of the two out.")
+    return chosen
 
 
-def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int, limits: Limits) -> Choice:
-    if num is None and len(candidates) - num_held_out <= MOST_WITHOUT_PICK:
+def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int, limits: Limits | None) -> Choice:
+    """All of a few texts, but those that nobody wrote; of many, or where lengths are given, the best ones."""
+    if num is None and limits is None and len(candidates) - num_held_out <= MOST_WITHOUT_PICK:
         written = [text for text in candidates if text.mail is None or text.mail.not_written is None]
-        others = [text for text in candidates if text not in written]
+        others = [text for text in candidates if text.mail is not None and text.mail.not_written is not None]
         return Choice(
             tuple(Picked(text, "") for text in written),
             tuple(Skipped(text.id, text.mail.not_written or "") for text in others if text.mail is not None),
         )
-    return pick(candidates, (num or DEFAULT_PICK) + num_held_out, limits)
-
-
-def _parts(text: SourceText, limits: Limits, *, split: bool, divide: bool) -> list[SourceText]:
-    """One text for each that it holds: of a note with several, and of a long one if that is wanted."""
-    texts = split_note(text.text) if divide and text.mail is None else [text.text]
-    if split:
-        texts = [part for whole in texts for part in split_long(whole, limits.max_words)]
-    if len(texts) == 1:
-        return [text]
-    # The prompt was that of the whole.
-    return [
-        replace(text, id=f"{text.id}#part{number}", text=part, prompt=text.prompt if number == 1 else None)
-        for number, part in enumerate(texts, start=1)
-    ]
-
-
-def _redacted(text: SourceText, redactor: Redactor | None) -> SourceText:
-    if redactor is None:
-        return text
-    prompt = None if text.prompt is None else redactor.redact(text.prompt)[0]
-    return replace(text, text=redactor.redact(text.text)[0], prompt=prompt)
+    return pick(candidates, (num or DEFAULT_PICK) + num_held_out, limits or Limits())
 
 
 def _about(text: SourceText) -> str:

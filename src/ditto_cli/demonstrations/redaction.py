@@ -11,10 +11,12 @@ import importlib.util
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ditto_cli.demonstrations.language import language_of
 from ditto_cli.demonstrations.personal_data import IBAN, MAIL, WEB, Found, find_personal_data
 from ditto_cli.errors import InputError
+from ditto_cli.types import SourceText
 
 NAME, PLACE = "name", "place"
 PRESIDIO_ADVICE = "pip install 'ditto-cli[presidio]'"
@@ -51,6 +53,11 @@ class Redactor:
                 counts[entry.kind] = counts.get(entry.kind, 0) + 1
             text = "".join(pieces) + text[end:]
         return text, counts
+
+    def redacted(self, source: SourceText) -> SourceText:
+        """The same with stand-ins in text and prompt."""
+        prompt = None if source.prompt is None else self.redact(source.prompt)[0]
+        return replace(source, text=self.redact(source.text)[0], prompt=prompt)
 
     def _stand_in(self, found: Found, written: str) -> str:
         numbered = {

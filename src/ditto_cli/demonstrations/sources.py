@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER
 from ditto_cli.demonstrations.encoding import readable_name
 from ditto_cli.demonstrations.formats import READERS, STREAM_READERS, Reading, Skipped, max_bytes, reason_to_skip
 from ditto_cli.demonstrations.mail.archive import (
@@ -27,7 +28,7 @@ from ditto_cli.types import SourceText
 
 MAX_FILES = 20_000
 MAX_TEXTS = 200_000
-MAX_CHARACTERS = 2_000_000  # in one text
+MAX_CHARACTERS = 2**21  # in one text
 _HEAD_BYTES = 4096
 
 Item = SourceText | Skipped
@@ -73,7 +74,7 @@ def read_source(path: Path, name: str | None = None) -> Iterator[Item]:
     Raises:
         InputError: it cannot be read, or (if it is a file) holds nothing usable.
     """
-    name = name or readable_name(path.name or str(path))
+    name = name or readable_name(path.name if path.name not in ("", "..") else path.resolve().name)
     if is_folder(path):
         yield from _of_folder(path, name)
         return
@@ -134,6 +135,8 @@ def _files_below(folder: Path, name: str) -> Iterator[tuple[Path, str]]:
         here = Path(top)
         shown = name if here == folder else f"{name}/{readable_name(here.relative_to(folder).as_posix())}"
         archives = [f for f in folders if is_maildir(here / f) or apple_mbox_file(here / f) is not None]
+        if FOLDER_FILE in files and HELD_OUT_FOLDER in folders:  # a folder of demonstrations: never trained on
+            folders.remove(HELD_OUT_FOLDER)
         folders[:] = sorted(f for f in folders if f not in archives and not f.startswith("."))
         for entry in sorted([*archives, *files]):
             if not entry.startswith("."):

@@ -7,15 +7,36 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from ditto_cli.demonstrations.language import count_words
+from ditto_cli.types import SourceText
 
 MIN_PART_WORDS = 15
 _RULE = re.compile(r"[ \t]*(?:-{3,}|\*{3,}|={3,}|_{3,}|#{3,}|~{3,}|(?:[*-][ \t]+){2,}[*-])[ \t]*")
 _NUMBER = re.compile(r"[ \t]*(?:#{1,6} )?\(?#?(\d{1,3})[.):]?[ \t]*")
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n+")
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"'\u201d\u2019)»]*\s+|\n")
+
+
+def divided(source: SourceText, *, notes: bool, max_words: int | None) -> list[SourceText]:
+    """The texts in a text; only the first one keeps its prompt, for the others answer something else.
+
+    Args:
+        source: the whole.
+        notes: whether rules divide it into texts of their own (`#text1`, ...); a mail is never a note.
+        max_words: from which length on a text is cut into parts (`#part1`, ...); None leaves it whole.
+    """
+    texts = split_note(source.text) if notes and source.mail is None else [source.text]
+    found: list[SourceText] = []
+    for number, text in enumerate(texts, start=1):
+        whole = source.id if len(texts) == 1 else f"{source.id}#text{number}"
+        parts = [text] if max_words is None else split_long(text, max_words)
+        for place, part in enumerate(parts, start=1):
+            identity = whole if len(parts) == 1 else f"{whole}#part{place}"
+            found.append(replace(source, id=identity, text=part, prompt=None if found else source.prompt))
+    return found
 
 
 def split_note(text: str) -> list[str]:

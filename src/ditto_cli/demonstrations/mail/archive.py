@@ -38,6 +38,7 @@ _LINE_END_ABOVE = b"\n\r\n"
 _ESCAPED = re.compile(rb"^>(>*From )", re.MULTILINE)
 _FLAGS = re.compile(r"[:!;]2,([A-Za-z]*)$")
 _MOSTLY, _ALMOST_ALWAYS = 0.8, 0.9
+_OWN_SHARE = 0.2
 _NUM_SHOWN = 3
 
 
@@ -124,7 +125,7 @@ def own_mails(texts: Sequence[SourceText], me: Sequence[str]) -> tuple[list[Sour
     skipped: list[Skipped] = []
     for source in texts:
         mail = source.mail
-        if mail is None or mail.sender in owners or (not mine and mail.is_sent):
+        if mail is None or mail.sender in owners or (not mine and mail.is_sent and mail.sender is None):
             own.append(source)
         else:
             skipped.append(Skipped(source.id, RECEIVED))
@@ -255,14 +256,17 @@ def _is_real_folder(path: Path) -> bool:
 
 def _owner_addresses(mails: Sequence[Mail]) -> set[str]:
     """The addresses that are surely the owner's; none if that cannot be told."""
-    if sent := {mail.sender for mail in mails if mail.is_sent and mail.sender}:
-        return sent
+    # One mail of somebody else in a folder of sent ones, moved there or redirected, makes nobody an owner.
+    sent = Counter(mail.sender for mail in mails if mail.is_sent and mail.sender)
+    if sent:
+        return {address for address, count in sent.items() if count >= _OWN_SHARE * sent.total()}
     senders = Counter(mail.sender for mail in mails if mail.sender)
     if senders and senders.most_common(1)[0][1] >= _ALMOST_ALWAYS * len(mails):
         return {senders.most_common(1)[0][0]}
     taking_part = Counter(address for mail in mails for address in {mail.sender, *mail.recipients} if address)
-    often = [address for address, count in taking_part.items() if count >= _MOSTLY * len(mails) and senders[address]]
-    return set(often) if len(often) == 1 else set()
+    # Two people who write to each other and to hardly anybody else: either may be the owner.
+    often = [address for address, count in taking_part.items() if count >= _MOSTLY * len(mails)]
+    return {often[0]} if len(often) == 1 and senders[often[0]] else set()
 
 
 def _unknown_owner(mails: Sequence[Mail], given: Sequence[str]) -> str:

@@ -69,12 +69,20 @@ _FOOTER = re.compile(
 _MAILING_LIST = re.compile(r"mailing list|mailingliste|liste de diffusion", re.IGNORECASE)
 _PARAGRAPH_CHARACTERS = 4000  # as much of a paragraph as is looked at
 _LAST_PARAGRAPHS = 6
+_SENT_LINE_PLACES = 3
+_SIGN_OFF = re.compile(
+    r"\W*(?:(?:all|my|with|many|warm|kind)?\s*(?:the )?(?:best|regards|love|cheers|yours|thanks|thank you|wishes|hugs?)"
+    r"|(?:mit )?(?:viele|liebe|beste|herzliche|freundliche[nm]?)\s+gr(?:ü|ue)(?:ß|ss)\w*|gru(?:ß|ss)|lg|vg|mfg"
+    r"|cordialement|amitiés|bises|bisous|saludos|un abrazo|abraços?|saluti|baci|groet(?:en|jes)|hälsningar|mvh"
+    r"|pozdrawiam|s pozdravem|с уважением|x+o*x*)\b[^.?]{0,30}$",
+    re.IGNORECASE,
+)
 
 
 def without_signature(lines: Sequence[str]) -> list[str]:
     """The lines of one stretch of own text, without what was added below them; unchanged where nothing was."""
     kept = _before_mark(lines)
-    kept = [line for line in kept if not _is_sent_line(line)] if any(map(_is_sent_line, kept)) else kept
+    kept = _without_sent_line(kept)
     kept = _without_footers(kept)
     return _without_contact_block(kept)
 
@@ -89,12 +97,18 @@ def without_rule_at_end(lines: Sequence[str]) -> list[str]:
 
 def _before_mark(lines: Sequence[str]) -> list[str]:
     for index, line in enumerate(lines):
-        if line.rstrip() in _SIGNATURE_MARKS:
+        if line == "-- " or (line.rstrip() in _SIGNATURE_MARKS and not _has_sign_off(lines[index + 1 :])):
             return list(lines[:index])
         # Mailman draws a rule and names the list below it.
         if _RULE_LINE.fullmatch(line.strip()) and any(map(_is_list_line, lines[index + 1 : index + 3])):
             return list(lines[:index])
     return list(lines)
+
+
+def _without_sent_line(lines: list[str]) -> list[str]:
+    """Without "Sent from my phone", which stands among the last lines; elsewhere it is a sentence."""
+    last = [index for index, line in enumerate(lines) if line.strip()][-_SENT_LINE_PLACES:]
+    return [line for index, line in enumerate(lines) if index not in last or not _is_sent_line(line)]
 
 
 def _is_list_line(line: str) -> bool:
@@ -119,9 +133,14 @@ def _without_footers(lines: list[str]) -> list[str]:
     ]
     for start in starts[-_LAST_PARAGRAPHS:]:
         end = next((index for index in range(start, len(lines)) if not lines[index].strip()), len(lines))
-        if _is_footer(" ".join(lines[start:end])[:_PARAGRAPH_CHARACTERS]):
+        if _is_footer(" ".join(lines[start:end])[:_PARAGRAPH_CHARACTERS]) and not _has_sign_off(lines[end:]):
             return without_rule_at_end(lines[:start])
     return lines
+
+
+def _has_sign_off(lines: Sequence[str]) -> bool:
+    """Whether the letter still goes on in these lines: it ends below its sign-off."""
+    return any(len(line) < _SENT_LINE_CHARACTERS and _SIGN_OFF.match(line) for line in lines)
 
 
 def _is_footer(paragraph: str) -> bool:
