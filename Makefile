@@ -19,7 +19,7 @@ demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, 
 	$(DEMO) sample --compare base,maya:sft,maya --seed 1 $(DEMO_PROMPT)
 
 test: $(READY)  ## all tests, with one short run on the real embedded base
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 slow: $(READY)  ## what takes longer: a real server as judge, the report in a browser (skipped without chromium)
 	$(BIN)/pytest -m slow
