@@ -36,6 +36,7 @@ COMMANDS = {
     "doctor": ("doctor",),
     "demos": ("demos", "list", "{texts}"),
 }
+SHOW_PROMPTS = ("init", "eval", "demos")  # which the user asked for
 # Where each command is made to fail, with a message that holds what was in its hands.
 CRASHES = {
     "init": "ditto_cli.cli.init.show_audit",
@@ -99,7 +100,7 @@ def check_canaries(workshop, folder):
         problem = None
         if ended.code != 0:
             problem = f"it ended with {ended.code}: {ended.err}"
-        elif CANARY in ended.err and name not in ("init", "eval", "demos"):  # these show the prompts, which the user asked for
+        elif CANARY in ended.err and name not in SHOW_PROMPTS:
             problem = f"it was shown: {ended.err}"
         # A report is for the user's eyes and shows texts side by side; it lies with the adapter, and goes with it.
         elif place.hits(besides=("/evaluation/",)):
