@@ -130,6 +130,15 @@ def test_names_that_look_the_same_are_refused(tmp_path: Path) -> None:
     assert "names look the same" in refusal(tmp_path)
 
 
+def test_mails_that_lie_in_the_folder_one_by_one_are_the_persons_whatever_their_sender(tmp_path: Path) -> None:
+    mails = {
+        f"{number}.eml": f"From: {sender}\nTo: bo@x.org\nSubject: s\n\nHi Bo, this is number {number}.\n"
+        for number, sender in enumerate(["anna@work.org", "anna@work.org", "anna@home.org", "a.b@home.org"])
+    }
+    mails["4.eml"] = "Subject: no sender\n\nHi Cy, a draft of mine.\n"
+    assert [text.id for text in read_folder(fill(tmp_path, mails)).texts] == sorted(mails)
+
+
 def test_a_text_without_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text("<p>" + "word " * 500_000)
     assert refusal(tmp_path).startswith("a.html has more than 2,097,152 characters")

@@ -19,7 +19,7 @@ from ditto_cli.demonstrations.formats import READERS, STREAM_READERS, Reading, S
 from ditto_cli.demonstrations.mail.archive import apple_mbox_file, is_maildir
 from ditto_cli.demonstrations.opening import is_folder, opened
 from ditto_cli.demonstrations.redaction import redactor_for
-from ditto_cli.demonstrations.sources import Item, only_own, read_source
+from ditto_cli.demonstrations.sources import Item, is_one_mail, only_own, read_source
 from ditto_cli.demonstrations.splitting import divided
 from ditto_cli.demonstrations.template import is_unedited_template, template_text
 from ditto_cli.errors import InputError
@@ -52,13 +52,16 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
     """
     settings = settings or FolderFile()
     items: list[Item] = []
+    given: set[str] = set()
     if is_maildir(folder):
         items += read_source(folder, readable_name(folder.resolve().name))
     else:
         for path in _entries(folder):
             name = readable_name(path.name)
             items += [Skipped(name, reason)] if (reason := _reason_to_skip(path)) else read_source(path, name)
-    reading = only_own(items, settings.me)
+            if is_one_mail(path):
+                given.add(name)
+    reading = only_own(items, settings.me, given=given)
     texts, repeated = _without_repeats(reading.texts)
     reading = Reading(tuple(_prepared(texts, settings)), (*reading.skipped, *repeated))
     if not reading.texts:

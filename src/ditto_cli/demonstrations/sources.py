@@ -6,7 +6,7 @@ For `--from`, where one bad file among hundreds is said and left out. A folder o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,27 +45,41 @@ def gather(paths: Sequence[Path], me: Sequence[str] = ()) -> Reading:
         InputError: a path that cannot be read, nothing usable in any, or archives whose owner cannot be told.
     """
     items: list[Item] = []
+    given: set[str] = set()
     for path in paths:
         for item in read_source(path):
             items.append(item)
+            if is_one_mail(path) and isinstance(item, SourceText):
+                given.add(item.id)
             if len(items) > MAX_TEXTS:
                 raise InputError(f"There are more than {MAX_TEXTS} texts in what is given: give a part of them.")
-    reading = only_own(_with_own_ids(items), me)
+    reading = only_own(_with_own_ids(items), me, given=given)
     if not reading.texts:
         raise InputError(_nothing(paths, reading.skipped))
     return reading
 
 
-def only_own(items: Sequence[Item], me: Sequence[str] = ()) -> Reading:
+def is_one_mail(path: Path) -> bool:
+    """Whether it is a single mail, not an archive: who hands it in says that it is the person's."""
+    return path.suffix.lower() == ".eml"
+
+
+def only_own(items: Sequence[Item], me: Sequence[str] = (), *, given: Collection[str] = ()) -> Reading:
     """Without mails that others sent; what a mail answers becomes part of its prompt where that mail is there too.
+
+    Args:
+        items: what was read.
+        me: the owner's mail addresses; found out from the archives where none is given.
+        given: ids of mails that were handed in one by one, and are the person's whatever their sender.
 
     Raises:
         InputError: mails of several people, and it cannot be told whose they are.
     """
     texts = link_originals([item for item in items if isinstance(item, SourceText)])
     skipped = [item for item in items if isinstance(item, Skipped)]
-    own, received = own_mails(texts, me)
-    return Reading(tuple(own), (*skipped, *received))
+    own, received = own_mails([text for text in texts if text.id not in given], me)
+    kept = {text.id for text in own}.union(given)
+    return Reading(tuple(text for text in texts if text.id in kept), (*skipped, *received))
 
 
 def read_source(path: Path, name: str | None = None) -> Iterator[Item]:
