@@ -300,3 +300,15 @@ def test_what_was_written_in_the_editor_outlives_a_refusal(trained, editor):
     kept = re.search(r"What you wrote is kept in (\S+)\.$", result.error)[1]
     assert "my own words" in Path(kept).read_text()
     shutil.rmtree(Path(kept).parent)
+
+
+def test_what_was_written_in_the_editor_outlives_anything_unforeseen(editor, monkeypatch, capsys):
+    from ditto_cli.cli.editor import edited
+
+    for name, value in editor('echo more >> "$1"').items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(KeyboardInterrupt), edited("text\n"):
+        raise KeyboardInterrupt
+    kept = Path(re.search(r"What you wrote is kept in (\S+)\.", capsys.readouterr().err)[1])
+    assert kept.read_text() == "text\nmore\n"
+    shutil.rmtree(kept.parent)

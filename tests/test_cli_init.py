@@ -292,7 +292,10 @@ def test_whose_mail_it_is_must_be_known(ditto, tmp_path):
     assert not folder.exists()
     known = ditto("init", folder, "--from", archive, "--me", "Anna@Farm.org", "--no-prompts", "--json")
     assert known.code == 0, known.err
-    assert len(json.loads(known.out)["texts"]) == 4
+    document = json.loads(known.out)
+    assert len(document["texts"]) == 4
+    assert [entry["file"] for entry in document["taken"]] == [row["id"] for row in document["texts"]]
+    assert [entry["reason"] for entry in document["skipped"]] == ["received, not sent"] * 8
 
 
 def test_nothing_is_written_when_a_source_is_bad(ditto, tmp_path):

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 
+from ditto_cli.cli.render import warn
 from ditto_cli.errors import DittoError, InputError
 from ditto_cli.store import remove_tree, write_text
 
@@ -47,10 +48,13 @@ def edited(text: str, *, suffix: str = ".md") -> Iterator[bytes]:
     try:
         edit_file(path)
         yield path.read_bytes()
-    except DittoError as error:
-        if path.read_bytes() != text.encode():
+    except BaseException as error:
+        if path.read_bytes() == text.encode():
+            remove_tree(folder)
+        elif isinstance(error, DittoError):
             raise type(error)(f"{error} What you wrote is kept in {path}.") from None
-        remove_tree(folder)
+        else:
+            warn(f"What you wrote is kept in {path}.")
         raise
     remove_tree(folder)
 

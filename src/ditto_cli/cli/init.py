@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +36,7 @@ from ditto_cli.demonstrations import (
     MAX_TEXTS,
     TEMPLATE_NAME,
     AuditRow,
+    Intake,
     Limits,
     NothingUsableError,
     Reading,
@@ -90,8 +91,9 @@ def run_init(options: InitOptions, *, as_json: bool) -> None:
     changes = _changes(options)
     settings: dict[str, Value | None] = {"name": adapter, "preset": options.preset}
     check_folder_file(folder, defaults=settings, changes=changes)  # before anything is written
+    intake: Intake | None = None
     if options.sources:
-        _take_in(options, folder_file)
+        intake = _take_in(options, folder_file)
     elif _is_empty(folder):
         _refuse_without_texts(options)
         if _in_terminal(as_json):
@@ -108,7 +110,7 @@ def run_init(options: InitOptions, *, as_json: bool) -> None:
     prompts = _find_prompts(options, folder_file, view)
     rows = audit_texts(view.texts, prompts, _settings(options, folder_file).base)
     if as_json:
-        _print_json(folder, adapter, view.reading, rows)
+        _print_json(folder, adapter, view.reading, rows, intake)
         return
     show_audit(f"{len(view.reading.texts)} texts in {folder}", rows)
     say(f"Wrote {folder / FOLDER_FILE}. Next: ditto train {folder}")
@@ -174,7 +176,7 @@ def _start_folder(options: InitOptions, adapter: str, *, as_json: bool) -> None:
         _print_json(folder, adapter, Reading(()), [])
 
 
-def _take_in(options: InitOptions, folder_file: FolderFile) -> None:
+def _take_in(options: InitOptions, folder_file: FolderFile) -> Intake:
     """Choose from the sources, and write what was chosen; nothing is written before all is chosen."""
     folder = options.folder
     trained, held_out = _present(folder, folder_file)
@@ -207,6 +209,7 @@ def _take_in(options: InitOptions, folder_file: FolderFile) -> None:
         for new in intake.new
     ]
     print_table(f"{len(intake.new)} of {intake.num_texts:,} texts", ("file", "from", "why"), rows, to_stderr=True)
+    return replace(intake, left_out=(*found.skipped, *intake.left_out))
 
 
 def _place(name: str, *, is_held_out: bool) -> str:
@@ -269,12 +272,19 @@ def _settings(options: InitOptions, folder_file: FolderFile) -> Settings:
     return resolve_settings(preset or machine_preset(options.device), folder_file, os.environ, flags={})
 
 
-def _print_json(folder: Path, adapter: str, reading: Reading, rows: Sequence[AuditRow]) -> None:
-    print_json(
-        {
-            "folder": str(folder),
-            "name": adapter,
-            "texts": [row.as_json() for row in rows],
-            "skipped": [{"name": skipped.name, "reason": skipped.reason} for skipped in reading.skipped],
-        }
-    )
+def _print_json(
+    folder: Path, adapter: str, reading: Reading, rows: Sequence[AuditRow], intake: Intake | None = None
+) -> None:
+    skipped = (*(intake.left_out if intake is not None else ()), *reading.skipped)
+    document: dict[str, object] = {
+        "folder": str(folder),
+        "name": adapter,
+        "texts": [row.as_json() for row in rows],
+        "skipped": [{"name": entry.name, "reason": entry.reason} for entry in skipped],
+    }
+    if intake is not None:
+        document["taken"] = [
+            {"file": _place(new.name, is_held_out=new.is_held_out), "from": new.source, "why": new.reason}
+            for new in intake.new
+        ]
+    print_json(document)
