@@ -18,20 +18,17 @@ from ditto_cli.demonstrations import (
     TEMPLATE_NAME,
     Reading,
     Skipped,
-    UndecodableTextError,
     attach_prompts,
-    clean_instruction,
-    decode_text,
     is_unedited_template,
     normalise_text,
-    plain_instruction,
     read_folder,
-    reverse_instruction_request,
     stale_prompts,
     template_text,
 )
+from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text
 from ditto_cli.demonstrations.formats import reason_to_skip
 from ditto_cli.demonstrations.formats.html_text import html_to_text
+from ditto_cli.demonstrations.prompts import clean_instruction, plain_instruction, reverse_instruction_request
 from ditto_cli.errors import InputError
 from ditto_cli.types import Demonstration, SourceText
 

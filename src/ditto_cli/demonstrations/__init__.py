@@ -7,7 +7,7 @@ model, no torch. Everything that cannot be used is said, by name and with the re
 from ditto_cli.config import HELD_OUT_FOLDER
 from ditto_cli.demonstrations.audit import AuditRow, audit
 from ditto_cli.demonstrations.choice import Limits, pick
-from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text
+from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.folder import (
     MANY_TEXTS,
     MAX_TEXTS,
@@ -18,16 +18,12 @@ from ditto_cli.demonstrations.folder import (
     stored_prompts,
 )
 from ditto_cli.demonstrations.folder_file import render_folder_file
-from ditto_cli.demonstrations.formats import READERS, Reading, Skipped
+from ditto_cli.demonstrations.formats import Reading, Skipped
 from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
 from ditto_cli.demonstrations.intake import Intake, kept_back, take_in
 from ditto_cli.demonstrations.personal_data import personal_data
 from ditto_cli.demonstrations.prompts import (
     attach_prompts,
-    clean_instruction,
-    is_about,
-    plain_instruction,
-    reverse_instruction_request,
     stale_prompts,
 )
 from ditto_cli.demonstrations.sources import gather
@@ -37,7 +33,6 @@ __all__ = [
     "HELD_OUT_FOLDER",
     "MANY_TEXTS",
     "MAX_TEXTS",
-    "READERS",
     "TEMPLATE_NAME",
     "AuditRow",
     "Intake",
@@ -45,26 +40,20 @@ __all__ = [
     "NothingUsableError",
     "Reading",
     "Skipped",
-    "UndecodableTextError",
     "attach_prompts",
     "audit",
-    "clean_instruction",
-    "decode_text",
     "file_names",
     "gather",
-    "is_about",
     "is_unedited_template",
     "kept_back",
     "normalise_text",
     "personal_data",
     "pick",
-    "plain_instruction",
     "read_folder",
     "read_held_out",
     "read_markdown",
     "read_plain",
     "render_folder_file",
-    "reverse_instruction_request",
     "stale_prompts",
     "stored_prompts",
     "take_in",
