@@ -10,6 +10,8 @@ import signal
 
 import pytest
 
+pytest.register_assert_rewrite("cli_helpers")
+
 CHATML = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
@@ -21,6 +23,11 @@ CHATML = (
 def pytest_collection_modifyitems(items):
     """Begin with what takes longest, so that no core waits for it at the end."""
     items.sort(key=lambda item: item.get_closest_marker("embedded") is None)
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """A test is not named by bytes: those of an archive hold its time, and every worker must collect the same names."""
+    return argname if isinstance(val, bytes) else None
 
 
 def byte_tokenizer(special_tokens, *, template, eos, bos=None, pad=None, adds_bos=False):
