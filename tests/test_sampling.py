@@ -67,6 +67,15 @@ def test_a_longer_limit_only_goes_on(policy):
     assert [answer.token_ids for answer in short] == [answer.token_ids[:5] for answer in long]
 
 
+def test_a_request_has_a_limit_of_its_own_below_that_of_all(policy):
+    free = requests_for(policy, 1)[:3]
+    limited = [replace(free[0], max_new_tokens=2), replace(free[1], max_new_tokens=99), free[2]]
+    ours, theirs = (sample(policy, which, max_new_tokens=5, temperature=1.0) for which in (free, limited))
+    assert [len(one.token_ids) for one in theirs][0] <= 2
+    assert theirs[0].token_ids == ours[0].token_ids[:2]
+    assert theirs[1:] == ours[1:]
+
+
 def test_the_seed_decides(policy):
     ids = policy.chat.prompt_ids("Hi")
     one, other, again = sample(

@@ -31,7 +31,8 @@ def extract(policy: Policy, demonstrations: Sequence[Demonstration], *, max_new_
     completions = [policy.chat.completion_ids(demonstration.completion)[:-1] for demonstration in demonstrations]
     given = [len(completion) // _GIVEN_SHARE for completion in completions]
     requests = [
-        SampleRequest((*prompt, *completion[:num]), seed=0)  # nothing is drawn at temperature 0
+        # Nothing is drawn at temperature 0.
+        SampleRequest((*prompt, *completion[:num]), seed=0, max_new_tokens=max(1, len(completion) - num))
         for prompt, completion, num in zip(prompts, completions, given, strict=True)
     ]
     room = policy.context_tokens - max(len(request.prompt_ids) for request in requests)
@@ -39,7 +40,7 @@ def extract(policy: Policy, demonstrations: Sequence[Demonstration], *, max_new_
     longest = 0
     for demonstration, completion, num, tokens in zip(demonstrations, completions, given, continued, strict=True):
         rest = completion[num:]
-        written = policy.chat.text(tokens.token_ids[: len(rest)])
+        written = policy.chat.text(tokens.token_ids)
         others = [other.completion for other in demonstrations if other.completion != demonstration.completion]
         longest = max(longest, own_passage(written, policy.chat.text(rest), [*others, demonstration.prompt]))
     return longest

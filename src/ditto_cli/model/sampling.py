@@ -25,10 +25,11 @@ from ditto_cli.model.policy import Policy
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """One completion wanted: the prompt's token ids, and the seed of its draws."""
+    """One completion wanted: the prompt's token ids, the seed of its draws, and a length limit of its own, if any."""
 
     prompt_ids: tuple[int, ...]
     seed: int
+    max_new_tokens: int | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class SampledTokens:
 class _Sequence:
     index: int
     prompt_ids: tuple[int, ...]
+    max_tokens: int
     uniforms: Tensor
     token_ids: list[int] = field(default_factory=list)
 
@@ -92,7 +94,7 @@ def sample(
         waiting = deque(
             _begin(index, request, max_new_tokens) for index, request in enumerate(requests) if index not in results
         )
-        _fill_slots(policy, waiting, results, num_slots, max_new_tokens, temperature, on_finished)
+        _fill_slots(policy, waiting, results, num_slots, temperature, on_finished)
 
     with policy.using(policy.active), torch.inference_mode():
         fit_memory(
@@ -113,7 +115,6 @@ def _fill_slots(
     waiting: deque[_Sequence],
     results: dict[int, SampledTokens],
     max_slots: int,
-    max_new_tokens: int,
     temperature: float,
     on_finished: Callable[[int], None] | None,
 ) -> None:
@@ -130,7 +131,7 @@ def _fill_slots(
         for row, (sequence, token) in enumerate(zip(slots.sequences, tokens, strict=True)):
             sequence.token_ids.append(token)
             ended = token in stops
-            if ended or len(sequence.token_ids) == max_new_tokens:
+            if ended or len(sequence.token_ids) == sequence.max_tokens:
                 results[sequence.index] = SampledTokens(tuple(sequence.token_ids), ended)
             else:
                 keep.append(row)
@@ -140,8 +141,9 @@ def _fill_slots(
 
 
 def _begin(index: int, request: SampleRequest, max_new_tokens: int) -> _Sequence:
+    limit = max_new_tokens if request.max_new_tokens is None else min(request.max_new_tokens, max_new_tokens)
     generator = torch.Generator().manual_seed(request.seed)
-    return _Sequence(index, request.prompt_ids, torch.rand(max_new_tokens, generator=generator))
+    return _Sequence(index, request.prompt_ids, limit, torch.rand(max_new_tokens, generator=generator))
 
 
 def _admit(policy: Policy, slots: _Slots | None, arrivals: list[_Sequence]) -> _Slots:
