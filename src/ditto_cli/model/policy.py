@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -39,16 +39,22 @@ CONFIG_FILE = "adapter_config.json"
 
 @dataclass(frozen=True)
 class Head:
-    """The output head's weights and the scaling that the model's family puts on its logits."""
+    """The output head and the scaling that the model's family puts on its logits."""
 
-    weight_VH: Tensor
-    bias_V: Tensor | None
+    linear: Any
     scale: float
     softcap: float | None
 
+    @property
+    def weight_VH(self) -> Tensor:
+        """The head's weights."""
+        return cast(Tensor, self.linear.weight)
+
     def logits(self, hidden: Tensor) -> Tensor:
         """fp32 logits [..., V] of hidden states [..., H]."""
-        logits = nn.functional.linear(hidden, self.weight_VH.to(hidden.dtype), self.bias_V).float() * self.scale
+        logits = self.linear(hidden.to(self.weight_VH.dtype)).float()
+        if self.scale != 1:
+            logits = logits * self.scale
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
 
 
@@ -240,8 +246,7 @@ class Policy:
         scale = config.get("logit_scale") or 1.0
         if config.get("logits_scaling"):  # Granite divides
             scale = 1.0 / config["logits_scaling"]
-        head = self._base.get_output_embeddings()
-        return Head(head.weight, head.bias, float(scale), config.get("final_logit_softcapping"))
+        return Head(self._base.get_output_embeddings(), float(scale), config.get("final_logit_softcapping"))
 
     @contextmanager
     def lent_to_trainer(self) -> Iterator[Any]:

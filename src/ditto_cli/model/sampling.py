@@ -20,6 +20,7 @@ from transformers.cache_utils import Cache
 from ditto_cli.errors import NonFiniteError
 from ditto_cli.model.attention import growing_cache
 from ditto_cli.model.memory import fit_memory, say_nothing
+from ditto_cli.model.packing import packed_linears
 from ditto_cli.model.policy import Policy
 
 
@@ -94,7 +95,8 @@ def sample(
         waiting = deque(
             _begin(index, request, max_new_tokens) for index, request in enumerate(requests) if index not in results
         )
-        _fill_slots(policy, waiting, results, num_slots, temperature, on_finished)
+        with packed_linears(policy) as fit_rows:
+            _fill_slots(policy, waiting, results, num_slots, temperature, on_finished, fit_rows)
 
     with policy.using(policy.active), torch.inference_mode():
         fit_memory(
@@ -117,6 +119,7 @@ def _fill_slots(
     max_slots: int,
     temperature: float,
     on_finished: Callable[[int], None] | None,
+    fit_rows: Callable[[int], None],
 ) -> None:
     """Sample all that wait, at most `max_slots` at a time, and file each in `results` as it ends."""
     stops = policy.chat.stop_token_ids
@@ -137,6 +140,8 @@ def _fill_slots(
                 keep.append(row)
         if len(keep) < len(tokens) and on_finished:
             on_finished(len(results))
+        if keep:
+            fit_rows(len(keep))
         slots = _advance(policy, _kept(slots, keep)) if keep else None
 
 
@@ -186,16 +191,23 @@ def _padded(states: Tensor, width: int) -> Tensor:
 
 def _pick(slots: _Slots, temperature: float) -> list[int]:
     """One token a row: the first whose cumulative probability exceeds the row's next uniform number."""
-    if not torch.isfinite(slots.logits_RV).all():
-        raise NonFiniteError("The model's output is not finite: the adapter or the base is damaged.")
     if temperature == 0:
-        return [int(token) for token in slots.logits_RV.argmax(dim=1)]
+        likeliest = slots.logits_RV.max(dim=1)
+        _check_finite(likeliest.values)
+        return [int(token) for token in likeliest.indices]
     cumulative = torch.softmax(slots.logits_RV / temperature, dim=1).cumsum(dim=1)
+    _check_finite(cumulative[:, -1])
     uniforms = torch.stack([sequence.uniforms[len(sequence.token_ids)] for sequence in slots.sequences])
     # Scaled by the last sum, which rounding leaves a little off 1; then a token of probability 0 is never taken.
     targets = uniforms.to(cumulative.device).unsqueeze(1) * cumulative[:, -1:]
     picked = torch.searchsorted(cumulative, targets, right=True).squeeze(1)
     return [int(token) for token in picked.clamp(max=cumulative.shape[1] - 1)]
+
+
+def _check_finite(values_R: Tensor) -> None:
+    """What one number a row shows: a NaN or infinite logit makes the largest, or the sum of probabilities, so too."""
+    if not torch.isfinite(values_R).all():
+        raise NonFiniteError("The model's output is not finite: the adapter or the base is damaged.")
 
 
 def _kept(slots: _Slots, rows: list[int]) -> _Slots:
