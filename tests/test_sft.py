@@ -10,6 +10,7 @@ from trl import SFTTrainer
 from conftest import full_logits, load_tiny, shake
 from ditto_cli.config import LoraSettings, SftSettings
 from ditto_cli.errors import NonFiniteError
+from ditto_cli.method import sft
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.model.scoring import score
 
@@ -39,6 +40,41 @@ def test_the_first_batch_loss_is_the_mean_over_all_completion_tokens(policy, tin
         total = sum(float(score(policy, e.prompt_ids, [e.completion_ids])[0]) for e in examples)
     losses = run(policy, tiny_demonstrations)
     assert losses[0] == pytest.approx(-total / sum(len(e.completion_ids) for e in examples), abs=1e-5)
+
+
+def test_a_batch_is_one_row_without_padding(policy, tiny_demonstrations, monkeypatch):
+    rows, hidden = [], type(policy.model.base_model.model.model).forward
+    monkeypatch.setattr(
+        type(policy.model.base_model.model.model),
+        "forward",
+        lambda *args, **kwargs: rows.append(kwargs["input_ids"].shape) or hidden(*args, **kwargs),
+    )
+    run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 2}))
+    examples = examples_for(policy, tiny_demonstrations)
+    assert rows == [(1, sum(len(e.prompt_ids) + len(e.completion_ids) for e in examples))] * 2
+
+
+@pytest.fixture
+def trained_in_parts(tiny_folder, tiny_demonstrations, monkeypatch):
+    arguments = sft._trainer_arguments
+
+    def train(texts_at_a_time):
+        monkeypatch.setattr(
+            sft, "_trainer_arguments", lambda plan, _, *rest, **named: arguments(plan, texts_at_a_time, *rest, **named)
+        )
+        policy = load_tiny(tiny_folder)
+        policy.add_adapter("alice", LORA.model_copy(update={"dropout": 0.0}), seed=1)
+        run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 3, "batch_size": 3}))
+        return torch.cat([parameter.detach().flatten() for parameter in policy.parameters()])
+
+    return train
+
+
+def test_a_row_of_several_texts_trains_as_one_text_at_a_time(trained_in_parts):
+    """The same weights, up to rounding, as the trainer's own accumulation over texts."""
+    together, one_by_one = trained_in_parts(3), trained_in_parts(1)
+    assert (together - one_by_one).abs().max() < 1e-5
+    assert together.abs().max() > 1e-2
 
 
 def test_loss_falls_and_the_end_token_is_learnt(policy, tiny_demonstrations):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from ditto_cli.errors import NonFiniteError
 from ditto_cli.model.callbacks import TALKATIVE_CALLBACKS, EachStep
 from ditto_cli.model.memory import fit_memory, say_nothing
 from ditto_cli.model.policy import Policy
+from ditto_cli.model.rows import attention_pattern
 from ditto_cli.seeds import derive_seed
 
 _IGNORED = -100  # label of tokens that take no part in the loss
@@ -102,6 +103,7 @@ def _train(
                 args=arguments,
                 train_dataset=Dataset.from_list([_row(example) for example in examples]),
                 processing_class=policy.chat.tokenizer,
+                data_collator=_one_row,
                 callbacks=[EachStep(on_step)],
             )
             for callback in TALKATIVE_CALLBACKS:
@@ -125,6 +127,21 @@ def _row(example: Imitation) -> dict[str, list[int]]:
     return {
         "input_ids": [*example.prompt_ids, *example.completion_ids],
         "labels": [_IGNORED] * len(example.prompt_ids) + list(example.completion_ids),
+    }
+
+
+def _one_row(texts: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, torch.Tensor]:
+    """A batch's texts behind each other in one row, each seeing itself only: the padded batch's numbers, unpadded.
+
+    The first label of a text is that of a prompt's token, which is ignored, so that no text is foretold by another.
+    """
+    lengths = [len(text["input_ids"]) for text in texts]
+    owner = torch.repeat_interleave(torch.arange(len(texts)), torch.tensor(lengths))
+    return {
+        "input_ids": torch.cat([torch.tensor(text["input_ids"]) for text in texts])[None],
+        "labels": torch.cat([torch.tensor(text["labels"]) for text in texts])[None],
+        "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
+        "attention_mask": attention_pattern(owner),
     }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ditto_cli.model.policy import Head, Policy
+from ditto_cli.model.rows import SHARED, attention_pattern
 
 # fp32 logits of one chunk stay below this; 7 texts of 700 tokens over a 152k vocabulary would be 3 GiB at once.
 _CHUNK_BYTES = 256 * 2**20
@@ -36,14 +37,13 @@ def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Seque
     num_prompt = len(prompt_ids)
     ids_T = torch.tensor([*prompt_ids, *(token for completion in completions for token in completion)])
     owner_T = torch.cat(
-        [torch.full((num_prompt,), -1), torch.repeat_interleave(torch.arange(len(lengths_B)), lengths_B)]
+        [torch.full((num_prompt,), SHARED), torch.repeat_interleave(torch.arange(len(lengths_B)), lengths_B)]
     )
     starts_N = torch.repeat_interleave(lengths_B.cumsum(0) - lengths_B, lengths_B)  # of the completion, for each token
     offsets_N = torch.arange(len(ids_T) - num_prompt) - starts_N
     positions_T = torch.cat([torch.arange(num_prompt), num_prompt + offsets_N])
-    sees_TT = torch.ones(len(ids_T), len(ids_T), dtype=torch.bool).tril()
-    sees_TT &= (owner_T[:, None] == owner_T) | (owner_T == -1)
-    hidden_TH = policy.hidden(ids_T[None].to(device), sees_TT[None, None].to(device), positions_T[None].to(device))[0]
+    pattern = attention_pattern(owner_T).to(device)
+    hidden_TH = policy.hidden(ids_T[None].to(device), pattern, positions_T[None].to(device))[0]
     # The token before a completion's first one is the prompt's last; before the others it is their neighbour.
     before_N = torch.where(offsets_N == 0, num_prompt - 1, torch.arange(num_prompt, len(ids_T)) - 1).to(device)
     # Not hidden_TH[before_N]: its backward pass adds up what the completions say of the prompt's last token in whatever
