@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from conftest import CHATML, load_tiny, save_tiny_base
 from ditto_cli.errors import DiskError, InputError
-from ditto_cli.model import embedded, source
+from ditto_cli.model import conversions, embedded, source
 from ditto_cli.model.source import BaseSource, identify, locate_base
 
 DIGESTS = ("config_digest", "weights_digest", "tokenizer_digest", "chat_template_digest")
@@ -293,9 +293,9 @@ def gguf(tmp_path, tiny_folder, monkeypatch):
 def test_the_conversion_is_flushed_before_it_gets_its_name(gguf, tmp_path, tiny_folder, monkeypatch):
     """A power cut right after the renaming must find every file whole."""
     flushed, moved = set(), []
-    real_flush, real_move = embedded.fsync_tree, embedded.move
-    monkeypatch.setattr(embedded, "fsync_tree", lambda folder: (flushed.add(folder), real_flush(folder)))
-    monkeypatch.setattr(embedded, "move", lambda a, b: (moved.append((a, a in flushed)), real_move(a, b)))
+    real_flush, real_move = conversions.fsync_tree, conversions.move
+    monkeypatch.setattr(conversions, "fsync_tree", lambda folder: (flushed.add(folder), real_flush(folder)))
+    monkeypatch.setattr(conversions, "move", lambda a, b: (moved.append((a, a in flushed)), real_move(a, b)))
     found = locate("embedded", tmp_path)
     ((_, was_flushed),) = moved
     assert was_flushed

@@ -212,7 +212,7 @@ def test_no_write_goes_past_the_store(promise):
         "store/disk.py": "the gate itself",
         "store/files.py": "opens for locks and flushes",
         "cli/boundary.py": "opens the null device",
-        "model/embedded.py": "a library writes the converted base into a staging folder, which store.files moves",
+        "model/conversions.py": "a library writes a converted base into a staging folder, which store.files moves",
         "cli/editor.py": "a private folder for a text while it is edited",
         "cli/cross_validate.py": "a temporary store for folds, in a private folder",
     }

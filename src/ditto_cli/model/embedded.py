@@ -7,11 +7,8 @@ since that would need llama.cpp.
 from __future__ import annotations
 
 import io
-import shutil
-import tempfile
-import time
 from collections.abc import Callable
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import torch
@@ -19,11 +16,8 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from ditto_cli.errors import DiskError
+from ditto_cli.model.conversions import convert_into, sweep
 from ditto_cli.model.embedded_file import conversion_place
-from ditto_cli.store import fsync_tree, make_private_folder, move
-
-_STAGING_PREFIX = ".converting-"
-_STALE_SECONDS = 24 * 60 * 60
 
 
 def converted_folder(gguf: Path, cache: Path, on_convert: Callable[[str], None]) -> Path:
@@ -33,35 +27,18 @@ def converted_folder(gguf: Path, cache: Path, on_convert: Callable[[str], None])
         DiskError: the cache cannot be written.
     """
     final = conversion_place(gguf, cache)
-    _sweep(final.parent)
     if final.is_dir():
+        sweep(final.parent)
         return final
     on_convert("Converting the embedded base SmolLM2-135M-Instruct into the cache: once, about half a minute.")
-    make_private_folder(final.parent)
-    staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=final.parent))
     try:
-        _convert(gguf, staging)
-        # The libraries flush nothing: after a power cut the folder would be there, and its files empty.
-        fsync_tree(staging)
-        move(staging, final)
+        convert_into(final, lambda folder: _convert(gguf, folder))
     except (OSError, DiskError, SafetensorError) as error:
-        if final.is_dir():  # another process was quicker
-            return final
         reason = error.strerror if isinstance(error, OSError) else str(error).partition(":")[0]
         raise DiskError(
             f"The embedded base could not be written to {final.parent} ({reason}): free about 600 MB there."
         ) from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return final
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what killed conversions left a day ago or longer."""
-    for path in folder.glob(f"{_STAGING_PREFIX}*"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(path)
 
 
 def _convert(gguf: Path, folder: Path) -> None:

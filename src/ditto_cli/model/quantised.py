@@ -1,0 +1,51 @@
+"""The 4-bit form of a base, kept in the cache, so that only the first load reads the 16-bit weights and quantises them.
+
+A quarter of the bytes is read from then on. Which base it is stays decided by the 16-bit files (`identify`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from ditto_cli.errors import DiskError
+from ditto_cli.model.conversions import convert_into
+from ditto_cli.store import BaseIdentity
+
+# The kept form is that of these libraries; another version of theirs makes it anew.
+_LIBRARIES = ("bitsandbytes", "transformers")
+_SPARE_BYTES = 2 * 2**30  # left free on the disk at least
+
+
+def quantised_place(identity: BaseIdentity, compute_dtype: str, cache: Path) -> Path:
+    """Where the 4-bit form of a base is kept, or would be."""
+    parts = (identity.config_digest, identity.weights_digest, compute_dtype, *(version(name) for name in _LIBRARIES))
+    return cache / "bases" / f"nf4-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:24]}"
+
+
+def keep_quantised(model: Any, place: Path, noted: Callable[[str], None]) -> None:
+    """Write a 4-bit model to `place`. Where the disk refuses, that is said, and the next load quantises again.
+
+    Args:
+        model: the base as transformers loaded it, without adapters.
+        place: a folder that does not exist yet.
+        noted: told, in one line, what happens.
+    """
+    needed = sum(tensor.nbytes for tensor in model.state_dict().values())
+    size = f"{needed / 2**30:.1f} GiB"
+    existing = next(folder for folder in place.parents if folder.is_dir())
+    if shutil.disk_usage(existing).free < needed + _SPARE_BYTES:
+        noted(f"No room to keep the 4-bit base, {size} in {place.parent}: each load quantises it anew.")
+        return
+    noted(f"Keeping the 4-bit base for the next time, {size} in {place.parent}.")
+    try:
+        convert_into(place, model.save_pretrained)
+    except (OSError, DiskError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).partition(":")[0]
+        noted(f"The 4-bit base could not be kept in {place.parent} ({reason}): each load quantises it anew.")
