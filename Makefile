@@ -35,7 +35,7 @@ check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## one round, ours against the plain way, and the time of an adapter switch
+bench: $(READY)  ## one round on the embedded base: ours, the released code's way, TRL, ours with one thing undone each, the floor
 	$(BIN)/python benchmarks/round.py
 
 $(READY): pyproject.toml constraints.txt

@@ -1,0 +1,1 @@
+"""What `benchmarks/round.py` is made of: shapes, one workload for all ways, the ways, floors, checks and tables."""
