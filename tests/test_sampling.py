@@ -8,7 +8,7 @@ import torch
 from conftest import full_logits, shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.errors import NonFiniteError
-from ditto_cli.model import sampling
+from ditto_cli.model import fixed_steps, sampling
 from ditto_cli.model.sampling import SampleRequest, sample
 from ditto_cli.model.scoring import score
 from ditto_cli.seeds import derive_seed
@@ -16,8 +16,11 @@ from ditto_cli.seeds import derive_seed
 PROMPTS = ["Hi", "Write an email to Bo about tea at four.", "No.", "Thank Al for the book, please."]
 
 
-@pytest.fixture
-def policy(tiny_policy):
+@pytest.fixture(params=["growing", "fixed"])
+def policy(tiny_policy, request, monkeypatch):
+    """Every test runs with both kinds of steps; on a CPU the fixed ones, which are a GPU's, go without a graph."""
+    monkeypatch.setattr(sampling, "_steps_are_fixed", lambda policy: request.param == "fixed")
+    monkeypatch.setattr(fixed_steps, "ROOM_TOKENS", 5)
     tiny_policy.add_adapter("alice", LoraSettings(r=4, dropout=0.0), seed=1)
     shake(tiny_policy, seed=2, scale=0.1)
     return tiny_policy
@@ -71,7 +74,7 @@ def test_a_request_has_a_limit_of_its_own_below_that_of_all(policy):
     free = requests_for(policy, 1)[:3]
     limited = [replace(free[0], max_new_tokens=2), replace(free[1], max_new_tokens=99), free[2]]
     ours, theirs = (sample(policy, which, max_new_tokens=5, temperature=1.0) for which in (free, limited))
-    assert [len(one.token_ids) for one in theirs][0] <= 2
+    assert len(theirs[0].token_ids) <= 2
     assert theirs[0].token_ids == ours[0].token_ids[:2]
     assert theirs[1:] == ours[1:]
 
@@ -150,6 +153,8 @@ def test_scores_of_sampled_tokens_are_the_samplers_own_log_probabilities(policy,
         tokens = pick(slots, temperature)
         rows = torch.log_softmax(slots.logits_RV, dim=1)
         for row, (sequence, token) in enumerate(zip(slots.sequences, tokens, strict=True)):
+            if len(sequence.token_ids) == 20 or set(sequence.token_ids) & policy.chat.stop_token_ids:
+                continue  # finished; its row is idle
             logps[sequence.index] = logps.get(sequence.index, 0.0) + float(rows[row, token])
         return tokens
 
@@ -192,3 +197,31 @@ def test_logits_that_are_not_finite_are_refused(policy):
         policy.parameters()[0].fill_(float("nan"))
     with pytest.raises(NonFiniteError, match="adapter or the base is damaged"):
         sample(policy, requests_for(policy, 1), max_new_tokens=2, temperature=1.0)
+
+
+def test_fixed_steps_keep_idle_rows_until_half_of_them_are_finished(policy, monkeypatch):
+    if not sampling._steps_are_fixed(policy):
+        pytest.skip("the growing cache drops a row at once")
+    made, rows = [], []
+    real = fixed_steps.FixedSteps
+
+    class Counted(real):
+        def __init__(self, *arguments):
+            made.append(arguments[2].shape[0])
+            super().__init__(*arguments)
+
+        def advance(self, newest):
+            rows.append(len(newest))
+            return super().advance(newest)
+
+    monkeypatch.setattr(sampling, "FixedSteps", Counted)
+    monkeypatch.setattr(fixed_steps, "ROOM_TOKENS", 30)
+    requests = [
+        SampleRequest(policy.chat.prompt_ids("Hi"), seed, max_new_tokens=limit)
+        for seed, limit in enumerate((3, 5, 7, 9, 11, 13))
+    ]
+    stopping_at(policy, ())
+    answers = sample(policy, requests, max_new_tokens=13, temperature=1.0)
+    assert [len(answer.token_ids) for answer in answers] == [3, 5, 7, 9, 11, 13]
+    assert made == [6, 2]  # four of six are finished after nine tokens
+    assert rows == [6] * 8 + [2] * 4

@@ -102,7 +102,8 @@ def _recorded_draws() -> Iterator[dict[int, list[float]]]:
         tokens: Sequence[int] = pick(slots, temperature)
         logps = torch.log_softmax(slots.logits_RV.float(), dim=1)
         for row, (sequence, token) in enumerate(zip(slots.sequences, tokens, strict=True)):
-            recorded.setdefault(sequence.index, []).append(float(logps[row, token]))
+            if len(sequence.token_ids) < sequence.max_tokens:  # else it is finished, and its row idle
+                recorded.setdefault(sequence.index, []).append(float(logps[row, token]))
         return list(tokens)
 
     with patch.object(sampling, "_pick", recording):

@@ -10,8 +10,9 @@ Legend: R rows (occupied slots), T tokens in the cache, V vocabulary.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,9 +20,12 @@ from transformers.cache_utils import Cache
 
 from ditto_cli.errors import NonFiniteError
 from ditto_cli.model.attention import growing_cache
+from ditto_cli.model.fixed_steps import FixedSteps
 from ditto_cli.model.memory import fit_memory, say_nothing
 from ditto_cli.model.packing import packed_linears
 from ditto_cli.model.policy import Policy
+
+_IDLE_SHARE = 0.5  # of fixed steps' rows that may be idle before a new capture is made
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,24 @@ class _Sequence:
     uniforms: Tensor
     token_ids: list[int] = field(default_factory=list)
 
+    @property
+    def next_uniform(self) -> Tensor:
+        """What the next token is drawn with; of a finished sequence, any."""
+        return self.uniforms[min(len(self.token_ids), len(self.uniforms) - 1)]
+
 
 @dataclass
 class _Slots:
-    """The occupied slots: key-value cache, what of it is real, and the token each row feeds next."""
+    """The occupied slots: a sequence each, its key-value cache, what of it is real, and the logits of its next token.
+
+    With fixed steps, cache and mask are theirs, and a finished sequence's row stays until others are taken out as well.
+    """
 
     sequences: list[_Sequence]
     cache: Cache
     mask_RT: Tensor
     logits_RV: Tensor
+    steps: FixedSteps | None = None
 
 
 def sample(
@@ -95,8 +108,13 @@ def sample(
         waiting = deque(
             _begin(index, request, max_new_tokens) for index, request in enumerate(requests) if index not in results
         )
+        if _steps_are_fixed(policy):
+            advance = partial(_advance_fixed, policy, noted)
+            _fill_slots(policy, waiting, results, num_slots, temperature, on_finished, advance, idle_share=_IDLE_SHARE)
+            return
         with packed_linears(policy) as fit_rows:
-            _fill_slots(policy, waiting, results, num_slots, temperature, on_finished, fit_rows)
+            advance = partial(_advance, policy, fit_rows)
+            _fill_slots(policy, waiting, results, num_slots, temperature, on_finished, advance, idle_share=0)
 
     with policy.using(policy.active), torch.inference_mode():
         fit_memory(
@@ -119,30 +137,42 @@ def _fill_slots(
     max_slots: int,
     temperature: float,
     on_finished: Callable[[int], None] | None,
-    fit_rows: Callable[[int], None],
+    advance: Callable[[_Slots], _Slots],
+    *,
+    idle_share: float,
 ) -> None:
-    """Sample all that wait, at most `max_slots` at a time, and file each in `results` as it ends."""
+    """Sample all that wait, at most `max_slots` at a time, and file each in `results` as it ends.
+
+    Rows are taken out when more than `idle_share` of them are finished, and others come in when as large a share waits
+    for it or all that wait.
+    """
     stops = policy.chat.stop_token_ids
     slots: _Slots | None = None
     while waiting or slots:
-        free = max_slots - (len(slots.sequences) if slots else 0)
-        if waiting and free:
-            slots = _admit(policy, slots, [waiting.popleft() for _ in range(min(free, len(waiting)))])
+        free = max_slots - (len(_busy(slots, results)) if slots else 0)
+        if waiting and free >= max(1, min(len(waiting), idle_share * max_slots)):
+            arrivals = [waiting.popleft() for _ in range(min(free, len(waiting)))]
+            slots = _admit(policy, _kept(slots, _busy(slots, results)) if slots else None, arrivals)
         assert slots is not None
-        tokens = _pick(slots, temperature)
-        keep = []
-        for row, (sequence, token) in enumerate(zip(slots.sequences, tokens, strict=True)):
+        num_before = len(results)
+        for sequence, token in zip(slots.sequences, _pick(slots, temperature), strict=True):
+            if sequence.index in results:
+                continue
             sequence.token_ids.append(token)
             ended = token in stops
             if ended or len(sequence.token_ids) == sequence.max_tokens:
                 results[sequence.index] = SampledTokens(tuple(sequence.token_ids), ended)
-            else:
-                keep.append(row)
-        if len(keep) < len(tokens) and on_finished:
+        if len(results) > num_before and on_finished:
             on_finished(len(results))
-        if keep:
-            fit_rows(len(keep))
-        slots = _advance(policy, _kept(slots, keep)) if keep else None
+        busy = _busy(slots, results)
+        if busy and len(slots.sequences) - len(busy) > idle_share * len(slots.sequences):
+            slots = _kept(slots, busy)
+        slots = advance(slots) if busy else None
+
+
+def _busy(slots: _Slots, results: Mapping[int, SampledTokens]) -> list[int]:
+    """Rows whose sequences are not finished."""
+    return [row for row, sequence in enumerate(slots.sequences) if sequence.index not in results]
 
 
 def _begin(index: int, request: SampleRequest, max_new_tokens: int) -> _Sequence:
@@ -194,14 +224,14 @@ def _pick(slots: _Slots, temperature: float) -> list[int]:
     if temperature == 0:
         likeliest = slots.logits_RV.max(dim=1)
         _check_finite(likeliest.values)
-        return [int(token) for token in likeliest.indices]
+        return likeliest.indices.tolist()
     cumulative = torch.softmax(slots.logits_RV / temperature, dim=1).cumsum(dim=1)
     _check_finite(cumulative[:, -1])
-    uniforms = torch.stack([sequence.uniforms[len(sequence.token_ids)] for sequence in slots.sequences])
+    uniforms = torch.stack([sequence.next_uniform for sequence in slots.sequences])
     # Scaled by the last sum, which rounding leaves a little off 1; then a token of probability 0 is never taken.
     targets = uniforms.to(cumulative.device).unsqueeze(1) * cumulative[:, -1:]
     picked = torch.searchsorted(cumulative, targets, right=True).squeeze(1)
-    return [int(token) for token in picked.clamp(max=cumulative.shape[1] - 1)]
+    return picked.clamp(max=cumulative.shape[1] - 1).tolist()
 
 
 def _check_finite(values_R: Tensor) -> None:
@@ -211,6 +241,7 @@ def _check_finite(values_R: Tensor) -> None:
 
 
 def _kept(slots: _Slots, rows: list[int]) -> _Slots:
+    slots = _thawed(slots)
     if len(rows) == len(slots.sequences):
         return slots
     index = torch.tensor(rows, device=slots.mask_RT.device)
@@ -218,10 +249,35 @@ def _kept(slots: _Slots, rows: list[int]) -> _Slots:
     return _Slots([slots.sequences[row] for row in rows], slots.cache, slots.mask_RT[index], slots.logits_RV[index])
 
 
-def _advance(policy: Policy, slots: _Slots) -> _Slots:
+def _advance(policy: Policy, fit_rows: Callable[[int], None], slots: _Slots) -> _Slots:
     """Feed each row's newest token and get the logits of the next."""
+    fit_rows(len(slots.sequences))
     mask_RT = torch.nn.functional.pad(slots.mask_RT, (0, 1), value=1)
     newest = torch.tensor([[sequence.token_ids[-1]] for sequence in slots.sequences], device=mask_RT.device)
     positions = mask_RT.sum(dim=1, keepdim=True) - 1
     hidden = policy.hidden(newest, mask_RT, positions, slots.cache)
     return _Slots(slots.sequences, slots.cache, mask_RT, policy.head().logits(hidden[:, -1]))
+
+
+def _steps_are_fixed(policy: Policy) -> bool:
+    return policy.hardware.is_cuda
+
+
+def _advance_fixed(policy: Policy, noted: Callable[[str], None], slots: _Slots) -> _Slots:
+    """The same without moving anything, as long as there is room."""
+    if slots.steps is not None and slots.steps.is_full:
+        slots = _thawed(slots)
+    steps = slots.steps or FixedSteps(policy, slots.cache, slots.mask_RT, noted)
+    logits = steps.advance([sequence.token_ids[-1] for sequence in slots.sequences])
+    return _Slots(slots.sequences, slots.cache, slots.mask_RT, logits, steps)
+
+
+def _thawed(slots: _Slots) -> _Slots:
+    """The slots with a cache and mask of their own again."""
+    if slots.steps is None:
+        return slots
+    cache = growing_cache()
+    states, mask_RT = slots.steps.contents()
+    for layer, (keys, values) in enumerate(states):
+        cache.update(keys, values, layer)
+    return _Slots(slots.sequences, cache, mask_RT, slots.logits_RV.clone())
