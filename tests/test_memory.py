@@ -48,12 +48,12 @@ FULL = [cuda_full, cpu_full, MemoryError]
 
 
 @contextmanager
-def room_for(module, num, *, axis=0, error=cuda_full):
-    """Within the block the module's input has room for `num` along `axis`; yields the sizes that it saw."""
+def room_for(module, num, *, axis=0, error=cuda_full, size=None):
+    """Within the block the module's input has room for `num` along `axis`, or by `size`; yields the sizes it saw."""
     sizes = []
 
     def look(module, arguments):
-        sizes.append(arguments[0].shape[axis])
+        sizes.append(size(arguments[0]) if size else arguments[0].shape[axis])
         if sizes[-1] > num:
             raise error()
 
@@ -368,8 +368,9 @@ def imitated(policy, room, settings=SFT, hook=None, dropout=0.0):
     examples = [Imitation(policy.chat.prompt_ids("Write."), policy.chat.completion_ids(text)) for text in TEXTS]
     told, noted = [], []
     module = embedding(policy)
+    turn = policy.chat.prompt_ids("Write.")[0]  # begins the user's turn and the assistant's, in each text of a row
     handle = module.register_forward_pre_hook(hook) if hook else None
-    with room_for(module, room) as sizes:
+    with room_for(module, room, size=lambda ids: int((ids == turn).sum()) // 2) as sizes:
         losses = imitate(
             policy,
             examples,
