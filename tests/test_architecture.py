@@ -176,7 +176,7 @@ def test_version_by_module_and_by_script(ditto):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("ditto ", ["init", "train", "sample", "eval", "forget", "doctor", "adapters", "demos"]),
+        ("ditto ", ["init", "train", "plan", "sample", "eval", "forget", "doctor", "adapters", "demos"]),
         ("ditto ad", ["adapters"]),
         ("ditto adapters r", ["rename", "rm"]),
         ("ditto sample --comp", ["--compare"]),

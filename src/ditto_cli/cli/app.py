@@ -142,14 +142,29 @@ def _train(
         str, typer.Option(metavar="best|last|sft|1|2|...", help="Which stage `ditto sample` takes.")
     ] = "best",
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a training that was interrupted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would do, as `ditto plan`.")] = False,
     device: Device = "auto",
     offline: Offline = False,
 ) -> None:
     """Train an adapter: imitate the texts (SFT), then DITTO rounds that prefer them over the model's own."""
-    from ditto_cli.cli.train import run_train
-
     uses_model(offline=offline)
     flags = {"base.id": base, "base.revision": revision, "base.quantize": quantize, "seed": seed}
+    if dry_run:
+        from ditto_cli.cli.plan import run_plan
+
+        run_plan(
+            folder,
+            name=name,
+            preset=preset,
+            flags=flags,
+            assignments=set_ or [],
+            publish=publish,
+            device=device,
+            as_json=False,
+        )
+        return
+    from ditto_cli.cli.train import run_train
+
     run_train(
         folder,
         name=name,
@@ -159,6 +174,48 @@ def _train(
         publish=publish,
         fresh=fresh,
         device=device,
+    )
+
+
+@app.command("plan")
+def _plan(
+    folder: Folder,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name for the adapter; else `name` of ditto.yaml, else the folder's.", show_default=False),
+    ] = None,
+    preset: Preset = None,
+    base: Annotated[
+        str | None, typer.Option(help="Base model: hub id, local folder, or `embedded`.", show_default=False)
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="The base's commit, tag or branch on the hub.", show_default=False)
+    ] = None,
+    quantize: Quantize = None,
+    seed: Annotated[int | None, typer.Option(help="As the training's.", show_default=False)] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set dpo.beta=0.1.", show_default=False),
+    ] = None,
+    publish: Annotated[str, typer.Option(metavar="best|last|sft|1|2|...", help="As the training's.")] = "best",
+    device: Device = "auto",
+    offline: Offline = False,
+    json: AsJson = False,
+) -> None:
+    """Tell what a training would do before it does it: steps, time, memory, disk, and which preset fits."""
+    from ditto_cli.cli.plan import run_plan
+
+    uses_model(offline=offline)
+    flags = {"base.id": base, "base.revision": revision, "base.quantize": quantize, "seed": seed}
+    run_plan(
+        folder,
+        name=name,
+        preset=preset,
+        flags=flags,
+        assignments=set_ or [],
+        publish=publish,
+        device=device,
+        as_json=json,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.folder import FolderView, audit_texts, say_audit, view_folder, write_missing_prompts
+from ditto_cli.cli.forecast import Forecast, Stopwatch, count_run, duration, forecast, show_comparison, size
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, warn
 from ditto_cli.config import (
@@ -59,7 +61,32 @@ def run_train(
     Raises:
         DittoError: as the folder, the settings, the base and the run give reason to.
     """
-    # All that can be refused without loading torch is refused before.
+    order = read_order(
+        folder, name=name, preset=preset, flags=flags, assignments=assignments, publish=publish, device=device
+    )
+    store = AdapterStore(store_home(os.environ))
+    with store.training(order.adapter) as kept:  # a second training of this name ends here, before it loads anything
+        if fresh:
+            kept.start_over()
+        record, compare = _train(order, store, kept)
+    _show_result(order.adapter, record, compare)
+
+
+def read_order(
+    folder: Path,
+    *,
+    name: str | None,
+    preset: str | None,
+    flags: Mapping[str, object],
+    assignments: Sequence[str],
+    publish: str,
+    device: DeviceChoice,
+) -> Order:
+    """Read the folder and refuse all that can be refused without loading torch.
+
+    Raises:
+        DittoError: as the folder and the settings give reason to.
+    """
     folder_file = read_folder_file(folder)
     overrides = {**flags, **parse_assignments(assignments)}
     preset = preset or os.environ.get("DITTO_PRESET") or folder_file.preset
@@ -69,17 +96,11 @@ def run_train(
     adapter = name or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
     check_name(adapter)
     view = view_folder(folder, folder_file)
-    store = AdapterStore(store_home(os.environ))
-    order = _Order(folder, folder_file, view, adapter, preset, overrides, publish, device)
-    with store.training(adapter) as kept:  # a second training of this name ends here, before it loads anything
-        if fresh:
-            kept.start_over()
-        record = _train(order, store, kept)
-    _show_result(adapter, record, store)
+    return Order(folder, folder_file, view, adapter, preset, overrides, publish, device)
 
 
 @dataclass(frozen=True)
-class _Order:
+class Order:
     """What the user asked for, as far as it is known without a model."""
 
     folder: Path
@@ -92,10 +113,12 @@ class _Order:
     device: DeviceChoice
 
 
-def _train(order: _Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRecord:
+def _train(order: Order, store: AdapterStore, kept: UnfinishedRun) -> tuple[AdapterRecord, Callable[[], None]]:
+    """Train; returns the record, and what shows the plan beside what was measured."""
     from ditto_cli.evaluation.selection import RoundSelector, selection_plan
     from ditto_cli.method.rounds import encode_demonstrations
     from ditto_cli.method.train import Job, train_ditto
+    from ditto_cli.model.footprint import resident_bytes
     from ditto_cli.model.hardware import detect
     from ditto_cli.model.policy import load_policy
 
@@ -103,6 +126,7 @@ def _train(order: _Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRe
     preset = order.preset or hardware.default_preset()
     settings = resolve_settings(preset, order.folder_file, os.environ, order.overrides)
     publish = _check_publish(order.publish, settings)
+    process_bytes = resident_bytes()
     policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
     demonstrations = _demonstrations(order, policy)
     job = Job(
@@ -124,12 +148,21 @@ def _train(order: _Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRe
         temperature=settings.sampling.temperature,
         max_new_tokens=encoded.max_new_tokens,
     )
+    run = count_run(policy.chat, job.demonstrations, encoded, settings, plan, job.watch_prompt)
+    known = forecast(policy, settings, run, process_bytes=process_bytes)
+    _show_forecast(known)
+    started = time.monotonic()
     with reporter() as shown:
-        selector = RoundSelector(policy, job.demonstrations, plan, publish=publish, reporter=shown)
-        return train_ditto(policy, job, kept, shown, selector)
+        watch = Stopwatch(shown)
+        selector = RoundSelector(policy, job.demonstrations, plan, publish=publish, reporter=watch)
+        record = train_ditto(policy, job, kept, watch, selector)
+    seconds, peak_bytes = time.monotonic() - started, hardware.peak_memory_bytes()
+    return record, lambda: show_comparison(
+        known, watch, whole_seconds=seconds, peak_bytes=peak_bytes, is_cuda=hardware.is_cuda
+    )
 
 
-def _demonstrations(order: _Order, policy: Policy) -> list[Demonstration]:
+def _demonstrations(order: Order, policy: Policy) -> list[Demonstration]:
     """The texts with their prompts; the base writes those that are missing."""
     texts = order.view.reading.texts
     prompts = stored_prompts(order.folder_file, texts)
@@ -165,7 +198,7 @@ def _show_plan(policy: Policy, job: Job, encoded: Encoded, preset: str, store: A
             "base": f"{base}, {'4-bit NF4' if policy.quantize == 'nf4' else 'not quantised'}",
             "device": policy.hardware.name,
             "preset": preset,
-            "steps": _steps(settings, len(job.demonstrations)),
+            "steps": describe_steps(settings, len(job.demonstrations)),
             "stored in": str(store.folder(job.name)),
         },
         to_stderr=True,
@@ -174,13 +207,22 @@ def _show_plan(policy: Policy, job: Job, encoded: Encoded, preset: str, store: A
         warn(f"There is an adapter {job.name} already: it stays in use until this run is finished, which replaces it.")
 
 
-def _steps(settings: Settings, num_demonstrations: int) -> str:
+def describe_steps(settings: Settings, num_demonstrations: int) -> str:
+    """The stages of a run in a line."""
     rounds, samples = settings.rounds, settings.sampling.completions_per_prompt * num_demonstrations
     sft = f"SFT up to {settings.sft.max_steps} updates"
     return f"{sft}, then {rounds.num} rounds of {samples} samples and {rounds.steps} DPO updates"
 
 
-def _show_result(adapter: str, record: AdapterRecord, store: AdapterStore) -> None:
+def _show_forecast(known: Forecast) -> None:
+    if known.estimator is None:
+        say(f"Memory was full while this machine was measured: up to {size(known.need.peak_bytes)} are needed.")
+        return
+    took, whole = duration(known.calibration_seconds), duration(sum(known.kinds().values()))
+    say(f"Measured this machine for {took}: about {whole}, and up to {size(known.need.peak_bytes)} of memory.")
+
+
+def _show_result(adapter: str, record: AdapterRecord, compare: Callable[[], None]) -> None:
     rows = []
     for stage in record.stages:
         metrics = stage.metrics
@@ -197,6 +239,7 @@ def _show_result(adapter: str, record: AdapterRecord, store: AdapterStore) -> No
     print_table("", ("stage", "time", "loss", "reward margin", "style on new prompts", "texts that ended"), rows)
     texts = [("base", record.base_sample), *((stage.stage, stage.sample or "") for stage in record.stages)]
     print_side_by_side(record.watch_prompt, texts)
+    compare()
     say(f"{record.published} is published: {record.reason}.")
     say(f"Adapter {adapter} is ready, {record.seconds:.0f} s. Next:")
     say(f'  ditto sample --adapter {adapter} "{record.watch_prompt}"')

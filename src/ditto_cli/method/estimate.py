@@ -1,0 +1,94 @@
+"""A run's plan and what a machine was measured to need -> seconds of each kind of work, and the largest pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ditto_cli.method.plan import Batch, Decoding, Group, Phase, RunPlan
+from ditto_cli.model.calibration import Calibration, work
+from ditto_cli.model.footprint import Load, Shape, Weights
+
+# TRL goes through the head three times where scoring does so twice: its logits are computed anew on the way back.
+_SFT_HEAD = 1.5
+_DISK_BYTES_PER_SECOND = 200e6  # an assumption: measuring it would mean to write
+
+
+class Estimator:
+    """Seconds of phases, by the speed that was measured on this machine.
+
+    Args:
+        shape: of the base.
+        weights: of the base.
+        calibration: of the machine.
+        save_bytes: of one checkpoint.
+    """
+
+    def __init__(self, shape: Shape, weights: Weights, calibration: Calibration, *, save_bytes: int) -> None:
+        self._shape, self._weights = shape, weights
+        self._calibration = calibration
+        self._save_bytes = save_bytes
+
+    def seconds(self, phase: Phase) -> float:
+        """One phase."""
+        return (
+            sum(self._decoding(decoding) for decoding in phase.samples)
+            + sum(self._calibration.score.seconds(self.group_work(group)) for group in phase.scored)
+            + sum(self._calibration.update.seconds(self.group_work(group)) for one in phase.updates for group in one)
+            + self.sft_seconds(phase.sft)
+            + phase.saves * self._save_bytes / _DISK_BYTES_PER_SECOND
+        )
+
+    def sft_seconds(self, batches: Sequence[Batch]) -> float:
+        """Some updates of SFT."""
+        return sum(self._calibration.update.seconds(self._batch_work(batch)) for batch in batches)
+
+    def kinds(self, plan: RunPlan) -> dict[str, float]:
+        """Seconds by kind of work, in the order in which the kinds come up."""
+        kinds: dict[str, float] = {}
+        for phase in plan.phases:
+            kinds[phase.kind] = kinds.get(phase.kind, 0.0) + self.seconds(phase)
+        return kinds
+
+    def group_work(self, group: Group) -> float:
+        """Work of scoring a group."""
+        tokens = group.num_tokens
+        return work(self._shape, self._weights, tokens, num_scored=group.num_scored, pairs=tokens**2)
+
+    def _batch_work(self, batch: Batch) -> float:
+        tokens, pairs = batch.num * batch.longest, batch.num * batch.longest**2
+        return work(self._shape, self._weights, tokens, num_scored=_SFT_HEAD * tokens, pairs=pairs)
+
+    def _decoding(self, decoding: Decoding) -> float:
+        score = self._calibration.score
+        reads = [work(self._shape, self._weights, read, num_scored=1, pairs=read**2) for read in decoding.reads]
+        read_seconds = sum(score.seconds(one) for one in reads)
+        return self._calibration.sampling_start + read_seconds + self._calibration.sampling_seconds(decoding.rows)
+
+
+def typical_group(plan: RunPlan) -> Group:
+    """A micro-batch of middling size, else a demonstration; what the machine is measured with."""
+    groups = sorted(plan.micro_batches(), key=lambda group: group.num_tokens)
+    if groups:
+        return groups[len(groups) // 2]
+    batch = max(plan.batches(), key=lambda one: one.longest)
+    return Group(max(1, batch.longest // 4), (batch.longest - batch.longest // 4,))
+
+
+def load_of(plan: RunPlan) -> Load:
+    """The pieces of a run that need most memory."""
+    batch = max(plan.batches(), key=lambda one: one.num * one.longest)
+    widest = max(plan.decodings(), key=lambda one: max(one.rows, default=1) * one.columns)
+    return Load(
+        (batch.num, batch.longest),
+        _largest(list(plan.micro_batches())),
+        _largest(list(plan.groups())),
+        max(widest.rows, default=1),
+        widest.columns,
+    )
+
+
+def _largest(groups: Sequence[Group]) -> tuple[int, int]:
+    if not groups:
+        return 0, 0
+    group = max(groups, key=lambda one: one.num_tokens)
+    return group.num_tokens, group.num_scored

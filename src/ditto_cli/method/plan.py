@@ -1,0 +1,259 @@
+"""Demonstrations and settings -> what a run will do, piece by piece, before it does it.
+
+Counts only: no model and no seconds. All of it is known beforehand but how long the samples become: the base is taken
+to write to the length limit, as it knows no end of such texts, and an adapter's samples to be spread around the length
+of their demonstration, the longest of each batch up to the limit. docs/plan.md has what that was read off.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from ditto_cli.config import Settings
+from ditto_cli.method.comparisons import History, draw_comparisons
+from ditto_cli.method.rounds import Encoded, own_completions
+from ditto_cli.method.train import UPDATES_PER_CHECKPOINT
+from ditto_cli.method.updates import micro_batches
+from ditto_cli.seeds import derive_seed
+from ditto_cli.types import SFT_STAGE, Completion, round_stage
+
+SHORTEST, LONGEST = 0.2, 1.8  # of an adapter's samples, as multiples of their demonstration
+_MAX_SLOTS = 64  # of whoever samples and names no other number
+
+
+@dataclass(frozen=True)
+class Group:
+    """Completions of one prompt, scored in one pass: tokens of the prompt, and of each completion."""
+
+    prompt: int
+    completions: tuple[int, ...]
+
+    @property
+    def num_scored(self) -> int:
+        """Tokens whose log-probability is computed."""
+        return sum(self.completions)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the pass."""
+        return self.prompt + self.num_scored
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts of one SFT update, padded to the longest: how many, and its tokens."""
+
+    num: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """A batch of samples.
+
+    Attributes:
+        reads: tokens of each pass that reads prompts, padding included.
+        rows: how many sequences there are in each step.
+        columns: tokens that the cache comes to hold of each.
+        num_tokens: tokens that are sampled.
+    """
+
+    reads: tuple[int, ...]
+    rows: tuple[int, ...]
+    columns: int
+    num_tokens: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the run under the name that it has in the progress; what it does, in any order.
+
+    `kind` is what it is called where phases are added up.
+    """
+
+    name: str
+    kind: str
+    samples: tuple[Decoding, ...] = ()
+    scored: tuple[Group, ...] = ()
+    updates: tuple[tuple[Group, ...], ...] = ()
+    sft: tuple[Batch, ...] = ()
+    saves: int = 0
+
+
+@dataclass(frozen=True)
+class Writings:
+    """What is sampled for the choice between stages, in tokens; the caller knows, since training does not.
+
+    Attributes:
+        background: prompts that the base writes for, once.
+        looks: prompts that every stage writes for.
+        continued: of the look for memorised text: tokens given, and most tokens that it goes on for.
+        continued_slots: how many of these are side by side.
+        watch: the prompt whose sample is shown at every stage.
+    """
+
+    background: tuple[int, ...]
+    looks: tuple[int, ...]
+    continued: tuple[tuple[int, int], ...]
+    continued_slots: int
+    watch: int
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The phases in their order; `max_new_tokens` is the length limit."""
+
+    phases: tuple[Phase, ...]
+    max_new_tokens: int
+
+    def decodings(self) -> Iterator[Decoding]:
+        """Every batch of samples."""
+        return (decoding for phase in self.phases for decoding in phase.samples)
+
+    def groups(self) -> Iterator[Group]:
+        """Every group that is scored without gradients."""
+        return (group for phase in self.phases for group in phase.scored)
+
+    def micro_batches(self) -> Iterator[Group]:
+        """Every micro-batch of every update."""
+        return (group for phase in self.phases for update in phase.updates for group in update)
+
+    def batches(self) -> Iterator[Batch]:
+        """Every batch of SFT."""
+        return (batch for phase in self.phases for batch in phase.sft)
+
+
+def plan_run(encoded: Encoded, settings: Settings, writings: Writings) -> RunPlan:
+    """What `train_ditto` will do with these demonstrations and settings, as far as it is known beforehand."""
+    limit = encoded.max_new_tokens
+    spread = _spread([len(ids) for ids in encoded.completions.values()], len(writings.looks), limit)
+    watch = Decoding((writings.watch,), (1,) * (limit - 1), writings.watch + limit, limit)
+
+    def look(stage: str) -> Phase:
+        wanted = list(zip(writings.looks, spread, strict=True))
+        return Phase(f"{stage}: writing", "samples of each stage", (decoding(wanted, _MAX_SLOTS),))
+
+    base = decoding([(prompt, limit) for prompt in writings.background], _MAX_SLOTS)
+    continued = decoding(list(writings.continued), writings.continued_slots)
+    phases = [
+        Phase("SFT", "SFT", sft=_batches(encoded, settings)),
+        Phase("base: writing", "samples of the base", (base,)),
+        look(SFT_STAGE),
+    ]
+    own = own_completions(encoded)
+    history = History(tuple(own))
+    others_scored = list(_groups(own, encoded.prompts, settings.dpo.micro_batch_tokens)) if settings.rounds.num else []
+    saves = 1
+    for number in range(settings.rounds.num):
+        if number > 0 and settings.rounds.reference == "previous":
+            others_scored += _groups(history.completions(), encoded.prompts, settings.dpo.micro_batch_tokens)
+        sampled = _sampled(encoded, settings, number)
+        history.add_round(sampled)
+        wanted = [(len(encoded.prompts[one.demonstration_id]), len(one.token_ids)) for one in sampled]
+        phases += [
+            Phase(
+                f"round {number + 1}: sampling",
+                "samples of each round",
+                (decoding(wanted, settings.sampling.max_slots),),
+                tuple(_groups(sampled, encoded.prompts, settings.dpo.micro_batch_tokens)),
+            ),
+            Phase(f"round {number + 1}: DPO", "DPO updates", updates=_updates(history, encoded, settings, number)),
+            look(round_stage(number + 1)),
+        ]
+        saves += 2 + (settings.rounds.steps - 1) // UPDATES_PER_CHECKPOINT
+    num_stages = 1 + settings.rounds.num
+    watched = (watch,) * (1 + num_stages) + (continued,) * num_stages
+    phases.append(Phase("", "watching and saving", watched, tuple(others_scored), saves=saves))
+    return RunPlan(tuple(phases), limit)
+
+
+def decoding(wanted: Sequence[tuple[int, int]], max_slots: int) -> Decoding:
+    """How sampling goes about it: slots are filled again as sequences end, a prompt's length is read once.
+
+    Args:
+        wanted: tokens of the prompt and of the sample, for each sequence; prompts of equal length count as one.
+        max_slots: most sequences at a time.
+    """
+    waiting, left = deque(wanted), list[int]()
+    reads, rows = list[int](), list[int]()
+    columns = 0
+    while waiting or left:
+        arrivals = [waiting.popleft() for _ in range(min(max_slots - len(left), len(waiting)))]
+        if arrivals:
+            prompts = {prompt for prompt, _ in arrivals}
+            reads.append(len(prompts) * max(prompts))
+            columns = max(columns if left else 0, *prompts)
+            left += [tokens for _, tokens in arrivals]
+        left = [tokens - 1 for tokens in left if tokens > 1]
+        if left:
+            rows.append(len(left))
+            columns += 1
+    return Decoding(tuple(reads), tuple(rows), columns, sum(tokens for _, tokens in wanted))
+
+
+def _spread(lengths: Sequence[int], num: int, limit: int) -> list[int]:
+    """`num` lengths around those of the demonstrations, at equal steps; the longest is the limit."""
+    mean = sum(lengths) / len(lengths)
+    shares = [SHORTEST + (LONGEST - SHORTEST) * (index + 0.5) / num for index in range(num)]
+    spread = [min(limit, max(1, round(mean * share))) for share in shares]
+    return [*spread[:-1], limit] if spread else []
+
+
+def _sampled(encoded: Encoded, settings: Settings, number: int) -> list[Completion]:
+    """Stand-ins for a round's samples: only their lengths matter."""
+    num = settings.sampling.completions_per_prompt
+    names = list(encoded.prompts)
+    shares = [SHORTEST + (LONGEST - SHORTEST) * (place + 0.5) / (num * len(names)) for place in range(num * len(names))]
+    random.Random(derive_seed(settings.seed, "planned lengths", number)).shuffle(shares)
+    sampled = []
+    for place, (name, index) in enumerate((name, index) for name in names for index in range(num)):
+        length = math.ceil(len(encoded.completions[name]) * shares[place])
+        tokens = encoded.max_new_tokens if shares[place] == max(shares) else min(length, encoded.max_new_tokens)
+        sampled.append(Completion(name, number, index, (0,) * tokens, True, 0.0))
+    return sampled
+
+
+def _updates(history: History, encoded: Encoded, settings: Settings, number: int) -> tuple[tuple[Group, ...], ...]:
+    """The micro-batches of a round's updates: the comparisons are those that will be drawn."""
+    updates = []
+    for step in range(settings.rounds.steps):
+        drawn = draw_comparisons(history, settings.dpo, seed=settings.seed, step=number * settings.rounds.steps + step)
+        groups = []
+        for batch in micro_batches(drawn, encoded.prompts, settings.dpo.micro_batch_tokens):
+            sides = {(side.round, side.index): len(side.token_ids) for c in batch for side in (c.chosen, c.rejected)}
+            groups.append(Group(len(encoded.prompts[batch[0].chosen.demonstration_id]), tuple(sides.values())))
+        updates.append(tuple(groups))
+    return tuple(updates)
+
+
+def _groups(
+    completions: Sequence[Completion], prompts: Mapping[str, Sequence[int]], max_tokens: int
+) -> Iterator[Group]:
+    """What is scored at a time: one demonstration's completions, as many as the limit lets through."""
+    for name, group in groupby(completions, key=lambda completion: completion.demonstration_id):
+        prompt = len(prompts[name])
+        lengths: list[int] = []
+        for completion in group:
+            if lengths and prompt + sum(lengths) + len(completion.token_ids) > max_tokens:
+                yield Group(prompt, tuple(lengths))
+                lengths = []
+            lengths.append(len(completion.token_ids))
+        yield Group(prompt, tuple(lengths))
+
+
+def _batches(encoded: Encoded, settings: Settings) -> tuple[Batch, ...]:
+    """Each pass over the texts in batches; which texts meet is drawn by the trainer, so here it is drawn anew."""
+    lengths = [len(encoded.prompts[name]) + len(ids) for name, ids in encoded.completions.items()]
+    generator = random.Random(derive_seed(settings.seed, "planned batches"))
+    batches: list[Batch] = []
+    while len(batches) < settings.sft.max_steps:
+        order = generator.sample(lengths, len(lengths))
+        size = settings.sft.batch_size
+        parts = [order[start : start + size] for start in range(0, len(order), size)]
+        batches += [Batch(len(part), max(part)) for part in parts]
+    return tuple(batches[: settings.sft.max_steps])
