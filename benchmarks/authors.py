@@ -40,7 +40,8 @@ from ditto_cli.evaluation.win_rates import describe, pool_rate, win_rate
 from ditto_cli.method.rounds import POLICY, REFERENCE, Encoded, encode_demonstrations, run_rounds
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.model.hardware import detect
-from ditto_cli.model.policy import Policy, load_policy
+from ditto_cli.model.loading import load_policy
+from ditto_cli.model.policy import Policy
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import append_line, cache_home
 from ditto_cli.types import Demonstration, SilentReporter, round_stage

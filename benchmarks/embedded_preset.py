@@ -34,7 +34,8 @@ from ditto_cli.method.rounds import encode_demonstrations
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.method.train import BASE_STAGE, Job, train_ditto
 from ditto_cli.model.hardware import GIB, detect
-from ditto_cli.model.policy import Policy, load_policy
+from ditto_cli.model.loading import load_policy
+from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import SampleRequest, sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterStore, cache_home

@@ -29,7 +29,8 @@ from ditto_cli.demonstrations.prompts import form_of, instruction_problem, plain
 from ditto_cli.evaluation.similarity import chrf
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.instructions import Instruction, best_of, propose
-from ditto_cli.model.policy import Policy, load_policy
+from ditto_cli.model.loading import load_policy
+from ditto_cli.model.policy import Policy
 from ditto_cli.store import cache_home
 from ditto_cli.types import SourceText
 

@@ -81,7 +81,7 @@ def base_texts(prompts: Sequence[str], path: Path, preset: str, device: str) -> 
     if missing:
         from ditto_cli.config import FolderFile, resolve_settings
         from ditto_cli.model.hardware import detect
-        from ditto_cli.model.policy import load_policy
+        from ditto_cli.model.loading import load_policy
         from ditto_cli.model.sampling import SampleRequest, sample
         from ditto_cli.store import cache_home
 

@@ -81,7 +81,7 @@ def save_tiny_base(folder, *, seed=0, hidden_size=32, intermediate_size=64, cont
 def load_tiny(folder, quantize="none"):
     """The folder as ditto loads it on a CPU."""
     from ditto_cli.model.hardware import detect
-    from ditto_cli.model.policy import load_source
+    from ditto_cli.model.loading import load_source
     from ditto_cli.model.source import BaseSource
 
     return load_source(BaseSource("local", str(folder), None, folder), quantize, detect("cpu"))

@@ -11,7 +11,7 @@ import torch
 from ditto_cli.method import rounds, updates
 from ditto_cli.model import sampling
 from ditto_cli.model.hardware import detect
-from ditto_cli.model.policy import load_source
+from ditto_cli.model.loading import load_source
 from ditto_cli.model.source import BaseSource
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -37,7 +37,7 @@ def script():
 @pytest.fixture
 def measured(script, monkeypatch):
     """A way's last outcome on the tiny shape, measured in this process."""
-    monkeypatch.setattr(child, "limit_memory", lambda hardware, cap_gib: None)
+    monkeypatch.setattr(child, "limit_memory", lambda hardware, cap_gib: hardware)
 
     def measure(way, *options):
         arguments = script.parse(["--shape", "tiny", "--samples", "3", "--updates", "2", "--device", "cpu", *options])

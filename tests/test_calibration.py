@@ -22,6 +22,7 @@ from ditto_cli.model.footprint import (
 )
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.policy import WEIGHTS_FILE
+from ditto_cli.model.scoring import score
 from ditto_cli.model.skeleton import load_skeleton
 from ditto_cli.model.source import BaseSource
 
@@ -109,13 +110,14 @@ def test_what_autograd_keeps_is_what_is_counted(tiny_policy, lora):
 def test_phases_of_the_memory_grow_with_their_pieces(tiny_policy):
     memory = model(tiny_policy)
     small = memory.phases(Load((1, 50), (100, 60), (100, 60), 4, 100))
-    large = memory.phases(Load((2, 50), (200, 160), (300, 260), 8, 100))
+    large = memory.phases(Load((2, 100), (200, 160), (300, 260), 8, 100))
     assert set(small) == {"sft", "scoring", "update", "sampling"}
     assert all(large[key] > small[key] for key in small)
     # keys and values: 2 layers, 2 heads of 8, in fp32, and 64 columns to spare
     cache = 8 * 164 * 2 * 2 * 2 * 8 * 4
-    assert memory.sampling(8, 100) == cache + cache + 8 * 272 * 4 * 4
-    assert large["sampling"] == memory.sampling(8, 100) + memory.sft(2, 50)  # on a CPU what SFT had is not given back
+    packed = 4 * sum(parameter.numel() for parameter in tiny_policy.model.parameters())
+    assert memory.sampling(8, 100) == cache + cache + packed + 8 * 272 * 4 * 4
+    assert large["sampling"] == memory.sampling(8, 100)
     twice = model(tiny_policy, saved_ratio=2.0).update(100, 60) - memory.update(100, 60)
     assert twice == pytest.approx(memory.saved_bytes(100, 0), rel=0.01)
 
@@ -183,3 +185,41 @@ def test_memory_of_this_process_and_machine():
     hardware = detect("cpu")
     assert resident_bytes() < available_bytes(hardware) <= hardware.memory_bytes + resident_bytes()
     assert math.isclose(float(held[0]), 1.0)
+
+
+def test_a_gpu_with_more_memory_computes_fewer_layers_anew():
+    shape, lora = SHAPES["Qwen/Qwen3-8B"], LoraSettings()
+
+    def of(gib):
+        memory = MemoryModel(shape, shape.weights, lora, quantize="nf4", is_cuda=True, memory_bytes=gib * 2**30)
+        return memory.checkpointed_layers(4096, 3500), memory.update(4096, 3500) + memory.base_bytes
+
+    layers, bytes_needed = zip(*(of(gib) for gib in (8, 16, 24, 80)), strict=True)
+    assert layers[0] == shape.layers > layers[2] > layers[3] == 0
+    assert sorted(layers, reverse=True) == list(layers)
+    assert bytes_needed[2] < 0.85 * 24 * 2**30
+    assert MemoryModel(shape, shape.weights, lora, quantize="nf4", is_cuda=False).checkpointed_layers(4096, 3500) == 0
+
+
+def test_checkpointing_some_layers_keeps_less_and_gives_the_same_gradient(tiny_policy):
+    tiny_policy.add_adapter("alice", ALL, seed=1)
+    gradients, kept = [], []
+    for num_layers in (0, 1, 2):
+        tiny_policy.checkpoint_activations(num_layers)
+        tiny_policy.model.train()
+        storages = {}
+
+        def noticed(tensor, storages=storages):
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(noticed, lambda tensor: tensor):
+            total = score(tiny_policy, range(20), [range(40), range(60)]).sum()
+        total.backward()
+        kept.append(sum(storages.values()))
+        gradients.append(torch.cat([p.grad.flatten() for p in tiny_policy.parameters()]))
+        for parameter in tiny_policy.parameters():
+            parameter.grad = None
+    assert kept[0] > 1.2 * kept[1] > 1.2 * kept[2]
+    assert gradients[0].abs().max() > 0
+    assert all(torch.equal(gradients[0], other) for other in gradients[1:])

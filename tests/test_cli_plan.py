@@ -101,7 +101,7 @@ def test_texts_without_a_prompt_are_counted_and_get_none(ditto, folder_of):
 
 def test_a_base_that_would_not_fit_is_told_and_not_loaded(ditto, texts, monkeypatch):
     monkeypatch.setattr("ditto_cli.model.footprint.available_bytes", lambda hardware: 2**20)
-    monkeypatch.setattr("ditto_cli.model.policy.load_source", None)  # whoever calls it fails
+    monkeypatch.setattr("ditto_cli.model.loading.load_source", None)  # whoever calls it fails
     result = plan(ditto, texts)
     assert result.code == 0, result.err
     assert "It does not fit by" in result.err

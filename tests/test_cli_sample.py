@@ -13,10 +13,10 @@ SHORT = ["--max-tokens", "12", "--seed", "1"]
 @pytest.fixture
 def loads(monkeypatch):
     """The bases that are loaded, and the adapters that are read, in order."""
-    from ditto_cli.model import policy
+    from ditto_cli.model import loading, policy
 
     seen = {"bases": [], "adapters": []}
-    load_source, load_adapter = policy.load_source, policy.Policy.load_adapter
+    load_source, load_adapter = loading.load_source, policy.Policy.load_adapter
 
     def base_spy(source, *arguments):
         seen["bases"].append(source.id)
@@ -26,7 +26,7 @@ def loads(monkeypatch):
         seen["adapters"].append(f"{folder.parents[2].name}/{folder.name}")
         return load_adapter(self, name, folder)
 
-    monkeypatch.setattr(policy, "load_source", base_spy)
+    monkeypatch.setattr(loading, "load_source", base_spy)
     monkeypatch.setattr(policy.Policy, "load_adapter", adapter_spy)
     return seen
 

@@ -7,7 +7,7 @@ from conftest import shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.model import fixed_steps, sampling
 from ditto_cli.model.hardware import detect
-from ditto_cli.model.policy import load_source
+from ditto_cli.model.loading import load_source
 from ditto_cli.model.sampling import SampleRequest, sample
 from ditto_cli.model.source import BaseSource
 

@@ -320,7 +320,7 @@ def test_a_tokenizer_without_letters_cannot_judge():
 def test_hidden_instructions_do_not_make_the_embedded_model_depend_on_the_order(tmp_path):
     from ditto_cli.evaluation.judges.by_model import ModelJudge
     from ditto_cli.model.hardware import detect
-    from ditto_cli.model.policy import load_source
+    from ditto_cli.model.loading import load_source
     from ditto_cli.model.source import locate_base
     from ditto_cli.store import cache_home
 

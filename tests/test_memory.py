@@ -16,7 +16,7 @@ from ditto_cli.errors import MemoryLimitError
 from ditto_cli.method.rounds import score_under_reference
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.method.updates import Updater
-from ditto_cli.model import policy as policy_module
+from ditto_cli.model import loading
 from ditto_cli.model.hardware import Hardware, detect
 from ditto_cli.model.memory import fit_memory, halving, is_out_of_memory
 from ditto_cli.model.sampling import SampleRequest, sample
@@ -442,6 +442,6 @@ def test_a_base_that_does_not_fit_is_a_memory_limit(tiny_folder, monkeypatch):
     def full(*arguments, **options):
         raise cuda_full()
 
-    monkeypatch.setattr(policy_module.AutoModelForCausalLM, "from_pretrained", full)
+    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", full)
     with pytest.raises(MemoryLimitError, match=r"does not fit into the memory of CPU.*base\.quantize=nf4\.$"):
         load_tiny(tiny_folder)

@@ -96,11 +96,11 @@ def test_the_phases_have_the_names_of_the_progress_and_hold_all_work(encoded):
     prompts = [len(ids) for ids in encoded.prompts.values()]
     texts = [len(ids) for ids in encoded.completions.values()]
     limit = encoded.max_new_tokens
-    # SFT: a pass over three texts is a batch of two and one of one; the longest text of a batch tells its width
+    # SFT: a pass over three texts is a batch of two and one of one
     batches = by_name["SFT"].sft
-    assert [batch.num for batch in batches] == [2, 1, 2, 1]
+    assert [len(batch.texts) for batch in batches] == [2, 1, 2, 1]
     whole = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
-    assert all(batch.longest in whole for batch in batches)
+    assert [sorted(batches[i].texts + batches[i + 1].texts) for i in (0, 2)] == [sorted(whole)] * 2
     # the base writes to the limit, and each stage one text up to it
     assert by_name["base: writing"].samples[0].num_tokens == 3 * limit
     assert len(by_name["base: writing"].samples[0].rows) == limit - 1
@@ -166,7 +166,7 @@ def test_without_rounds_only_sft_and_its_look_are_planned(encoded):
     run = plan_run(encoded, settings(rounds__num=0), WRITINGS)
     assert [phase.name for phase in run.phases] == ["SFT", "base: writing", "sft: writing", ""]
     assert (run.phases[-1].scored, run.phases[-1].saves) == ((), 1)
-    assert typical_group(run).num_tokens == max(batch.longest for batch in run.batches())
+    assert typical_group(run).num_tokens == max(max(batch.texts) for batch in run.batches())
     assert load_of(run).update == (0, 0)
 
 
@@ -190,7 +190,7 @@ def test_seconds_by_hand():
     assert estimator.seconds(phase) == 2 * (1 + 0.5 * 68)
     assert estimator.seconds(planning.Phase("x", "x", scored=(group,))) == 0.25 * 68
     # SFT: logits of all four tokens, three times through the head where scoring goes twice; pairs of a text only
-    assert estimator.sft_seconds([Batch(2, 2)]) == 1 + 0.5 * (4 * 4 + 1.5 * 4 * 10 + 2 * 4 * 4)
+    assert estimator.sft_seconds([Batch((1, 3))]) == 1 + 0.5 * (4 * 4 + 1.5 * 4 * 10 + 4 * 4 * 4)
     # sampling: what it begins with, the prompt (3 tokens, one with logits), setting up for three rows and, as they have
     # halved, for one, and each step by its rows
     sampled = planning.Phase("x", "x", samples=(Decoding((3,), (3, 2, 1), 6, 6),))
@@ -203,7 +203,7 @@ def test_seconds_by_hand():
 def test_the_largest_pieces(encoded):
     run = plan_run(encoded, settings(), WRITINGS)
     load = load_of(run)
-    assert load.sft == max(((batch.num, batch.longest) for batch in run.batches()), key=lambda one: one[0] * one[1])
+    assert load.sft == max(((len(batch.texts), batch.num_tokens) for batch in run.batches()), key=lambda one: one[1])
     assert load.update[0] == max(group.num_tokens for group in run.micro_batches())
     assert load.scoring[0] == max(group.num_tokens for group in run.groups())
     assert load.rows >= 7

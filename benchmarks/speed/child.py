@@ -9,6 +9,7 @@ import resource
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -52,7 +53,7 @@ def measure(arguments: argparse.Namespace, tell: Callable[[Outcome], None]) -> N
     """
     warnings.simplefilter("ignore")
     hardware = detect(arguments.device)
-    limit_memory(hardware, arguments.cap_gib)
+    hardware = limit_memory(hardware, arguments.cap_gib)
     outcome = Outcome(shape=arguments.shape, way=arguments.way, machine=machine_name(hardware))
     phases = Phases(hardware, lambda: tell(outcome))
     outcome.phases = phases.figures
@@ -103,7 +104,7 @@ def _measure(arguments: argparse.Namespace, hardware: Hardware, phases: Phases, 
 
 def _check(bench: Bench, outcome: Outcome) -> None:
     """Each check by itself, so that one that cannot be done leaves the others."""
-    bench.policy.checkpoint_activations(bench.policy.hardware.is_cuda)
+    bench.policy.checkpoint_activations(bench.policy.num_layers if bench.policy.hardware.is_cuda else 0)
     for name, check in _CHECKS.items():
         try:
             outcome.checks[name] = check(bench)
@@ -133,18 +134,23 @@ def build_workload(arguments: argparse.Namespace, *, num_updates: int) -> worklo
     return workload.workload_of(encoded, settings, vocabulary=config.vocab_size)
 
 
-def limit_memory(hardware: Hardware, cap_gib: float) -> None:
-    """Let full memory be an error of ours and not the end of the process: a share of the GPU's, or what is free now."""
+def limit_memory(hardware: Hardware, cap_gib: float) -> Hardware:
+    """Let full memory be an error of ours and not the end of the process: a share of the GPU's, or what is free now.
+
+    Returns:
+        The hardware with so much memory, for whoever goes by it.
+    """
     if hardware.is_cuda:
-        share = min(1.0, cap_gib * GIB / hardware.memory_bytes)
-        torch.cuda.set_per_process_memory_fraction(share, hardware.device)
-        return
+        cap = min(round(cap_gib * GIB), hardware.memory_bytes)
+        torch.cuda.set_per_process_memory_fraction(cap / hardware.memory_bytes, hardware.device)
+        return replace(hardware, memory_bytes=cap)
     if sys.platform != "linux":
-        return
+        return hardware
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             free = int(int(line.split()[1]) * 1024 * _FREE_SHARE)
             resource.setrlimit(resource.RLIMIT_DATA, (free, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    return hardware
 
 
 def machine_name(hardware: Hardware) -> str:

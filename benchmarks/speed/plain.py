@@ -42,7 +42,7 @@ class ForcedLengths(StoppingCriteria):
 
 def plain_round(bench: Bench) -> None:
     """Sampling and updates; the reference's time is part of the updates."""
-    bench.policy.checkpoint_activations(bench.policy.hardware.is_cuda)
+    bench.policy.checkpoint_activations(bench.policy.num_layers if bench.policy.hardware.is_cuda else 0)
     generate_all(bench, prompts_at_a_time=2)
     plain_updates(bench)
 

@@ -32,7 +32,8 @@ from ditto_cli.config import FolderFile, Settings, resolve_settings
 from ditto_cli.model.attention import GROUPED_SDPA
 from ditto_cli.model.chat import ChatFormat, chat_format
 from ditto_cli.model.hardware import Hardware
-from ditto_cli.model.policy import Policy, load_policy
+from ditto_cli.model.loading import load_policy
+from ditto_cli.model.policy import Policy
 from ditto_cli.model.source import locate_base
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import BaseIdentity, cache_home

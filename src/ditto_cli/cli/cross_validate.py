@@ -202,7 +202,7 @@ def _load(task: _Task, options: EvalOptions) -> _Run:
     from ditto_cli.cli.session import Session
     from ditto_cli.method.rounds import encode_demonstrations
     from ditto_cli.model.hardware import detect
-    from ditto_cli.model.policy import load_policy
+    from ditto_cli.model.loading import load_policy
 
     hardware = detect(options.device)
     settings = _settings(task, options, hardware.default_preset())

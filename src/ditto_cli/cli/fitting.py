@@ -43,7 +43,14 @@ def preset_rows(encoded: Encoded, hardware: Hardware, process_bytes: int, availa
         if shape is None:
             rows.append(PresetRow(preset, settings.base.id, quantize, None, None))
             continue
-        memory = MemoryModel(shape, shape.weights, settings.lora, quantize=quantize, is_cuda=hardware.is_cuda)
+        memory = MemoryModel(
+            shape,
+            shape.weights,
+            settings.lora,
+            quantize=quantize,
+            is_cuda=hardware.is_cuda,
+            memory_bytes=hardware.memory_bytes,
+        )
         watch = max(len(ids) for ids in encoded.prompts.values())
         run = guess_run(encoded, settings, watch=watch)
         peak = forecast_memory(run, memory, hardware, process_bytes=process_bytes).need.peak_bytes

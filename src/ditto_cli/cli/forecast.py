@@ -132,21 +132,14 @@ def forecast(policy: Policy, settings: Settings, run: RunPlan, *, process_bytes:
     """Seconds as well, measured on the loaded policy, which is left as it was found; no seconds if memory is full."""
     from ditto_cli.method.estimate import Estimator, load_of, typical_group
     from ditto_cli.model.calibration import calibrate
-    from ditto_cli.model.footprint import MemoryModel, shape_of, weights_of
+    from ditto_cli.model.footprint import memory_of, shape_of, weights_of
     from ditto_cli.model.memory import free_memory, is_out_of_memory
 
     base = policy.model
     shape, weights = shape_of(base.config), weights_of(base, base.get_output_embeddings())
 
     def memory(saved_ratio: float = 1.0) -> MemoryModel:
-        return MemoryModel(
-            shape,
-            weights,
-            settings.lora,
-            quantize=policy.quantize,
-            is_cuda=policy.hardware.is_cuda,
-            saved_ratio=saved_ratio,
-        )
+        return memory_of(policy, settings.lora, saved_ratio=saved_ratio)
 
     group, load = typical_group(run), load_of(run)
     # Samples of rounds and stages; those that are watched are drawn alone.

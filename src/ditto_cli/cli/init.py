@@ -258,7 +258,7 @@ def _find_prompts(options: InitOptions, folder_file: FolderFile, view: FolderVie
     demonstrations, without = attach_prompts(view.texts, stored)
     if without and options.write_prompts:
         from ditto_cli.model.hardware import detect
-        from ditto_cli.model.policy import load_policy
+        from ditto_cli.model.loading import load_policy
 
         settings = _settings(options, folder_file)
         policy = load_policy(settings.base, detect(options.device), cache_home(os.environ), say)

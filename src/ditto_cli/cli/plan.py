@@ -203,7 +203,7 @@ def _make(order: Order) -> _Plan:
     import ditto_cli.method.train  # noqa: F401, what a training has in memory besides the base
     from ditto_cli.model.footprint import MemoryModel, available_bytes, resident_bytes, shape_of, weights_of
     from ditto_cli.model.hardware import detect
-    from ditto_cli.model.policy import load_source
+    from ditto_cli.model.loading import load_source
     from ditto_cli.model.skeleton import load_skeleton
 
     hardware = detect(order.device)
@@ -226,7 +226,14 @@ def _make(order: Order) -> _Plan:
         shape = shape_of(skeleton.model.config)
         weights = weights_of(skeleton.model, skeleton.model.get_output_embeddings())
         encoded, recount = _exact(order, demonstrations, settings, skeleton.chat, skeleton.context_tokens)
-    memory = MemoryModel(shape, weights, settings.lora, quantize=quantize, is_cuda=hardware.is_cuda)
+    memory = MemoryModel(
+        shape,
+        weights,
+        settings.lora,
+        quantize=quantize,
+        is_cuda=hardware.is_cuda,
+        memory_bytes=hardware.memory_bytes,
+    )
     run = recount(settings)
     available = available_bytes(hardware)
     known = forecast_memory(run, memory, hardware, process_bytes=process)
@@ -332,7 +339,7 @@ def _amounts(run: RunPlan, settings: Settings) -> dict[str, str]:
         updates = [update for phase in phases for update in phase.updates]
         decodings = [decoding for phase in phases for decoding in phase.samples]
         if batches:
-            tokens = sum(batch.num * batch.longest for batch in batches)
+            tokens = sum(batch.num_tokens for batch in batches)
             amounts[kind] = f"at most {len(batches)} updates of {settings.sft.batch_size} texts, {tokens:,} tokens"
         elif updates:
             tokens = sum(group.num_tokens for update in updates for group in update)

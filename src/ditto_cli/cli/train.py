@@ -120,7 +120,7 @@ def _train(order: Order, store: AdapterStore, kept: UnfinishedRun) -> tuple[Adap
     from ditto_cli.method.train import Job, train_ditto
     from ditto_cli.model.footprint import resident_bytes
     from ditto_cli.model.hardware import detect
-    from ditto_cli.model.policy import load_policy
+    from ditto_cli.model.loading import load_policy
 
     hardware = detect(order.device)
     preset = order.preset or hardware.default_preset()

@@ -55,8 +55,8 @@ class Estimator:
         return work(self._shape, self._weights, tokens, num_scored=group.num_scored, pairs=tokens**2)
 
     def _batch_work(self, batch: Batch) -> float:
-        tokens, pairs = batch.num * batch.longest, batch.num * batch.longest**2
-        return work(self._shape, self._weights, tokens, num_scored=_SFT_HEAD * tokens, pairs=pairs)
+        tokens = batch.num_tokens
+        return work(self._shape, self._weights, tokens, num_scored=_SFT_HEAD * tokens, pairs=tokens**2)
 
     def _decoding(self, decoding: Decoding) -> float:
         score = self._calibration.score
@@ -70,16 +70,16 @@ def typical_group(plan: RunPlan) -> Group:
     groups = sorted(plan.micro_batches(), key=lambda group: group.num_tokens)
     if groups:
         return groups[len(groups) // 2]
-    batch = max(plan.batches(), key=lambda one: one.longest)
-    return Group(max(1, batch.longest // 4), (batch.longest - batch.longest // 4,))
+    longest = max(max(batch.texts) for batch in plan.batches())
+    return Group(max(1, longest // 4), (longest - longest // 4,))
 
 
 def load_of(plan: RunPlan) -> Load:
     """The pieces of a run that need most memory."""
-    batch = max(plan.batches(), key=lambda one: one.num * one.longest)
+    batch = max(plan.batches(), key=lambda one: one.num_tokens)
     widest = max(plan.decodings(), key=lambda one: max(one.rows, default=1) * one.columns)
     return Load(
-        (batch.num, batch.longest),
+        (len(batch.texts), batch.num_tokens),
         _largest(list(plan.micro_batches())),
         _largest(list(plan.groups())),
         max(widest.rows, default=1),

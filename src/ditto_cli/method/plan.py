@@ -46,10 +46,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Batch:
-    """Texts of one SFT update, padded to the longest: how many, and its tokens."""
+    """Texts of one SFT update, behind each other in one row: tokens of each, prompt included."""
 
-    num: int
-    longest: int
+    texts: tuple[int, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the row."""
+        return sum(self.texts)
 
 
 @dataclass(frozen=True)
@@ -255,5 +259,5 @@ def _batches(encoded: Encoded, settings: Settings) -> tuple[Batch, ...]:
         order = generator.sample(lengths, len(lengths))
         size = settings.sft.batch_size
         parts = [order[start : start + size] for start in range(0, len(order), size)]
-        batches += [Batch(len(part), max(part)) for part in parts]
+        batches += [Batch(tuple(part)) for part in parts]
     return tuple(batches[: settings.sft.max_steps])

@@ -14,7 +14,8 @@ from ditto_cli.interrupts import deferred
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.updates import Updater
 from ditto_cli.model.chat import ChatFormat
-from ditto_cli.model.memory import fit_memory, halving, say_nothing
+from ditto_cli.model.footprint import memory_of
+from ditto_cli.model.memory import fit_memory, free_memory, halving, say_nothing
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import SampledTokens, SampleRequest, sample
 from ditto_cli.model.scoring import score
@@ -120,7 +121,7 @@ def run_rounds(
     if settings.rounds.num == 0:
         return
     state = state or begin_rounds(policy, encoded, settings, reporter)
-    policy.checkpoint_activations(policy.hardware.is_cuda)
+    policy.checkpoint_activations(_checkpointed_layers(policy, encoded, settings))
     while state.number < settings.rounds.num:
         if not state.is_sampled:
             _sample_into(state, policy, encoded, settings, reporter)
@@ -128,7 +129,7 @@ def run_rounds(
         _update_all(state, encoded, settings, reporter, on_progress)
         yield FinishedRound(state.number, state.samples, state.steps)
         state.number, state.steps = state.number + 1, []
-    policy.checkpoint_activations(False)
+    policy.checkpoint_activations(0)
 
 
 def encode_demonstrations(
@@ -267,6 +268,14 @@ def freeze_reference(policy: Policy) -> None:
     policy.switch(POLICY, trainable=True)
 
 
+def _checkpointed_layers(policy: Policy, encoded: Encoded, settings: Settings) -> int:
+    """As few as memory allows for the largest micro-batch that there can be: each comparison brings two completions."""
+    drawn = 2 * settings.dpo.comparisons_per_prompt * encoded.max_new_tokens
+    groups = (len(encoded.prompts[name]) + len(ids) + drawn for name, ids in encoded.completions.items())
+    tokens = min(settings.dpo.micro_batch_tokens, max(groups))
+    return memory_of(policy, settings.lora).checkpointed_layers(tokens, tokens)
+
+
 def _sample_into(state: RoundState, policy: Policy, encoded: Encoded, settings: Settings, reporter: Reporter) -> None:
     """The round's completions, scored under the reference."""
     max_tokens = settings.dpo.micro_batch_tokens
@@ -284,6 +293,7 @@ def _sample_into(state: RoundState, policy: Policy, encoded: Encoded, settings: 
     )
     scored = score_under_reference(policy, sampled, encoded.prompts, max_tokens=max_tokens, noted=reporter.noted)
     state.history.add_round(scored)
+    free_memory()
     reporter.stage_ended()
 
 
@@ -298,6 +308,7 @@ def _update_all(
     for metrics in update_policy(state, encoded.prompts, settings):
         reporter.stage_advanced(metrics.step + 1, metrics.values)
         on_progress(state)
+    free_memory()
     reporter.stage_ended()
 
 

@@ -14,7 +14,7 @@ from trl import SFTConfig, SFTTrainer
 from ditto_cli.config import SftSettings
 from ditto_cli.errors import NonFiniteError
 from ditto_cli.model.callbacks import TALKATIVE_CALLBACKS, EachStep
-from ditto_cli.model.memory import fit_memory, say_nothing
+from ditto_cli.model.memory import fit_memory, free_memory, say_nothing
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.rows import attention_pattern
 from ditto_cli.seeds import derive_seed
@@ -114,8 +114,9 @@ def _train(
                 assert parameter.dtype == torch.float32
             trainer.train()
     finally:
-        policy.checkpoint_activations(False)
+        policy.checkpoint_activations(0)
         policy.model.eval()
+        free_memory()
 
 
 def _smaller_part(batch_size: int, limit: int) -> int:

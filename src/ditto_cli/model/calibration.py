@@ -177,11 +177,11 @@ def _borrowed(policy: Policy, lora: LoraSettings) -> Iterator[None]:
         policy.add_adapter(_ADAPTER, lora, seed=0)
         try:
             policy.chat = dataclasses.replace(chat, stop_token_ids=frozenset())
-            policy.checkpoint_activations(policy.hardware.is_cuda)
+            policy.checkpoint_activations(policy.num_layers if policy.hardware.is_cuda else 0)
             policy.model.train()
             yield
         finally:
-            policy.checkpoint_activations(False)
+            policy.checkpoint_activations(0)
             policy.chat = chat
             policy.remove(_ADAPTER)
             policy.switch(active, trainable=trainable)

@@ -22,19 +22,22 @@ import torch
 from torch import nn
 
 from ditto_cli.config import LoraSettings
+from ditto_cli.model.fixed_steps import ROOM_TOKENS
 from ditto_cli.model.hardware import Hardware
+from ditto_cli.model.policy import Policy
 
 MIB, GIB = 2**20, 2**30
 # What CUDA itself, its libraries and the gaps of torch's allocator take of a GPU's memory, beside all tensors.
 CUDA_CONTEXT_BYTES = 800 * MIB
-_SPARE_COLUMNS = 64  # room that the cache of keys and values is given beyond what it holds
+_SPARE_COLUMNS = 64  # room that the cache of keys and values is given beyond what it holds, on a CPU
 _CHUNK_BYTES = 256 * MIB  # most fp32 logits that scoring has at a time
 _SFT_VOCABULARY = 32_768  # of the logits, TRL has this many columns at a time,
 _SFT_LOGIT_COPIES = 9  # and on the way back so many steps of their gradient, where it has no kernel of its own
 _LOGIT_COPIES = 3  # the logits, their log-softmax, and the gradient
 # On a CPU the C library gives back little of what a pass has freed while passes differ in length (docs/plan.md): a
-# phase comes to this many times its largest pass, and of SFT as much as a pass stays.
+# phase comes to this many times its largest pass.
 _UNEVEN = 1.4
+_USED_SHARE = 0.85  # of a GPU's memory that an update may come to; the rest is the desktop's
 _BLOCK, _SCALE_BLOCK, _NF4_CODES, _SCALE_CODES = 64, 256, 16, 256  # bitsandbytes: weights a scale, scales a scale
 
 
@@ -181,7 +184,7 @@ class Load:
     """The largest pieces of a run, by which its memory is told.
 
     Attributes:
-        sft: texts side by side in SFT, and the tokens of the longest, prompt included.
+        sft: texts of SFT's largest row, and its tokens, prompts included.
         update: tokens of the largest micro-batch, and how many of them are completions'.
         scoring: the same of the largest group that is scored under the reference.
         rows: sequences that are sampled side by side.
@@ -204,6 +207,7 @@ class MemoryModel:
         lora: of the adapter.
         quantize: nf4 or none.
         is_cuda: bf16 with checkpointed activations, else fp32.
+        memory_bytes: of the GPU; without it every layer is taken to compute its activations anew.
         saved_ratio: what autograd was measured to keep, over what is counted here.
     """
 
@@ -215,11 +219,13 @@ class MemoryModel:
         *,
         quantize: str,
         is_cuda: bool,
+        memory_bytes: int | None = None,
         saved_ratio: float = 1.0,
     ) -> None:
         self._shape, self._weights, self._lora = shape, weights, lora
         self._quantize, self._is_cuda, self._saved_ratio = quantize, is_cuda, saved_ratio
         self._element = 2 if is_cuda else 4
+        self._memory_bytes = memory_bytes
 
     @property
     def base_bytes(self) -> int:
@@ -232,29 +238,41 @@ class MemoryModel:
         return 5 * 4 * self._weights.num_lora(self._lora)
 
     def phases(self, load: Load) -> dict[str, int]:
-        """Bytes at the peak of each kind of work, beside what is fixed; on a CPU with what is left of SFT."""
-        sft, scoring, update = self.sft(*load.sft), self.forward(*load.scoring), self.update(*load.update)
+        """Bytes at the peak of each kind of work, beside what is fixed."""
+        sft, scoring, update = self.sft(load.sft[1]), self.forward(*load.scoring), self.update(*load.update)
         sampling = self.sampling(load.rows, load.columns)
         if self._is_cuda:
             return {"sft": sft, "scoring": scoring, "update": update, "sampling": sampling}
         return {
             "sft": round(_UNEVEN * sft),
-            "scoring": sft + scoring,
-            "update": sft + round(_UNEVEN * update),
-            "sampling": sft + sampling,
+            "scoring": scoring,
+            "update": round(_UNEVEN * update),
+            "sampling": sampling,
         }
 
-    def sft(self, num_texts: int, longest: int) -> int:
-        """One forward and backward pass of a padded batch."""
-        tokens = num_texts * longest
-        kept = self._kept(tokens, pairs=num_texts * longest**2)
+    def sft(self, tokens: int) -> int:
+        """One forward and backward pass of a batch's texts in one row."""
+        kept = self._kept(tokens, self._shape.layers if self._is_cuda else 0)
         copies = 1 if self._is_cuda else _SFT_LOGIT_COPIES
         logits = tokens * min(self._shape.vocabulary, _SFT_VOCABULARY) * 4 * copies
         return kept + logits + self._passing(tokens)
 
     def update(self, tokens: int, num_scored: int) -> int:
         """One forward and backward pass of a micro-batch."""
-        return self._kept(tokens, pairs=tokens**2) + self._logits(num_scored) + self._passing(tokens)
+        return self._update(tokens, num_scored, self.checkpointed_layers(tokens, num_scored))
+
+    def checkpointed_layers(self, tokens: int, num_scored: int) -> int:
+        """The fewest layers that must compute their activations anew for an update to stay in its share of the GPU."""
+        if not self._is_cuda:
+            return 0
+        layers = self._shape.layers
+        if self._memory_bytes is None:
+            return layers
+        room = _USED_SHARE * self._memory_bytes - CUDA_CONTEXT_BYTES - self.base_bytes - self.adapter_bytes
+        return next((num for num in range(layers) if self._update(tokens, num_scored, num) <= room), layers)
+
+    def _update(self, tokens: int, num_scored: int, checkpointed: int) -> int:
+        return self._kept(tokens, checkpointed) + self._logits(num_scored) + self._passing(tokens)
 
     def forward(self, tokens: int, num_scored: int) -> int:
         """A pass without gradients."""
@@ -262,20 +280,25 @@ class MemoryModel:
 
     def sampling(self, rows: int, columns: int) -> int:
         """Cache with spare room, what moves when it grows, and the distributions of one step."""
-        cache = rows * (columns + _SPARE_COLUMNS) * self._shape.cache_elements * self._element
-        return cache + 2 * cache // self._shape.layers + rows * self._shape.vocabulary * 4 * 4
+        spare = ROOM_TOKENS if self._is_cuda else _SPARE_COLUMNS
+        cache = rows * (columns + spare) * self._shape.cache_elements * self._element
+        moving = cache if self._is_cuda else 2 * cache // self._shape.layers  # into wider room, all layers or one
+        packed = 0 if self._is_cuda or self._quantize == "nf4" or rows == 1 else self._weights.num * 4
+        return cache + moving + packed + rows * self._shape.vocabulary * 4 * 4
 
     def saved_bytes(self, tokens: int, num_scored: int) -> int:
         """What autograd keeps of a group's forward pass where no activations are recomputed; none of the weights."""
         kept = tokens * self._shape.layers * self._layer_elements() * self._element
         return kept + self._masks(tokens**2) + num_scored * self._shape.vocabulary * 4
 
-    def _kept(self, tokens: int, *, pairs: int) -> int:
-        layers, shape = self._shape.layers, self._shape
-        if self._is_cuda:  # one hidden state a layer; all of one layer while it is computed anew
-            one = self._layer_elements() + 2 * shape.hidden  # the norms compute in fp32
-            return round(tokens * (layers * shape.hidden + one) * 2 * self._saved_ratio) + pairs * (1 + 2)
-        return round((tokens * layers * self._layer_elements() * 4 + self._masks(pairs)) * self._saved_ratio)
+    def _kept(self, tokens: int, checkpointed: int) -> int:
+        """Of a checkpointed layer one hidden state; and of one at a time all, while it is computed anew."""
+        one = self._layer_elements() + 2 * self._shape.hidden * self._is_cuda  # there the norms compute in fp32
+        elements = (self._shape.layers - checkpointed) * one
+        if checkpointed:
+            elements += checkpointed * self._shape.hidden + one
+        masks = 3 * tokens**2 if self._is_cuda else self._masks(tokens**2)
+        return round((tokens * elements * self._element + masks) * self._saved_ratio)
 
     def _masks(self, pairs: int) -> int:
         """The mask in the numbers of the attention, which every layer makes for itself."""
@@ -311,6 +334,20 @@ class MemoryModel:
         norms = 2 * (shape.heads + shape.key_heads) * shape.head_size * shape.has_head_norms
         kept = 2 * shape.hidden + 4 * queries + shape.heads + 3 * shape.intermediate + 2 + norms
         return kept + inputs + self._lora.r * len(targets)
+
+
+def memory_of(policy: Policy, lora: LoraSettings, *, saved_ratio: float = 1.0) -> MemoryModel:
+    """The model of a loaded base's memory."""
+    head = policy.model.get_output_embeddings()
+    return MemoryModel(
+        shape_of(policy.model.config),
+        weights_of(policy.model, head),
+        lora,
+        quantize=policy.quantize,
+        is_cuda=policy.hardware.is_cuda,
+        memory_bytes=policy.hardware.memory_bytes,
+        saved_ratio=saved_ratio,
+    )
 
 
 def _any(names: Collection[str], *wanted: str) -> int:

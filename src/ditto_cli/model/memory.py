@@ -5,6 +5,7 @@ Knows nothing of the work that does not fit: that is a function of a limit, whic
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Callable
 from typing import TypeVar
@@ -37,10 +38,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what nobody uses any more: objects in cycles, and blocks that torch keeps of a GPU's memory."""
+    """Give back what nobody uses any more: objects in cycles, and blocks that torch or the C library keeps."""
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    # glibc holds on to a gigabyte of what SFT's passes have freed (docs/plan.md); other C libraries have no such call.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def halving(least: int = 1) -> Callable[[int], int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +21,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-from transformers.utils import logging as transformers_logging
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from ditto_cli.config import BaseSettings, LoraSettings
-from ditto_cli.errors import DiskError, IncompatibleError, InputError, MemoryLimitError, NonFiniteError
-from ditto_cli.model.attention import GROUPED_SDPA
-from ditto_cli.model.chat import ChatFormat, chat_format
-from ditto_cli.model.conversions import drop_conversion
+from ditto_cli.config import LoraSettings
+from ditto_cli.errors import DiskError, IncompatibleError, InputError, NonFiniteError
+from ditto_cli.model.chat import ChatFormat
 from ditto_cli.model.hardware import Hardware
-from ditto_cli.model.memory import is_out_of_memory, say_nothing
-from ditto_cli.model.quantised import keep_quantised, quantised_place
-from ditto_cli.model.source import BaseSource, identify, locate_base
 from ditto_cli.store import BaseIdentity
 
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -88,8 +82,8 @@ class Policy:
 
     @property
     def lighter_base(self) -> str:
-        """What takes less memory than this base, as advice to the user."""
-        return _lighter_base(self.quantize)
+        """See `lighter_base`."""
+        return lighter_base(self.quantize)
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -260,12 +254,20 @@ class Policy:
             vars(self._base).pop("forward", None)
             vars(self._base).update(own)
 
-    def checkpoint_activations(self, enabled: bool) -> None:
-        """Recompute activations in the backward pass: less memory for more time."""
-        if enabled:
-            self._base.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-        else:
+    @property
+    def num_layers(self) -> int:
+        """The base's decoder layers."""
+        return int(self._base.config.get_text_config().num_hidden_layers)
+
+    def checkpoint_activations(self, num_layers: int) -> None:
+        """Let the first so many layers compute their activations anew in the backward pass: less memory, more time."""
+        if num_layers == 0:
             self._base.activation_checkpointing_disable()
+            return
+        self._base.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+        layers = [module for module in self._base.modules() if isinstance(module, GradientCheckpointingLayer)]
+        for layer in layers[num_layers:]:
+            layer.gradient_checkpointing = False
 
     def _attach(self, name: str, config: LoraConfig) -> None:
         assert name not in self.adapters, name
@@ -290,7 +292,8 @@ class Policy:
         set_peft_model_state_dict(self.model, weights, adapter_name=name)
 
 
-def _lighter_base(quantize: str) -> str:
+def lighter_base(quantize: str) -> str:
+    """What takes less memory than a base in this form, as advice to the user."""
     return "a smaller base (--base)" + (", or base.quantize=nf4" if quantize == "none" else "")
 
 
@@ -298,97 +301,3 @@ def _all_finite(tensors: Iterable[Tensor]) -> bool:
     """One reduction over all, so that a GPU is waited for once. The largest magnitude cannot overflow as a sum can."""
     with torch.no_grad():
         return bool(torch.isfinite(nn.utils.get_total_norm(list(tensors), norm_type=math.inf)))
-
-
-def load_policy(settings: BaseSettings, hardware: Hardware, cache: Path, noted: Callable[[str], None]) -> Policy:
-    """Load a base model for `hardware`.
-
-    Args:
-        settings: which base, revision and quantisation.
-        hardware: the device.
-        cache: folder for the converted embedded base and for 4-bit forms.
-        noted: told, in one line, what takes long.
-
-    Raises:
-        InputError: the base cannot be found or read.
-        IncompatibleError: it has no usable chat template.
-        MemoryLimitError: it does not fit into memory.
-    """
-    source = locate_base(settings.id, settings.revision, cache, noted)
-    return load_source(source, settings.quantize, hardware, cache, noted)
-
-
-def load_source(
-    source: BaseSource,
-    quantize: str,
-    hardware: Hardware,
-    cache: Path | None = None,
-    noted: Callable[[str], None] = say_nothing,
-) -> Policy:
-    """Load a base model from its local folder; `quantize` auto is nf4 on CUDA and none on a CPU.
-
-    With a `cache` the 4-bit form is kept there, and taken from there.
-    """
-    resolved = ("nf4" if hardware.is_cuda else "none") if quantize == "auto" else quantize
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source.folder)
-        identity = identify(source, str(tokenizer.chat_template))
-        if resolved == "nf4":
-            base = _load_four_bit(source, identity, hardware, cache, noted)
-        else:
-            base = _load_weights(source.folder, hardware, None)
-    except (ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise InputError(f"Base model {source.id} cannot be loaded as a causal language model: {reason}") from None
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise MemoryLimitError(
-            f"Base model {source.id} does not fit into the memory of {hardware.name}: close other programs, or take "
-            f"{_lighter_base(resolved)}."
-        ) from None
-    base.requires_grad_(False)
-    base.eval()
-    chat = chat_format(tokenizer, base.generation_config.eos_token_id)
-    return Policy(base, chat, identity, hardware, resolved)
-
-
-def _load_four_bit(
-    source: BaseSource, identity: BaseIdentity, hardware: Hardware, cache: Path | None, noted: Callable[[str], None]
-) -> Any:
-    place = None if cache is None else quantised_place(identity, str(_compute_dtype(hardware)), cache)
-    if place is not None and place.is_dir():
-        try:
-            return _load_weights(place, hardware, None)
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            noted(f"The 4-bit base in {place} is damaged and is made anew.")
-            drop_conversion(place)
-    four_bit = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=_compute_dtype(hardware),
-    )
-    base = _load_weights(source.folder, hardware, four_bit)
-    if place is not None:
-        keep_quantised(base, place, noted)
-    return base
-
-
-def _load_weights(folder: Path, hardware: Hardware, quantization: BitsAndBytesConfig | None) -> Any:
-    return AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=_compute_dtype(hardware),
-        attn_implementation=GROUPED_SDPA,  # takes the pattern that scoring gives each group
-        device_map={"": hardware.device},
-        # An explicit None would hide that the files are quantised already.
-        **({} if quantization is None else {"quantization_config": quantization}),
-    )
-
-
-def _compute_dtype(hardware: Hardware) -> torch.dtype:
-    return torch.bfloat16 if hardware.is_cuda else torch.float32

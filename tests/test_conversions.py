@@ -9,7 +9,7 @@ import torch
 from conftest import full_logits
 from ditto_cli.model import conversions, quantised
 from ditto_cli.model.hardware import detect
-from ditto_cli.model.policy import load_source
+from ditto_cli.model.loading import load_source
 from ditto_cli.model.source import BaseSource
 
 
