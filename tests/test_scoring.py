@@ -7,7 +7,7 @@ import torch
 
 from conftest import full_logits, shake
 from ditto_cli.config import LoraSettings
-from ditto_cli.model import scoring
+from ditto_cli.model import attention, scoring
 from ditto_cli.model.scoring import score
 
 PROMPT = (256, 84, 82, 68, 81, 198)
@@ -92,7 +92,10 @@ def test_the_gradient_is_the_same_bits_every_time_with_several_threads():
     weight = torch.randn(70, 576, generator=torch.Generator().manual_seed(1))
     head = SimpleNamespace(weight_VH=weight, logits=lambda hidden: hidden @ weight.T)
     policy = SimpleNamespace(
-        hardware=SimpleNamespace(device=torch.device("cpu")), hidden=lambda *_: states, head=lambda: head
+        hardware=SimpleNamespace(device=torch.device("cpu"), is_cuda=False),
+        model=torch.nn.Module(),
+        hidden=lambda *_, **__: states,
+        head=lambda: head,
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -105,3 +108,26 @@ def test_the_gradient_is_the_same_bits_every_time_with_several_threads():
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(one, gradients[0]) for one in gradients)
+
+
+def test_a_group_attends_as_under_its_mask(policy, monkeypatch):
+    """Text by text, or all pairs under the mask: the same scores and gradients."""
+    seen = []
+    by_group = attention._group_attention
+    monkeypatch.setattr(attention, "_group_attention", lambda *inputs: seen.append(1) or by_group(*inputs))
+
+    def scores_and_gradient():
+        scores = score(policy, PROMPT, COMPLETIONS)
+        (scores * torch.arange(1.0, 6.0)).sum().backward()
+        gradient = torch.cat([parameter.grad.flatten() for parameter in policy.parameters()])
+        for parameter in policy.parameters():
+            parameter.grad = None
+        return scores.detach(), gradient
+
+    scores, gradient = scores_and_gradient()
+    assert len(seen) == 2  # layers
+    policy._takes_keywords = False  # as with a model that hands no keywords on
+    masked, masked_gradient = scores_and_gradient()
+    assert len(seen) == 2
+    torch.testing.assert_close(scores, masked, atol=1e-5, rtol=1e-6)
+    torch.testing.assert_close(gradient, masked_gradient, atol=1e-5 * float(gradient.abs().max()), rtol=1e-5)

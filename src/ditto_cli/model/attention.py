@@ -1,7 +1,9 @@
-"""Attention for sampling: in a step of one token, query heads that share keys and values read them once.
+"""Attention for sampling and scoring that leaves out what the library computes for nothing.
 
-The library repeats keys and values for each query head before every product, which for a long cache is most of a
-step's work. Here the heads of a group stand where the positions of the query would, which gives the same numbers.
+In a step of one token, query heads that share keys and values read them once: the library repeats them for each head
+before every product, which for a long cache is most of a step's work. Here the heads of a group stand where the
+positions of the query would, which gives the same numbers. In a row of several texts, each text meets the prompt and
+itself: under a mask the library computes all pairs and drops most of them.
 
 Legend: R rows, H query heads, K key heads, G = H / K heads a group, T tokens in the cache, D size of a head.
 """
@@ -10,11 +12,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import Cache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from ditto_cli.model.rows import GROUP, Group
 
 GROUPED_SDPA = "ditto_grouped_sdpa"
 _SPARE_TOKENS = 64
@@ -35,9 +40,12 @@ def grouped_sdpa(
     Returns:
         States [R, T, H, D] and no weights.
     """
+    group = kwargs.pop(GROUP, None)
     rows, heads, num_tokens, size = query_RHTD.shape
     key_heads = key_RKTD.shape[1]
     is_shared_mask = attention_mask is None or attention_mask.shape[1] == 1
+    if group is not None and num_tokens == sum(group.lengths) == key_RKTD.shape[2] and not dropout:
+        return _group_attention(query_RHTD, key_RKTD, value_RKTD, group, scaling), None
     if num_tokens > 1 or heads == key_heads or dropout or not is_shared_mask or kwargs.get("position_bias") is not None:
         return sdpa_attention_forward(
             module, query_RHTD, key_RKTD, value_RKTD, attention_mask, dropout=dropout, scaling=scaling, **kwargs
@@ -47,6 +55,23 @@ def grouped_sdpa(
         query_RKGD, key_RKTD, value_RKTD, attn_mask=attention_mask, scale=scaling
     )
     return states_RKGD.reshape(rows, 1, heads, size), None
+
+
+def _group_attention(
+    query_RHTD: Tensor, key_RKTD: Tensor, value_RKTD: Tensor, group: Group, scaling: float | None
+) -> Tensor:
+    """States [R, T, H, D] of a row of several texts: each text with the shared beginning and itself, and no others."""
+    heads_a_key = query_RHTD.shape[1] // key_RKTD.shape[1]
+    keys, values = (states.repeat_interleave(heads_a_key, dim=1) for states in (key_RKTD, value_RKTD))
+    (query, *queries), (key, *own_keys), (value, *own_values) = (
+        states.split(group.lengths, dim=2) for states in (query_RHTD, keys, values)
+    )
+    attention = nn.functional.scaled_dot_product_attention
+    pieces = [attention(query, key, value, is_causal=True, scale=scaling)]
+    for own_query, own_key, own_value, sees in zip(queries, own_keys, own_values, group.sees, strict=True):
+        both = torch.cat([key, own_key], dim=2), torch.cat([value, own_value], dim=2)
+        pieces.append(attention(own_query, *both, attn_mask=sees, scale=scaling))
+    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous()
 
 
 class _GrowingLayer(DynamicLayer):

@@ -8,6 +8,7 @@ Legend: B sequences, T tokens, H hidden size, V vocabulary.
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import warnings
@@ -27,6 +28,7 @@ from ditto_cli.config import LoraSettings
 from ditto_cli.errors import DiskError, IncompatibleError, InputError, NonFiniteError
 from ditto_cli.model.chat import ChatFormat
 from ditto_cli.model.hardware import Hardware
+from ditto_cli.model.rows import GROUP, Group
 from ditto_cli.store import BaseIdentity
 
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -74,6 +76,8 @@ class Policy:
         self.quantize = quantize
         self.active: str | None = None
         self._base = base
+        parameters = inspect.signature(base.base_model.forward).parameters.values()
+        self._takes_keywords = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
     @property
     def context_tokens(self) -> int:
@@ -216,7 +220,13 @@ class Policy:
         }
 
     def hidden(
-        self, input_ids_BT: Tensor, attention_mask: Tensor, position_ids_BT: Tensor, cache: Any = None
+        self,
+        input_ids_BT: Tensor,
+        attention_mask: Tensor,
+        position_ids_BT: Tensor,
+        cache: Any = None,
+        *,
+        group: Group | None = None,
     ) -> Tensor:
         """Last hidden states [B, T, H] of the active policy.
 
@@ -225,7 +235,9 @@ class Policy:
             attention_mask: [B, T + cached] of real tokens, or bool [B, 1, T, T]: which token sees which.
             position_ids_BT: where each token stands in its text.
             cache: a key-value cache, which grows by T, or None.
+            group: the structure behind the mask; where a model hands it on, attention is computed by it.
         """
+        structure = {} if group is None or not self._takes_keywords else {GROUP: group}
         with self.hardware.autocast():
             output = self._base.base_model(
                 input_ids=input_ids_BT,
@@ -233,6 +245,7 @@ class Policy:
                 position_ids=position_ids_BT,
                 past_key_values=cache,
                 use_cache=cache is not None,
+                **structure,
             )
         return output.last_hidden_state
 

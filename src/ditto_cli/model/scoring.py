@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from ditto_cli.model.fused import fused_adapters
 from ditto_cli.model.policy import Head, Policy
-from ditto_cli.model.rows import SHARED, attention_pattern
+from ditto_cli.model.rows import SHARED, Group, attention_pattern
 
 # fp32 logits of one chunk stay below this; 7 texts of 700 tokens over a 152k vocabulary would be 3 GiB at once.
 _CHUNK_BYTES = 256 * 2**20
@@ -43,7 +44,9 @@ def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Seque
     offsets_N = torch.arange(len(ids_T) - num_prompt) - starts_N
     positions_T = torch.cat([torch.arange(num_prompt), num_prompt + offsets_N])
     pattern = attention_pattern(owner_T).to(device)
-    hidden_TH = policy.hidden(ids_T[None].to(device), pattern, positions_T[None].to(device))[0]
+    with fused_adapters(policy):
+        group = Group.of(num_prompt, lengths_B.tolist(), device)
+        hidden_TH = policy.hidden(ids_T[None].to(device), pattern, positions_T[None].to(device), group=group)[0]
     # The token before a completion's first one is the prompt's last; before the others it is their neighbour.
     before_N = torch.where(offsets_N == 0, num_prompt - 1, torch.arange(num_prompt, len(ids_T)) - 1).to(device)
     # Not hidden_TH[before_N]: its backward pass adds up what the completions say of the prompt's last token in whatever
