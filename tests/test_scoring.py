@@ -94,6 +94,7 @@ def test_the_gradient_is_the_same_bits_every_time_with_several_threads():
     policy = SimpleNamespace(
         hardware=SimpleNamespace(device=torch.device("cpu"), is_cuda=False),
         model=torch.nn.Module(),
+        num_checkpointed_layers=0,
         hidden=lambda *_, **__: states,
         head=lambda: head,
     )

@@ -55,8 +55,12 @@ class _AdaptedLinear(torch.autograd.Function):
 
 @contextmanager
 def fused_adapters(policy: Policy) -> Iterator[None]:
-    """Within the block, fp32 layers on a CPU compute their adapter so; others, and any with dropout, as they are."""
-    layers = [] if policy.hardware.is_cuda else [module for module in policy.model.modules() if _is_plain(module)]
+    """Within the block, fp32 layers on a CPU compute their adapter so; others, and any with dropout, as they are.
+
+    Nothing is changed where activations are recomputed: that happens later, outside of the block.
+    """
+    is_left = policy.hardware.is_cuda or policy.num_checkpointed_layers > 0
+    layers = [] if is_left else [module for module in policy.model.modules() if _is_plain(module)]
     for layer in layers:
         layer.forward = partial(_forward, layer)
     try:

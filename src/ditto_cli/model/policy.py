@@ -66,6 +66,7 @@ class Policy:
         hardware: where it runs.
         quantize: "nf4" or "none".
         active: name of the active adapter, or None for the base.
+        num_checkpointed_layers: see `checkpoint_activations`.
     """
 
     def __init__(self, base: Any, chat: ChatFormat, identity: BaseIdentity, hardware: Hardware, quantize: str) -> None:
@@ -75,6 +76,7 @@ class Policy:
         self.hardware = hardware
         self.quantize = quantize
         self.active: str | None = None
+        self.num_checkpointed_layers = 0
         self._base = base
         parameters = inspect.signature(base.base_model.forward).parameters.values()
         self._takes_keywords = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
@@ -274,6 +276,7 @@ class Policy:
 
     def checkpoint_activations(self, num_layers: int) -> None:
         """Let the first so many layers compute their activations anew in the backward pass: less memory, more time."""
+        self.num_checkpointed_layers = num_layers
         if num_layers == 0:
             self._base.activation_checkpointing_disable()
             return
