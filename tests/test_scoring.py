@@ -57,13 +57,13 @@ def test_chunks_change_neither_scores_nor_gradients(policy, monkeypatch):
         return scores.detach(), gradient
 
     whole, gradient = scores_and_gradient()
-    monkeypatch.setattr(scoring, "_CHUNK_BYTES", 3 * 4 * 272)  # 17 completion tokens, three at a time
+    monkeypatch.setattr(scoring, "_CHUNK_BYTES_ON_CPU", 3 * 4 * 272)  # 17 completion tokens, three at a time
     head = type(policy.head())
     rows, logits = [], head.logits
     monkeypatch.setattr(head, "logits", lambda self, hidden: rows.append(len(hidden)) or logits(self, hidden))
     chunked, chunked_gradient = scores_and_gradient()
     assert max(rows) == 3
-    assert len(rows) == 2 * 6  # each chunk again in the backward pass, so that no logits are kept
+    assert len(rows) == 6  # and no chunk again in the backward pass
     torch.testing.assert_close(chunked, whole, atol=1e-5, rtol=1e-6)
     assert all(g.abs().max() > 0 for g in gradient)
     for one, other in zip(chunked_gradient, gradient, strict=True):
@@ -90,7 +90,7 @@ def test_the_gradient_is_the_same_bits_every_time_with_several_threads():
     completions = [tuple(range(first, first + 60)) for first in range(10)]
     states = torch.randn(1, 40 + 600, 576, generator=torch.Generator().manual_seed(0)).requires_grad_()
     weight = torch.randn(70, 576, generator=torch.Generator().manual_seed(1))
-    head = SimpleNamespace(weight_VH=weight, logits=lambda hidden: hidden @ weight.T)
+    head = SimpleNamespace(weight_VH=weight, logits=lambda hidden: hidden @ weight.T, linear=torch.nn.Module())
     policy = SimpleNamespace(
         hardware=SimpleNamespace(device=torch.device("cpu"), is_cuda=False),
         model=torch.nn.Module(),
@@ -132,3 +132,13 @@ def test_a_group_attends_as_under_its_mask(policy, monkeypatch):
     assert len(seen) == 2
     torch.testing.assert_close(scores, masked, atol=1e-5, rtol=1e-6)
     torch.testing.assert_close(gradient, masked_gradient, atol=1e-5 * float(gradient.abs().max()), rtol=1e-5)
+
+
+def test_a_head_with_an_adapter_is_trained_through_its_logits(tiny_policy, monkeypatch):
+    tiny_policy.add_adapter("alice", LoraSettings(r=4, dropout=0.0, targets=("lm_head",)), seed=1)
+    shake(tiny_policy, seed=2)
+    expected = torch.stack([plain_score(tiny_policy, PROMPT, completion) for completion in COMPLETIONS])
+    scores = score(tiny_policy, PROMPT, COMPLETIONS)
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-6)
+    scores.sum().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in tiny_policy.parameters())

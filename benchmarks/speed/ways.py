@@ -27,7 +27,7 @@ from ditto_cli.method.rounds import (
     update_policy,
 )
 from ditto_cli.method.updates import Updater
-from ditto_cli.model import sampling, scoring
+from ditto_cli.model import fused, sampling, scoring
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import SampledTokens, SampleRequest
 from ditto_cli.seeds import derive_seed
@@ -171,6 +171,14 @@ def _library_products(bench: Bench) -> AbstractContextManager[Any]:
     return patch.object(sampling, "packed_linears", packs_nothing)
 
 
+def _library_adapters(bench: Bench) -> AbstractContextManager[Any]:
+    return patch.object(fused, "_is_plain", lambda module: False)
+
+
+def _masked_attention(bench: Bench) -> AbstractContextManager[Any]:
+    return patch.object(bench.policy, "_takes_keywords", False)
+
+
 def _own_cache(bench: Bench) -> AbstractContextManager[Any]:
     return patch.object(sampling, "growing_cache", DynamicCache)
 
@@ -222,6 +230,8 @@ ABLATIONS = {
     "two-prompts": Ablation((SAMPLING,), _two_prompts),
     "library-products": Ablation((SAMPLING,), _library_products),
     "own-cache": Ablation((SAMPLING,), _own_cache),
+    "library-adapters": Ablation((REFERENCE_PHASE, UPDATES), _library_adapters),
+    "masked-attention": Ablation((REFERENCE_PHASE, UPDATES), _masked_attention),
     "library-attention": Ablation(PHASES, _library_attention),
     "no-shared-prompt": Ablation((REFERENCE_PHASE, UPDATES), _no_shared_prompt),
     "pair-by-pair": Ablation((UPDATES,), _pair_by_pair),

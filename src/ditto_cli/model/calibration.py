@@ -199,12 +199,14 @@ def _pass(
     """Seconds to score a group; with gradients, `saved` gets the storages that autograd keeps and their bytes."""
     prompt, *completions = (_repeated(ids, num) for num in (group[0], *group[1]))
     weights = {parameter.untyped_storage().data_ptr() for parameter in policy.model.parameters()}
+    vocabulary = policy.head().weight_VH.shape[0]
     if saved is not None:
         saved.clear()
 
     def noticed(tensor: Any) -> Any:
         storage = tensor.untyped_storage()
-        if saved is not None and storage.data_ptr() not in weights:
+        is_logits = tensor.shape[-1:] == (vocabulary,)  # which scoring keeps for a moment only
+        if saved is not None and not is_logits and storage.data_ptr() not in weights:
             saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 

@@ -30,7 +30,7 @@ MIB, GIB = 2**20, 2**30
 # What CUDA itself, its libraries and the gaps of torch's allocator take of a GPU's memory, beside all tensors.
 CUDA_CONTEXT_BYTES = 800 * MIB
 _SPARE_COLUMNS = 64  # room that the cache of keys and values is given beyond what it holds, on a CPU
-_CHUNK_BYTES = 256 * MIB  # most fp32 logits that scoring has at a time
+_CHUNK_BYTES = {True: 256 * MIB, False: 24 * MIB}  # most fp32 logits that scoring has at a time on a GPU, on a CPU
 _SFT_VOCABULARY = 32_768  # of the logits, TRL has this many columns at a time,
 _SFT_LOGIT_COPIES = 9  # and on the way back so many steps of their gradient, where it has no kernel of its own
 _LOGIT_COPIES = 3  # the logits, their log-softmax, and the gradient
@@ -289,7 +289,7 @@ class MemoryModel:
     def saved_bytes(self, tokens: int, num_scored: int) -> int:
         """What autograd keeps of a group's forward pass where no activations are recomputed; none of the weights."""
         kept = tokens * self._shape.layers * self._layer_elements() * self._element
-        return kept + self._masks(tokens**2) + num_scored * self._shape.vocabulary * 4
+        return kept + self._masks(tokens**2) + num_scored * self._shape.hidden * self._element
 
     def _kept(self, tokens: int, checkpointed: int) -> int:
         """Of a checkpointed layer one hidden state; and of one at a time all, while it is computed anew."""
@@ -305,7 +305,7 @@ class MemoryModel:
         return pairs * self._shape.layers * self._element
 
     def _logits(self, num_scored: int) -> int:
-        at_a_time = min(num_scored, max(1, _CHUNK_BYTES // (4 * self._shape.vocabulary)))
+        at_a_time = min(num_scored, max(1, _CHUNK_BYTES[self._is_cuda] // (4 * self._shape.vocabulary)))
         return at_a_time * self._shape.vocabulary * 4 * _LOGIT_COPIES
 
     def _passing(self, tokens: int) -> int:

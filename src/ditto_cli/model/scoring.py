@@ -6,10 +6,10 @@ Legend: B completions, T tokens of the whole row, N tokens of all completions, H
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
-from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor, nn
 
 from ditto_cli.model.fused import fused_adapters
 from ditto_cli.model.policy import Head, Policy
@@ -17,6 +17,8 @@ from ditto_cli.model.rows import SHARED, Group, attention_pattern
 
 # fp32 logits of one chunk stay below this; 7 texts of 700 tokens over a 152k vocabulary would be 3 GiB at once.
 _CHUNK_BYTES = 256 * 2**20
+# On a CPU below what the C library asks the system for anew each time (glibc: 32 MiB), which costs more than it saves.
+_CHUNK_BYTES_ON_CPU = 24 * 2**20
 
 
 def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Sequence[int]]) -> Tensor:
@@ -55,18 +57,39 @@ def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Seque
     return torch.zeros(len(completions), device=device).index_add(0, owner_T[num_prompt:].to(device), logps_N)
 
 
+class _TokenLogps(torch.autograd.Function):
+    """Log-probability of each target, and its gradient in the same pass, so that no logits are kept or computed twice.
+
+    A token's log-probability depends on its own hidden state alone. Its gradient is taken while the logits of its chunk
+    are there; on the way back it is only multiplied by what comes in.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden_NH: Tensor, targets_N: Tensor, head: Head, chunk: int) -> Tensor:
+        logps, gradients = [], []
+        for hidden, targets in zip(hidden_NH.split(chunk), targets_N.split(chunk), strict=True):
+            with torch.enable_grad():
+                own = hidden.detach().requires_grad_()
+                logp = _chunk_logps(head, own, targets)
+                gradients += torch.autograd.grad(logp.sum(), own)
+            logps.append(logp.detach())
+        ctx.save_for_backward(torch.cat(gradients))
+        return torch.cat(logps)
+
+    @staticmethod
+    def backward(ctx: Any, *incoming: Any) -> Any:
+        (gradient_NH,) = ctx.saved_tensors
+        return gradient_NH * incoming[0][:, None].to(gradient_NH.dtype), None, None, None
+
+
 def _token_logps(head: Head, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:
-    chunk = max(1, _CHUNK_BYTES // (4 * head.weight_VH.shape[0]))
+    chunk = max(1, (_CHUNK_BYTES if hidden_NH.is_cuda else _CHUNK_BYTES_ON_CPU) // (4 * head.weight_VH.shape[0]))
+    is_frozen = not any(parameter.requires_grad for parameter in head.linear.parameters())
+    if is_frozen and torch.is_grad_enabled() and hidden_NH.requires_grad:
+        return cast(Tensor, _TokenLogps.apply(hidden_NH, targets_N, head, chunk))
+    pieces = zip(hidden_NH.split(chunk), targets_N.split(chunk), strict=True)
+    return torch.cat([_chunk_logps(head, hidden, targets) for hidden, targets in pieces])
 
-    def chunk_logps(hidden: Tensor, targets: Tensor) -> Tensor:
-        return -torch.nn.functional.cross_entropy(head.logits(hidden), targets, reduction="none")
 
-    if hidden_NH.shape[0] <= chunk:
-        return chunk_logps(hidden_NH, targets_N)
-    pieces = []
-    for hidden, targets in zip(hidden_NH.split(chunk), targets_N.split(chunk), strict=True):
-        if torch.is_grad_enabled():  # recomputed in the backward pass, so that only one chunk's logits live at a time
-            pieces.append(checkpoint(chunk_logps, hidden, targets, use_reentrant=False))
-        else:
-            pieces.append(chunk_logps(hidden, targets))
-    return torch.cat(pieces)
+def _chunk_logps(head: Head, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:
+    return -nn.functional.cross_entropy(head.logits(hidden_NH), targets_N, reduction="none")
