@@ -223,3 +223,19 @@ def test_checkpointing_some_layers_keeps_less_and_gives_the_same_gradient(tiny_p
     assert kept[0] > 1.2 * kept[1] > 1.2 * kept[2]
     assert gradients[0].abs().max() > 0
     assert all(torch.equal(gradients[0], other) for other in gradients[1:])
+
+
+def test_a_family_with_other_names_for_its_sizes_is_understood():
+    from transformers import BloomConfig, GPT2Config
+
+    shape = shape_of(GPT2Config())
+    assert (shape.layers, shape.hidden, shape.heads, shape.vocabulary) == (12, 768, 12, 50_257)
+    assert shape_of(BloomConfig()).hidden == 64
+
+
+def test_a_long_prompt_is_measured_with_a_shorter_one(tiny_policy):
+    from ditto_cli.model.calibration import _passes
+
+    (small_prompt, small), (prompt, large) = _passes(tiny_policy, (450, (100, 120, 90)))
+    assert prompt == small_prompt == 100
+    assert sum(large) > 2 * sum(small)

@@ -95,6 +95,7 @@ def test_the_gradient_is_the_same_bits_every_time_with_several_threads():
         hardware=SimpleNamespace(device=torch.device("cpu"), is_cuda=False),
         model=torch.nn.Module(),
         num_checkpointed_layers=0,
+        window=None,
         hidden=lambda *_, **__: states,
         head=lambda: head,
     )
@@ -118,7 +119,7 @@ def test_a_group_attends_as_under_its_mask(policy, monkeypatch):
     monkeypatch.setattr(attention, "_group_attention", lambda *inputs: seen.append(1) or by_group(*inputs))
 
     def scores_and_gradient():
-        scores = score(policy, PROMPT, COMPLETIONS)
+        scores = score(policy, PROMPT, [3 * completion for completion in COMPLETIONS])
         (scores * torch.arange(1.0, 6.0)).sum().backward()
         gradient = torch.cat([parameter.grad.flatten() for parameter in policy.parameters()])
         for parameter in policy.parameters():
@@ -142,3 +143,27 @@ def test_a_head_with_an_adapter_is_trained_through_its_logits(tiny_policy, monke
     torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-6)
     scores.sum().backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in tiny_policy.parameters())
+
+
+def test_a_sliding_window_is_kept(tmp_path):
+    """A base whose layers look back at most 16 tokens scores as the library does, below that length and above."""
+    from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
+
+    from conftest import load_tiny, save_tiny_base
+
+    save_tiny_base(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    config = MistralConfig(
+        **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
+        **{"num_key_value_heads": 2, "vocab_size": 272, "sliding_window": 16, "initializer_range": 0.2},
+        **{"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "max_position_embeddings": 512},
+    )
+    torch.manual_seed(0)
+    MistralForCausalLM(config).save_pretrained(tmp_path)
+    policy = load_tiny(tmp_path)
+    assert policy.window == 16
+    policy.add_adapter("alice", LoraSettings(r=4, dropout=0.0), seed=1)
+    shake(policy, seed=2)
+    for completions in (COMPLETIONS, [tuple(range(40, 80)), (10, 20)]):
+        expected = torch.stack([plain_score(policy, PROMPT, completion) for completion in completions])
+        torch.testing.assert_close(score(policy, PROMPT, completions), expected, atol=1e-5, rtol=1e-5)

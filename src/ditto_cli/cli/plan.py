@@ -144,14 +144,17 @@ class _Plan:
         )
         self._show_time()
         self._show_memory()
+        this = PresetRow(
+            f"{self.preset} (this plan)", self.settings.base.id, self.quantize, self.known.need.peak_bytes, self.fits
+        )
         rows = [
             (
-                f"{row.preset}{' (this plan)' if row.preset == self.preset else ''}",
+                row.preset,
                 f"{row.base}, {'4-bit' if row.quantize == 'nf4' else 'not quantised'}",
                 "not known" if row.peak_bytes is None else size(row.peak_bytes),
                 "" if row.fits is None else "yes" if row.fits else "no",
             )
-            for row in self.presets
+            for row in (this, *(one for one in self.presets if one.preset != self.preset))
         ]
         print_table(
             "Presets, with these texts", ("preset", "base", "memory", f"fits {size(self.available_bytes)}"), rows

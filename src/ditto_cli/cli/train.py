@@ -37,6 +37,7 @@ from ditto_cli.store import (
 from ditto_cli.types import SFT_STAGE, Demonstration, DeviceChoice, round_stage
 
 if TYPE_CHECKING:
+    from ditto_cli.method.plan import RunPlan
     from ditto_cli.method.rounds import Encoded
     from ditto_cli.method.train import Job
     from ditto_cli.model.policy import Policy
@@ -149,14 +150,15 @@ def _train(order: Order, store: AdapterStore, kept: UnfinishedRun) -> tuple[Adap
         max_new_tokens=encoded.max_new_tokens,
     )
     run = count_run(policy.chat, job.demonstrations, encoded, settings, plan, job.watch_prompt)
-    known = forecast(policy, settings, run, process_bytes=process_bytes)
-    _show_forecast(known)
+    known = _forecast(policy, settings, run, process_bytes)
     started = time.monotonic()
     with reporter() as shown:
         watch = Stopwatch(shown)
         selector = RoundSelector(policy, job.demonstrations, plan, publish=publish, reporter=watch)
         record = train_ditto(policy, job, kept, watch, selector)
     seconds, peak_bytes = time.monotonic() - started, hardware.peak_memory_bytes()
+    if known is None:
+        return record, lambda: None
     return record, lambda: show_comparison(
         known, watch, whole_seconds=seconds, peak_bytes=peak_bytes, is_cuda=hardware.is_cuda
     )
@@ -212,6 +214,17 @@ def describe_steps(settings: Settings, num_demonstrations: int) -> str:
     rounds, samples = settings.rounds, settings.sampling.completions_per_prompt * num_demonstrations
     sft = f"SFT up to {settings.sft.max_steps} updates"
     return f"{sft}, then {rounds.num} rounds of {samples} samples and {rounds.steps} DPO updates"
+
+
+def _forecast(policy: Policy, settings: Settings, run: RunPlan, process_bytes: int) -> Forecast | None:
+    """What the training will take, as far as this kind of base is understood; it is trained all the same."""
+    try:
+        known = forecast(policy, settings, run, process_bytes=process_bytes)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        say(f"Time and memory are not told for this kind of base ({type(error).__name__}).")
+        return None
+    _show_forecast(known)
+    return known
 
 
 def _show_forecast(known: Forecast) -> None:

@@ -270,6 +270,8 @@ def freeze_reference(policy: Policy) -> None:
 
 def _checkpointed_layers(policy: Policy, encoded: Encoded, settings: Settings) -> int:
     """As few as memory allows for the largest micro-batch that there can be: each comparison brings two completions."""
+    if not policy.hardware.is_cuda:
+        return 0
     drawn = 2 * settings.dpo.comparisons_per_prompt * encoded.max_new_tokens
     groups = (len(encoded.prompts[name]) + len(ids) + drawn for name, ids in encoded.completions.items())
     tokens = min(settings.dpo.micro_batch_tokens, max(groups))

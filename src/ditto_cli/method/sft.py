@@ -19,6 +19,7 @@ from ditto_cli.model.policy import Policy
 from ditto_cli.model.rows import attention_pattern
 from ditto_cli.seeds import derive_seed
 
+_MOST_MASK_BYTES = 2**30
 _IGNORED = -100  # label of tokens that take no part in the loss
 
 
@@ -103,7 +104,7 @@ def _train(
                 args=arguments,
                 train_dataset=Dataset.from_list([_row(example) for example in examples]),
                 processing_class=policy.chat.tokenizer,
-                data_collator=_one_row,
+                data_collator=_one_row if _fits_in_a_row(policy, examples, arguments) else None,
                 callbacks=[EachStep(on_step)],
             )
             for callback in TALKATIVE_CALLBACKS:
@@ -129,6 +130,14 @@ def _row(example: Imitation) -> dict[str, list[int]]:
         "input_ids": [*example.prompt_ids, *example.completion_ids],
         "labels": [_IGNORED] * len(example.prompt_ids) + list(example.completion_ids),
     }
+
+
+def _fits_in_a_row(policy: Policy, examples: Sequence[Imitation], arguments: SFTConfig) -> bool:
+    """Whether a batch can be one row: its mask is small in each layer's numbers, and hides no sliding window."""
+    lengths = sorted(len(example.prompt_ids) + len(example.completion_ids) for example in examples)
+    tokens = sum(lengths[-arguments.per_device_train_batch_size :])
+    within = policy.window is None or lengths[-1] <= policy.window
+    return within and tokens**2 * 4 * policy.num_layers <= _MOST_MASK_BYTES
 
 
 def _one_row(texts: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, torch.Tensor]:

@@ -156,13 +156,21 @@ class Updater:
         allowed = self._settings.micro_batch_tokens
         largest = max(_batch_tokens(batch, prompts) for batch in micro_batches(comparisons, prompts, allowed))
         start = min(allowed, largest)
+        least = halving(max(_batch_tokens([comparison], prompts) for comparison in comparisons))
+
+        def lower(limit: int) -> int:
+            if hardware.is_cuda and self._policy.num_checkpointed_layers < self._policy.num_layers:
+                self._policy.checkpoint_activations(self._policy.num_layers)
+                return limit
+            return least(limit)
+
         terms, fitting = fit_memory(
             gradient,
             start,
             noun="token",
             advice=f"take shorter texts, lower sampling.length_factor, or take {self._policy.lighter_base}",
             hardware=hardware,
-            lower=halving(max(_batch_tokens([comparison], prompts) for comparison in comparisons)),
+            lower=lower,
             noted=self._noted,
         )
         if fitting < start:

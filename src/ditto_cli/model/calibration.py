@@ -154,8 +154,9 @@ def calibrate(
 def _passes(policy: Policy, group: tuple[int, Sequence[int]]) -> tuple[tuple[int, list[int]], tuple[int, list[int]]]:
     """A group with one completion, and the whole one or as much of it as is quickly done."""
     prompt, completions = group
-    room = policy.context_tokens - prompt
     most = _MOST_TOKENS_ON_CPU if not policy.hardware.is_cuda else 4 * _MOST_TOKENS_ON_CPU
+    prompt = min(prompt, most // 4)
+    room = policy.context_tokens - prompt
     large: list[int] = []
     for length in completions:
         left = most - prompt - sum(large)

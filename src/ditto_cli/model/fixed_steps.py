@@ -47,7 +47,7 @@ class FixedSteps:
 
     Args:
         policy: the active adapter is used, as it is now.
-        cache: keys and values of what the rows have read and written.
+        cache: keys and values of what the rows have read and written; they are moved out of it.
         mask_RT: which of it is real.
         noted: told, in one line, when no graph can be made; the steps are then the same without.
     """
@@ -63,7 +63,10 @@ class FixedSteps:
         self._positions = mask_RT.sum(dim=1, keepdim=True) - 1
         self._mask = torch.zeros(rows, 1, 1, width, dtype=torch.bool, device=device)
         self._mask[:, 0, 0, : self._num_tokens] = mask_RT.bool()
-        layers = [_FixedLayer(layer.keys, layer.values, width, self._column) for layer in cache.layers]
+        layers: list[Any] = []
+        while cache.layers:  # one after the other, so that there is never the whole cache twice
+            layer = cache.layers.pop(0)
+            layers.append(_FixedLayer(layer.keys, layer.values, width, self._column))
         self._cache = Cache(layers=layers)
         self._graph: Any = None
         self._logits: Tensor | None = None
@@ -110,6 +113,7 @@ class FixedSteps:
                 self._logits = self._step()
         torch.cuda.current_stream().wait_stream(side)
         assert self._logits is not None
+        stream = torch.cuda.current_stream()
         try:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
@@ -117,11 +121,14 @@ class FixedSteps:
             graph.replay()
             difference = float((logits - self._logits).abs().max())
         except RuntimeError as error:
+            torch.cuda.set_stream(stream)  # a capture that fails leaves its own stream behind
             if is_out_of_memory(error):
                 raise
+            self._policy.has_graphs = False
             self._noted(f"No CUDA graph on this GPU ({type(error).__name__}): sampling goes on without, slower.")
             return
         if not difference <= _LARGEST_DIFFERENCE * max(1.0, float(self._logits.abs().max())):
+            self._policy.has_graphs = False
             self._noted("A CUDA graph gave other numbers on this GPU: sampling goes on without, slower.")
             return
         self._graph, self._logits = graph, logits

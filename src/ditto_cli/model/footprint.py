@@ -127,18 +127,19 @@ SHAPES: Mapping[str, Shape] = {
 
 def shape_of(config: Any) -> Shape:
     """The shape in a model's configuration (transformers); what it lacks has the family's usual value."""
-    fields = config.get_text_config().to_dict()
-    hidden, heads = fields["hidden_size"], fields["num_attention_heads"]
+    text = config.get_text_config()
+    hidden, heads = text.hidden_size, text.num_attention_heads  # under whichever names the family stores them
+    intermediate = getattr(text, "intermediate_size", None) or 4 * hidden
     return Shape(
-        layers=fields["num_hidden_layers"],
+        layers=text.num_hidden_layers,
         hidden=hidden,
-        intermediate=fields.get("intermediate_size") or 4 * hidden,
+        intermediate=intermediate if isinstance(intermediate, int) else max(intermediate),
         heads=heads,
-        key_heads=fields.get("num_key_value_heads") or heads,
-        head_size=fields.get("head_dim") or hidden // heads,
-        vocabulary=fields["vocab_size"],
-        is_tied=bool(fields.get("tie_word_embeddings", True)),
-        has_head_norms=str(fields.get("model_type")).startswith("qwen3"),
+        key_heads=getattr(text, "num_key_value_heads", None) or heads,
+        head_size=getattr(text, "head_dim", None) or hidden // heads,
+        vocabulary=text.vocab_size,
+        is_tied=bool(getattr(text, "tie_word_embeddings", True)),
+        has_head_norms=str(text.model_type).startswith("qwen3"),
     )
 
 
@@ -310,7 +311,7 @@ class MemoryModel:
 
     def _passing(self, tokens: int) -> int:
         """What one layer needs for a moment: gradients, and a 4-bit layer's weights in full."""
-        largest = max(linear.inputs * linear.outputs for linear in self._weights.linears)
+        largest = max((linear.inputs * linear.outputs for linear in self._weights.linears), default=0)
         unpacked = largest * self._element if self._quantize == "nf4" else 0
         return tokens * (3 * self._shape.intermediate + 4 * self._shape.hidden) * self._element + unpacked
 
@@ -345,7 +346,7 @@ def memory_of(policy: Policy, lora: LoraSettings, *, saved_ratio: float = 1.0) -
         lora,
         quantize=policy.quantize,
         is_cuda=policy.hardware.is_cuda,
-        memory_bytes=policy.hardware.memory_bytes,
+        memory_bytes=min(policy.hardware.memory_bytes, available_bytes(policy.hardware)),
         saved_ratio=saved_ratio,
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
@@ -56,7 +57,7 @@ def load_source(
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source.folder)
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
         identity = identify(source, str(tokenizer.chat_template))
         if resolved == "nf4":
             base = _load_four_bit(source, identity, hardware, cache, noted)
@@ -81,12 +82,12 @@ def load_source(
 def _load_four_bit(
     source: BaseSource, identity: BaseIdentity, hardware: Hardware, cache: Path | None, noted: Callable[[str], None]
 ) -> Any:
-    place = None if cache is None else quantised_place(identity, str(_compute_dtype(hardware)), cache)
+    place = None if cache is None else quantised_place(source, identity, str(_compute_dtype(hardware)), cache)
     if place is not None and place.is_dir():
         try:
             return _load_weights(place, hardware, None)
-        except Exception as error:
-            if is_out_of_memory(error):
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            if is_out_of_memory(error) or isinstance(error, torch.AcceleratorError):
                 raise
             noted(f"The 4-bit base in {place} is damaged and is made anew.")
             drop_conversion(place)
@@ -108,6 +109,7 @@ def _load_weights(folder: Path, hardware: Hardware, quantization: BitsAndBytesCo
         dtype=_compute_dtype(hardware),
         attn_implementation=GROUPED_SDPA,  # takes the pattern that scoring gives each group
         device_map={"": hardware.device},
+        trust_remote_code=False,
         # An explicit None would hide that the files are quantised already.
         **({} if quantization is None else {"quantization_config": quantization}),
     )

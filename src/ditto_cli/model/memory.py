@@ -93,7 +93,8 @@ def fit_memory(
         less = lower(limit)
         if less < 1:
             raise MemoryLimitError(f"{memory} is full even with {_counted(limit, noun)} at a time: {advice}.")
-        noted(f"{memory} is full: going on with {_counted(less, noun)} at a time instead of {limit}.")
+        instead = f" instead of {limit}" if less < limit else ""  # equal: something else was lowered
+        noted(f"{memory} is full: going on with {_counted(less, noun)} at a time{instead}.")
         limit = less
 
 

@@ -67,6 +67,7 @@ class Policy:
         quantize: "nf4" or "none".
         active: name of the active adapter, or None for the base.
         num_checkpointed_layers: see `checkpoint_activations`.
+        has_graphs: whether a CUDA graph of its steps has not failed yet.
     """
 
     def __init__(self, base: Any, chat: ChatFormat, identity: BaseIdentity, hardware: Hardware, quantize: str) -> None:
@@ -77,6 +78,7 @@ class Policy:
         self.quantize = quantize
         self.active: str | None = None
         self.num_checkpointed_layers = 0
+        self.has_graphs = True
         self._base = base
         parameters = inspect.signature(base.base_model.forward).parameters.values()
         self._takes_keywords = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
@@ -85,6 +87,13 @@ class Policy:
     def context_tokens(self) -> int:
         """Most tokens that the base can read and write at once."""
         return int(self._base.config.get_text_config().max_position_embeddings)
+
+    @property
+    def window(self) -> int | None:
+        """Most tokens back that some layer's attention reaches, where a base limits it."""
+        config = self._base.config.get_text_config()
+        window = getattr(config, "sliding_window", None)
+        return int(window) if window and getattr(config, "use_sliding_window", True) else None
 
     @property
     def lighter_base(self) -> str:

@@ -12,10 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
-from ditto_cli.errors import DiskError
 from ditto_cli.model.conversions import convert_into
+from ditto_cli.model.source import BaseSource
 from ditto_cli.store import BaseIdentity
 
 # The kept form is that of these libraries; another version of theirs makes it anew.
@@ -23,9 +21,12 @@ _LIBRARIES = ("bitsandbytes", "transformers")
 _SPARE_BYTES = 2 * 2**30  # left free on the disk at least
 
 
-def quantised_place(identity: BaseIdentity, compute_dtype: str, cache: Path) -> Path:
-    """Where the 4-bit form of a base is kept, or would be."""
-    parts = (identity.config_digest, identity.weights_digest, compute_dtype, *(version(name) for name in _LIBRARIES))
+def quantised_place(source: BaseSource, identity: BaseIdentity, compute_dtype: str, cache: Path) -> Path:
+    """Where the 4-bit form of a base is kept, or would be; another place as soon as a file of the base changes."""
+    parts = [identity.config_digest, identity.weights_digest, compute_dtype, *(version(name) for name in _LIBRARIES)]
+    for path in sorted([*source.folder.glob("*.safetensors"), *source.folder.glob("generation_config.json")]):
+        status = path.stat()
+        parts.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
     return cache / "bases" / f"nf4-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:24]}"
 
 
@@ -46,6 +47,6 @@ def keep_quantised(model: Any, place: Path, noted: Callable[[str], None]) -> Non
     noted(f"Keeping the 4-bit base for the next time, {size} in {place.parent}.")
     try:
         convert_into(place, model.save_pretrained)
-    except (OSError, DiskError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error).partition(":")[0]
+    except Exception as error:  # the base is loaded and can be used, whatever a library makes of writing it
+        reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         noted(f"The 4-bit base could not be kept in {place.parent} ({reason}): each load quantises it anew.")

@@ -260,7 +260,8 @@ def _advance(policy: Policy, fit_rows: Callable[[int], None], slots: _Slots) -> 
 
 
 def _steps_are_fixed(policy: Policy) -> bool:
-    return policy.hardware.is_cuda
+    # A sliding window is a mask of its own in some layers, which a fixed one would hide.
+    return policy.hardware.is_cuda and policy.has_graphs and policy.window is None
 
 
 def _advance_fixed(policy: Policy, noted: Callable[[str], None], slots: _Slots) -> _Slots:
@@ -269,7 +270,7 @@ def _advance_fixed(policy: Policy, noted: Callable[[str], None], slots: _Slots) 
         slots = _thawed(slots)
     steps = slots.steps or FixedSteps(policy, slots.cache, slots.mask_RT, noted)
     logits = steps.advance([sequence.token_ids[-1] for sequence in slots.sequences])
-    return _Slots(slots.sequences, slots.cache, slots.mask_RT, logits, steps)
+    return _Slots(slots.sequences, growing_cache(), slots.mask_RT, logits, steps)
 
 
 def _thawed(slots: _Slots) -> _Slots:

@@ -35,6 +35,9 @@ def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Seque
     Returns:
         fp32 sums [B], in nats.
     """
+    longest = len(prompt_ids) + max(len(completion) for completion in completions)
+    if policy.window is not None and longest > policy.window:
+        return torch.stack([_score_alone(policy, prompt_ids, completion) for completion in completions])
     device = policy.hardware.device
     lengths_B = torch.tensor([len(completion) for completion in completions])
     num_prompt = len(prompt_ids)
@@ -47,7 +50,8 @@ def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Seque
     positions_T = torch.cat([torch.arange(num_prompt), num_prompt + offsets_N])
     pattern = attention_pattern(owner_T).to(device)
     with fused_adapters(policy):
-        group = Group.of(num_prompt, lengths_B.tolist(), device)
+        copied = len(completions) * num_prompt + len(ids_T)  # attention by group copies the prompt for each completion
+        group = Group.of(num_prompt, lengths_B.tolist(), device) if copied <= 2 * len(ids_T) else None
         hidden_TH = policy.hidden(ids_T[None].to(device), pattern, positions_T[None].to(device), group=group)[0]
     # The token before a completion's first one is the prompt's last; before the others it is their neighbour.
     before_N = torch.where(offsets_N == 0, num_prompt - 1, torch.arange(num_prompt, len(ids_T)) - 1).to(device)
@@ -55,6 +59,14 @@ def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Seque
     # order the threads come.
     logps_N = _token_logps(policy.head(), hidden_TH.index_select(0, before_N), ids_T[num_prompt:].to(device))
     return torch.zeros(len(completions), device=device).index_add(0, owner_T[num_prompt:].to(device), logps_N)
+
+
+def _score_alone(policy: Policy, prompt_ids: Sequence[int], completion: Sequence[int]) -> Tensor:
+    """One completion in a row of its own, under the base's own masks: a sliding window is not to be overruled."""
+    ids_BT = torch.tensor([[*prompt_ids, *completion]], device=policy.hardware.device)
+    positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]
+    hidden_TH = policy.hidden(ids_BT, torch.ones_like(ids_BT), positions_BT)[0]
+    return _token_logps(policy.head(), hidden_TH[len(prompt_ids) - 1 : -1], ids_BT[0, len(prompt_ids) :]).sum()
 
 
 class _TokenLogps(torch.autograd.Function):
