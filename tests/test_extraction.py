@@ -26,7 +26,9 @@ def parrot(monkeypatch):
         def __call__(self, policy, requests, *, max_new_tokens, temperature, max_slots):
             self.calls.append((list(requests), max_new_tokens, temperature))
             ids = [policy.chat.completion_ids(text) for text in self.answers]
-            return [SampledTokens(each[:max_new_tokens], len(each) <= max_new_tokens) for each in ids]
+            limits = [min(max_new_tokens, request.max_new_tokens or max_new_tokens) for request in requests]
+            pairs = zip(ids, limits, strict=True)
+            return [SampledTokens(each[:limit], len(each) <= limit) for each, limit in pairs]
 
     sampler = Parrot()
     monkeypatch.setattr(extraction, "sample", sampler)
