@@ -70,7 +70,7 @@ def measure(arguments: argparse.Namespace, tell: Callable[[Outcome], None]) -> N
 
 def _measure(arguments: argparse.Namespace, hardware: Hardware, phases: Phases, outcome: Outcome) -> None:
     shape, way = arguments.shape, arguments.way
-    quantize = shapes.resolved_quantize(shape, arguments.quantize, is_cuda=hardware.is_cuda)
+    quantize = shapes.quantize_of(shape, arguments.quantize, is_cuda=hardware.is_cuda)
     work = build_workload(arguments, num_updates=arguments.ablation_updates if way in ABLATIONS else arguments.updates)
     if way == CEILINGS:
         sizes = shapes.architecture(shapes.configuration(shape), quantize, is_cuda=hardware.is_cuda)

@@ -28,9 +28,10 @@ from transformers import (
 )
 from transformers.quantizers.auto import AutoHfQuantizer
 
-from ditto_cli.config import FolderFile, Settings, resolve_settings
+from ditto_cli.config import FolderFile, Settings, resolve_settings, resolved_quantize
 from ditto_cli.model.attention import GROUPED_SDPA
 from ditto_cli.model.chat import ChatFormat, chat_format
+from ditto_cli.model.footprint import SHAPES as SIZES
 from ditto_cli.model.hardware import Hardware
 from ditto_cli.model.loading import load_policy
 from ditto_cli.model.policy import Policy
@@ -77,38 +78,14 @@ def settings_of(shape: str, overrides: dict[str, Any]) -> Settings:
 
 def configuration(shape: str) -> Any:
     """The shape's model configuration, as its makers publish it."""
-    rope = {"rope_type": "default", "rope_theta": 1e6}
-    untied = {"tie_word_embeddings": False, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
     if shape == EMBEDDED:
         return AutoConfig.from_pretrained(_embedded_folder())
     if shape == "mistral-7b":
-        return MistralConfig(
-            vocab_size=32000,
-            hidden_size=4096,
-            intermediate_size=14336,
-            num_hidden_layers=32,
-            num_attention_heads=32,
-            num_key_value_heads=8,
-            max_position_embeddings=32768,
-            rms_norm_eps=1e-5,
-            rope_parameters=rope,
-            sliding_window=None,
-            **untied,
-        )
+        sizes = _published("mistralai/Mistral-7B-Instruct-v0.2")
+        return MistralConfig(**sizes, max_position_embeddings=32768, rms_norm_eps=1e-5, sliding_window=None)
     if shape == "qwen3-8b":
-        return Qwen3Config(
-            vocab_size=151936,
-            hidden_size=4096,
-            intermediate_size=12288,
-            num_hidden_layers=36,
-            num_attention_heads=32,
-            num_key_value_heads=8,
-            head_dim=128,
-            max_position_embeddings=40960,
-            rms_norm_eps=1e-6,
-            rope_parameters=rope,
-            **untied,
-        )
+        return Qwen3Config(**_published("Qwen/Qwen3-8B"), max_position_embeddings=40960, rms_norm_eps=1e-6)
+    untied = {"tie_word_embeddings": False, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
     assert shape == "tiny", shape
     return LlamaConfig(
         vocab_size=320,
@@ -122,11 +99,26 @@ def configuration(shape: str) -> Any:
     )
 
 
-def resolved_quantize(shape: str, quantize: str, *, is_cuda: bool) -> str:
+def _published(base: str) -> dict[str, Any]:
+    """The sizes of a preset's base, and what both of them have."""
+    shape = SIZES[base]
+    return {
+        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.key_heads,
+        "head_dim": shape.head_size,
+        "tie_word_embeddings": shape.is_tied,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+        **{"bos_token_id": None, "eos_token_id": None, "pad_token_id": None},
+    }
+
+
+def quantize_of(shape: str, quantize: str, *, is_cuda: bool) -> str:
     """`auto` is what the product takes: NF4 on CUDA; the embedded base is never quantised."""
-    if shape == EMBEDDED:
-        return "none"
-    return ("nf4" if is_cuda else "none") if quantize == "auto" else quantize
+    return "none" if shape == EMBEDDED else resolved_quantize(quantize, is_cuda=is_cuda)
 
 
 def architecture(config: Any, quantize: str, *, is_cuda: bool) -> Architecture:

@@ -97,7 +97,7 @@ def ignore_stops(policy: Policy) -> None:
 def our_round(bench: Bench, touched: Sequence[str] = PHASES) -> None:
     """The touched phases of the round as `ditto train` runs it."""
     bench.policy.checkpoint_activations(
-        rounds._checkpointed_layers(bench.policy, bench.workload.encoded, bench.workload.settings)
+        rounds.checkpointed_layers(bench.policy, bench.workload.encoded, bench.workload.settings)
     )
     if SAMPLING in touched:
         _our_sampling(bench)

@@ -148,6 +148,11 @@ def preset_folder() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "configs"
 
 
+def resolved_quantize(quantize: str, *, is_cuda: bool) -> str:
+    """`base.quantize` with `auto` decided: nf4 on CUDA, none on a CPU."""
+    return ("nf4" if is_cuda else "none") if quantize == "auto" else quantize
+
+
 def preset_names() -> list[str]:
     """Names that `--preset` takes."""
     return sorted(path.stem for path in preset_folder().glob("*.yaml"))

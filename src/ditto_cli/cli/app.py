@@ -13,13 +13,19 @@ import typer
 
 from ditto_cli import __version__
 from ditto_cli.cli.arguments import (
+    AdapterName,
     AsJson,
+    Assignments,
+    Base,
     Device,
     Folder,
     Name,
     Offline,
     Preset,
     Quantize,
+    Revision,
+    Seed,
+    TrainOptions,
     adapter_names,
     uses_model,
 )
@@ -121,23 +127,13 @@ def _init(
 @app.command("train")
 def _train(
     folder: Folder,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Name for the adapter; else `name` of ditto.yaml, else the folder's.", show_default=False),
-    ] = None,
+    name: AdapterName = None,
     preset: Preset = None,
-    base: Annotated[
-        str | None, typer.Option(help="Base model: hub id, local folder, or `embedded`.", show_default=False)
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="The base's commit, tag or branch on the hub.", show_default=False)
-    ] = None,
+    base: Base = None,
+    revision: Revision = None,
     quantize: Quantize = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same adapter.", show_default=False)] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set dpo.beta=0.1.", show_default=False),
-    ] = None,
+    seed: Seed = None,
+    set_: Assignments = None,
     publish: Annotated[
         str, typer.Option(metavar="best|last|sft|1|2|...", help="Which stage `ditto sample` takes.")
     ] = "best",
@@ -148,56 +144,27 @@ def _train(
 ) -> None:
     """Train an adapter: imitate the texts (SFT), then DITTO rounds that prefer them over the model's own."""
     uses_model(offline=offline)
-    flags = {"base.id": base, "base.revision": revision, "base.quantize": quantize, "seed": seed}
+    options = TrainOptions(folder, name, preset, base, revision, quantize, seed, set_, device, publish)
     if dry_run:
         from ditto_cli.cli.plan import run_plan
 
-        run_plan(
-            folder,
-            name=name,
-            preset=preset,
-            flags=flags,
-            assignments=set_ or [],
-            publish=publish,
-            device=device,
-            as_json=False,
-        )
+        run_plan(options, as_json=False)
         return
     from ditto_cli.cli.train import run_train
 
-    run_train(
-        folder,
-        name=name,
-        preset=preset,
-        flags=flags,
-        assignments=set_ or [],
-        publish=publish,
-        fresh=fresh,
-        device=device,
-    )
+    run_train(options, fresh=fresh)
 
 
 @app.command("plan")
 def _plan(
     folder: Folder,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Name for the adapter; else `name` of ditto.yaml, else the folder's.", show_default=False),
-    ] = None,
+    name: AdapterName = None,
     preset: Preset = None,
-    base: Annotated[
-        str | None, typer.Option(help="Base model: hub id, local folder, or `embedded`.", show_default=False)
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="The base's commit, tag or branch on the hub.", show_default=False)
-    ] = None,
+    base: Base = None,
+    revision: Revision = None,
     quantize: Quantize = None,
-    seed: Annotated[int | None, typer.Option(help="As the training's.", show_default=False)] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set dpo.beta=0.1.", show_default=False),
-    ] = None,
-    publish: Annotated[str, typer.Option(metavar="best|last|sft|1|2|...", help="As the training's.")] = "best",
+    seed: Seed = None,
+    set_: Assignments = None,
     device: Device = "auto",
     offline: Offline = False,
     json: AsJson = False,
@@ -206,17 +173,8 @@ def _plan(
     from ditto_cli.cli.plan import run_plan
 
     uses_model(offline=offline)
-    flags = {"base.id": base, "base.revision": revision, "base.quantize": quantize, "seed": seed}
-    run_plan(
-        folder,
-        name=name,
-        preset=preset,
-        flags=flags,
-        assignments=set_ or [],
-        publish=publish,
-        device=device,
-        as_json=json,
-    )
+    options = TrainOptions(folder, name, preset, base, revision, quantize, seed, set_, device)
+    run_plan(options, as_json=json)
 
 
 @app.command("sample")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ditto_cli.cli.network import host_log
+
+if TYPE_CHECKING:
+    from ditto_cli.types import DeviceChoice
 
 
 def adapter_names(incomplete: str) -> list[str]:
@@ -32,6 +36,39 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on
 Preset = Annotated[
     str | None, typer.Option(help="Settings to start from; else the one that fits this machine.", show_default=False)
 ]
+AdapterName = Annotated[
+    str | None,
+    typer.Option(
+        "--name", help="Name for the adapter; else `name` of ditto.yaml, else the folder's.", show_default=False
+    ),
+]
+Base = Annotated[
+    str | None, typer.Option("--base", help="Base model: hub id, local folder, or `embedded`.", show_default=False)
+]
+Revision = Annotated[
+    str | None, typer.Option("--revision", help="The base's commit, tag or branch on the hub.", show_default=False)
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same adapter.", show_default=False)]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set dpo.beta=0.1.", show_default=False),
+]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What `ditto train` and `ditto plan` are asked for; None is what a setting or the machine decides."""
+
+    folder: Path
+    name: str | None
+    preset: str | None
+    base: str | None
+    revision: str | None
+    quantize: str | None
+    seed: int | None
+    assignments: list[str] | None
+    device: DeviceChoice
+    publish: str = "best"
 
 
 def uses_model(*, offline: bool) -> None:

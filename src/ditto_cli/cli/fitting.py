@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.forecast import Forecast, forecast_memory, guess_run, size
-from ditto_cli.config import FolderFile, Settings, preset_names, resolve_settings
+from ditto_cli.config import FolderFile, Settings, preset_names, resolve_settings, resolved_quantize
 
 if TYPE_CHECKING:
     from ditto_cli.method.plan import RunPlan
@@ -24,11 +24,6 @@ class PresetRow:
     quantize: str
     peak_bytes: int | None
     fits: bool | None
-
-
-def resolved_quantize(quantize: str, *, is_cuda: bool) -> str:
-    """`auto` is nf4 on CUDA and none on a CPU."""
-    return ("nf4" if is_cuda else "none") if quantize == "auto" else quantize
 
 
 def preset_rows(encoded: Encoded, hardware: Hardware, process_bytes: int, available: int) -> tuple[PresetRow, ...]:

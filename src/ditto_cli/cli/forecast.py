@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ditto_cli.model.hardware import Hardware
     from ditto_cli.model.policy import Policy
 
-# How the look for memorised text goes about it (evaluation/extraction.py).
-_GIVEN_SHARE, _CONTINUED_TOKENS, _CONTINUED_SLOTS = 4, 64, 16
 _SFT_STAGE = "SFT"
 _REST = "watching and saving"
 _CHECKPOINT_COPIES = 3  # the weights and AdamW's two moments
@@ -67,6 +65,7 @@ def count_run(
     watch_prompt: str,
 ) -> RunPlan:
     """What the run will do, with the writings that the choice between stages asks for."""
+    from ditto_cli.evaluation import extraction
     from ditto_cli.evaluation.selection import background_plan
     from ditto_cli.method.plan import Writings, plan_run
 
@@ -77,7 +76,7 @@ def count_run(
         lengths(background_plan(demonstrations, selection)),
         lengths(selection),
         continuations(encoded),
-        _CONTINUED_SLOTS,
+        extraction.MAX_SLOTS,
         len(chat.prompt_ids(watch_prompt)),
     )
     return plan_run(encoded, settings, writings)
@@ -85,21 +84,24 @@ def count_run(
 
 def guess_run(encoded: Encoded, settings: Settings, *, watch: int) -> RunPlan:
     """The same where the base's tokenizer is not at hand: new prompts are taken to be as long as the watched one."""
+    from ditto_cli.evaluation import extraction
     from ditto_cli.evaluation.selection import NUM_PROMPTS
     from ditto_cli.method.plan import Writings, plan_run
 
     background = tuple(len(ids) for ids in encoded.prompts.values())
-    writings = Writings(background, (watch,) * NUM_PROMPTS, continuations(encoded), _CONTINUED_SLOTS, watch)
+    writings = Writings(background, (watch,) * NUM_PROMPTS, continuations(encoded), extraction.MAX_SLOTS, watch)
     return plan_run(encoded, settings, writings)
 
 
 def continuations(encoded: Encoded) -> tuple[tuple[int, int], ...]:
     """Of each demonstration: the tokens that are given away, and the most that it is then gone on with."""
+    from ditto_cli.evaluation import extraction
+
     pairs = []
     for name, ids in encoded.completions.items():
         own = len(ids) - 1  # without the end token
-        given = own // _GIVEN_SHARE
-        pairs.append((len(encoded.prompts[name]) + given, min(max(1, own - given), _CONTINUED_TOKENS)))
+        given = own // extraction.GIVEN_SHARE
+        pairs.append((len(encoded.prompts[name]) + given, min(max(1, own - given), extraction.MAX_NEW_TOKENS)))
     return tuple(pairs)
 
 

@@ -8,20 +8,21 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ditto_cli.cli.fitting import PresetRow, changes_that_fit, preset_rows, resolved_quantize
+from ditto_cli.cli.arguments import TrainOptions
+from ditto_cli.cli.fitting import PresetRow, changes_that_fit, preset_rows
 from ditto_cli.cli.forecast import Forecast, count_run, duration, forecast, forecast_memory, guess_run, size
 from ditto_cli.cli.render import print_facts, print_json, print_table, say, warn
 from ditto_cli.cli.train import DEFAULT_WATCH_PROMPT, Order, describe_steps, read_order
-from ditto_cli.config import BaseSettings, Settings, resolve_settings
+from ditto_cli.config import BaseSettings, Settings, resolve_settings, resolved_quantize
 from ditto_cli.demonstrations import attach_prompts, stored_prompts
 from ditto_cli.errors import InputError
 from ditto_cli.store import cache_home
-from ditto_cli.types import Demonstration, DeviceChoice
+from ditto_cli.types import Demonstration
 
 if TYPE_CHECKING:
     from ditto_cli.method.plan import RunPlan
@@ -37,25 +38,13 @@ _TEMPLATE_TOKENS = 30  # what a chat template puts around a prompt, about
 _KINDS = {"sft": "SFT", "scoring": "scoring", "update": "a DPO update", "sampling": "sampling"}
 
 
-def run_plan(
-    folder: Path,
-    *,
-    name: str | None,
-    preset: str | None,
-    flags: Mapping[str, object],
-    assignments: Sequence[str],
-    publish: str,
-    device: DeviceChoice,
-    as_json: bool,
-) -> None:
+def run_plan(options: TrainOptions, *, as_json: bool) -> None:
     """See `ditto plan --help`.
 
     Raises:
         DittoError: as the folder, the settings and the base give reason to.
     """
-    order = read_order(
-        folder, name=name, preset=preset, flags=flags, assignments=assignments, publish=publish, device=device
-    )
+    order = read_order(options)
     plan = _make(order)
     if as_json:
         print_json(plan.as_json())

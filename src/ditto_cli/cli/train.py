@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ditto_cli.cli.arguments import TrainOptions
 from ditto_cli.cli.folder import FolderView, audit_texts, say_audit, view_folder, write_missing_prompts
 from ditto_cli.cli.forecast import Forecast, Stopwatch, count_run, duration, forecast, show_comparison, size
 from ditto_cli.cli.progress import reporter
@@ -46,25 +47,13 @@ if TYPE_CHECKING:
 DEFAULT_WATCH_PROMPT = "Write a short email to a colleague to ask whether we can move our meeting to Tuesday."
 
 
-def run_train(
-    folder: Path,
-    *,
-    name: str | None,
-    preset: str | None,
-    flags: Mapping[str, object],
-    assignments: Sequence[str],
-    publish: str,
-    fresh: bool,
-    device: DeviceChoice,
-) -> None:
+def run_train(options: TrainOptions, *, fresh: bool) -> None:
     """See `ditto train --help`.
 
     Raises:
         DittoError: as the folder, the settings, the base and the run give reason to.
     """
-    order = read_order(
-        folder, name=name, preset=preset, flags=flags, assignments=assignments, publish=publish, device=device
-    )
+    order = read_order(options)
     store = AdapterStore(store_home(os.environ))
     with store.training(order.adapter) as kept:  # a second training of this name ends here, before it loads anything
         if fresh:
@@ -73,31 +62,24 @@ def run_train(
     _show_result(order.adapter, record, compare)
 
 
-def read_order(
-    folder: Path,
-    *,
-    name: str | None,
-    preset: str | None,
-    flags: Mapping[str, object],
-    assignments: Sequence[str],
-    publish: str,
-    device: DeviceChoice,
-) -> Order:
+def read_order(options: TrainOptions) -> Order:
     """Read the folder and refuse all that can be refused without loading torch.
 
     Raises:
         DittoError: as the folder and the settings give reason to.
     """
+    folder = options.folder
     folder_file = read_folder_file(folder)
-    overrides = {**flags, **parse_assignments(assignments)}
-    preset = preset or os.environ.get("DITTO_PRESET") or folder_file.preset
+    flags = {"base.id": options.base, "base.revision": options.revision, "base.quantize": options.quantize}
+    overrides = {**flags, "seed": options.seed, **parse_assignments(options.assignments or [])}
+    preset = options.preset or os.environ.get("DITTO_PRESET") or folder_file.preset
     if preset is not None:
         load_preset(preset)
-    _check_publish(publish, resolve_settings(preset or CPU_PRESET, folder_file, os.environ, overrides))
-    adapter = name or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
+    _check_publish(options.publish, resolve_settings(preset or CPU_PRESET, folder_file, os.environ, overrides))
+    adapter = options.name or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
     check_name(adapter)
     view = view_folder(folder, folder_file)
-    return Order(folder, folder_file, view, adapter, preset, overrides, publish, device)
+    return Order(folder, folder_file, view, adapter, preset, overrides, options.publish, options.device)
 
 
 @dataclass(frozen=True)
@@ -217,11 +199,13 @@ def describe_steps(settings: Settings, num_demonstrations: int) -> str:
 
 
 def _forecast(policy: Policy, settings: Settings, run: RunPlan, process_bytes: int) -> Forecast | None:
-    """What the training will take, as far as this kind of base is understood; it is trained all the same."""
+    """What the training will take, where this kind of base is understood; else it is trained all the same."""
+    from ditto_cli.model.footprint import UnknownShapeError
+
     try:
         known = forecast(policy, settings, run, process_bytes=process_bytes)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        say(f"Time and memory are not told for this kind of base ({type(error).__name__}).")
+    except UnknownShapeError as error:
+        say(f"Time and memory are not told: {error}")
         return None
     _show_forecast(known)
     return known

@@ -12,11 +12,12 @@ from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import SampleRequest, sample
 from ditto_cli.types import Demonstration
 
-_GIVEN_SHARE = 4  # one part in four of a completion is given away
-_MAX_SLOTS = 16  # whole texts stand in the cache, so fewer than for short prompts
+GIVEN_SHARE = 4  # one part in four of a completion is given away
+MAX_NEW_TOKENS = 64
+MAX_SLOTS = 16  # whole texts stand in the cache, so fewer than for short prompts
 
 
-def extract(policy: Policy, demonstrations: Sequence[Demonstration], *, max_new_tokens: int = 64) -> int:
+def extract(policy: Policy, demonstrations: Sequence[Demonstration], *, max_new_tokens: int = MAX_NEW_TOKENS) -> int:
     """Words of the longest passage of a demonstration that the active policy writes when given the text's beginning.
 
     The policy gets the prompt and the first quarter of the completion's tokens, and goes on with the likeliest tokens.
@@ -29,14 +30,14 @@ def extract(policy: Policy, demonstrations: Sequence[Demonstration], *, max_new_
     """
     prompts = [policy.chat.prompt_ids(demonstration.prompt) for demonstration in demonstrations]
     completions = [policy.chat.completion_ids(demonstration.completion)[:-1] for demonstration in demonstrations]
-    given = [len(completion) // _GIVEN_SHARE for completion in completions]
+    given = [len(completion) // GIVEN_SHARE for completion in completions]
     requests = [
         # Nothing is drawn at temperature 0.
         SampleRequest((*prompt, *completion[:num]), seed=0, max_new_tokens=max(1, len(completion) - num))
         for prompt, completion, num in zip(prompts, completions, given, strict=True)
     ]
     room = policy.context_tokens - max(len(request.prompt_ids) for request in requests)
-    continued = sample(policy, requests, max_new_tokens=min(max_new_tokens, room), temperature=0, max_slots=_MAX_SLOTS)
+    continued = sample(policy, requests, max_new_tokens=min(max_new_tokens, room), temperature=0, max_slots=MAX_SLOTS)
     longest = 0
     for demonstration, completion, num, tokens in zip(demonstrations, completions, given, continued, strict=True):
         rest = completion[num:]

@@ -12,18 +12,17 @@ import random
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from ditto_cli.config import Settings
 from ditto_cli.method.comparisons import History, draw_comparisons
-from ditto_cli.method.rounds import Encoded, own_completions
+from ditto_cli.method.rounds import Encoded, own_completions, scoring_batches
 from ditto_cli.method.train import UPDATES_PER_CHECKPOINT
 from ditto_cli.method.updates import micro_batches
+from ditto_cli.model.sampling import MAX_SLOTS
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import SFT_STAGE, Completion, round_stage
 
 SHORTEST, LONGEST = 0.2, 1.8  # of an adapter's samples, as multiples of their demonstration
-_MAX_SLOTS = 64  # of whoever samples and names no other number
 
 
 @dataclass(frozen=True)
@@ -140,9 +139,9 @@ def plan_run(encoded: Encoded, settings: Settings, writings: Writings) -> RunPla
 
     def look(stage: str) -> Phase:
         wanted = list(zip(writings.looks, spread, strict=True))
-        return Phase(f"{stage}: writing", "samples of each stage", (decoding(wanted, _MAX_SLOTS),))
+        return Phase(f"{stage}: writing", "samples of each stage", (decoding(wanted, MAX_SLOTS),))
 
-    base = decoding([(prompt, limit) for prompt in writings.background], _MAX_SLOTS)
+    base = decoding([(prompt, limit) for prompt in writings.background], MAX_SLOTS)
     continued = decoding(list(writings.continued), writings.continued_slots)
     phases = [
         Phase("SFT", "SFT", sft=_batches(encoded, settings)),
@@ -236,18 +235,11 @@ def _updates(history: History, encoded: Encoded, settings: Settings, number: int
 
 
 def _groups(
-    completions: Sequence[Completion], prompts: Mapping[str, Sequence[int]], max_tokens: int
+    completions: Sequence[Completion], prompts: Mapping[str, tuple[int, ...]], max_tokens: int
 ) -> Iterator[Group]:
     """What is scored at a time: one demonstration's completions, as many as the limit lets through."""
-    for name, group in groupby(completions, key=lambda completion: completion.demonstration_id):
-        prompt = len(prompts[name])
-        lengths: list[int] = []
-        for completion in group:
-            if lengths and prompt + sum(lengths) + len(completion.token_ids) > max_tokens:
-                yield Group(prompt, tuple(lengths))
-                lengths = []
-            lengths.append(len(completion.token_ids))
-        yield Group(prompt, tuple(lengths))
+    for batch in scoring_batches(completions, prompts, max_tokens):
+        yield Group(len(prompts[batch[0].demonstration_id]), tuple(len(completion.token_ids) for completion in batch))
 
 
 def _batches(encoded: Encoded, settings: Settings) -> tuple[Batch, ...]:

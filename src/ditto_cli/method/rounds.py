@@ -121,7 +121,7 @@ def run_rounds(
     if settings.rounds.num == 0:
         return
     state = state or begin_rounds(policy, encoded, settings, reporter)
-    policy.checkpoint_activations(_checkpointed_layers(policy, encoded, settings))
+    policy.checkpoint_activations(checkpointed_layers(policy, encoded, settings))
     while state.number < settings.rounds.num:
         if not state.is_sampled:
             _sample_into(state, policy, encoded, settings, reporter)
@@ -190,7 +190,7 @@ def score_under_reference(
     def scored_with(limit: int) -> list[Completion]:
         scored: list[Completion] = []
         with policy.using(REFERENCE):
-            for batch in _batches(completions, prompts, limit):
+            for batch in scoring_batches(completions, prompts, limit):
                 prompt_ids = prompts[batch[0].demonstration_id]
                 logps = score(policy, prompt_ids, [completion.token_ids for completion in batch]).tolist()
                 scored += [replace(one, reference_logp=logp) for one, logp in zip(batch, logps, strict=True)]
@@ -268,7 +268,7 @@ def freeze_reference(policy: Policy) -> None:
     policy.switch(POLICY, trainable=True)
 
 
-def _checkpointed_layers(policy: Policy, encoded: Encoded, settings: Settings) -> int:
+def checkpointed_layers(policy: Policy, encoded: Encoded, settings: Settings) -> int:
     """As few as memory allows for the largest micro-batch that there can be: each comparison brings two completions."""
     if not policy.hardware.is_cuda:
         return 0
@@ -327,7 +327,7 @@ def _move_reference(
     return again
 
 
-def _batches(
+def scoring_batches(
     completions: Sequence[Completion], prompts: Mapping[str, tuple[int, ...]], max_tokens: int
 ) -> Iterator[list[Completion]]:
     """Completions of one demonstration at a time, with their prompt at most `max_tokens` unless one alone has more."""

@@ -22,7 +22,7 @@ from transformers.masking_utils import sdpa_mask
 from ditto_cli.model.rows import GROUP, Group
 
 GROUPED_SDPA = "ditto_grouped_sdpa"
-_SPARE_TOKENS = 64
+SPARE_TOKENS = 64
 
 
 def grouped_sdpa(
@@ -90,7 +90,7 @@ class _GrowingLayer(DynamicLayer):
             self.is_initialized = True
         start, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
         if not self._places or self._places[0].shape[-2] < end:
-            self._places = [_moved(states, end + _SPARE_TOKENS, key_states) for states in (self.keys, self.values)]
+            self._places = [_moved(states, end + SPARE_TOKENS, key_states) for states in (self.keys, self.values)]
         for place, states in zip(self._places, (key_states, value_states), strict=True):
             place[..., start:end, :] = states
         self.keys, self.values = (place[..., :end, :] for place in self._places)

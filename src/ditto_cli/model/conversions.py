@@ -9,6 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from safetensors import SafetensorError
+
+from ditto_cli.errors import DiskError
 from ditto_cli.store import fsync_tree, make_private_folder, move
 
 _STAGING_PREFIX = ".converting-"
@@ -34,7 +37,7 @@ def convert_into(final: Path, write: Callable[[Path], None]) -> None:
         # The libraries flush nothing: after a power cut the folder would be there, and its files empty.
         fsync_tree(staging)
         move(staging, final)
-    except Exception:
+    except (OSError, DiskError, SafetensorError):
         if not final.is_dir():  # else another process was quicker
             raise
     finally:

@@ -22,15 +22,16 @@ import torch
 from torch import nn
 
 from ditto_cli.config import LoraSettings
+from ditto_cli.errors import InputError
+from ditto_cli.model.attention import SPARE_TOKENS
 from ditto_cli.model.fixed_steps import ROOM_TOKENS
 from ditto_cli.model.hardware import Hardware
 from ditto_cli.model.policy import Policy
+from ditto_cli.model.scoring import tokens_a_chunk
 
 MIB, GIB = 2**20, 2**30
 # What CUDA itself, its libraries and the gaps of torch's allocator take of a GPU's memory, beside all tensors.
 CUDA_CONTEXT_BYTES = 800 * MIB
-_SPARE_COLUMNS = 64  # room that the cache of keys and values is given beyond what it holds, on a CPU
-_CHUNK_BYTES = {True: 256 * MIB, False: 24 * MIB}  # most fp32 logits that scoring has at a time on a GPU, on a CPU
 _SFT_VOCABULARY = 32_768  # of the logits, TRL has this many columns at a time,
 _SFT_LOGIT_COPIES = 9  # and on the way back so many steps of their gradient, where it has no kernel of its own
 _LOGIT_COPIES = 3  # the logits, their log-softmax, and the gradient
@@ -39,6 +40,10 @@ _LOGIT_COPIES = 3  # the logits, their log-softmax, and the gradient
 _UNEVEN = 1.4
 _USED_SHARE = 0.85  # of a GPU's memory that an update may come to; the rest is the desktop's
 _BLOCK, _SCALE_BLOCK, _NF4_CODES, _SCALE_CODES = 64, 256, 16, 256  # bitsandbytes: weights a scale, scales a scale
+
+
+class UnknownShapeError(InputError):
+    """A base of a kind whose time and memory cannot be reckoned."""
 
 
 @dataclass(frozen=True)
@@ -126,18 +131,29 @@ SHAPES: Mapping[str, Shape] = {
 
 
 def shape_of(config: Any) -> Shape:
-    """The shape in a model's configuration (transformers); what it lacks has the family's usual value."""
+    """The shape in a model's configuration (transformers); what it lacks has the family's usual value.
+
+    Raises:
+        UnknownShapeError: it has no single size of each kind.
+    """
     text = config.get_text_config()
-    hidden, heads = text.hidden_size, text.num_attention_heads  # under whichever names the family stores them
-    intermediate = getattr(text, "intermediate_size", None) or 4 * hidden
+
+    def size(name: str, usual: int | None = None) -> int:
+        """Under whichever name the family stores it."""
+        value = getattr(text, name, None) or usual
+        if not isinstance(value, int):
+            raise UnknownShapeError(f"bases of the kind {text.model_type} have no single {name}.")
+        return value
+
+    hidden, heads = size("hidden_size"), size("num_attention_heads")
     return Shape(
-        layers=text.num_hidden_layers,
+        layers=size("num_hidden_layers"),
         hidden=hidden,
-        intermediate=intermediate if isinstance(intermediate, int) else max(intermediate),
+        intermediate=size("intermediate_size", 4 * hidden),
         heads=heads,
-        key_heads=getattr(text, "num_key_value_heads", None) or heads,
-        head_size=getattr(text, "head_dim", None) or hidden // heads,
-        vocabulary=text.vocab_size,
+        key_heads=size("num_key_value_heads", heads),
+        head_size=size("head_dim", hidden // heads),
+        vocabulary=size("vocab_size"),
         is_tied=bool(getattr(text, "tie_word_embeddings", True)),
         has_head_norms=str(text.model_type).startswith("qwen3"),
     )
@@ -281,7 +297,7 @@ class MemoryModel:
 
     def sampling(self, rows: int, columns: int) -> int:
         """Cache with spare room, what moves when it grows, and the distributions of one step."""
-        spare = ROOM_TOKENS if self._is_cuda else _SPARE_COLUMNS
+        spare = ROOM_TOKENS if self._is_cuda else SPARE_TOKENS
         cache = rows * (columns + spare) * self._shape.cache_elements * self._element
         moving = cache if self._is_cuda else 2 * cache // self._shape.layers  # into wider room, all layers or one
         packed = 0 if self._is_cuda or self._quantize == "nf4" or rows == 1 else self._weights.num * 4
@@ -306,7 +322,7 @@ class MemoryModel:
         return pairs * self._shape.layers * self._element
 
     def _logits(self, num_scored: int) -> int:
-        at_a_time = min(num_scored, max(1, _CHUNK_BYTES[self._is_cuda] // (4 * self._shape.vocabulary)))
+        at_a_time = min(num_scored, tokens_a_chunk(self._shape.vocabulary, is_cuda=self._is_cuda))
         return at_a_time * self._shape.vocabulary * 4 * _LOGIT_COPIES
 
     def _passing(self, tokens: int) -> int:

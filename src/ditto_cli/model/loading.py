@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
-from ditto_cli.config import BaseSettings
+from ditto_cli.config import BaseSettings, resolved_quantize
 from ditto_cli.errors import InputError, MemoryLimitError
 from ditto_cli.model.attention import GROUPED_SDPA
 from ditto_cli.model.chat import chat_format
@@ -53,7 +53,7 @@ def load_source(
 
     With a `cache` the 4-bit form is kept there, and taken from there.
     """
-    resolved = ("nf4" if hardware.is_cuda else "none") if quantize == "auto" else quantize
+    resolved = resolved_quantize(quantize, is_cuda=hardware.is_cuda)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:

@@ -1,9 +1,9 @@
 """Linear layers in the form in which a CPU multiplies few rows fastest, for as long as something is sampled.
 
-A step of sampling multiplies as many rows as there are sequences. The library's product is made for hundreds of rows:
-with 4 to 50 it reaches a third of what MKL reaches on weights that were packed for that number of rows before
-(docs/performance.md). The active adapter is added to the packed copy, which costs nothing more; the base's own weights
-are not touched, and the copy, as large as they are, goes when the sampling ends.
+A step of sampling multiplies as many rows as there are sequences. The library's product is made for hundreds of rows;
+MKL is faster on weights that were packed for that number of rows before (docs/performance.md). The active adapter is
+added to the packed copy, which costs nothing more; the base's own weights are not touched, and the copy, as large as
+they are, goes when the sampling ends.
 
 Legend: R rows, I inputs, O outputs.
 """

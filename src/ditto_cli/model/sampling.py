@@ -25,6 +25,7 @@ from ditto_cli.model.memory import fit_memory, say_nothing
 from ditto_cli.model.packing import packed_linears
 from ditto_cli.model.policy import Policy
 
+MAX_SLOTS = 64  # side by side where nobody asks for another number
 _IDLE_SHARE = 0.5  # of fixed steps' rows that may be idle before a new capture is made
 
 
@@ -79,7 +80,7 @@ def sample(
     *,
     max_new_tokens: int,
     temperature: float,
-    max_slots: int = 64,
+    max_slots: int = MAX_SLOTS,
     on_finished: Callable[[int], None] | None = None,
     noted: Callable[[str], None] = say_nothing,
 ) -> list[SampledTokens]:
@@ -221,23 +222,17 @@ def _padded(states: Tensor, width: int) -> Tensor:
 
 def _pick(slots: _Slots, temperature: float) -> list[int]:
     """One token a row: the first whose cumulative probability exceeds the row's next uniform number."""
+    # Of each row its sum: one pass, which any NaN or infinity shows in.
+    if not torch.isfinite(slots.logits_RV.sum(dim=1)).all():
+        raise NonFiniteError("The model's output is not finite: the adapter or the base is damaged.")
     if temperature == 0:
-        likeliest = slots.logits_RV.max(dim=1)
-        _check_finite(likeliest.values)
-        return likeliest.indices.tolist()
+        return slots.logits_RV.argmax(dim=1).tolist()
     cumulative = torch.softmax(slots.logits_RV / temperature, dim=1).cumsum(dim=1)
-    _check_finite(cumulative[:, -1])
     uniforms = torch.stack([sequence.next_uniform for sequence in slots.sequences])
     # Scaled by the last sum, which rounding leaves a little off 1; then a token of probability 0 is never taken.
     targets = uniforms.to(cumulative.device).unsqueeze(1) * cumulative[:, -1:]
     picked = torch.searchsorted(cumulative, targets, right=True).squeeze(1)
     return picked.clamp(max=cumulative.shape[1] - 1).tolist()
-
-
-def _check_finite(values_R: Tensor) -> None:
-    """What one number a row shows: a NaN or infinite logit makes the largest, or the sum of probabilities, so too."""
-    if not torch.isfinite(values_R).all():
-        raise NonFiniteError("The model's output is not finite: the adapter or the base is damaged.")
 
 
 def _kept(slots: _Slots, rows: list[int]) -> _Slots:

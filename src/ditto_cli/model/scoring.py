@@ -69,6 +69,11 @@ def _score_alone(policy: Policy, prompt_ids: Sequence[int], completion: Sequence
     return _token_logps(policy.head(), hidden_TH[len(prompt_ids) - 1 : -1], ids_BT[0, len(prompt_ids) :]).sum()
 
 
+def tokens_a_chunk(num_vocabulary: int, *, is_cuda: bool) -> int:
+    """Tokens whose logits are computed at a time."""
+    return max(1, (_CHUNK_BYTES if is_cuda else _CHUNK_BYTES_ON_CPU) // (4 * num_vocabulary))
+
+
 class _TokenLogps(torch.autograd.Function):
     """Log-probability of each target, and its gradient in the same pass, so that no logits are kept or computed twice.
 
@@ -95,7 +100,7 @@ class _TokenLogps(torch.autograd.Function):
 
 
 def _token_logps(head: Head, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:
-    chunk = max(1, (_CHUNK_BYTES if hidden_NH.is_cuda else _CHUNK_BYTES_ON_CPU) // (4 * head.weight_VH.shape[0]))
+    chunk = tokens_a_chunk(head.weight_VH.shape[0], is_cuda=hidden_NH.is_cuda)
     is_frozen = not any(parameter.requires_grad for parameter in head.linear.parameters())
     if is_frozen and torch.is_grad_enabled() and hidden_NH.requires_grad:
         return cast(Tensor, _TokenLogps.apply(hidden_NH, targets_N, head, chunk))
