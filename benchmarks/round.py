@@ -3,10 +3,11 @@
     python benchmarks/round.py                                  # the embedded base, all ways
     python benchmarks/round.py --shape mistral-7b --shape qwen3-8b --ways ours,plain       # on a GPU, under 10 minutes
 
-Ways: `ours` is the round as `ditto train` runs it; `plain` is that of the paper's released code; `trl` is TRL's
+Ways: `ours` is the first round as `ditto train` runs it; `plain` is that of the paper's released code; `trl` is TRL's
 DPOTrainer; `continuous-batching` samples with transformers' own scheduler; the ablations (`--ways ablations`) are ours
-with one thing undone each; `check` compares gradients and log-probabilities. What they do in detail stands in
-`benchmarks/speed`: workload.py, ways.py, plain.py, peers.py; the arithmetic floor in floor.py.
+with one thing undone each, of which `scored-samples` is what the later rounds do; `check` compares gradients and
+log-probabilities. What they do in detail stands in `benchmarks/speed`: workload.py, ways.py, plain.py, peers.py; the
+arithmetic floor in floor.py.
 """
 
 from __future__ import annotations

@@ -273,13 +273,15 @@ def test_the_floor_is_what_one_counts_by_hand():
 
 
 def test_a_rounds_work_counts_each_sequence_of_a_group_once(tiny_workload):
-    work = work_of(tiny_workload, SMALL)
+    work = work_of(tiny_workload, SMALL, is_exact=False)
     assert (work.num_distinct, work.num_naive) == (2 * 3 * 4, 2 * 2 * 9)
     groups = {
         name: [len(own)] + [len(c.token_ids) for c in tiny_workload.drawn if c.demonstration_id == name]
         for name, own in tiny_workload.encoded.completions.items()
     }
     assert work.reference_flops == sum(forward_flops(SMALL, 7, group) for group in groups.values())
+    alone = [forward_flops(SMALL, 7, group[:1]) for group in groups.values()]
+    assert work_of(tiny_workload, SMALL, is_exact=True).reference_flops == sum(alone)
     # Of three completions each with three comparisons, every update names all.
     assert work.update_flops == 2 * sum(update_flops(SMALL, 7, group) for group in groups.values())
     assert len(work.decode_flops) == max(len(completion.token_ids) for completion in tiny_workload.drawn) - 1
@@ -351,6 +353,8 @@ def test_the_tables_hold_seconds_multiples_rates_and_shares():
         outcome("ours", 4.0, 2.0, 14.0, step_seconds=[2.0, 4.0, 8.0]),
         outcome("plain", 8.0, None, 52.0, notes=["updates: out of memory with 18 sequences a batch"]),
         outcome("own-cache", 6.0),
+        outcome("scored-samples", None, 6.0),
+        outcome("masked-attention", None, 9.0),
         outcome("pair-by-pair", None, None, 12.0, step_seconds=[6.0, 6.0]),
         outcome("check", checks={"gradient": 1.25e-7}),
     ]
@@ -362,6 +366,8 @@ def test_the_tables_hold_seconds_multiples_rates_and_shares():
     assert "- plain: updates: out of memory with 18 sequences a batch" in text
     assert "| updates | 0.007 | 50% | 7.00 | 2.00 |" in text  # 7 GFLOP at 1 GFLOP/s
     assert "| own-cache | sampling | 6.00 | 1.50 |" in text
+    assert "| scored-samples | reference | 6.00 | 3.00 |" in text
+    assert "| masked-attention | reference | 9.00 | 1.50 |" in text  # against that of scored-samples
     assert "| pair-by-pair | an update | 6.00 | 2.00 |" in text  # against ours' first two, of 3 s on average
     assert "| gradient | 1.25e-07 |" in text
 

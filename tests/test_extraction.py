@@ -28,7 +28,7 @@ def parrot(monkeypatch):
             ids = [policy.chat.completion_ids(text) for text in self.answers]
             limits = [min(max_new_tokens, request.max_new_tokens or max_new_tokens) for request in requests]
             pairs = zip(ids, limits, strict=True)
-            return [SampledTokens(each[:limit], len(each) <= limit) for each, limit in pairs]
+            return [SampledTokens(each[:limit], len(each) <= limit, -1.0) for each, limit in pairs]
 
     sampler = Parrot()
     monkeypatch.setattr(extraction, "sample", sampler)

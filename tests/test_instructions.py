@@ -184,7 +184,7 @@ def answers_of(monkeypatch, policy, *texts):
     def fake(_, requests, **limits):
         asked.append((requests, limits))
         done = [texts[number % len(texts)] for number in range(len(requests))]
-        return [SampledTokens((*policy.chat.begun_ids(text), policy.chat.end_token_id), True) for text in done]
+        return [SampledTokens((*policy.chat.begun_ids(text), policy.chat.end_token_id), True, -1.0) for text in done]
 
     monkeypatch.setattr(instructions, "sample", fake)
     return asked
@@ -220,8 +220,8 @@ def test_what_does_not_serve_gives_the_plain_form(monkeypatch, tiny_policy):
 
 def test_an_answer_that_the_length_limit_cut_is_none(monkeypatch, tiny_policy):
     form = form_of(POST)
-    cut = SampledTokens(tiny_policy.chat.begun_ids(" darning a so"), False)
-    whole = SampledTokens(tiny_policy.chat.begun_ids(" darning a sock. And"), False)
+    cut = SampledTokens(tiny_policy.chat.begun_ids(" darning a so"), False, -1.0)
+    whole = SampledTokens(tiny_policy.chat.begun_ids(" darning a sock. And"), False, -1.0)
     for answer, expected in ((cut, []), (whole, ["Write a post about darning a sock."])):
         monkeypatch.setattr(instructions, "sample", lambda _, requests, answer=answer, **__: [answer] * len(requests))
         assert propose(tiny_policy, [TWO[1]], [form]) == [expected]

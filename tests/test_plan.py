@@ -39,6 +39,10 @@ def encoded(tiny_policy, tiny_demonstrations):
     )
 
 
+def planned(encoded, chosen):
+    return plan_run(encoded, chosen, WRITINGS, is_exact=True)
+
+
 @pytest.mark.parametrize(
     ("wanted", "max_slots", "expected"),
     [
@@ -85,7 +89,7 @@ def test_decoding_is_what_the_sampler_does(tiny_policy, monkeypatch):
 
 
 def test_the_phases_have_the_names_of_the_progress_and_hold_all_work(encoded):
-    run = plan_run(encoded, settings(), WRITINGS)
+    run = planned(encoded, settings())
     assert [phase.name for phase in run.phases] == [
         *("SFT", "base: writing", "sft: writing"),
         *("round 1: sampling", "round 1: DPO", "round1: writing"),
@@ -105,7 +109,8 @@ def test_the_phases_have_the_names_of_the_progress_and_hold_all_work(encoded):
     assert by_name["base: writing"].samples[0].num_tokens == 3 * limit
     assert len(by_name["base: writing"].samples[0].rows) == limit - 1
     assert len(by_name["round1: writing"].samples[0].rows) == limit - 1
-    # a round has M samples of each text, and scores each once
+    # a round has M samples of each text, and scores each once; the first one's policy is the reference itself
+    assert by_name["round 1: sampling"].scored == ()
     sampled, scored = by_name["round 2: sampling"].samples[0], by_name["round 2: sampling"].scored
     assert len(by_name["round 2: DPO"].updates) == 2
     assert sampled.rows[0] <= 9
@@ -119,20 +124,20 @@ def test_the_phases_have_the_names_of_the_progress_and_hold_all_work(encoded):
 
 
 def test_planned_lengths_are_the_same_every_time_and_around_the_demonstrations(encoded):
-    first, second = (plan_run(encoded, settings(), WRITINGS) for _ in range(2))
+    first, second = (planned(encoded, settings()) for _ in range(2))
     assert first == second
     own = [len(ids) for ids in encoded.completions.values()]
-    sampled = [n for group in first.phases[3].scored for n in group.completions]
+    sampled = [n for group in first.phases[6].scored for n in group.completions]
     assert max(sampled) == encoded.max_new_tokens
     assert sum(sampled) / len(sampled) == pytest.approx(sum(own) / len(own), rel=0.25)
-    assert first.phases[3].scored != first.phases[6].scored  # another round, other lengths
+    assert first.phases[3].samples != first.phases[6].samples  # another round, other lengths
 
 
 @pytest.mark.parametrize("limit_tokens", [4096, 60])
 def test_groups_and_micro_batches_are_those_of_the_run(tiny_policy, encoded, monkeypatch, limit_tokens):
     """A run whose samples have the planned lengths scores just the planned groups, in every pass."""
     chosen = settings(dpo__micro_batch_tokens=limit_tokens)
-    run = plan_run(encoded, chosen, WRITINGS)
+    run = planned(encoded, chosen)
     lengths = {
         number: [len(one.token_ids) for one in planning._sampled(encoded, chosen, number)] for number in range(2)
     }
@@ -149,7 +154,7 @@ def test_groups_and_micro_batches_are_those_of_the_run(tiny_policy, encoded, mon
 
     def given(policy, requests, **_):
         number = next(rounds_done)
-        return [SampledTokens((70,) * tokens, True) for tokens in lengths[number]]
+        return [SampledTokens((70,) * tokens, True, -1.0) for tokens in lengths[number]]
 
     monkeypatch.setattr(rounds, "score", counted("score", rounds.score))
     monkeypatch.setattr(updates, "score", counted("update", updates.score))
@@ -157,13 +162,13 @@ def test_groups_and_micro_batches_are_those_of_the_run(tiny_policy, encoded, mon
     tiny_policy.add_adapter(POLICY, chosen.lora, seed=0)
     for _ in run_rounds(tiny_policy, encoded, chosen, SilentReporter()):
         pass
-    planned = [*run.phases[-1].scored, *(group for phase in run.phases[:-1] for group in phase.scored)]
-    assert counts["score"] == planned
+    expected = [*run.phases[-1].scored, *(group for phase in run.phases[:-1] for group in phase.scored)]
+    assert counts["score"] == expected
     assert counts["update"] == list(run.micro_batches())
 
 
 def test_without_rounds_only_sft_and_its_look_are_planned(encoded):
-    run = plan_run(encoded, settings(rounds__num=0), WRITINGS)
+    run = planned(encoded, settings(rounds__num=0))
     assert [phase.name for phase in run.phases] == ["SFT", "base: writing", "sft: writing", ""]
     assert (run.phases[-1].scored, run.phases[-1].saves) == ((), 1)
     assert typical_group(run).num_tokens == max(max(batch.texts) for batch in run.batches())
@@ -171,8 +176,8 @@ def test_without_rounds_only_sft_and_its_look_are_planned(encoded):
 
 
 def test_a_moved_reference_scores_everything_again(encoded):
-    fixed = plan_run(encoded, settings(), WRITINGS).phases[-1].scored
-    moved = plan_run(encoded, settings(rounds__reference="previous"), WRITINGS).phases[-1].scored
+    fixed = planned(encoded, settings()).phases[-1].scored
+    moved = planned(encoded, settings(rounds__reference="previous")).phases[-1].scored
     # before round 2: the three texts, each with its three samples of round 1
     assert sum(len(group.completions) for group in moved) == sum(len(group.completions) for group in fixed) + 3 * 4
 
@@ -201,7 +206,7 @@ def test_seconds_by_hand():
 
 
 def test_the_largest_pieces(encoded):
-    run = plan_run(encoded, settings(), WRITINGS)
+    run = planned(encoded, settings())
     load = load_of(run)
     assert load.sft == max(((len(batch.texts), batch.num_tokens) for batch in run.batches()), key=lambda one: one[1])
     assert load.update[0] == max(group.num_tokens for group in run.micro_batches())

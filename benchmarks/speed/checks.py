@@ -6,11 +6,8 @@ A workload without dropout is asked for.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
 
 import torch
 
@@ -18,8 +15,8 @@ from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.losses import dpo_terms
 from ditto_cli.method.rounds import POLICY, REFERENCE, score_demonstrations, score_under_reference
 from ditto_cli.method.updates import accumulate_gradient
-from ditto_cli.model import sampling
 from ditto_cli.model.policy import Policy
+from ditto_cli.model.sampling import sample
 from ditto_cli.model.scoring import score
 from ditto_cli.types import Comparison
 from speed.plain import full_logp
@@ -82,32 +79,13 @@ def sampler_gap(bench: Bench) -> float:
     requests = [
         request for completion, request in zip(workload.drawn, workload.requests(), strict=True) if completion.index < 2
     ]
-    with _recorded_draws() as drawn, policy.using(POLICY):
-        sampled = sampling.sample(policy, requests, max_new_tokens=workload.encoded.max_new_tokens, temperature=1.0)
+    with policy.using(POLICY):
+        sampled = sample(policy, requests, max_new_tokens=workload.encoded.max_new_tokens, temperature=1.0)
         gaps = []
-        for index, (request, tokens) in enumerate(zip(requests, sampled, strict=True)):
+        for request, tokens in zip(requests, sampled, strict=True):
             scored = float(score(policy, request.prompt_ids, [tokens.token_ids])[0])
-            assert len(drawn[index]) == len(tokens.token_ids)
-            gaps.append(abs(scored - sum(drawn[index])) / len(tokens.token_ids))
+            gaps.append(abs(scored - tokens.logp) / len(tokens.token_ids))
     return max(gaps)
-
-
-@contextmanager
-def _recorded_draws() -> Iterator[dict[int, list[float]]]:
-    """Request's number -> the log-probability with which each of its tokens was drawn."""
-    pick = sampling._pick
-    recorded: dict[int, list[float]] = {}
-
-    def recording(slots: Any, temperature: float) -> list[int]:
-        tokens: Sequence[int] = pick(slots, temperature)
-        logps = torch.log_softmax(slots.logits_RV.float(), dim=1)
-        for row, (sequence, token) in enumerate(zip(slots.sequences, tokens, strict=True)):
-            if len(sequence.token_ids) < sequence.max_tokens:  # else it is finished, and its row idle
-                recorded.setdefault(sequence.index, []).append(float(logps[row, token]))
-        return list(tokens)
-
-    with patch.object(sampling, "_pick", recording):
-        yield recorded
 
 
 def switch_milliseconds(bench: Bench) -> float:

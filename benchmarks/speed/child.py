@@ -74,7 +74,7 @@ def _measure(arguments: argparse.Namespace, hardware: Hardware, phases: Phases, 
     work = build_workload(arguments, num_updates=arguments.ablation_updates if way in ABLATIONS else arguments.updates)
     if way == CEILINGS:
         sizes = shapes.architecture(shapes.configuration(shape), quantize, is_cuda=hardware.is_cuda)
-        outcome.work = work_of(work, sizes)
+        outcome.work = work_of(work, sizes, is_exact=hardware.is_exact(quantize))
         outcome.ceilings = measure_ceilings(sizes, hardware)
         return
     if way == CHECK:

@@ -6,7 +6,8 @@ A product of R rows with a linear layer of W weights is 2 R W FLOPs. Attention o
     updates     each distinct token of a group once (the prompt once for its completions): 2 FLOPs a linear weight, the
                 head's only for completion tokens; twice that, for forward and the gradient of the activations (the
                 base's own weights get none); and three times the attention (its backward has four products).
-    reference   the forward pass of all completions and demonstrations, the prompt once a demonstration.
+    reference   the forward pass of all completions and demonstrations, the prompt once a demonstration; of the
+                demonstrations alone where what the samples were drawn with will do.
     sampling    each distinct prompt once, with the head at its last token; then one step after the other with the rows
                 that are there when a freed slot is refilled at once: each step takes the longer of reading all weights
                 once (copied bytes count twice, as read and written, in the measured rate) and its rows' FLOPs.
@@ -26,13 +27,19 @@ from speed.shapes import Architecture
 from speed.workload import Workload, sequences
 
 
-def work_of(workload: Workload, sizes: Architecture) -> Work:
-    """The arithmetic of a round."""
+def work_of(workload: Workload, sizes: Architecture, *, is_exact: bool) -> Work:
+    """The arithmetic of a run's first round.
+
+    Args:
+        workload: the round's.
+        sizes: of the base.
+        is_exact: the policy's; then what the samples were drawn with is their score under the reference.
+    """
     encoded = workload.encoded
     lengths = [len(completion.token_ids) for completion in workload.drawn]
     prompts = [len(encoded.prompts[completion.demonstration_id]) for completion in workload.drawn]
     scored: dict[str, list[int]] = {}
-    for completion in (*own_completions(encoded), *workload.drawn):
+    for completion in (*own_completions(encoded), *(() if is_exact else workload.drawn)):
         scored.setdefault(completion.demonstration_id, []).append(len(completion.token_ids))
     steps = workload.comparisons(workload.unscored_history())
     groups = [

@@ -8,7 +8,7 @@ from speed.floor import floor_seconds
 from speed.records import PHASES, REFERENCE_PHASE, SAMPLING, UPDATES, Outcome, PhaseFigures, Report
 
 _GIB = 2**30
-_OURS, _CEILINGS = "ours", "ceilings"
+_OURS, _CEILINGS, _SCORED = "ours", "ceilings", "scored-samples"
 _NOTHING = ""
 
 
@@ -46,8 +46,9 @@ def _section(outcomes: Sequence[Outcome], shape: str) -> list[str]:
         parts += _floor_table(ceilings, ours)
     if ablations:
         parts += [
-            "One thing undone; updates are compared with the same first updates of ours.",
-            _ablations(ablations, ours),
+            "One thing undone; updates are compared with the same first updates of ours, scoring under the reference with "
+            "that of `scored-samples`, which is itself compared with ours.",
+            _ablations(ablations, ours, by_way.get(_SCORED)),
         ]
     checked = by_way.get("check")
     if checked and (checked.checks or checked.problem):
@@ -125,13 +126,15 @@ def _floor_table(ceilings: Outcome, ours: Outcome | None) -> list[str]:
     return [text, _table(["phase", "TFLOP", "ours, share of the product ceiling", "floor, s", "ours x floor"], rows)]
 
 
-def _ablations(ablations: Sequence[Outcome], ours: Outcome | None) -> str:
+def _ablations(ablations: Sequence[Outcome], ours: Outcome | None, scored: Outcome | None) -> str:
     rows = []
     for outcome in ablations:
         if outcome.problem and not outcome.phases:
             rows.append([outcome.way, _NOTHING, outcome.problem, _NOTHING])
         for name, figures in outcome.phases.items():
-            seconds, reference = figures.seconds, ours.phases[name].seconds if ours and name in ours.phases else None
+            compared = scored if name == REFERENCE_PHASE and outcome is not scored else ours
+            seconds = figures.seconds
+            reference = compared.phases[name].seconds if compared and name in compared.phases else None
             if name == UPDATES and outcome.step_seconds:
                 num = len(outcome.step_seconds)
                 seconds = sum(outcome.step_seconds) / num

@@ -6,6 +6,7 @@ The things are undone from here, by patching the product's own functions; the pr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ from ditto_cli.model import fused, sampling, scoring
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import SampledTokens, SampleRequest
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Comparison
+from ditto_cli.types import Comparison, Completion
 from speed.phases import Phases
 from speed.records import PHASES, REFERENCE_PHASE, SAMPLING, UPDATES
 from speed.workload import Workload, completion_tokens, sequences
@@ -95,19 +96,25 @@ def ignore_stops(policy: Policy) -> None:
 
 
 def our_round(bench: Bench, touched: Sequence[str] = PHASES) -> None:
-    """The touched phases of the round as `ditto train` runs it."""
+    """The touched phases of the first round as `ditto train` runs it."""
     bench.policy.checkpoint_activations(
         rounds.checkpointed_layers(bench.policy, bench.workload.encoded, bench.workload.settings)
     )
+    drawn = bench.workload.drawn
     if SAMPLING in touched:
-        _our_sampling(bench)
-    history = _our_reference(bench) if REFERENCE_PHASE in touched else bench.workload.unscored_history()
+        drawn = _our_sampling(bench)
+    history = _our_reference(bench, drawn) if REFERENCE_PHASE in touched else bench.workload.unscored_history()
     if UPDATES in touched:
         _our_updates(bench, history)
 
 
-def _our_sampling(bench: Bench) -> None:
-    """`sample_round` with a length limit for each completion."""
+def _our_sampling(bench: Bench) -> tuple[Completion, ...]:
+    """`sample_round` with a length limit for each completion.
+
+    Returns:
+        The workload's completions; where the sampler knows the reference's log-probabilities, with those of the ones
+        that it drew in their place, which have the same lengths.
+    """
     workload = bench.workload
     requests = workload.requests()
 
@@ -117,21 +124,32 @@ def _our_sampling(bench: Bench) -> None:
 
     with patch.object(rounds, "sample", with_lengths), bench.phases.measured(SAMPLING) as figures:
         sampled = sample_round(
-            bench.policy, workload.encoded, workload.settings, round_number=0, noted=bench.notes.append
+            bench.policy,
+            workload.encoded,
+            workload.settings,
+            round_number=0,
+            is_reference=True,
+            noted=bench.notes.append,
         )
         figures.tokens = sum(len(completion.token_ids) for completion in sampled)
+    return tuple(
+        replace(completion, reference_logp=own.reference_logp)
+        for completion, own in zip(workload.drawn, sampled, strict=True)
+    )
 
 
-def _our_reference(bench: Bench) -> History:
+def _our_reference(bench: Bench, drawn: Sequence[Completion]) -> History:
     workload = bench.workload
     encoded, budget = workload.encoded, workload.settings.dpo.micro_batch_tokens
     with bench.phases.measured(REFERENCE_PHASE) as figures:
         history = History(score_demonstrations(bench.policy, encoded, max_tokens=budget, noted=bench.notes.append))
-        scored = score_under_reference(
-            bench.policy, workload.drawn, encoded.prompts, max_tokens=budget, noted=bench.notes.append
-        )
-        history.add_round(scored)
-        figures.tokens = sum(len(completion.token_ids) for completion in history.completions())
+        unscored = [completion for completion in drawn if math.isnan(completion.reference_logp)]
+        if unscored:
+            drawn = score_under_reference(
+                bench.policy, drawn, encoded.prompts, max_tokens=budget, noted=bench.notes.append
+            )
+        history.add_round(drawn)
+        figures.tokens = encoded.num_tokens + sum(len(completion.token_ids) for completion in unscored)
     return history
 
 
@@ -227,6 +245,8 @@ def _reference_each_step(bench: Bench) -> AbstractContextManager[Any]:
 
 
 ABLATIONS = {
+    # As in every round but the first, where the policy is the reference no more.
+    "scored-samples": Ablation((REFERENCE_PHASE,), lambda bench: nullcontext()),
     "two-prompts": Ablation((SAMPLING,), _two_prompts),
     "library-products": Ablation((SAMPLING,), _library_products),
     "own-cache": Ablation((SAMPLING,), _own_cache),

@@ -47,7 +47,7 @@ def preset_rows(encoded: Encoded, hardware: Hardware, process_bytes: int, availa
             memory_bytes=hardware.memory_bytes,
         )
         watch = max(len(ids) for ids in encoded.prompts.values())
-        run = guess_run(encoded, settings, watch=watch)
+        run = guess_run(encoded, settings, watch=watch, is_exact=hardware.is_exact(quantize))
         peak = forecast_memory(run, memory, hardware, process_bytes=process_bytes).need.peak_bytes
         rows.append(PresetRow(preset, settings.base.id, quantize, peak, peak <= available))
     return tuple(rows)

@@ -63,6 +63,8 @@ def count_run(
     settings: Settings,
     selection: WritingPlan,
     watch_prompt: str,
+    *,
+    is_exact: bool,
 ) -> RunPlan:
     """What the run will do, with the writings that the choice between stages asks for."""
     from ditto_cli.evaluation import extraction
@@ -79,10 +81,10 @@ def count_run(
         extraction.MAX_SLOTS,
         len(chat.prompt_ids(watch_prompt)),
     )
-    return plan_run(encoded, settings, writings)
+    return plan_run(encoded, settings, writings, is_exact=is_exact)
 
 
-def guess_run(encoded: Encoded, settings: Settings, *, watch: int) -> RunPlan:
+def guess_run(encoded: Encoded, settings: Settings, *, watch: int, is_exact: bool) -> RunPlan:
     """The same where the base's tokenizer is not at hand: new prompts are taken to be as long as the watched one."""
     from ditto_cli.evaluation import extraction
     from ditto_cli.evaluation.selection import NUM_PROMPTS
@@ -90,7 +92,7 @@ def guess_run(encoded: Encoded, settings: Settings, *, watch: int) -> RunPlan:
 
     background = tuple(len(ids) for ids in encoded.prompts.values())
     writings = Writings(background, (watch,) * NUM_PROMPTS, continuations(encoded), extraction.MAX_SLOTS, watch)
-    return plan_run(encoded, settings, writings)
+    return plan_run(encoded, settings, writings, is_exact=is_exact)
 
 
 def continuations(encoded: Encoded) -> tuple[tuple[int, int], ...]:

@@ -206,18 +206,21 @@ def _make(order: Order) -> _Plan:
     demonstrations, num_missing = _demonstrations(order)
     source = _local_source(settings.base)
     process = resident_bytes()
+    is_exact = hardware.is_exact(quantize)
     recount: Callable[[Settings], RunPlan]
     if source is None:
         shape = _known_shape(settings.base)
         weights = shape.weights
         encoded = _guessed(demonstrations, settings)
         watch = len(_guess_ids(_watch_prompt(order))) + _TEMPLATE_TOKENS
-        recount = lambda changed: guess_run(encoded, changed, watch=watch)  # noqa: E731
+        recount = lambda changed: guess_run(encoded, changed, watch=watch, is_exact=is_exact)  # noqa: E731
     else:
         skeleton = load_skeleton(source)
         shape = shape_of(skeleton.model.config)
         weights = weights_of(skeleton.model, skeleton.model.get_output_embeddings())
-        encoded, recount = _exact(order, demonstrations, settings, skeleton.chat, skeleton.context_tokens)
+        encoded, recount = _exact(
+            order, demonstrations, settings, skeleton.chat, skeleton.context_tokens, is_exact=is_exact
+        )
     memory = MemoryModel(
         shape,
         weights,
@@ -268,7 +271,13 @@ def _demonstrations(order: Order) -> tuple[list[Demonstration], int]:
 
 
 def _exact(
-    order: Order, demonstrations: Sequence[Demonstration], settings: Settings, chat: Any, context_tokens: int
+    order: Order,
+    demonstrations: Sequence[Demonstration],
+    settings: Settings,
+    chat: Any,
+    context_tokens: int,
+    *,
+    is_exact: bool,
 ) -> tuple[Encoded, Callable[[Settings], RunPlan]]:
     """Tokens by the base's own tokenizer, and the count of a run with these settings or changed ones."""
     from ditto_cli.evaluation.selection import selection_plan
@@ -282,7 +291,9 @@ def _exact(
         max_new_tokens=encoded.max_new_tokens,
     )
     watch = _watch_prompt(order)
-    return encoded, lambda changed: count_run(chat, demonstrations, encoded, changed, selection, watch)
+    return encoded, lambda changed: count_run(
+        chat, demonstrations, encoded, changed, selection, watch, is_exact=is_exact
+    )
 
 
 def _guessed(demonstrations: Sequence[Demonstration], settings: Settings) -> Encoded:

@@ -131,7 +131,9 @@ def _train(order: Order, store: AdapterStore, kept: UnfinishedRun) -> tuple[Adap
         temperature=settings.sampling.temperature,
         max_new_tokens=encoded.max_new_tokens,
     )
-    run = count_run(policy.chat, job.demonstrations, encoded, settings, plan, job.watch_prompt)
+    run = count_run(
+        policy.chat, job.demonstrations, encoded, settings, plan, job.watch_prompt, is_exact=policy.is_exact
+    )
     known = _forecast(policy, settings, run, process_bytes)
     started = time.monotonic()
     with reporter() as shown:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ditto_cli.config import Settings
 from ditto_cli.method.comparisons import History, draw_comparisons
-from ditto_cli.method.rounds import Encoded, own_completions, scoring_batches
+from ditto_cli.method.rounds import Encoded, begins_as_reference, own_completions, scoring_batches
 from ditto_cli.method.train import UPDATES_PER_CHECKPOINT
 from ditto_cli.method.updates import micro_batches
 from ditto_cli.model.sampling import MAX_SLOTS
@@ -131,8 +131,15 @@ class RunPlan:
         return (batch for phase in self.phases for batch in phase.sft)
 
 
-def plan_run(encoded: Encoded, settings: Settings, writings: Writings) -> RunPlan:
-    """What `train_ditto` will do with these demonstrations and settings, as far as it is known beforehand."""
+def plan_run(encoded: Encoded, settings: Settings, writings: Writings, *, is_exact: bool) -> RunPlan:
+    """What `train_ditto` will do with these demonstrations and settings, as far as it is known beforehand.
+
+    Args:
+        encoded: the demonstrations.
+        settings: of the run.
+        writings: what is sampled for the choice between stages.
+        is_exact: the policy's; then samples of the reference itself are not scored.
+    """
     limit = encoded.max_new_tokens
     spread = _spread([len(ids) for ids in encoded.completions.values()], len(writings.looks), limit)
     watch = Decoding((writings.watch,), (1,) * (limit - 1), writings.watch + limit, limit)
@@ -158,12 +165,13 @@ def plan_run(encoded: Encoded, settings: Settings, writings: Writings) -> RunPla
         sampled = _sampled(encoded, settings, number)
         history.add_round(sampled)
         wanted = [(len(encoded.prompts[one.demonstration_id]), len(one.token_ids)) for one in sampled]
+        unscored = [] if is_exact and begins_as_reference(settings, number) else sampled
         phases += [
             Phase(
                 f"round {number + 1}: sampling",
                 "samples of each round",
                 (decoding(wanted, settings.sampling.max_slots),),
-                tuple(_groups(sampled, encoded.prompts, settings.dpo.micro_batch_tokens)),
+                tuple(_groups(unscored, encoded.prompts, settings.dpo.micro_batch_tokens)),
             ),
             Phase(f"round {number + 1}: DPO", "DPO updates", updates=_updates(history, encoded, settings, number)),
             look(round_stage(number + 1)),

@@ -214,10 +214,15 @@ def sample_round(
     settings: Settings,
     *,
     round_number: int,
+    is_reference: bool = False,
     on_finished: Callable[[int], None] | None = None,
     noted: Callable[[str], None] = say_nothing,
 ) -> list[Completion]:
-    """M completions for each demonstration's prompt from the active policy (the paper's D_t), not scored yet."""
+    """M completions for each demonstration's prompt from the active policy (the paper's D_t).
+
+    They are not scored yet, but where the active policy `is_reference` and exact: there, what they were drawn with is
+    their log-probability under the reference.
+    """
     wanted = [(name, index) for name in encoded.prompts for index in range(settings.sampling.completions_per_prompt)]
     requests = [
         SampleRequest(encoded.prompts[name], derive_seed(settings.seed, "sample", round_number, name, index))
@@ -232,10 +237,16 @@ def sample_round(
         on_finished=on_finished,
         noted=noted,
     )
+    is_scored = is_reference and policy.is_exact
     return [
-        Completion(name, round_number, index, tokens.token_ids, tokens.ended, math.nan)
-        for (name, index), tokens in zip(wanted, sampled, strict=True)
+        Completion(name, round_number, index, one.token_ids, one.ended, one.logp if is_scored else math.nan)
+        for (name, index), one in zip(wanted, sampled, strict=True)
     ]
+
+
+def begins_as_reference(settings: Settings, round_number: int) -> bool:
+    """Whether the policy that a round samples from is the reference."""
+    return round_number == 0 or settings.rounds.reference == "previous"
 
 
 def update_policy(
@@ -290,11 +301,13 @@ def _sample_into(state: RoundState, policy: Policy, encoded: Encoded, settings: 
         encoded,
         settings,
         round_number=state.number,
+        is_reference=begins_as_reference(settings, state.number),
         on_finished=lambda done: reporter.stage_advanced(done, {}),
         noted=reporter.noted,
     )
-    scored = score_under_reference(policy, sampled, encoded.prompts, max_tokens=max_tokens, noted=reporter.noted)
-    state.history.add_round(scored)
+    if any(math.isnan(completion.reference_logp) for completion in sampled):
+        sampled = score_under_reference(policy, sampled, encoded.prompts, max_tokens=max_tokens, noted=reporter.noted)
+    state.history.add_round(sampled)
     free_memory()
     reporter.stage_ended()
 

@@ -42,6 +42,14 @@ class Hardware:
             return torch.autocast("cuda", dtype=torch.bfloat16)
         return nullcontext()
 
+    def is_exact(self, quantize: str) -> bool:
+        """Whether all is fp32, so that sampling and scoring find the same log-probabilities up to rounding.
+
+        Args:
+            quantize: nf4 or none.
+        """
+        return not self.is_cuda and quantize == "none"
+
     def peak_memory_bytes(self) -> int:
         """Most memory used so far: allocated on the GPU, or resident of this process on a CPU."""
         if self.is_cuda:

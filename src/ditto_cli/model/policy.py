@@ -96,6 +96,11 @@ class Policy:
         return int(window) if window and getattr(config, "use_sliding_window", True) else None
 
     @property
+    def is_exact(self) -> bool:
+        """See `Hardware.is_exact`."""
+        return self.hardware.is_exact(self.quantize)
+
+    @property
     def lighter_base(self) -> str:
         """See `lighter_base`."""
         return lighter_base(self.quantize)

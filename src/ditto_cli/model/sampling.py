@@ -40,10 +40,15 @@ class SampleRequest:
 
 @dataclass(frozen=True)
 class SampledTokens:
-    """Token ids of a completion, with the end token when `ended`; else the length limit cut it."""
+    """Token ids of a completion, with the end token when `ended`; else the length limit cut it.
+
+    `logp` is their summed log-probability under the policy, in nats, whatever temperature they were drawn at; the same
+    tokens are the same completion, however it was rounded.
+    """
 
     token_ids: tuple[int, ...]
     ended: bool
+    logp: float = field(compare=False)
 
 
 @dataclass
@@ -53,6 +58,7 @@ class _Sequence:
     max_tokens: int
     uniforms: Tensor
     token_ids: list[int] = field(default_factory=list)
+    logp: float = 0.0
 
     @property
     def next_uniform(self) -> Tensor:
@@ -156,13 +162,14 @@ def _fill_slots(
             slots = _admit(policy, _kept(slots, _busy(slots, results)) if slots else None, arrivals)
         assert slots is not None
         num_before = len(results)
-        for sequence, token in zip(slots.sequences, _pick(slots, temperature), strict=True):
+        for sequence, token, logp in zip(slots.sequences, *_pick(slots, temperature), strict=True):
             if sequence.index in results:
                 continue
             sequence.token_ids.append(token)
+            sequence.logp += logp
             ended = token in stops
             if ended or len(sequence.token_ids) == sequence.max_tokens:
-                results[sequence.index] = SampledTokens(tuple(sequence.token_ids), ended)
+                results[sequence.index] = SampledTokens(tuple(sequence.token_ids), ended, sequence.logp)
         if len(results) > num_before and on_finished:
             on_finished(len(results))
         busy = _busy(slots, results)
@@ -220,19 +227,26 @@ def _padded(states: Tensor, width: int) -> Tensor:
     return torch.nn.functional.pad(states, (0, 0, width - states.shape[2], 0))
 
 
-def _pick(slots: _Slots, temperature: float) -> list[int]:
-    """One token a row: the first whose cumulative probability exceeds the row's next uniform number."""
+def _pick(slots: _Slots, temperature: float) -> tuple[list[int], list[float]]:
+    """One token a row, the first whose cumulative probability exceeds the row's next uniform number; and its logp."""
+    picked_R = _picked(slots, temperature)
+    logits_RV = slots.logits_RV
+    logps_R = logits_RV.gather(1, picked_R[:, None])[:, 0] - logits_RV.logsumexp(dim=1)
+    return picked_R.tolist(), logps_R.tolist()
+
+
+def _picked(slots: _Slots, temperature: float) -> Tensor:
     # Of each row its sum: one pass, which any NaN or infinity shows in.
     if not torch.isfinite(slots.logits_RV.sum(dim=1)).all():
         raise NonFiniteError("The model's output is not finite: the adapter or the base is damaged.")
     if temperature == 0:
-        return slots.logits_RV.argmax(dim=1).tolist()
+        return slots.logits_RV.argmax(dim=1)
     cumulative = torch.softmax(slots.logits_RV / temperature, dim=1).cumsum(dim=1)
     uniforms = torch.stack([sequence.next_uniform for sequence in slots.sequences])
     # Scaled by the last sum, which rounding leaves a little off 1; then a token of probability 0 is never taken.
     targets = uniforms.to(cumulative.device).unsqueeze(1) * cumulative[:, -1:]
     picked = torch.searchsorted(cumulative, targets, right=True).squeeze(1)
-    return picked.clamp(max=cumulative.shape[1] - 1).tolist()
+    return picked.clamp(max=cumulative.shape[1] - 1)
 
 
 def _kept(slots: _Slots, rows: list[int]) -> _Slots:
