@@ -46,8 +46,8 @@ def _section(outcomes: Sequence[Outcome], shape: str) -> list[str]:
         parts += _floor_table(ceilings, ours)
     if ablations:
         parts += [
-            "One thing undone; updates are compared with the same first updates of ours, scoring under the reference with "
-            "that of `scored-samples`, which is itself compared with ours.",
+            "One thing undone; updates are compared with the same first updates of ours, scoring under the reference "
+            "with that of `scored-samples`, which is itself compared with ours.",
             _ablations(ablations, ours, by_way.get(_SCORED)),
         ]
     checked = by_way.get("check")

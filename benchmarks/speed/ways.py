@@ -109,12 +109,7 @@ def our_round(bench: Bench, touched: Sequence[str] = PHASES) -> None:
 
 
 def _our_sampling(bench: Bench) -> tuple[Completion, ...]:
-    """`sample_round` with a length limit for each completion.
-
-    Returns:
-        The workload's completions; where the sampler knows the reference's log-probabilities, with those of the ones
-        that it drew in their place, which have the same lengths.
-    """
+    """`sample_round` with a length limit for each completion."""
     workload = bench.workload
     requests = workload.requests()
 
@@ -132,10 +127,7 @@ def _our_sampling(bench: Bench) -> tuple[Completion, ...]:
             noted=bench.notes.append,
         )
         figures.tokens = sum(len(completion.token_ids) for completion in sampled)
-    return tuple(
-        replace(completion, reference_logp=own.reference_logp)
-        for completion, own in zip(workload.drawn, sampled, strict=True)
-    )
+    return tuple(sampled)
 
 
 def _our_reference(bench: Bench, drawn: Sequence[Completion]) -> History:

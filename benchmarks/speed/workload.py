@@ -1,9 +1,9 @@
 """The work of one round, the same in every way: whose texts, how long each completion gets, what is compared.
 
 Each sampled completion has a length drawn by seed, at which its row ends whatever the model says: 0.4 to 1.5 times its
-demonstration's length, and one in ten runs to the limit of 1.5 times the longest. The updates of every way are on
-made-up completions of these lengths (seeded random token ids) instead of that way's own samples, so that every way
-scores the same tokens; time does not depend on which tokens they are.
+demonstration's length, and one in ten runs to the limit of 1.5 times the longest. Updates are on ours' own samples; in
+the other ways on made-up completions of the same lengths (seeded random token ids), since not all keep what they sampled
+and time does not depend on which tokens they are.
 """
 
 from __future__ import annotations
