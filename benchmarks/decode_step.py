@@ -29,9 +29,9 @@ from ditto_cli.model.hardware import detect
 from ditto_cli.model.loading import load_policy
 from ditto_cli.model.packing import packed_linears
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import SampleRequest
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import cache_home
+from ditto_cli.types import SampleRequest
 
 PROMPT = "Write a short email to a colleague to ask whether we can move our meeting to Tuesday, and say why."
 ADAPTER = "adapter"

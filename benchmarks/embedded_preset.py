@@ -36,10 +36,10 @@ from ditto_cli.method.train import BASE_STAGE, Job, train_ditto
 from ditto_cli.model.hardware import GIB, detect
 from ditto_cli.model.loading import load_policy
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.model.sampling import sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterStore, cache_home
-from ditto_cli.types import Demonstration, SilentReporter
+from ditto_cli.types import Demonstration, SampleRequest, SilentReporter
 
 PRESET = "smollm2-135m-cpu"
 EXAMPLES = Path(__file__).parents[1] / "examples" / "demos"

@@ -82,8 +82,9 @@ def base_texts(prompts: Sequence[str], path: Path, preset: str, device: str) -> 
         from ditto_cli.config import FolderFile, resolve_settings
         from ditto_cli.model.hardware import detect
         from ditto_cli.model.loading import load_policy
-        from ditto_cli.model.sampling import SampleRequest, sample
+        from ditto_cli.model.sampling import sample
         from ditto_cli.store import cache_home
+        from ditto_cli.types import SampleRequest
 
         settings = resolve_settings(preset, FolderFile(), {}, {})
         policy = load_policy(settings.base, detect(device), cache_home(os.environ), lambda message: None)

@@ -6,9 +6,8 @@ import torch
 from ditto_cli.config import LoraSettings
 from ditto_cli.evaluation import extraction
 from ditto_cli.evaluation.extraction import extract
-from ditto_cli.model.sampling import SampledTokens
 from ditto_cli.model.scoring import score
-from ditto_cli.types import Demonstration
+from ditto_cli.types import Demonstration, SampledTokens
 
 # A token of the tiny tokenizer is a byte, so a quarter of the 64 is 16: up to `red`; twelve words are left.
 TEXT = "knock on the red door at six and ask for old sam who has the key"
@@ -23,7 +22,7 @@ def parrot(monkeypatch):
         def __init__(self):
             self.answers, self.calls = [], []
 
-        def __call__(self, policy, requests, *, max_new_tokens, temperature, max_slots):
+        def __call__(self, policy, requests, *, max_new_tokens, temperature):
             self.calls.append((list(requests), max_new_tokens, temperature))
             ids = [policy.chat.completion_ids(text) for text in self.answers]
             limits = [min(max_new_tokens, request.max_new_tokens or max_new_tokens) for request in requests]
@@ -44,6 +43,7 @@ def test_the_policy_is_given_the_prompt_and_a_quarter_of_the_tokens(tiny_policy,
     assert requests[0].prompt_ids == chat.prompt_ids("Tell.") + chat.completion_ids(TEXT)[:16]
     assert requests[1].prompt_ids == chat.prompt_ids("Hi.") + chat.completion_ids("abcdefgh")[:2]
     assert (max_new_tokens, temperature) == (50, 0)
+    assert [request.temperature for request in requests] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_the_limit_leaves_room_in_the_context(tiny_policy, parrot):
     parrot.answers = [""]
     long = Demonstration("a", "Tell.", "x" * 1600)
     extract(tiny_policy, [long], max_new_tokens=200)
-    [(requests, max_new_tokens, _)] = parrot.calls
-    assert len(requests[0].prompt_ids) + max_new_tokens == tiny_policy.context_tokens == 512
+    [([request], _, _)] = parrot.calls
+    assert len(request.prompt_ids) + request.max_new_tokens == tiny_policy.context_tokens == 512
 
 
 def test_the_worst_demonstration_counts_and_a_shared_signature_does_not(tiny_policy, parrot):

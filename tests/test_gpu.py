@@ -8,8 +8,9 @@ from ditto_cli.config import LoraSettings
 from ditto_cli.model import fixed_steps, sampling
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.loading import load_source
-from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.model.sampling import sample
 from ditto_cli.model.source import BaseSource
+from ditto_cli.types import SampleRequest
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 

@@ -21,9 +21,8 @@ from ditto_cli.demonstrations.prompts import (
 from ditto_cli.model import instructions, tokens
 from ditto_cli.model.embedded_file import conversion_place, find_gguf
 from ditto_cli.model.instructions import Instruction, best_of, propose, write_instructions
-from ditto_cli.model.sampling import SampledTokens
 from ditto_cli.model.tokens import token_counter
-from ditto_cli.types import Mail, SourceText
+from ditto_cli.types import Mail, SampledTokens, SourceText
 
 EMAIL = (
     "Hi Priya,\n\nthe heron prints came back bent. Could we hang them on Friday 14 June at the library?\n\nBest, Maya"

@@ -19,9 +19,9 @@ from ditto_cli.method.updates import Updater
 from ditto_cli.model import loading
 from ditto_cli.model.hardware import Hardware, detect
 from ditto_cli.model.memory import fit_memory, halving, is_out_of_memory
-from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.model.sampling import sample
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Comparison, ComparisonKind, Completion
+from ditto_cli.types import Comparison, ComparisonKind, Completion, SampleRequest
 
 CPU = detect("cpu")
 GPU = Hardware(torch.device("cuda", 0), "a GPU", 2**30)  # only asked what it is

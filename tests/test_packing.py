@@ -7,7 +7,8 @@ from conftest import load_tiny, shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.model import packing, sampling
 from ditto_cli.model.packing import packed_linears
-from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.model.sampling import sample
+from ditto_cli.types import SampleRequest
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="this torch has no MKL")
 

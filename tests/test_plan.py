@@ -13,10 +13,10 @@ from ditto_cli.method.plan import Batch, Decoding, Group, Writings, decoding, pl
 from ditto_cli.method.rounds import POLICY, encode_demonstrations, run_rounds
 from ditto_cli.model.calibration import Calibration, Line, work
 from ditto_cli.model.footprint import Linear, Shape, Weights
-from ditto_cli.model.sampling import SampledTokens, SampleRequest, sample
-from ditto_cli.types import SilentReporter
+from ditto_cli.model.sampling import sample
+from ditto_cli.types import SampledTokens, SampleRequest, SilentReporter
 
-WRITINGS = Writings(background=(20, 22, 30), looks=(20, 25), continued=((24, 4), (25, 9)), continued_slots=16, watch=21)
+WRITINGS = Writings(background=(20, 22, 30), looks=(20, 25), continued=((24, 4), (25, 9)), watch=21)
 
 
 def settings(**changes):
@@ -91,7 +91,7 @@ def test_decoding_is_what_the_sampler_does(tiny_policy, monkeypatch):
 def test_the_phases_have_the_names_of_the_progress_and_hold_all_work(encoded):
     run = planned(encoded, settings())
     assert [phase.name for phase in run.phases] == [
-        *("SFT", "base: writing", "sft: writing"),
+        *("base: writing", "SFT", "sft: writing"),
         *("round 1: sampling", "round 1: DPO", "round1: writing"),
         *("round 2: sampling", "round 2: DPO", "round2: writing"),
         "",
@@ -106,9 +106,11 @@ def test_the_phases_have_the_names_of_the_progress_and_hold_all_work(encoded):
     whole = [prompt + text for prompt, text in zip(prompts, texts, strict=True)]
     assert [sorted(batches[i].texts + batches[i + 1].texts) for i in (0, 2)] == [sorted(whole)] * 2
     # the base writes to the limit, and each stage one text up to it
-    assert by_name["base: writing"].samples[0].num_tokens == 3 * limit
+    assert by_name["base: writing"].samples[0].num_tokens == (1 + 3) * limit
     assert len(by_name["base: writing"].samples[0].rows) == limit - 1
-    assert len(by_name["round1: writing"].samples[0].rows) == limit - 1
+    looked = by_name["round1: writing"].samples[0]
+    assert (len(looked.rows), looked.rows[0]) == (limit - 1, 1 + 2 + 2)
+    assert 1 + limit + 13 < looked.num_tokens < 3 * limit + 13  # and goes on with two texts for 4 and 9 tokens
     # a round has M samples of each text, and scores each once; the first one's policy is the reference itself
     assert by_name["round 1: sampling"].scored == ()
     sampled, scored = by_name["round 2: sampling"].samples[0], by_name["round 2: sampling"].scored
@@ -116,9 +118,9 @@ def test_the_phases_have_the_names_of_the_progress_and_hold_all_work(encoded):
     assert sampled.rows[0] <= 9
     assert sum(len(group.completions) for group in scored) == 9
     assert sum(group.num_scored for group in scored) == sampled.num_tokens
-    # the rest: the base and three stages are watched, and three are tried for memorised text
+    # the rest: the texts are scored once
     rest = by_name[""]
-    assert [decoding.num_tokens for decoding in rest.samples] == [limit] * 4 + [13] * 3
+    assert rest.samples == ()
     assert [group.completions for group in rest.scored] == [(text,) for text in texts]
     assert rest.saves == 1 + 2 * 2  # two a round, and one of SFT
 
@@ -169,7 +171,7 @@ def test_groups_and_micro_batches_are_those_of_the_run(tiny_policy, encoded, mon
 
 def test_without_rounds_only_sft_and_its_look_are_planned(encoded):
     run = planned(encoded, settings(rounds__num=0))
-    assert [phase.name for phase in run.phases] == ["SFT", "base: writing", "sft: writing", ""]
+    assert [phase.name for phase in run.phases] == ["base: writing", "SFT", "sft: writing", ""]
     assert (run.phases[-1].scored, run.phases[-1].saves) == ((), 1)
     assert typical_group(run).num_tokens == max(max(batch.texts) for batch in run.batches())
     assert load_of(run).update == (0, 0)

@@ -11,9 +11,9 @@ from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettin
 from ditto_cli.method.rounds import score_under_reference
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.method.updates import Updater
-from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.model.sampling import sample
 from ditto_cli.model.scoring import score
-from ditto_cli.types import Comparison, ComparisonKind, Completion
+from ditto_cli.types import Comparison, ComparisonKind, Completion, SampleRequest
 
 IDS = [256, 84, 82, 68, 81, 198]
 

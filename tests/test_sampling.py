@@ -9,9 +9,10 @@ from conftest import full_logits, shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.errors import NonFiniteError
 from ditto_cli.model import fixed_steps, sampling
-from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.model.sampling import sample
 from ditto_cli.model.scoring import score
 from ditto_cli.seeds import derive_seed
+from ditto_cli.types import SampleRequest
 
 PROMPTS = ["Hi", "Write an email to Bo about tea at four.", "No.", "Thank Al for the book, please."]
 
@@ -142,6 +143,20 @@ def test_first_tokens_follow_the_models_own_distribution(policy, temperature):
     # False alarm 1e-3 over all seeds; with this fixed seed it passes or fails for good. Tried: top-k 50 is
     # found at temperature 1, and a temperature that is off by a tenth at 0.5.
     assert torch.special.gammaincc(freedom, chi_square / 2) > 1e-3
+
+
+def test_requests_of_several_temperatures_share_a_batch(policy):
+    requests = requests_for(stopping_at(policy, OFTEN), 2)
+    temperatures = [0.0, 1.0, 0.6] * (len(requests) // 3 + 1)
+    own = [replace(request, temperature=t) for request, t in zip(requests, temperatures, strict=False)]
+    together = sample(policy, own, max_new_tokens=12, temperature=5.0)
+    for temperature in set(temperatures):
+        alone = [request for request in own if request.temperature == temperature]
+        plain = [replace(request, temperature=None) for request in alone]
+        expected = sample(policy, plain, max_new_tokens=12, temperature=temperature)
+        found = [tokens for tokens, request in zip(together, own, strict=True) if request in alone]
+        assert found == expected
+    assert len({tokens.token_ids for tokens in together}) > 3
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7, 0])

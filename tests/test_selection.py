@@ -7,7 +7,7 @@ from ditto_cli.evaluation import selection
 from ditto_cli.evaluation.contestants import WritingPlan
 from ditto_cli.evaluation.selection import RoundSelector, background_plan, selection_plan
 from ditto_cli.evaluation.types import EvalPrompt, Writing
-from ditto_cli.types import Demonstration, SilentReporter
+from ditto_cli.types import Demonstration, SampledTokens
 
 PLAN = WritingPlan((EvalPrompt("p", "Write to Di.", "new"), EvalPrompt("q", "Write to Ed.", "new")), 1, 0, 1.0, 8)
 FINE = "A plain text of some words, as anybody would write one on a quiet day, and then it ends."
@@ -40,10 +40,11 @@ def choice(tiny_policy, monkeypatch):
     tiny_policy.add_adapter("policy", LoraSettings(r=2), seed=0)
 
     def choose(stages, publish="best"):
-        monkeypatch.setattr(selection, "write", lambda policy, contestant, plan, on_finished: stages[contestant.title])
-        selector = RoundSelector(tiny_policy, OWN, PLAN, publish=publish, reporter=SilentReporter())
+        monkeypatch.setattr(selection, "writings_of", lambda policy, contestant, *_: stages[contestant.title])
+        selector = RoundSelector(tiny_policy, OWN, PLAN, publish=publish)
         selector._panel = FakePanel()
-        figures = {stage: selector.look(stage) for stage in stages}
+        nothing = [SampledTokens((), True, 0.0)] * len(selector.requests())
+        figures = {stage: selector.look(stage, nothing) for stage in stages}
         return selector.choose(figures), figures
 
     return choose
@@ -93,7 +94,7 @@ def test_the_choice_needs_only_the_figures_so_that_those_of_an_earlier_process_d
     chosen, figures = choice(stages)
     assert figures["sft"].values == (0.2, 0.8)
     assert (figures["round1"].warnings, bool(figures["round2"].warnings)) == ((), True)
-    later = RoundSelector(tiny_policy, OWN, PLAN, publish="best", reporter=SilentReporter())
+    later = RoundSelector(tiny_policy, OWN, PLAN, publish="best")
     assert later.choose(figures) == chosen
 
 

@@ -18,7 +18,7 @@ from ditto_cli.errors import DiskError, InterruptedRun
 from ditto_cli.method import train
 from ditto_cli.method.train import Job, train_ditto
 from ditto_cli.store import AdapterStore, RunIdentity, RunState, StageRecord, disk, remove_tree
-from ditto_cli.types import Demonstration, SilentReporter, StageChoice, StageFigures
+from ditto_cli.types import Demonstration, SampleRequest, SilentReporter, StageChoice, StageFigures
 from test_store import BASE, make_record, stage_files
 
 MARKER = "quokka"
@@ -82,7 +82,21 @@ class Selector:
     stop: str = ""
     looks: list = field(default_factory=list)
 
-    def look(self, stage):
+    def base_requests(self):
+        return [SampleRequest((1, 2, 3), seed=1, max_new_tokens=2)]
+
+    def see_base(self, sampled):
+        assert len(sampled) == 1
+        self.saw_base = True
+
+    def requests(self):
+        return [SampleRequest((1, 2), seed, max_new_tokens=seed) for seed in (1, 2)]
+
+    def look(self, stage, sampled):
+        assert self.saw_base
+        assert [min(len(one.token_ids), limit) for one, limit in zip(sampled, (1, 2), strict=True)] == [
+            len(one.token_ids) for one in sampled
+        ]
         if stage == self.stop:
             raise KeyboardInterrupt
         self.looks.append(stage)
@@ -203,7 +217,7 @@ def test_ctrl_c_in_sft_means_from_the_start(policy, undisturbed, tmp_path):
     assert said == "Stopped before SFT was finished: the same command begins anew."
     watcher = Watcher()
     run(policy, tmp_path, watcher=watcher)
-    assert (watcher.said, watcher.stages[0]) == ([], "SFT")
+    assert (watcher.said, watcher.stages[:2]) == ([], ["base: writing", "SFT"])
     assert outcome(tmp_path) == undisturbed["sft"].outcome
 
 

@@ -152,11 +152,15 @@ def test_no_text_of_a_demonstration_is_in_the_record(finished, texts):
 def test_the_reporter_hears_of_each_stage_and_sees_the_same_prompt_before_and_after(finished):
     reporter = finished.reporter
     assert [(stage, total, unit) for stage, total, unit, _ in reporter.events] == [
+        ("base: writing", 1, "samples"),
         ("SFT", 4, "updates"),
+        ("sft: writing", 1, "samples"),
         ("round 1: sampling", 9, "samples"),
         ("round 1: DPO", 2, "updates"),
+        ("round1: writing", 1, "samples"),
         ("round 2: sampling", 9, "samples"),
         ("round 2: DPO", 2, "updates"),
+        ("round2: writing", 1, "samples"),
     ]
     for _, total, _, completed in reporter.events:
         assert completed == sorted(set(completed))

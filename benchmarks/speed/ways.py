@@ -30,9 +30,8 @@ from ditto_cli.method.rounds import (
 from ditto_cli.method.updates import Updater
 from ditto_cli.model import fused, sampling, scoring
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import SampledTokens, SampleRequest
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Comparison, Completion
+from ditto_cli.types import Comparison, Completion, SampledTokens, SampleRequest
 from speed.phases import Phases
 from speed.records import PHASES, REFERENCE_PHASE, SAMPLING, UPDATES
 from speed.workload import Workload, completion_tokens, sequences

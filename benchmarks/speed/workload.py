@@ -19,9 +19,8 @@ from ditto_cli.demonstrations import attach_prompts, read_folder
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.rounds import Encoded, encode_demonstrations, own_completions
 from ditto_cli.model.chat import ChatFormat
-from ditto_cli.model.sampling import SampleRequest
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Comparison, Completion
+from ditto_cli.types import Comparison, Completion, SampleRequest
 
 PERSONA = Path(__file__).parents[2] / "examples" / "demos" / "maya"
 _TO_THE_LIMIT = 0.1  # share of completions

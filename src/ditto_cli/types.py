@@ -5,8 +5,8 @@ A run is a flow of these: `SourceText` -> `Demonstration` -> `Completion` -> `Co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
 
@@ -70,6 +70,32 @@ class Demonstration:
     id: str
     prompt: str
     completion: str
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """One completion wanted: the prompt's token ids, the seed of its draws, and where given limits of its own.
+
+    `max_new_tokens` is the most that it may have; at `temperature` 0 nothing is drawn.
+    """
+
+    prompt_ids: tuple[int, ...]
+    seed: int
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
+class SampledTokens:
+    """Token ids of a completion, with the end token when `ended`; else the length limit cut it.
+
+    `logp` is their summed log-probability under the policy, in nats, whatever temperature they were drawn at; the same
+    tokens are the same completion, however it was rounded.
+    """
+
+    token_ids: tuple[int, ...]
+    ended: bool
+    logp: float = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -155,8 +181,17 @@ class StageChoice:
 class StageSelector(Protocol):
     """Whoever chooses the stage that a run publishes. Training knows no measure of style; it asks a selector."""
 
-    def look(self, stage: str) -> StageFigures:
-        """Measure the policy's active adapter, as it is at the end of `stage`."""
+    def base_requests(self) -> Sequence[SampleRequest]:
+        """What it wants of the base, once, before any look."""
+
+    def see_base(self, sampled: Sequence[SampledTokens]) -> None:
+        """What the base wrote for these."""
+
+    def requests(self) -> Sequence[SampleRequest]:
+        """What it wants of each stage; the same of all."""
+
+    def look(self, stage: str, sampled: Sequence[SampledTokens]) -> StageFigures:
+        """Measure what the policy wrote for these at the end of `stage`."""
 
     def choose(self, looks: Mapping[str, StageFigures]) -> StageChoice:
         """One of the stages that were looked at, in this process or in one before; in the order in which they ended."""

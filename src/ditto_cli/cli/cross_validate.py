@@ -299,7 +299,7 @@ def _train(policy: Policy, part: Author, settings: Settings, home: Path, shown: 
         max_new_tokens=encoded.max_new_tokens,
     )
     job = Job(_FOLD_ADAPTER, part.demonstrations, settings, part.held_out[0].prompt)
-    selector = RoundSelector(policy, part.demonstrations, plan, publish=BEST, reporter=shown)
+    selector = RoundSelector(policy, part.demonstrations, plan, publish=BEST)
     with store.training(job.name) as kept:
         record = train_ditto(policy, job, kept, shown, selector)
     return _Trained(Session(policy, store), record)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ditto_cli.model.policy import Policy
 
 _SFT_STAGE = "SFT"
-_REST = "watching and saving"
+_REST = "scoring and saving"
 _CHECKPOINT_COPIES = 3  # the weights and AdamW's two moments
 
 
@@ -67,7 +67,6 @@ def count_run(
     is_exact: bool,
 ) -> RunPlan:
     """What the run will do, with the writings that the choice between stages asks for."""
-    from ditto_cli.evaluation import extraction
     from ditto_cli.evaluation.selection import background_plan
     from ditto_cli.method.plan import Writings, plan_run
 
@@ -78,7 +77,6 @@ def count_run(
         lengths(background_plan(demonstrations, selection)),
         lengths(selection),
         continuations(encoded),
-        extraction.MAX_SLOTS,
         len(chat.prompt_ids(watch_prompt)),
     )
     return plan_run(encoded, settings, writings, is_exact=is_exact)
@@ -86,12 +84,11 @@ def count_run(
 
 def guess_run(encoded: Encoded, settings: Settings, *, watch: int, is_exact: bool) -> RunPlan:
     """The same where the base's tokenizer is not at hand: new prompts are taken to be as long as the watched one."""
-    from ditto_cli.evaluation import extraction
     from ditto_cli.evaluation.selection import NUM_PROMPTS
     from ditto_cli.method.plan import Writings, plan_run
 
     background = tuple(len(ids) for ids in encoded.prompts.values())
-    writings = Writings(background, (watch,) * NUM_PROMPTS, continuations(encoded), extraction.MAX_SLOTS, watch)
+    writings = Writings(background, (watch,) * NUM_PROMPTS, continuations(encoded), watch)
     return plan_run(encoded, settings, writings, is_exact=is_exact)
 
 
@@ -146,8 +143,7 @@ def forecast(policy: Policy, settings: Settings, run: RunPlan, *, process_bytes:
         return memory_of(policy, settings.lora, saved_ratio=saved_ratio)
 
     group, load = typical_group(run), load_of(run)
-    # Samples of rounds and stages; those that are watched are drawn alone.
-    widths = [decoding.rows[0] for phase in run.phases if phase.name for decoding in phase.samples if decoding.rows]
+    widths = [decoding.rows[0] for decoding in run.decodings() if decoding.rows]
     try:
         calibration = calibrate(
             policy,

@@ -13,9 +13,10 @@ from ditto_cli.model.encoder import StyleEncoder, load_style_encoder
 from ditto_cli.model.hardware import Hardware
 from ditto_cli.model.loading import load_policy
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import SampledTokens, SampleRequest, sample
+from ditto_cli.model.sampling import sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord, AdapterStore, BaseIdentity, cache_home, describe_mismatch
+from ditto_cli.types import SampledTokens, SampleRequest
 
 BASE_VOICE = "base"
 _DEFAULT_TEMPERATURE = 0.8

@@ -138,7 +138,7 @@ def _train(order: Order, store: AdapterStore, kept: UnfinishedRun) -> tuple[Adap
     started = time.monotonic()
     with reporter() as shown:
         watch = Stopwatch(shown)
-        selector = RoundSelector(policy, job.demonstrations, plan, publish=publish, reporter=watch)
+        selector = RoundSelector(policy, job.demonstrations, plan, publish=publish)
         record = train_ditto(policy, job, kept, watch, selector)
     seconds, peak_bytes = time.monotonic() - started, hardware.peak_memory_bytes()
     if known is None:

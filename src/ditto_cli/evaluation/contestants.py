@@ -13,13 +13,9 @@ from ditto_cli.evaluation.report import ContestantKind
 from ditto_cli.evaluation.types import EvalPrompt, Writing
 from ditto_cli.model.chat import ChatFormat
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.model.sampling import sample
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Demonstration
-
-# Keys and values of an 8B base take about 0.14 MiB a token, so this many are below 4 GiB.
-_MAX_TOKENS_SIDE_BY_SIDE = 24_576
-_MAX_SLOTS = 64
+from ditto_cli.types import Demonstration, SampledTokens, SampleRequest
 
 
 @dataclass(frozen=True)
@@ -59,18 +55,41 @@ def write(
     Raises:
         InputError: a prompt does not fit the base's context.
     """
-    prompt_ids = {prompt.id: _prompt_ids(policy, contestant, prompt, plan) for prompt in plan.prompts}
-    wanted = [(prompt.id, index) for prompt in plan.prompts for index in range(plan.num)]
-    longest = max(len(ids) for ids in prompt_ids.values()) + plan.max_new_tokens
+    requests = writing_requests(policy, contestant, plan)
     with policy.using(contestant.adapter):
         sampled = sample(
             policy,
-            [SampleRequest(prompt_ids[name], derive_seed(plan.seed, "evaluate", name, i)) for name, i in wanted],
+            requests,
             max_new_tokens=plan.max_new_tokens,
             temperature=plan.temperature,
-            max_slots=max(1, min(_MAX_SLOTS, _MAX_TOKENS_SIDE_BY_SIDE // longest)),
             on_finished=on_finished,
         )
+    return writings_of(policy, contestant, plan, sampled)
+
+
+def writing_requests(policy: Policy, contestant: Contestant, plan: WritingPlan) -> list[SampleRequest]:
+    """What to sample from the contestant for its writings, at the plan's temperature and length limit.
+
+    Raises:
+        InputError: a prompt does not fit the base's context.
+    """
+    return [
+        SampleRequest(
+            _prompt_ids(policy, contestant, prompt, plan),
+            derive_seed(plan.seed, "evaluate", prompt.id, index),
+            plan.max_new_tokens,
+            plan.temperature,
+        )
+        for prompt in plan.prompts
+        for index in range(plan.num)
+    ]
+
+
+def writings_of(
+    policy: Policy, contestant: Contestant, plan: WritingPlan, sampled: Sequence[SampledTokens]
+) -> list[Writing]:
+    """The writings that were sampled for `writing_requests`."""
+    wanted = [(prompt.id, index) for prompt in plan.prompts for index in range(plan.num)]
     return [
         Writing(
             contestant=contestant.title,

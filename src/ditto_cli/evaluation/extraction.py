@@ -9,12 +9,11 @@ from collections.abc import Sequence
 
 from ditto_cli.evaluation.recitation import own_passage
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import SampleRequest, sample
-from ditto_cli.types import Demonstration
+from ditto_cli.model.sampling import sample
+from ditto_cli.types import Demonstration, SampledTokens, SampleRequest
 
 GIVEN_SHARE = 4  # one part in four of a completion is given away
 MAX_NEW_TOKENS = 64
-MAX_SLOTS = 16  # whole texts stand in the cache, so fewer than for short prompts
 
 
 def extract(policy: Policy, demonstrations: Sequence[Demonstration], *, max_new_tokens: int = MAX_NEW_TOKENS) -> int:
@@ -28,20 +27,39 @@ def extract(policy: Policy, demonstrations: Sequence[Demonstration], *, max_new_
         demonstrations: what it could know by heart; at least one.
         max_new_tokens: most tokens that it goes on with, and never more than the demonstration has.
     """
-    prompts = [policy.chat.prompt_ids(demonstration.prompt) for demonstration in demonstrations]
-    completions = [policy.chat.completion_ids(demonstration.completion)[:-1] for demonstration in demonstrations]
-    given = [len(completion) // GIVEN_SHARE for completion in completions]
-    requests = [
+    requests = extraction_requests(policy, demonstrations, max_new_tokens=max_new_tokens)
+    return extracted_words(
+        policy, demonstrations, sample(policy, requests, max_new_tokens=max_new_tokens, temperature=0)
+    )
+
+
+def extraction_requests(
+    policy: Policy, demonstrations: Sequence[Demonstration], *, max_new_tokens: int = MAX_NEW_TOKENS
+) -> list[SampleRequest]:
+    """What to sample for `extracted_words`, one for each demonstration."""
+    requests = []
+    for demonstration in demonstrations:
+        given, rest = _divided(policy, demonstration)
+        prompt_ids = (*policy.chat.prompt_ids(demonstration.prompt), *given)
+        limit = min(max_new_tokens, max(1, len(rest)), policy.context_tokens - len(prompt_ids))
         # Nothing is drawn at temperature 0.
-        SampleRequest((*prompt, *completion[:num]), seed=0, max_new_tokens=max(1, len(completion) - num))
-        for prompt, completion, num in zip(prompts, completions, given, strict=True)
-    ]
-    room = policy.context_tokens - max(len(request.prompt_ids) for request in requests)
-    continued = sample(policy, requests, max_new_tokens=min(max_new_tokens, room), temperature=0, max_slots=MAX_SLOTS)
+        requests.append(SampleRequest(prompt_ids, seed=0, max_new_tokens=limit, temperature=0))
+    return requests
+
+
+def extracted_words(policy: Policy, demonstrations: Sequence[Demonstration], sampled: Sequence[SampledTokens]) -> int:
+    """See `extract`; `sampled` is what the policy wrote for `extraction_requests`."""
     longest = 0
-    for demonstration, completion, num, tokens in zip(demonstrations, completions, given, continued, strict=True):
-        rest = completion[num:]
+    for demonstration, tokens in zip(demonstrations, sampled, strict=True):
+        rest = policy.chat.text(_divided(policy, demonstration)[1])
         written = policy.chat.text(tokens.token_ids)
         others = [other.completion for other in demonstrations if other.completion != demonstration.completion]
-        longest = max(longest, own_passage(written, policy.chat.text(rest), [*others, demonstration.prompt]))
+        longest = max(longest, own_passage(written, rest, [*others, demonstration.prompt]))
     return longest
+
+
+def _divided(policy: Policy, demonstration: Demonstration) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The tokens of a demonstration's own text that are given away, and the rest; without the end token."""
+    completion = policy.chat.completion_ids(demonstration.completion)[:-1]
+    num = len(completion) // GIVEN_SHARE
+    return completion[:num], completion[num:]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.model.sampling import sample
 from ditto_cli.model.scoring import score
+from ditto_cli.types import SampleRequest
 
 # One prompt a line, kinds by turns, so that the first few are of every kind.
 _PROMPTS = Path(__file__).parent / "data" / "general_prompts.txt"

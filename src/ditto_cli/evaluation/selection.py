@@ -11,17 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ditto_cli.evaluation.collapse import collapse, collapsed, warnings_of
-from ditto_cli.evaluation.contestants import Contestant, WritingPlan, write
-from ditto_cli.evaluation.extraction import extract
+from ditto_cli.evaluation.contestants import Contestant, WritingPlan, writing_requests, writings_of
+from ditto_cli.evaluation.extraction import extracted_words, extraction_requests
 from ditto_cli.evaluation.new_prompts import new_prompts
 from ditto_cli.evaluation.recitation import leakage, recitation_check
 from ditto_cli.evaluation.style import StylePanel
 from ditto_cli.evaluation.types import BASE_CONTESTANT, EvalPrompt, Writing
 from ditto_cli.model.policy import Policy
-from ditto_cli.types import Demonstration, Reporter, StageChoice, StageFigures
+from ditto_cli.types import Demonstration, SampledTokens, SampleRequest, StageChoice, StageFigures
 
 BEST, LAST = "best", "last"
 NUM_PROMPTS = 8
+_BASE = Contestant(BASE_CONTESTANT, "base")
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,13 @@ class _Look:
 
 
 class RoundSelector:
-    """Lets the base and then every stage write for the same new prompts with the same draws.
+    """Has the base write for the demonstrations' prompts, and every stage for the same new ones with the same draws.
 
     Args:
-        policy: the model in training; its active adapter is what is looked at.
+        policy: the model in training.
         demonstrations: what it is trained on.
         plan: as `selection_plan` makes it.
         publish: `best`, `last`, or a stage's name.
-        reporter: told of the progress.
     """
 
     def __init__(
@@ -60,23 +60,40 @@ class RoundSelector:
         plan: WritingPlan,
         *,
         publish: str,
-        reporter: Reporter,
     ) -> None:
         self._policy = policy
         self._demonstrations = tuple(demonstrations)
         self._plan = plan
         self._publish = publish
-        self._reporter = reporter
         self._recites = recitation_check(self._demonstrations, [])
         self._panel: StylePanel | None = None
 
-    def look(self, stage: str) -> StageFigures:
-        """Let the active adapter write, and measure it."""
-        if self._panel is None:
-            self._panel = self._fitted()
-        writings = self._write(Contestant(stage, "round", adapter=self._policy.active), self._plan)
+    def base_requests(self) -> list[SampleRequest]:
+        """The demonstrations' prompts: what the base makes of them is what the author is not."""
+        return writing_requests(self._policy, _BASE, background_plan(self._demonstrations, self._plan))
+
+    def see_base(self, sampled: Sequence[SampledTokens]) -> None:
+        """Fit the panel between the author's texts and the base's."""
+        background = background_plan(self._demonstrations, self._plan)
+        self._panel = StylePanel.fit(
+            [demonstration.completion for demonstration in self._demonstrations],
+            [writing.text for writing in writings_of(self._policy, _BASE, background, sampled)],
+        )
+
+    def requests(self) -> list[SampleRequest]:
+        """The new prompts, and the beginnings of the demonstrations, which are gone on with."""
+        return [
+            *writing_requests(self._policy, Contestant("", "round"), self._plan),
+            *extraction_requests(self._policy, self._demonstrations),
+        ]
+
+    def look(self, stage: str, sampled: Sequence[SampledTokens]) -> StageFigures:
+        """Measure a stage by what it wrote for `requests`."""
+        num_extracted = len(self._demonstrations)
+        writings = writings_of(self._policy, Contestant(stage, "round"), self._plan, sampled[:-num_extracted])
+        extracted = extracted_words(self._policy, self._demonstrations, sampled[-num_extracted:])
         collapse_figures = collapse(writings, self._demonstrations)
-        leakage_figures = leakage(writings, self._demonstrations, [], extract(self._policy, self._demonstrations))
+        leakage_figures = leakage(writings, self._demonstrations, [], extracted)
         warnings = tuple(warnings_of(collapse_figures, leakage_figures))
         values = tuple(self._value(writing) for writing in writings)
         metrics = {
@@ -108,28 +125,12 @@ class RoundSelector:
             reason += f"; over a limit: {out}" if sound else "; every stage is over a limit"
         return StageChoice(best.stage, reason)
 
-    def _fitted(self) -> StylePanel:
-        """The panel, with the base's own texts for the demonstrations' prompts as what the author is not."""
-        writings = self._write(Contestant(BASE_CONTESTANT, "base"), background_plan(self._demonstrations, self._plan))
-        return StylePanel.fit(
-            [demonstration.completion for demonstration in self._demonstrations],
-            [writing.text for writing in writings],
-        )
-
     def _value(self, writing: Writing) -> float:
         """The panel's total; nothing for a text that has no end, repeats itself, or recites."""
         assert self._panel is not None
         if not writing.ended or collapsed(writing) or self._recites(writing.text):
             return 0.0
         return max(0.0, self._panel.score(writing.text).total)
-
-    def _write(self, contestant: Contestant, plan: WritingPlan) -> list[Writing]:
-        self._reporter.stage_started(f"{contestant.title}: writing", len(plan.prompts) * plan.num, "samples")
-        writings = write(
-            self._policy, contestant, plan, on_finished=lambda done: self._reporter.stage_advanced(done, {})
-        )
-        self._reporter.stage_ended()
-        return writings
 
 
 def selection_plan(

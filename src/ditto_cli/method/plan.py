@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from ditto_cli.config import Settings
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.rounds import Encoded, begins_as_reference, own_completions, scoring_batches
-from ditto_cli.method.train import UPDATES_PER_CHECKPOINT
+from ditto_cli.method.train import BASE_STAGE, UPDATES_PER_CHECKPOINT
 from ditto_cli.method.updates import micro_batches
-from ditto_cli.model.sampling import MAX_SLOTS
+from ditto_cli.model.sampling import default_slots
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import SFT_STAGE, Completion, round_stage
 
@@ -90,20 +90,18 @@ class Phase:
 
 @dataclass(frozen=True)
 class Writings:
-    """What is sampled for the choice between stages, in tokens; the caller knows, since training does not.
+    """What is sampled for the user and the choice between stages, in tokens; the caller knows, since training does not.
 
     Attributes:
         background: prompts that the base writes for, once.
         looks: prompts that every stage writes for.
         continued: of the look for memorised text: tokens given, and most tokens that it goes on for.
-        continued_slots: how many of these are side by side.
-        watch: the prompt whose sample is shown at every stage.
+        watch: the prompt whose sample is shown of the base and every stage.
     """
 
     background: tuple[int, ...]
     looks: tuple[int, ...]
     continued: tuple[tuple[int, int], ...]
-    continued_slots: int
     watch: int
 
 
@@ -141,18 +139,21 @@ def plan_run(encoded: Encoded, settings: Settings, writings: Writings, *, is_exa
         is_exact: the policy's; then samples of the reference itself are not scored.
     """
     limit = encoded.max_new_tokens
-    spread = _spread([len(ids) for ids in encoded.completions.values()], len(writings.looks), limit)
-    watch = Decoding((writings.watch,), (1,) * (limit - 1), writings.watch + limit, limit)
+    shown = (writings.watch, *writings.looks)
+    spread = _spread([len(ids) for ids in encoded.completions.values()], len(shown), limit)
+
+    def written(stage: str, kind: str, wanted: Sequence[tuple[int, int]]) -> Phase:
+        slots = default_slots(limit + max(prompt for prompt, _ in wanted))
+        return Phase(f"{stage}: writing", kind, (decoding(wanted, slots),))
 
     def look(stage: str) -> Phase:
-        wanted = list(zip(writings.looks, spread, strict=True))
-        return Phase(f"{stage}: writing", "samples of each stage", (decoding(wanted, MAX_SLOTS),))
+        own = zip(shown, spread, strict=True)
+        return written(stage, "samples of each stage", [*own, *writings.continued])
 
-    base = decoding([(prompt, limit) for prompt in writings.background], MAX_SLOTS)
-    continued = decoding(list(writings.continued), writings.continued_slots)
+    base = [(prompt, limit) for prompt in (writings.watch, *writings.background)]
     phases = [
+        written(BASE_STAGE, "samples of the base", base),
         Phase("SFT", "SFT", sft=_batches(encoded, settings)),
-        Phase("base: writing", "samples of the base", (base,)),
         look(SFT_STAGE),
     ]
     own = own_completions(encoded)
@@ -177,9 +178,7 @@ def plan_run(encoded: Encoded, settings: Settings, writings: Writings, *, is_exa
             look(round_stage(number + 1)),
         ]
         saves += 2 + (settings.rounds.steps - 1) // UPDATES_PER_CHECKPOINT
-    num_stages = 1 + settings.rounds.num
-    watched = (watch,) * (1 + num_stages) + (continued,) * num_stages
-    phases.append(Phase("", "watching and saving", watched, tuple(others_scored), saves=saves))
+    phases.append(Phase("", "scoring and saving", scored=tuple(others_scored), saves=saves))
     return RunPlan(tuple(phases), limit)
 
 

@@ -17,10 +17,10 @@ from ditto_cli.model.chat import ChatFormat
 from ditto_cli.model.footprint import memory_of
 from ditto_cli.model.memory import fit_memory, free_memory, halving, say_nothing
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import SampledTokens, SampleRequest, sample
+from ditto_cli.model.sampling import sample
 from ditto_cli.model.scoring import score
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Completion, Demonstration, Reporter, StepMetrics
+from ditto_cli.types import Completion, Demonstration, Reporter, SampledTokens, SampleRequest, StepMetrics
 
 POLICY, REFERENCE = "policy", "reference"  # names of the two adapters while a run lasts
 

@@ -26,13 +26,15 @@ from ditto_cli.method.rounds import (
 )
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.model.sampling import sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord, LookState, RunIdentity, RunState, StageRecord, UnfinishedRun, keyed_hash
 from ditto_cli.types import (
     SFT_STAGE,
     Demonstration,
     Reporter,
+    SampledTokens,
+    SampleRequest,
     StageChoice,
     StageFigures,
     StageSelector,
@@ -115,7 +117,7 @@ def train_ditto(
     run = _Run(policy, job, encoded, kept, reporter, selector, _identity(policy, job, kept.key))
     try:
         _go_on_or_begin(run)
-        _watch_base(run)
+        _look_at_base(run)
         _imitate_demonstrations(run)
         _ditto_rounds(run)
         return _publish(run, _choose(run))
@@ -160,10 +162,15 @@ def _go_on_or_begin(run: _Run) -> None:
     run.reporter.noted(f"Going on with the training of {state.begun}, {_place(run)}; --fresh starts over.")
 
 
-def _watch_base(run: _Run) -> None:
-    if run.base_sample is None:
-        run.policy.switch(None)
-        run.base_sample = _watch(run, BASE_STAGE).text
+def _look_at_base(run: _Run) -> None:
+    """Let the base write, for the user and for what the selector measures the stages by."""
+    is_done = len(run.looks) == 1 + run.job.settings.rounds.num
+    wanted = [] if run.selector is None or is_done else run.selector.base_requests()
+    with run.policy.using(None):
+        sample_of_base, sampled = _write(run, BASE_STAGE, wanted, is_watched=run.base_sample is None)
+    run.base_sample = run.base_sample or sample_of_base
+    if run.selector is not None and wanted:
+        run.selector.see_base(sampled)
 
 
 def _imitate_demonstrations(run: _Run) -> None:
@@ -232,11 +239,12 @@ def _keep_stage(run: _Run, stage: str, metrics: dict[str, float]) -> None:
 def _look_at_stage(run: _Run) -> None:
     """Let the newest stage write, for the user and for the choice between the stages; once."""
     record = run.stages[-1]
-    if record.sample is None:
-        text = _watch(run, record.stage).text
+    wanted = [] if run.selector is None or record.stage in run.looks else run.selector.requests()
+    text, sampled = _write(run, record.stage, wanted, is_watched=record.sample is None)
+    if run.selector is not None and wanted:
+        run.looks[record.stage] = run.selector.look(record.stage, sampled)
+    if text is not None:
         run.stages[-1] = record.model_copy(update={"sample": text})
-    if run.selector is not None and record.stage not in run.looks:
-        run.looks[record.stage] = run.selector.look(record.stage)
     run.stage_started = time.monotonic()
 
 
@@ -249,19 +257,33 @@ def _choose(run: _Run) -> StageChoice:
     return choice
 
 
-def _watch(run: _Run, stage: str) -> WatchedSample:
-    """The active policy's text for the held prompt, with the same draws at every stage."""
+def _write(
+    run: _Run, stage: str, wanted: Sequence[SampleRequest], *, is_watched: bool
+) -> tuple[str | None, Sequence[SampledTokens]]:
+    """What the active policy writes for the selector; and for the held prompt, with the same draws at every stage.
+
+    All of it side by side: alone, a sequence takes nearly as long as many.
+    """
     chat, settings = run.policy.chat, run.job.settings
-    request = SampleRequest(chat.prompt_ids(run.job.watch_prompt), derive_seed(settings.seed, "watch"))
-    (tokens,) = sample(
+    watch = SampleRequest(chat.prompt_ids(run.job.watch_prompt), derive_seed(settings.seed, "watch"))
+    requests = [watch, *wanted] if is_watched else list(wanted)
+    if not requests:
+        return None, []
+    run.reporter.stage_started(f"{stage}: writing", len(requests), "samples")
+    sampled = sample(
         run.policy,
-        [request],
+        requests,
         max_new_tokens=run.encoded.max_new_tokens,
         temperature=settings.sampling.temperature,
+        on_finished=lambda done: run.reporter.stage_advanced(done, {}),
+        noted=run.reporter.noted,
     )
-    sample_of_stage = WatchedSample(stage, run.job.watch_prompt, chat.text(tokens.token_ids), tokens.ended)
-    run.reporter.sample_shown(sample_of_stage)
-    return sample_of_stage
+    run.reporter.stage_ended()
+    if not is_watched:
+        return None, sampled
+    text = chat.text(sampled[0].token_ids)
+    run.reporter.sample_shown(WatchedSample(stage, run.job.watch_prompt, text, sampled[0].ended))
+    return text, sampled[1:]
 
 
 def _save(run: _Run) -> None:

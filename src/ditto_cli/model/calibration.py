@@ -22,8 +22,9 @@ from ditto_cli.config import LoraSettings
 from ditto_cli.model.footprint import MemoryModel, Shape, Weights
 from ditto_cli.model.memory import free_memory
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import SampleRequest, sample
+from ditto_cli.model.sampling import sample
 from ditto_cli.model.scoring import score
+from ditto_cli.types import SampleRequest
 
 _ADAPTER = "calibration"
 _MOST_TOKENS_ON_CPU = 400  # of the larger pass; longer ones are reckoned from it

@@ -23,10 +23,10 @@ from ditto_cli.demonstrations.prompts import (
     reverse_instruction_request,
 )
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import SampledTokens, SampleRequest, sample
+from ditto_cli.model.sampling import sample
 from ditto_cli.model.scoring import score
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import SourceText
+from ditto_cli.types import SampledTokens, SampleRequest, SourceText
 
 _MAX_NEW_TOKENS = 40
 _MAX_SLOTS = 16  # the examples make prompts long, and every slot holds one

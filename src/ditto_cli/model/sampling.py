@@ -24,31 +24,12 @@ from ditto_cli.model.fixed_steps import FixedSteps
 from ditto_cli.model.memory import fit_memory, say_nothing
 from ditto_cli.model.packing import packed_linears
 from ditto_cli.model.policy import Policy
+from ditto_cli.types import SampledTokens, SampleRequest
 
-MAX_SLOTS = 64  # side by side where nobody asks for another number
+_MAX_SLOTS = 64
+# Keys and values of an 8B base take about 0.14 MiB a token, so this many are below 4 GiB.
+_MAX_TOKENS_SIDE_BY_SIDE = 24_576
 _IDLE_SHARE = 0.5  # of fixed steps' rows that may be idle before a new capture is made
-
-
-@dataclass(frozen=True)
-class SampleRequest:
-    """One completion wanted: the prompt's token ids, the seed of its draws, and a length limit of its own, if any."""
-
-    prompt_ids: tuple[int, ...]
-    seed: int
-    max_new_tokens: int | None = None
-
-
-@dataclass(frozen=True)
-class SampledTokens:
-    """Token ids of a completion, with the end token when `ended`; else the length limit cut it.
-
-    `logp` is their summed log-probability under the policy, in nats, whatever temperature they were drawn at; the same
-    tokens are the same completion, however it was rounded.
-    """
-
-    token_ids: tuple[int, ...]
-    ended: bool
-    logp: float = field(compare=False)
 
 
 @dataclass
@@ -56,6 +37,7 @@ class _Sequence:
     index: int
     prompt_ids: tuple[int, ...]
     max_tokens: int
+    temperature: float
     uniforms: Tensor
     token_ids: list[int] = field(default_factory=list)
     logp: float = 0.0
@@ -86,7 +68,7 @@ def sample(
     *,
     max_new_tokens: int,
     temperature: float,
-    max_slots: int = MAX_SLOTS,
+    max_slots: int | None = None,
     on_finished: Callable[[int], None] | None = None,
     noted: Callable[[str], None] = say_nothing,
 ) -> list[SampledTokens]:
@@ -96,8 +78,9 @@ def sample(
         policy: the active adapter is used.
         requests: what to sample; those with equal prompts share the reading of it.
         max_new_tokens: length limit of a completion, in tokens.
-        temperature: logits are divided by this; 0 takes the likeliest token.
-        max_slots: most sequences at a time; fewer when memory is full, which changes nothing in the result.
+        temperature: logits are divided by this where a request has no own; 0 takes the likeliest token.
+        max_slots: most sequences at a time, else `default_slots`; fewer when memory is full, which changes nothing in
+            the result.
         on_finished: told how many are finished, whenever one is.
         noted: told, in one line, when memory is full.
 
@@ -109,24 +92,27 @@ def sample(
         NonFiniteError: the policy's logits are not finite.
     """
     results: dict[int, SampledTokens] = {}
+    longest = max_new_tokens + max((len(request.prompt_ids) for request in requests), default=0)
 
     def sample_the_rest(num_slots: int) -> None:
         """What is finished stays; the others begin anew, with the draws that they had."""
         waiting = deque(
-            _begin(index, request, max_new_tokens) for index, request in enumerate(requests) if index not in results
+            _begin(index, request, max_new_tokens, temperature)
+            for index, request in enumerate(requests)
+            if index not in results
         )
         if _steps_are_fixed(policy):
             advance = partial(_advance_fixed, policy, noted)
-            _fill_slots(policy, waiting, results, num_slots, temperature, on_finished, advance, idle_share=_IDLE_SHARE)
+            _fill_slots(policy, waiting, results, num_slots, on_finished, advance, idle_share=_IDLE_SHARE)
             return
         with packed_linears(policy) as fit_rows:
             advance = partial(_advance, policy, fit_rows)
-            _fill_slots(policy, waiting, results, num_slots, temperature, on_finished, advance, idle_share=0)
+            _fill_slots(policy, waiting, results, num_slots, on_finished, advance, idle_share=0)
 
     with policy.using(policy.active), torch.inference_mode():
         fit_memory(
             sample_the_rest,
-            max_slots,
+            max_slots or default_slots(longest),
             noun="sequence",
             advice=f"ask for shorter texts (sampling.length_factor), or take {policy.lighter_base}",
             hardware=policy.hardware,
@@ -137,12 +123,20 @@ def sample(
     return [results[index] for index in range(len(requests))]
 
 
+def default_slots(longest: int) -> int:
+    """How many sequences are sampled side by side where nobody says: as many as keep the cache small.
+
+    Args:
+        longest: most tokens of a prompt and its completion.
+    """
+    return max(1, min(_MAX_SLOTS, _MAX_TOKENS_SIDE_BY_SIDE // longest))
+
+
 def _fill_slots(
     policy: Policy,
     waiting: deque[_Sequence],
     results: dict[int, SampledTokens],
     max_slots: int,
-    temperature: float,
     on_finished: Callable[[int], None] | None,
     advance: Callable[[_Slots], _Slots],
     *,
@@ -162,7 +156,7 @@ def _fill_slots(
             slots = _admit(policy, _kept(slots, _busy(slots, results)) if slots else None, arrivals)
         assert slots is not None
         num_before = len(results)
-        for sequence, token, logp in zip(slots.sequences, *_pick(slots, temperature), strict=True):
+        for sequence, token, logp in zip(slots.sequences, *_pick(slots), strict=True):
             if sequence.index in results:
                 continue
             sequence.token_ids.append(token)
@@ -183,10 +177,12 @@ def _busy(slots: _Slots, results: Mapping[int, SampledTokens]) -> list[int]:
     return [row for row, sequence in enumerate(slots.sequences) if sequence.index not in results]
 
 
-def _begin(index: int, request: SampleRequest, max_new_tokens: int) -> _Sequence:
+def _begin(index: int, request: SampleRequest, max_new_tokens: int, temperature: float) -> _Sequence:
     limit = max_new_tokens if request.max_new_tokens is None else min(request.max_new_tokens, max_new_tokens)
+    own_temperature = temperature if request.temperature is None else request.temperature
     generator = torch.Generator().manual_seed(request.seed)
-    return _Sequence(index, request.prompt_ids, limit, torch.rand(max_new_tokens, generator=generator))
+    uniforms = torch.rand(max_new_tokens, generator=generator)
+    return _Sequence(index, request.prompt_ids, limit, own_temperature, uniforms)
 
 
 def _admit(policy: Policy, slots: _Slots | None, arrivals: list[_Sequence]) -> _Slots:
@@ -227,26 +223,30 @@ def _padded(states: Tensor, width: int) -> Tensor:
     return torch.nn.functional.pad(states, (0, 0, width - states.shape[2], 0))
 
 
-def _pick(slots: _Slots, temperature: float) -> tuple[list[int], list[float]]:
+def _pick(slots: _Slots) -> tuple[list[int], list[float]]:
     """One token a row, the first whose cumulative probability exceeds the row's next uniform number; and its logp."""
-    picked_R = _picked(slots, temperature)
+    picked_R = _picked(slots)
     logits_RV = slots.logits_RV
     logps_R = logits_RV.gather(1, picked_R[:, None])[:, 0] - logits_RV.logsumexp(dim=1)
     return picked_R.tolist(), logps_R.tolist()
 
 
-def _picked(slots: _Slots, temperature: float) -> Tensor:
+def _picked(slots: _Slots) -> Tensor:
     # Of each row its sum: one pass, which any NaN or infinity shows in.
     if not torch.isfinite(slots.logits_RV.sum(dim=1)).all():
         raise NonFiniteError("The model's output is not finite: the adapter or the base is damaged.")
-    if temperature == 0:
+    temperatures = [sequence.temperature for sequence in slots.sequences]
+    if not any(temperatures):
         return slots.logits_RV.argmax(dim=1)
-    cumulative = torch.softmax(slots.logits_RV / temperature, dim=1).cumsum(dim=1)
+    temperatures_R = torch.tensor(temperatures, device=slots.logits_RV.device)
+    is_drawn_R = temperatures_R > 0
+    scaled_RV = slots.logits_RV / torch.where(is_drawn_R, temperatures_R, 1.0)[:, None]
+    cumulative = torch.softmax(scaled_RV, dim=1).cumsum(dim=1)
     uniforms = torch.stack([sequence.next_uniform for sequence in slots.sequences])
     # Scaled by the last sum, which rounding leaves a little off 1; then a token of probability 0 is never taken.
     targets = uniforms.to(cumulative.device).unsqueeze(1) * cumulative[:, -1:]
-    picked = torch.searchsorted(cumulative, targets, right=True).squeeze(1)
-    return picked.clamp(max=cumulative.shape[1] - 1)
+    picked = torch.searchsorted(cumulative, targets, right=True).squeeze(1).clamp(max=cumulative.shape[1] - 1)
+    return picked if all(temperatures) else torch.where(is_drawn_R, picked, slots.logits_RV.argmax(dim=1))
 
 
 def _kept(slots: _Slots, rows: list[int]) -> _Slots:
