@@ -14,7 +14,7 @@ import copy
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -40,7 +40,7 @@ ADAPTER = "adapter"
 def steps_of(policy: Policy, tokens: Tensor, advance: Callable[[Any], Any]) -> Iterator[Tensor]:
     """Feed `tokens` [steps, rows] one step after the other; yields the log-probabilities of what follows."""
     ids = policy.chat.prompt_ids(PROMPT)
-    arrivals = [sampling._begin(row, SampleRequest(ids, row), len(tokens) + 1) for row in range(tokens.shape[1])]
+    arrivals = [sampling._begin(row, SampleRequest(ids, row), len(tokens) + 1, 1.0) for row in range(tokens.shape[1])]
     slots = sampling._admit(policy, None, arrivals)
     for row_tokens in tokens.tolist():
         for sequence, token in zip(slots.sequences, row_tokens, strict=True):
@@ -54,6 +54,18 @@ def packed(policy: Policy) -> Iterator[Callable[[Any], Any]]:
     """Weights packed for the rows, the adapter added: what `sample` does."""
     with packed_linears(policy) as fit_rows:
         yield partial(sampling._advance, policy, fit_rows)
+
+
+@contextmanager
+def packed_on_one_thread(policy: Policy) -> Iterator[Callable[[Any], Any]]:
+    """The same with one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with packed(policy) as advance:
+            yield advance
+    finally:
+        torch.set_num_threads(before)
 
 
 def library(policy: Policy) -> Any:
@@ -108,6 +120,7 @@ def _observed(linear: nn.Linear) -> nn.Linear:
 FORMS: dict[str, tuple[str, Callable[[Policy], Any]]] = {
     "library": ("the library's fp32 products", library),
     "packed": ("packed fp32 weights, adapter added (what ditto does)", packed),
+    "one-thread": ("the same, one thread", packed_on_one_thread),
     "fixed": ("static cache, library's products", fixed),
     "compiled": ("static cache, torch.compile with frozen weights", compiled),
     "bf16": ("bf16", in_bf16),
@@ -130,11 +143,23 @@ def main() -> None:
     with torch.no_grad():
         for parameter in loaded.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.02)
-    drawn = torch.randint(100, 40_000, (arguments.steps + 2, arguments.rows))
     print(f"{arguments.rows} rows, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print_table(loaded, arguments.forms.split(","), num_rows=arguments.rows, num_steps=arguments.steps)
+
+
+def print_table(loaded: Policy, names: Sequence[str], *, num_rows: int, num_steps: int) -> None:
+    """A row for each form, compared with the first.
+
+    Args:
+        loaded: a base with the adapter `ADAPTER`; each form works on a copy of it.
+        names: of `FORMS`.
+        num_rows: sequences side by side.
+        num_steps: steps that are timed, after two that are not.
+    """
+    drawn = torch.randint(loaded.head().weight_VH.shape[0], (num_steps + 2, num_rows))
     print("| form | a step, ms | first two steps, s | largest difference, nats |\n|---|---|---|---|")
     expected: list[Tensor] = []
-    for name in arguments.forms.split(","):
+    for name in names:
         title, form = FORMS[name]
         policy = copy.copy(loaded)
         policy.model = copy.deepcopy(loaded.model)

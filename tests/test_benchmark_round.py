@@ -138,10 +138,15 @@ def test_an_ablation_undoes_what_its_name_says_and_only_while_it_lasts(bench, mo
     assert seen == [4] * 2 * 3  # a demonstration and its three completions
 
     references = []
-    monkeypatch.setattr(ways, "score_under_reference", lambda *given, **_: references.append(len(given[1])))
+    score_reference = ways.score_under_reference
+    monkeypatch.setattr(
+        ways,
+        "score_under_reference",
+        lambda *given, **options: references.append(len(given[1])) or score_reference(*given, **options),
+    )
     with ways.ABLATIONS["reference-each-step"].undone(bench):
         ways.our_round(bench, ("updates",))
-    assert references == [12, 12]
+    assert references == [9, 12, 12]  # the samples before the updates, not measured; then what each update names
 
     together = []
     sample = sampling.sample
@@ -248,6 +253,19 @@ SMALL = shapes.Architecture(
 )
 
 
+def some_work(prefill, decode, *, reference, updates, weight_bytes=0.0):
+    return Work(
+        prefill_flops=prefill,
+        decode_flops=decode,
+        weight_bytes=weight_bytes,
+        reference_flops=reference,
+        update_flops=updates,
+        description="1 demonstration",
+        num_distinct=4,
+        num_naive=6,
+    )
+
+
 def test_the_floor_is_what_one_counts_by_hand():
     # 18 weights a block, 36 in all, 30 in the head; a position costs 4 x 2 x 5 x 2 = 80 FLOPs of attention.
     # A prompt of 2 tokens and completions of 3 and 1: 6 tokens, 4 of them in a completion.
@@ -257,16 +275,7 @@ def test_the_floor_is_what_one_counts_by_hand():
     assert update_flops(SMALL, 2, [3, 1]) == 2 * linear + 3 * 80 * positions
     # Two slots: the second sequence is done with the token that reading its prompt gave, the third takes its slot.
     assert decode_rows([2, 2, 2], [3, 1, 2], 2) == [[3], [4, 3]]
-    work = Work(
-        prefill_flops=10.0,
-        decode_flops=[100.0, 4000.0],
-        weight_bytes=80.0,
-        reference_flops=500.0,
-        update_flops=2500.0,
-        description="",
-        num_distinct=3,
-        num_naive=4,
-    )
+    work = some_work(10.0, [100.0, 4000.0], reference=500.0, updates=2500.0, weight_bytes=80.0)
     # Reading the weights takes 80 / 40 = 2 s: longer than 10 or 100 FLOPs at 1000 a second, shorter than 4000.
     floors = floor_seconds(work, Ceilings(flops_per_second=1000.0, bytes_per_second=40.0, dtype="float32"))
     assert floors == {"sampling": 2.0 + 2.0 + 4.0, "reference": 0.5, "updates": 2.5}
@@ -327,16 +336,7 @@ def test_large_shapes_have_ten_minutes_unless_told_otherwise(script):
 
 
 def test_the_tables_hold_seconds_multiples_rates_and_shares():
-    work = Work(
-        prefill_flops=1e9,
-        decode_flops=[1e9],
-        weight_bytes=0.0,
-        reference_flops=1e9,
-        update_flops=7e9,
-        description="1 demonstration",
-        num_distinct=4,
-        num_naive=6,
-    )
+    work = some_work(1e9, [1e9], reference=1e9, updates=7e9)
     ceilings = Ceilings(flops_per_second=1e9, bytes_per_second=2e9, dtype="float32")
 
     def outcome(way, *seconds, **fields):

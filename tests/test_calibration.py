@@ -14,13 +14,12 @@ from ditto_cli.model.footprint import (
     SHAPES,
     Load,
     MemoryModel,
-    available_bytes,
-    resident_bytes,
+    Pass,
     shape_of,
     tensor_bytes,
     weights_of,
 )
-from ditto_cli.model.hardware import detect
+from ditto_cli.model.hardware import available_bytes, detect, resident_bytes
 from ditto_cli.model.policy import WEIGHTS_FILE
 from ditto_cli.model.scoring import score
 from ditto_cli.model.skeleton import load_skeleton
@@ -109,8 +108,8 @@ def test_what_autograd_keeps_is_what_is_counted(tiny_policy, lora):
 
 def test_phases_of_the_memory_grow_with_their_pieces(tiny_policy):
     memory = model(tiny_policy)
-    small = memory.phases(Load((1, 50), (100, 60), (100, 60), 4, 100))
-    large = memory.phases(Load((2, 100), (200, 160), (300, 260), 8, 100))
+    small = memory.phases(Load((1, 50), Pass(100, 60, 9000), Pass(100, 60, 9000), 4, 100))
+    large = memory.phases(Load((2, 100), Pass(200, 160, 20000), Pass(300, 260, 30000), 8, 100))
     assert set(small) == {"sft", "scoring", "update", "sampling"}
     assert all(large[key] > small[key] for key in small)
     # keys and values: 2 layers, 2 heads of 8, in fp32, and 64 columns to spare
@@ -118,15 +117,17 @@ def test_phases_of_the_memory_grow_with_their_pieces(tiny_policy):
     packed = 4 * sum(parameter.numel() for parameter in tiny_policy.model.parameters())
     assert memory.sampling(8, 100) == cache + cache + packed + 8 * 272 * 4 * 4
     assert large["sampling"] == memory.sampling(8, 100)
-    twice = model(tiny_policy, saved_ratio=2.0).update(100, 60) - memory.update(100, 60)
-    assert twice == pytest.approx(memory.saved_bytes(100, 0), rel=0.01)
+    batch = Pass(100, 60, 9000)
+    twice = model(tiny_policy, saved_ratio=2.0).update(batch) - memory.update(batch)
+    assert twice == pytest.approx(memory.saved_bytes(Pass(100, 0, 9000)), rel=0.01)
 
 
 def test_a_bf16_base_on_a_gpu_keeps_less_than_one_on_a_cpu():
     shape, lora = SHAPES["Qwen/Qwen3-8B"], LoraSettings()
     gpu = MemoryModel(shape, shape.weights, lora, quantize="nf4", is_cuda=True)
     cpu = MemoryModel(shape, shape.weights, lora, quantize="nf4", is_cuda=False)
-    assert gpu.update(4096, 4000) < cpu.update(4096, 4000) / 4
+    batch = Pass(4096, 4000, 4096**2)
+    assert gpu.update(batch) < cpu.update(batch) / 4
     assert 5.5e9 < gpu.base_bytes < 6.5e9  # 8.2e9 weights, of which 1.2e9 are not in four bits
 
 
@@ -189,16 +190,17 @@ def test_memory_of_this_process_and_machine():
 
 def test_a_gpu_with_more_memory_computes_fewer_layers_anew():
     shape, lora = SHAPES["Qwen/Qwen3-8B"], LoraSettings()
+    batch = Pass(4096, 3500, 4096**2)
 
     def of(gib):
         memory = MemoryModel(shape, shape.weights, lora, quantize="nf4", is_cuda=True, memory_bytes=gib * 2**30)
-        return memory.checkpointed_layers(4096, 3500), memory.update(4096, 3500) + memory.base_bytes
+        return memory.checkpointed_layers(batch), memory.update(batch) + memory.base_bytes
 
     layers, bytes_needed = zip(*(of(gib) for gib in (8, 16, 24, 80)), strict=True)
     assert layers[0] == shape.layers > layers[2] > layers[3] == 0
     assert sorted(layers, reverse=True) == list(layers)
     assert bytes_needed[2] < 0.85 * 24 * 2**30
-    assert MemoryModel(shape, shape.weights, lora, quantize="nf4", is_cuda=False).checkpointed_layers(4096, 3500) == 0
+    assert MemoryModel(shape, shape.weights, lora, quantize="nf4", is_cuda=False).checkpointed_layers(batch) == 0
 
 
 def test_checkpointing_some_layers_keeps_less_and_gives_the_same_gradient(tiny_policy):

@@ -56,7 +56,7 @@ def test_the_json_has_all_and_is_one_document(ditto, texts):
     assert set(report) == {
         *("schema_version", "adapter", "texts", "tokens", "tokens_are_guessed", "missing_prompts", "base", "quantize"),
         *("device", "preset", "max_new_tokens", "phases", "seconds", "load_seconds", "calibration_seconds", "memory"),
-        *("disk_bytes", "presets", "changes"),
+        *("disk_bytes", "cache_bytes", "presets", "changes"),
     }
     assert (report["adapter"], report["texts"], report["missing_prompts"]) == ("alice", 2, 0)
     assert (report["schema_version"], report["tokens_are_guessed"], report["changes"]) == (1, False, [])
@@ -100,7 +100,7 @@ def test_texts_without_a_prompt_are_counted_and_get_none(ditto, folder_of):
 
 
 def test_a_base_that_would_not_fit_is_told_and_not_loaded(ditto, texts, monkeypatch):
-    monkeypatch.setattr("ditto_cli.model.footprint.available_bytes", lambda hardware: 2**20)
+    monkeypatch.setattr("ditto_cli.model.hardware.available_bytes", lambda hardware: 2**20)
     monkeypatch.setattr("ditto_cli.model.loading.load_source", None)  # whoever calls it fails
     result = plan(ditto, texts)
     assert result.code == 0, result.err
@@ -114,8 +114,8 @@ def test_a_base_that_would_not_fit_is_told_and_not_loaded(ditto, texts, monkeypa
 def test_settings_that_make_it_fit_are_named_by_the_same_model(ditto, texts, monkeypatch):
     whole = planned(ditto, texts)["memory"]
     room = sum(whole["fixed"].values()) + 3 * max(whole["phases"].values()) // 4
-    monkeypatch.setattr("ditto_cli.model.footprint.available_bytes", lambda hardware: room)
-    monkeypatch.setattr("ditto_cli.model.footprint.resident_bytes", lambda: whole["fixed"]["program"])
+    monkeypatch.setattr("ditto_cli.model.hardware.available_bytes", lambda hardware: room)
+    monkeypatch.setattr("ditto_cli.model.hardware.resident_bytes", lambda: whole["fixed"]["program"])
     report = planned(ditto, texts)
     assert report["memory"]["fits"] is False
     (line,) = [line for line in report["changes"] if "--set" in line]

@@ -50,11 +50,16 @@ def test_without_a_cache_or_without_4_bit_nothing_is_kept(load, tmp_path):
     assert kept(tmp_path) == []
 
 
-def test_another_version_of_the_library_makes_its_own(load, tmp_path, monkeypatch):
+def test_another_version_of_the_library_makes_its_own_in_place_of_the_older(load, tmp_path, monkeypatch):
     load()
+    (older,) = kept(tmp_path)
+    of_another_base = older.parent / "nf4-0123456789abcdef-0123456789abcdef"
+    of_another_base.mkdir()
     monkeypatch.setattr(quantised, "version", lambda name: "99")
     load()
+    assert of_another_base in kept(tmp_path)
     assert len(kept(tmp_path)) == 2
+    assert not older.exists()
 
 
 @pytest.mark.parametrize("damage", ["truncate", "lose"])

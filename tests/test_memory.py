@@ -445,3 +445,10 @@ def test_a_base_that_does_not_fit_is_a_memory_limit(tiny_folder, monkeypatch):
     monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", full)
     with pytest.raises(MemoryLimitError, match=r"does not fit into the memory of CPU.*base\.quantize=nf4\.$"):
         load_tiny(tiny_folder)
+
+
+def test_a_cpu_wastes_no_time_on_numbers_that_are_nearly_zero():
+    detect("cpu")
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot")
+    assert float(torch.full((4,), 1e-39).mul(1.0).sum()) == 0.0

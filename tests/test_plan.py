@@ -12,7 +12,7 @@ from ditto_cli.method.estimate import Estimator, load_of, typical_group
 from ditto_cli.method.plan import Batch, Decoding, Group, Writings, decoding, plan_run
 from ditto_cli.method.rounds import POLICY, encode_demonstrations, run_rounds
 from ditto_cli.model.calibration import Calibration, Line, work
-from ditto_cli.model.footprint import Linear, Shape, Weights
+from ditto_cli.model.footprint import Linear, Pass, Shape, Weights
 from ditto_cli.model.sampling import sample
 from ditto_cli.types import SampledTokens, SampleRequest, SilentReporter
 
@@ -174,7 +174,7 @@ def test_without_rounds_only_sft_and_its_look_are_planned(encoded):
     assert [phase.name for phase in run.phases] == ["base: writing", "SFT", "sft: writing", ""]
     assert (run.phases[-1].scored, run.phases[-1].saves) == ((), 1)
     assert typical_group(run).num_tokens == max(max(batch.texts) for batch in run.batches())
-    assert load_of(run).update == (0, 0)
+    assert load_of(run).update == Pass()
 
 
 def test_a_moved_reference_scores_everything_again(encoded):
@@ -194,8 +194,9 @@ def test_seconds_by_hand():
     estimator = Estimator(shape, weights, calibration, save_bytes=0)
     group = Group(1, (2,))
     phase = planning.Phase("x", "x", updates=((group, group),))
-    assert estimator.seconds(phase) == 2 * (1 + 0.5 * 68)
-    assert estimator.seconds(planning.Phase("x", "x", scored=(group,))) == 0.25 * 68
+    # of the prompt's token with itself 1 pair, of each of the two others with all three 3
+    assert estimator.seconds(phase) == 2 * (1 + 0.5 * (3 * 4 + 2 * 10 + 7 * 4))
+    assert estimator.seconds(planning.Phase("x", "x", scored=(group,))) == 0.25 * 60
     # SFT: logits of all four tokens, three times through the head where scoring goes twice; pairs of a text only
     assert estimator.sft_seconds([Batch((1, 3))]) == 1 + 0.5 * (4 * 4 + 1.5 * 4 * 10 + 4 * 4 * 4)
     # sampling: what it begins with, the prompt (3 tokens, one with logits), setting up for three rows and, as they have
@@ -211,8 +212,8 @@ def test_the_largest_pieces(encoded):
     run = planned(encoded, settings())
     load = load_of(run)
     assert load.sft == max(((len(batch.texts), batch.num_tokens) for batch in run.batches()), key=lambda one: one[1])
-    assert load.update[0] == max(group.num_tokens for group in run.micro_batches())
-    assert load.scoring[0] == max(group.num_tokens for group in run.groups())
+    assert load.update.tokens == max(group.num_tokens for group in run.micro_batches())
+    assert load.scoring.tokens == max(group.num_tokens for group in run.groups())
     assert load.rows >= 7
     assert load.columns <= max(len(ids) for ids in encoded.prompts.values()) + encoded.max_new_tokens
     assert torch.is_grad_enabled()

@@ -8,6 +8,7 @@ import torch
 from conftest import full_logits, shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.model import attention, scoring
+from ditto_cli.model.footprint import Pass
 from ditto_cli.model.scoring import score
 
 PROMPT = (256, 84, 82, 68, 81, 198)
@@ -168,3 +169,18 @@ def test_a_sliding_window_is_kept(tmp_path):
     for completions in (COMPLETIONS, [tuple(range(40, 80)), (10, 20)]):
         expected = torch.stack([plain_score(policy, PROMPT, completion) for completion in completions])
         torch.testing.assert_close(score(policy, PROMPT, completions), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("num_prompt", [1, 6, 40])
+def test_as_many_pairs_are_attended_as_is_told(policy, monkeypatch, num_prompt):
+    seen = []
+    real = torch.nn.functional.scaled_dot_product_attention
+
+    def counted(query, key, *rest, **options):
+        seen.append(query.shape[2] * key.shape[2])
+        return real(query, key, *rest, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
+    score(policy, PROMPT[:1] * num_prompt, COMPLETIONS)
+    expected = Pass.of(num_prompt, [len(completion) for completion in COMPLETIONS])
+    assert sum(seen) == policy.num_layers * expected.pairs

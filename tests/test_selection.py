@@ -1,5 +1,7 @@
 """Which stage is published: the one nearest to the author's style on new prompts, within the limits."""
 
+from dataclasses import replace
+
 import pytest
 
 from ditto_cli.config import LoraSettings
@@ -96,6 +98,14 @@ def test_the_choice_needs_only_the_figures_so_that_those_of_an_earlier_process_d
     assert (figures["round1"].warnings, bool(figures["round2"].warnings)) == ((), True)
     later = RoundSelector(tiny_policy, OWN, PLAN, publish="best")
     assert later.choose(figures) == chosen
+
+
+def test_texts_that_fill_the_context_leave_room_for_longer_prompts(tiny_policy):
+    filling = replace(PLAN, max_new_tokens=tiny_policy.context_tokens - 3)
+    selector = RoundSelector(tiny_policy, OWN, filling, publish="best")
+    requests = [*selector.base_requests(), *selector.requests()]
+    rooms = [tiny_policy.context_tokens - len(one.prompt_ids) - one.max_new_tokens for one in requests]
+    assert min(rooms) == 0
 
 
 def test_the_user_can_overrule(choice):

@@ -132,7 +132,8 @@ def _ablations(ablations: Sequence[Outcome], ours: Outcome | None, scored: Outco
         if outcome.problem and not outcome.phases:
             rows.append([outcome.way, _NOTHING, outcome.problem, _NOTHING])
         for name, figures in outcome.phases.items():
-            compared = scored if name == REFERENCE_PHASE and outcome is not scored else ours
+            is_scored = name == REFERENCE_PHASE and SAMPLING not in outcome.phases and outcome is not scored
+            compared = scored if is_scored else ours
             seconds = figures.seconds
             reference = compared.phases[name].seconds if compared and name in compared.phases else None
             if name == UPDATES and outcome.step_seconds:

@@ -90,7 +90,7 @@ def _starts(settings: Settings, known: Forecast) -> dict[str, int]:
     """Settings to go down from, at what is really reached: half of a limit that nothing reaches changes nothing."""
     return {
         "dpo.micro_batch_tokens": min(
-            settings.dpo.micro_batch_tokens, max(known.load.update[0], known.load.scoring[0])
+            settings.dpo.micro_batch_tokens, max(known.load.update.tokens, known.load.scoring.tokens)
         ),
         "sampling.max_slots": min(settings.sampling.max_slots, known.load.rows),
         "sft.batch_size": known.load.sft[0],

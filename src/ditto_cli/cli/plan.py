@@ -1,6 +1,7 @@
 """`ditto plan` and `ditto train --dry-run`: what a training will do, how long it takes, whether it fits.
 
-Nothing is written, locked or downloaded. A base that would not fit is told from its configuration, and not loaded.
+Nothing is locked or downloaded, and nothing written but the base's own form into the cache, as by every command that
+loads it. A base that would not fit is told from its configuration, and not loaded.
 """
 
 from __future__ import annotations
@@ -72,6 +73,10 @@ class _Plan:
     load_average: float
 
     @property
+    def cache_bytes(self) -> int:
+        return self.known.memory.base_bytes if self.quantize == "nf4" else 0
+
+    @property
     def fits(self) -> bool:
         return self.known.need.peak_bytes <= self.available_bytes
 
@@ -104,6 +109,7 @@ class _Plan:
                 "fits": self.fits,
             },
             "disk_bytes": self.known.disk_bytes,
+            "cache_bytes": self.cache_bytes,
             "presets": [
                 {
                     "preset": row.preset,
@@ -119,6 +125,7 @@ class _Plan:
 
     def show(self) -> None:
         guessed = " (guessed: the base's tokenizer is not on this machine)" if self.is_guessed else ""
+        in_cache = f", and {size(self.cache_bytes)} in the cache for the 4-bit base" if self.cache_bytes else ""
         print_facts(
             {
                 "adapter": self.order.adapter,
@@ -128,7 +135,7 @@ class _Plan:
                 "preset": self.preset,
                 "steps": describe_steps(self.settings, len(self.encoded.completions)),
                 "samples": f"at most {self.encoded.max_new_tokens} tokens each",
-                "disk": f"{size(self.known.disk_bytes)} while it trains",
+                "disk": f"{size(self.known.disk_bytes)} while it trains{in_cache}",
             }
         )
         self._show_time()
@@ -193,8 +200,8 @@ class _Plan:
 
 def _make(order: Order) -> _Plan:
     import ditto_cli.method.train  # noqa: F401, what a training has in memory besides the base
-    from ditto_cli.model.footprint import MemoryModel, available_bytes, resident_bytes, shape_of, weights_of
-    from ditto_cli.model.hardware import detect
+    from ditto_cli.model.footprint import MemoryModel, shape_of, weights_of
+    from ditto_cli.model.hardware import available_bytes, detect, resident_bytes
     from ditto_cli.model.loading import load_source
     from ditto_cli.model.skeleton import load_skeleton
 
@@ -235,7 +242,7 @@ def _make(order: Order) -> _Plan:
     load_seconds = None
     if source is not None and known.need.peak_bytes <= available:
         started = time.monotonic()
-        policy = load_source(source, settings.base.quantize, hardware)
+        policy = load_source(source, settings.base.quantize, hardware, cache_home(os.environ), say)
         load_seconds = time.monotonic() - started
         known = forecast(policy, settings, run, process_bytes=process)
     presets = preset_rows(encoded, hardware, process, available)

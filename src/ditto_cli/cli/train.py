@@ -101,8 +101,7 @@ def _train(order: Order, store: AdapterStore, kept: UnfinishedRun) -> tuple[Adap
     from ditto_cli.evaluation.selection import RoundSelector, selection_plan
     from ditto_cli.method.rounds import encode_demonstrations
     from ditto_cli.method.train import Job, train_ditto
-    from ditto_cli.model.footprint import resident_bytes
-    from ditto_cli.model.hardware import detect
+    from ditto_cli.model.hardware import detect, resident_bytes
     from ditto_cli.model.loading import load_policy
 
     hardware = detect(order.device)

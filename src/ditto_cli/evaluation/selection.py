@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ditto_cli.evaluation.collapse import collapse, collapsed, warnings_of
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan, writing_requests, writings_of
@@ -63,7 +63,7 @@ class RoundSelector:
     ) -> None:
         self._policy = policy
         self._demonstrations = tuple(demonstrations)
-        self._plan = plan
+        self._plan = _within_context(policy, plan, background_plan(self._demonstrations, plan))
         self._publish = publish
         self._recites = recitation_check(self._demonstrations, [])
         self._panel: StylePanel | None = None
@@ -83,7 +83,7 @@ class RoundSelector:
     def requests(self) -> list[SampleRequest]:
         """The new prompts, and the beginnings of the demonstrations, which are gone on with."""
         return [
-            *writing_requests(self._policy, Contestant("", "round"), self._plan),
+            *writing_requests(self._policy, Contestant("the adapter", "round"), self._plan),
             *extraction_requests(self._policy, self._demonstrations),
         ]
 
@@ -131,6 +131,12 @@ class RoundSelector:
         if not writing.ended or collapsed(writing) or self._recites(writing.text):
             return 0.0
         return max(0.0, self._panel.score(writing.text).total)
+
+
+def _within_context(policy: Policy, plan: WritingPlan, background: WritingPlan) -> WritingPlan:
+    """The plan with a length limit that leaves room for every prompt: a training must not end over one of ours."""
+    longest = max(len(policy.chat.prompt_ids(prompt.prompt)) for prompt in (*plan.prompts, *background.prompts))
+    return replace(plan, max_new_tokens=max(1, min(plan.max_new_tokens, policy.context_tokens - longest)))
 
 
 def selection_plan(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ditto_cli.method.plan import Batch, Decoding, Group, Phase, RunPlan
 from ditto_cli.model.calibration import Calibration, work
-from ditto_cli.model.footprint import Load, Shape, Weights
+from ditto_cli.model.footprint import Load, Pass, Shape, Weights
 
 # TRL goes through the head three times where scoring does so twice: its logits are computed anew on the way back.
 _SFT_HEAD = 1.5
@@ -51,8 +51,8 @@ class Estimator:
 
     def group_work(self, group: Group) -> float:
         """Work of scoring a group."""
-        tokens = group.num_tokens
-        return work(self._shape, self._weights, tokens, num_scored=group.num_scored, pairs=tokens**2)
+        one = Pass.of(group.prompt, group.completions)
+        return work(self._shape, self._weights, one.tokens, num_scored=one.num_scored, pairs=one.pairs)
 
     def _batch_work(self, batch: Batch) -> float:
         tokens = batch.num_tokens
@@ -87,8 +87,8 @@ def load_of(plan: RunPlan) -> Load:
     )
 
 
-def _largest(groups: Sequence[Group]) -> tuple[int, int]:
+def _largest(groups: Sequence[Group]) -> Pass:
     if not groups:
-        return 0, 0
+        return Pass()
     group = max(groups, key=lambda one: one.num_tokens)
-    return group.num_tokens, group.num_scored
+    return Pass.of(group.prompt, group.completions)

@@ -265,7 +265,9 @@ def _write(
     All of it side by side: alone, a sequence takes nearly as long as many.
     """
     chat, settings = run.policy.chat, run.job.settings
-    watch = SampleRequest(chat.prompt_ids(run.job.watch_prompt), derive_seed(settings.seed, "watch"))
+    prompt_ids = chat.prompt_ids(run.job.watch_prompt)
+    room = run.policy.context_tokens - len(prompt_ids)
+    watch = SampleRequest(prompt_ids, derive_seed(settings.seed, "watch"), max_new_tokens=max(1, room))
     requests = [watch, *wanted] if is_watched else list(wanted)
     if not requests:
         return None, []

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from ditto_cli.config import LoraSettings
-from ditto_cli.model.footprint import MemoryModel, Shape, Weights
+from ditto_cli.model.footprint import MemoryModel, Pass, Shape, Weights
 from ditto_cli.model.memory import free_memory
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import sample
@@ -97,7 +97,7 @@ def work(shape: Shape, weights: Weights, tokens: int, *, num_scored: float, pair
         weights: of the base.
         tokens: that go through the layers.
         num_scored: of them, those whose logits are computed.
-        pairs: of tokens that attention compares, masked ones included.
+        pairs: of tokens that attention computes, masked ones included.
     """
     layers = sum(linear.inputs * linear.outputs * linear.num for linear in weights.linears)
     attention = 2 * shape.layers * shape.heads * shape.head_size
@@ -129,8 +129,8 @@ def calibrate(
     """
 
     def count_work(prompt: int, completions: Sequence[int]) -> float:
-        tokens = prompt + sum(completions)
-        return work(shape, weights, tokens, num_scored=sum(completions), pairs=tokens**2)
+        one = Pass.of(prompt, completions)
+        return work(shape, weights, one.tokens, num_scored=one.num_scored, pairs=one.pairs)
 
     started = time.perf_counter()
     ids = policy.chat.prompt_ids(_TEXT)
@@ -145,7 +145,7 @@ def calibrate(
         score_line = Line(update.fixed * forward / backward[1], update.slope * forward / backward[1])
         before, sampling = _sampling(policy, ids, rows, context)
     prompt, completions = large
-    expected = memory.saved_bytes(prompt + sum(completions), sum(completions))
+    expected = memory.saved_bytes(Pass.of(prompt, completions))
     ratio = 1.0 if policy.hardware.is_cuda else sum(saved.values()) / expected
     read = score_line.seconds(count_work(context - 1, [1]))
     free_memory()

@@ -80,7 +80,7 @@ class FixedSteps:
         """Feed each row's newest token (any, for an idle row); returns logits [R, V], valid until the next call."""
         assert not self.is_full
         self._ids.copy_(torch.tensor(newest)[:, None], non_blocking=True)
-        self._positions.add_(1)
+        self._positions.add_(1).clamp_(max=self._policy.context_tokens - 1)  # idle rows must not run out of positions
         self._column.fill_(self._num_tokens)
         self._mask[..., self._num_tokens] = True
         self._num_tokens += 1

@@ -9,25 +9,20 @@ Legend: T tokens of one forward pass, N of them whose logits are computed, V voc
 from __future__ import annotations
 
 import math
-import os
-import resource
-import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from ditto_cli.config import LoraSettings
 from ditto_cli.errors import InputError
 from ditto_cli.model.attention import SPARE_TOKENS
 from ditto_cli.model.fixed_steps import ROOM_TOKENS
-from ditto_cli.model.hardware import Hardware
+from ditto_cli.model.hardware import available_bytes
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.scoring import tokens_a_chunk
+from ditto_cli.model.scoring import is_divided, tokens_a_chunk
 
 MIB, GIB = 2**20, 2**30
 # What CUDA itself, its libraries and the gaps of torch's allocator take of a GPU's memory, beside all tensors.
@@ -197,20 +192,47 @@ def _nf4_bytes(num: int) -> int:
 
 
 @dataclass(frozen=True)
+class Pass:
+    """A forward pass.
+
+    Attributes:
+        tokens: of the row.
+        num_scored: those of them whose logits are computed.
+        pairs: of tokens that attention computes.
+        copied: tokens whose keys and values stand a second time beside the text that sees them.
+    """
+
+    tokens: int = 0
+    num_scored: int = 0
+    pairs: int = 0
+    copied: int = 0
+
+    @staticmethod
+    def of(num_prompt: int, lengths: Sequence[int]) -> Pass:
+        """A group as `score` computes it: a prompt, and completions of these lengths."""
+        scored = sum(lengths)
+        tokens = num_prompt + scored
+        if not is_divided(num_prompt, lengths):
+            return Pass(tokens, scored, tokens**2)
+        pairs = num_prompt**2 + sum(length * (num_prompt + length) for length in lengths)
+        return Pass(tokens, scored, pairs, scored + len(lengths) * num_prompt)
+
+
+@dataclass(frozen=True)
 class Load:
     """The largest pieces of a run, by which its memory is told.
 
     Attributes:
         sft: texts of SFT's largest row, and its tokens, prompts included.
-        update: tokens of the largest micro-batch, and how many of them are completions'.
-        scoring: the same of the largest group that is scored under the reference.
+        update: the largest micro-batch.
+        scoring: the largest group that is scored under the reference.
         rows: sequences that are sampled side by side.
         columns: tokens that the cache comes to hold of each.
     """
 
     sft: tuple[int, int]
-    update: tuple[int, int]
-    scoring: tuple[int, int]
+    update: Pass
+    scoring: Pass
     rows: int
     columns: int
 
@@ -256,7 +278,7 @@ class MemoryModel:
 
     def phases(self, load: Load) -> dict[str, int]:
         """Bytes at the peak of each kind of work, beside what is fixed."""
-        sft, scoring, update = self.sft(load.sft[1]), self.forward(*load.scoring), self.update(*load.update)
+        sft, scoring, update = self.sft(load.sft[1]), self.forward(load.scoring), self.update(load.update)
         sampling = self.sampling(load.rows, load.columns)
         if self._is_cuda:
             return {"sft": sft, "scoring": scoring, "update": update, "sampling": sampling}
@@ -269,16 +291,16 @@ class MemoryModel:
 
     def sft(self, tokens: int) -> int:
         """One forward and backward pass of a batch's texts in one row."""
-        kept = self._kept(tokens, self._shape.layers if self._is_cuda else 0)
+        kept = self._kept(Pass(tokens, tokens, tokens**2), self._shape.layers if self._is_cuda else 0)
         copies = 1 if self._is_cuda else _SFT_LOGIT_COPIES
         logits = tokens * min(self._shape.vocabulary, _SFT_VOCABULARY) * 4 * copies
         return kept + logits + self._passing(tokens)
 
-    def update(self, tokens: int, num_scored: int) -> int:
+    def update(self, batch: Pass) -> int:
         """One forward and backward pass of a micro-batch."""
-        return self._update(tokens, num_scored, self.checkpointed_layers(tokens, num_scored))
+        return self._update(batch, self.checkpointed_layers(batch))
 
-    def checkpointed_layers(self, tokens: int, num_scored: int) -> int:
+    def checkpointed_layers(self, batch: Pass) -> int:
         """The fewest layers that must compute their activations anew for an update to stay in its share of the GPU."""
         if not self._is_cuda:
             return 0
@@ -286,14 +308,14 @@ class MemoryModel:
         if self._memory_bytes is None:
             return layers
         room = _USED_SHARE * self._memory_bytes - CUDA_CONTEXT_BYTES - self.base_bytes - self.adapter_bytes
-        return next((num for num in range(layers) if self._update(tokens, num_scored, num) <= room), layers)
+        return next((num for num in range(layers) if self._update(batch, num) <= room), layers)
 
-    def _update(self, tokens: int, num_scored: int, checkpointed: int) -> int:
-        return self._kept(tokens, checkpointed) + self._logits(num_scored) + self._passing(tokens)
+    def _update(self, batch: Pass, checkpointed: int) -> int:
+        return self._kept(batch, checkpointed) + self._logits(batch.num_scored) + self._passing(batch.tokens)
 
-    def forward(self, tokens: int, num_scored: int) -> int:
+    def forward(self, group: Pass) -> int:
         """A pass without gradients."""
-        return self._logits(num_scored) + self._passing(tokens) + tokens**2 * (1 + self._element)
+        return self._logits(group.num_scored) + self._passing(group.tokens) + group.pairs * (1 + self._element)
 
     def sampling(self, rows: int, columns: int) -> int:
         """Cache with spare room, what moves when it grows, and the distributions of one step."""
@@ -303,19 +325,20 @@ class MemoryModel:
         packed = 0 if self._is_cuda or self._quantize == "nf4" or rows == 1 else self._weights.num * 4
         return cache + moving + packed + rows * self._shape.vocabulary * 4 * 4
 
-    def saved_bytes(self, tokens: int, num_scored: int) -> int:
+    def saved_bytes(self, group: Pass) -> int:
         """What autograd keeps of a group's forward pass where no activations are recomputed; none of the weights."""
-        kept = tokens * self._shape.layers * self._layer_elements() * self._element
-        return kept + self._masks(tokens**2) + num_scored * self._shape.hidden * self._element
+        kept = self._shape.layers * self._layer_elements(group) * self._element
+        return kept + self._masks(group.pairs) + group.num_scored * self._shape.hidden * self._element
 
-    def _kept(self, tokens: int, checkpointed: int) -> int:
+    def _kept(self, batch: Pass, checkpointed: int) -> int:
         """Of a checkpointed layer one hidden state; and of one at a time all, while it is computed anew."""
-        one = self._layer_elements() + 2 * self._shape.hidden * self._is_cuda  # there the norms compute in fp32
+        hidden = batch.tokens * self._shape.hidden
+        one = self._layer_elements(batch) + 2 * hidden * self._is_cuda  # there the norms compute in fp32
         elements = (self._shape.layers - checkpointed) * one
         if checkpointed:
-            elements += checkpointed * self._shape.hidden + one
-        masks = 3 * tokens**2 if self._is_cuda else self._masks(tokens**2)
-        return round((tokens * elements * self._element + masks) * self._saved_ratio)
+            elements += checkpointed * hidden + one
+        masks = 3 * batch.pairs if self._is_cuda else self._masks(batch.pairs)
+        return round((elements * self._element + masks) * self._saved_ratio)
 
     def _masks(self, pairs: int) -> int:
         """The mask in the numbers of the attention, which every layer makes for itself."""
@@ -331,10 +354,10 @@ class MemoryModel:
         unpacked = largest * self._element if self._quantize == "nf4" else 0
         return tokens * (3 * self._shape.intermediate + 4 * self._shape.hidden) * self._element + unpacked
 
-    def _layer_elements(self) -> int:
-        """Numbers that autograd keeps of one token in one layer.
+    def _layer_elements(self, batch: Pass) -> int:
+        """Numbers that autograd keeps in one layer.
 
-        Always: the inputs of both norms, queries, keys and values of all heads, what attention gives and its sums, and
+        Of each copied token: keys and values of all heads. Of each token always: the inputs of both norms, queries, keys and values of all heads, what attention gives and its sums, and
         gate, its activation and the other half of the MLP. For the adapter: the input of each layer that it is on (the
         norms' outputs, attention's, the MLP's product) and what A makes of it. Where there is dropout, each layer keeps
         an input and a mask of its own.
@@ -350,7 +373,7 @@ class MemoryModel:
             inputs += _any(targets, "down_proj") * shape.intermediate
         norms = 2 * (shape.heads + shape.key_heads) * shape.head_size * shape.has_head_norms
         kept = 2 * shape.hidden + 4 * queries + shape.heads + 3 * shape.intermediate + 2 + norms
-        return kept + inputs + self._lora.r * len(targets)
+        return batch.tokens * (kept + inputs + self._lora.r * len(targets)) + 2 * queries * batch.copied
 
 
 def memory_of(policy: Policy, lora: LoraSettings, *, saved_ratio: float = 1.0) -> MemoryModel:
@@ -369,26 +392,3 @@ def memory_of(policy: Policy, lora: LoraSettings, *, saved_ratio: float = 1.0) -
 
 def _any(names: Collection[str], *wanted: str) -> int:
     return int(any(name in names for name in wanted))
-
-
-def resident_bytes() -> int:
-    """What this process has in memory now; where the system does not tell, the most that it had."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def available_bytes(hardware: Hardware) -> int:
-    """Memory that this process could have in all: the GPU's that is free, or this machine's and what it has already."""
-    if hardware.is_cuda:
-        free, _ = torch.cuda.mem_get_info(hardware.device)
-        return int(free) + torch.cuda.memory_reserved(hardware.device)
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return hardware.memory_bytes
-    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-    return kib["MemAvailable"] * 1024 + resident_bytes()

@@ -7,6 +7,7 @@ import resource
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -59,7 +60,7 @@ class Hardware:
 
 
 def detect(choice: DeviceChoice = "auto") -> Hardware:
-    """The device to work on; `auto` is the first CUDA device, else the CPU.
+    """The device to work on; `auto` is the first CUDA device, else the CPU, which then takes denormal numbers for 0.
 
     Raises:
         DeviceError: CUDA was asked for and is not there.
@@ -69,5 +70,31 @@ def detect(choice: DeviceChoice = "auto") -> Hardware:
     if choice != "cpu" and torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         return Hardware(torch.device("cuda", 0), properties.name, properties.total_memory)
+    # Where losses are far off, gradients underflow, and a CPU takes many times as long for denormal numbers. Threads take
+    # this over from the one that starts them, so it is set before any model is there.
+    torch.set_flush_denormal(True)
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Hardware(torch.device("cpu"), f"CPU, {torch.get_num_threads()} threads", pages)
+
+
+def resident_bytes() -> int:
+    """What this process has in memory now; where the system does not tell, the most that it had."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def available_bytes(hardware: Hardware) -> int:
+    """Memory that this process could have in all: the GPU's that is free, or this machine's and what it has already."""
+    if hardware.is_cuda:
+        free, _ = torch.cuda.mem_get_info(hardware.device)
+        return int(free) + torch.cuda.memory_reserved(hardware.device)
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return hardware.memory_bytes
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+    return kib["MemAvailable"] * 1024 + resident_bytes()

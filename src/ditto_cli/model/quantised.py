@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,26 +15,30 @@ from typing import Any
 from safetensors import SafetensorError
 
 from ditto_cli.errors import DiskError
-from ditto_cli.model.conversions import convert_into
+from ditto_cli.model.conversions import convert_into, drop_conversion
 from ditto_cli.model.source import BaseSource
 from ditto_cli.store import BaseIdentity
 
 # The kept form is that of these libraries; another version of theirs makes it anew.
 _LIBRARIES = ("bitsandbytes", "transformers")
+_PREFIX = "nf4"
 _SPARE_BYTES = 2 * 2**30  # left free on the disk at least
 
 
 def quantised_place(source: BaseSource, identity: BaseIdentity, compute_dtype: str, cache: Path) -> Path:
     """Where the 4-bit form of a base is kept, or would be; another place as soon as a file of the base changes."""
-    parts = [identity.config_digest, identity.weights_digest, compute_dtype, *(version(name) for name in _LIBRARIES)]
+    base = [identity.id, identity.revision or "", compute_dtype]
+    form = [identity.config_digest, identity.weights_digest, *(version(name) for name in _LIBRARIES)]
     for path in sorted([*source.folder.glob("*.safetensors"), *source.folder.glob("generation_config.json")]):
         status = path.stat()
-        parts.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
-    return cache / "bases" / f"nf4-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:24]}"
+        form.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
+    return cache / "bases" / f"{_PREFIX}-{_short_digest(base)}-{_short_digest(form)}"
 
 
 def keep_quantised(model: Any, place: Path, noted: Callable[[str], None]) -> None:
-    """Write a 4-bit model to `place`. Where the disk refuses, that is said, and the next load quantises again.
+    """Write a 4-bit model to `place`, and remove the base's older form, made by other versions or of other files.
+
+    Where the disk refuses, that is said, and the next load quantises again.
 
     Args:
         model: the base as transformers loaded it, without adapters.
@@ -54,3 +58,12 @@ def keep_quantised(model: Any, place: Path, noted: Callable[[str], None]) -> Non
         # The base is loaded and can be used, whatever a library makes of writing it.
         reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         noted(f"The 4-bit base could not be kept in {place.parent} ({reason}): each load quantises it anew.")
+        return
+    base = place.name.rpartition("-")[0]
+    for older in place.parent.glob(f"{base}-*"):
+        if older != place:
+            drop_conversion(older)
+
+
+def _short_digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

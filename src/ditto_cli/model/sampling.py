@@ -226,8 +226,7 @@ def _padded(states: Tensor, width: int) -> Tensor:
 def _pick(slots: _Slots) -> tuple[list[int], list[float]]:
     """One token a row, the first whose cumulative probability exceeds the row's next uniform number; and its logp."""
     picked_R = _picked(slots)
-    logits_RV = slots.logits_RV
-    logps_R = logits_RV.gather(1, picked_R[:, None])[:, 0] - logits_RV.logsumexp(dim=1)
+    logps_R = torch.log_softmax(slots.logits_RV, dim=1).gather(1, picked_R[:, None])[:, 0]
     return picked_R.tolist(), logps_R.tolist()
 
 

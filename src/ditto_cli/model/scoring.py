@@ -50,8 +50,8 @@ def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Seque
     positions_T = torch.cat([torch.arange(num_prompt), num_prompt + offsets_N])
     pattern = attention_pattern(owner_T).to(device)
     with fused_adapters(policy):
-        copied = len(completions) * num_prompt + len(ids_T)  # attention by group copies the prompt for each completion
-        group = Group.of(num_prompt, lengths_B.tolist(), device) if copied <= 2 * len(ids_T) else None
+        lengths = lengths_B.tolist()
+        group = Group.of(num_prompt, lengths, device) if is_divided(num_prompt, lengths) else None
         hidden_TH = policy.hidden(ids_T[None].to(device), pattern, positions_T[None].to(device), group=group)[0]
     # The token before a completion's first one is the prompt's last; before the others it is their neighbour.
     before_N = torch.where(offsets_N == 0, num_prompt - 1, torch.arange(num_prompt, len(ids_T)) - 1).to(device)
@@ -59,6 +59,16 @@ def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Seque
     # order the threads come.
     logps_N = _token_logps(policy.head(), hidden_TH.index_select(0, before_N), ids_T[num_prompt:].to(device))
     return torch.zeros(len(completions), device=device).index_add(0, owner_T[num_prompt:].to(device), logps_N)
+
+
+def is_divided(num_prompt: int, lengths: Sequence[int]) -> bool:
+    """Whether attention goes text by text, which copies the prompt for each: not where copies would be most of it.
+
+    Args:
+        num_prompt: tokens of the prompt.
+        lengths: tokens of each completion.
+    """
+    return len(lengths) * num_prompt <= num_prompt + sum(lengths)
 
 
 def _score_alone(policy: Policy, prompt_ids: Sequence[int], completion: Sequence[int]) -> Tensor:
