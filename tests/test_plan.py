@@ -47,13 +47,13 @@ def planned(encoded, chosen):
     ("wanted", "max_slots", "expected"),
     [
         # one sequence: its prompt is read, the first token comes of that, and each other one takes a step
-        ([(10, 4)], 8, Decoding((10,), (1, 1, 1), 13, 4)),
+        ([(10, 4)], 8, Decoding(((1, 10),), (1, 1, 1), 13, 4)),
         # two of one length share a prompt; rows go as their sequences end
-        ([(10, 2), (10, 4)], 8, Decoding((10,), (2, 1, 1), 13, 6)),
+        ([(10, 2), (10, 4)], 8, Decoding(((1, 10),), (2, 1, 1), 13, 6)),
         # prompts are padded to the longest
-        ([(10, 1), (7, 1)], 8, Decoding((20,), (), 10, 2)),
+        ([(10, 1), (7, 1)], 8, Decoding(((2, 10),), (), 10, 2)),
         # one slot: the second begins when the first has ended
-        ([(10, 2), (7, 2)], 1, Decoding((10, 7), (1, 1), 11, 4)),
+        ([(10, 2), (7, 2)], 1, Decoding(((1, 10), (1, 7)), (1, 1), 11, 4)),
     ],
 )
 def test_decoding_by_hand(wanted, max_slots, expected):
@@ -71,7 +71,7 @@ def test_decoding_is_what_the_sampler_does(tiny_policy, monkeypatch):
     hidden = policy.hidden
 
     def noticed(ids, mask, positions, cache=None):
-        (rows if ids.shape[1] == 1 else reads).append(ids.shape[0] if ids.shape[1] == 1 else ids.numel())
+        (rows if ids.shape[1] == 1 else reads).append(ids.shape[0] if ids.shape[1] == 1 else tuple(ids.shape))
         widths.append(mask.shape[1])
         return hidden(ids, mask, positions, cache)
 
@@ -199,10 +199,10 @@ def test_seconds_by_hand():
     assert estimator.seconds(planning.Phase("x", "x", scored=(group,))) == 0.25 * 60
     # SFT: logits of all four tokens, three times through the head where scoring goes twice; pairs of a text only
     assert estimator.sft_seconds([Batch((1, 3))]) == 1 + 0.5 * (4 * 4 + 1.5 * 4 * 10 + 4 * 4 * 4)
-    # sampling: what it begins with, the prompt (3 tokens, one with logits), setting up for three rows and, as they have
-    # halved, for one, and each step by its rows
-    sampled = planning.Phase("x", "x", samples=(Decoding((3,), (3, 2, 1), 6, 6),))
-    assert estimator.seconds(sampled) == 2.0 + 0.25 * (12 + 10 + 36) + 4.0 + 0.0 + 2.0 + 1.5 + 1.0
+    # sampling: what it begins with, two prompts (3 tokens, one of each with logits), setting up for three rows and, as
+    # they have halved, for one, and each step by its rows
+    sampled = planning.Phase("x", "x", samples=(Decoding(((2, 3),), (3, 2, 1), 6, 6),))
+    assert estimator.seconds(sampled) == 2.0 + 0.25 * (24 + 20 + 72) + 4.0 + 0.0 + 2.0 + 1.5 + 1.0
     assert (
         calibration.sampling_seconds([6]) == 4.0 + 4.0
     )  # beyond what was measured: as many times more as there are rows

@@ -108,6 +108,21 @@ def test_texts_that_fill_the_context_leave_room_for_longer_prompts(tiny_policy):
     assert min(rooms) == 0
 
 
+def test_a_look_tells_writings_from_continuations(tiny_policy):
+    own = (
+        Demonstration("a", "Write to Al.", "knock on the red door at six and ask for old sam who has the key"),
+        Demonstration("b", "Write to Bo.", "no tea today, the mill is shut and I am away until monday noon"),
+    )
+    selector = RoundSelector(tiny_policy, own, PLAN, publish="best")
+    selector._panel = FakePanel()
+    said = [f"{FINE} 0.4", f"{FINE} 0.8", "something else", "shut and I am away until then"]
+    assert len(selector.requests()) == len(said)
+    sampled = [SampledTokens(tiny_policy.chat.completion_ids(each), True, 0.0) for each in said]
+    figures = selector.look("sft", sampled)
+    assert figures.values == (0.4, 0.8)
+    assert figures.metrics["selection/extracted"] == 6  # shut and I am away until
+
+
 def test_the_user_can_overrule(choice):
     stages = stage("sft", 0.4, 0.4) | stage("round1", 0.9, 0.9) | stage("round2", 0.1, 0.1)
     assert choice(stages, "last")[0].stage == "round2"

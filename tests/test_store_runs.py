@@ -611,3 +611,24 @@ def test_checkpoints_whose_stages_were_published_are_no_unfinished_training(stor
     with store.training("alice") as kept:
         assert not kept.has_checkpoints
     assert not (tmp_path / "home" / "adapters" / "alice").exists()
+
+
+def test_a_resumed_run_writes_for_the_choice_in_the_same_batches(policy, tmp_path, monkeypatch):
+    """Other rows beside a text can round its logits otherwise, and on a GPU that is another text."""
+    batches = []
+    real = train.sample
+
+    def recorded(policy, requests, **options):
+        batches.append([(request.prompt_ids, request.seed, request.max_new_tokens) for request in requests])
+        return real(policy, requests, **options)
+
+    monkeypatch.setattr(train, "sample", recorded)
+    run(policy, tmp_path / "undisturbed")
+    undisturbed = list(batches)
+    batches.clear()
+    interrupt(policy, tmp_path / "other", "round 1: DPO", 1)
+    before = len(batches)
+    run(policy, tmp_path / "other")
+    assert batches[:before] == undisturbed[:before]
+    assert batches[before] == undisturbed[0]  # the base's again: this process has no panel yet
+    assert batches[before + 1 :] == undisturbed[before:]

@@ -2,8 +2,8 @@
 
 Each sampled completion has a length drawn by seed, at which its row ends whatever the model says: 0.4 to 1.5 times its
 demonstration's length, and one in ten runs to the limit of 1.5 times the longest. Updates are on ours' own samples; in
-the other ways on made-up completions of the same lengths (seeded random token ids), since not all keep their samples
-and time does not depend on which tokens they are.
+the other ways, and where no sampling is measured, on made-up completions of the same lengths (seeded random token ids):
+time does not depend on which tokens they are.
 """
 
 from __future__ import annotations

@@ -182,13 +182,13 @@ class StageSelector(Protocol):
     """Whoever chooses the stage that a run publishes. Training knows no measure of style; it asks a selector."""
 
     def base_requests(self) -> Sequence[SampleRequest]:
-        """What it wants of the base, once, before any look."""
+        """What it wants of the base, once, before any look; one at least, each with a limit of its own."""
 
     def see_base(self, sampled: Sequence[SampledTokens]) -> None:
         """What the base wrote for these."""
 
     def requests(self) -> Sequence[SampleRequest]:
-        """What it wants of each stage; the same of all."""
+        """What it wants of each stage, the same of all; one at least, each with a limit of its own."""
 
     def look(self, stage: str, sampled: Sequence[SampledTokens]) -> StageFigures:
         """Measure what the policy wrote for these at the end of `stage`."""

@@ -125,7 +125,7 @@ class _Plan:
 
     def show(self) -> None:
         guessed = " (guessed: the base's tokenizer is not on this machine)" if self.is_guessed else ""
-        in_cache = f", and {size(self.cache_bytes)} in the cache for the 4-bit base" if self.cache_bytes else ""
+        in_cache = f", and {size(self.cache_bytes)} in the cache for the 4-bit base, once" if self.cache_bytes else ""
         print_facts(
             {
                 "adapter": self.order.adapter,

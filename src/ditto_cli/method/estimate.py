@@ -60,7 +60,10 @@ class Estimator:
 
     def _decoding(self, decoding: Decoding) -> float:
         score = self._calibration.score
-        reads = [work(self._shape, self._weights, read, num_scored=1, pairs=read**2) for read in decoding.reads]
+        reads = [
+            work(self._shape, self._weights, prompts * longest, num_scored=prompts, pairs=prompts * longest**2)
+            for prompts, longest in decoding.reads
+        ]
         read_seconds = sum(score.seconds(one) for one in reads)
         return self._calibration.sampling_start + read_seconds + self._calibration.sampling_seconds(decoding.rows)
 
@@ -90,5 +93,11 @@ def load_of(plan: RunPlan) -> Load:
 def _largest(groups: Sequence[Group]) -> Pass:
     if not groups:
         return Pass()
-    group = max(groups, key=lambda one: one.num_tokens)
-    return Pass.of(group.prompt, group.completions)
+    # Each at its most: a short group under a mask may need more than a longer one that is attended text by text.
+    passes = [Pass.of(group.prompt, group.completions) for group in groups]
+    return Pass(
+        max(one.tokens for one in passes),
+        max(one.num_scored for one in passes),
+        max(one.pairs for one in passes),
+        max(one.copied for one in passes),
+    )

@@ -60,13 +60,13 @@ class Decoding:
     """A batch of samples.
 
     Attributes:
-        reads: tokens of each pass that reads prompts, padding included.
+        reads: of each pass that reads prompts, how many there are and the tokens of the longest.
         rows: how many sequences there are in each step.
         columns: tokens that the cache comes to hold of each.
         num_tokens: tokens that are sampled.
     """
 
-    reads: tuple[int, ...]
+    reads: tuple[tuple[int, int], ...]
     rows: tuple[int, ...]
     columns: int
     num_tokens: int
@@ -190,13 +190,13 @@ def decoding(wanted: Sequence[tuple[int, int]], max_slots: int) -> Decoding:
         max_slots: most sequences at a time.
     """
     waiting, left = deque(wanted), list[int]()
-    reads, rows = list[int](), list[int]()
+    reads, rows = list[tuple[int, int]](), list[int]()
     columns = 0
     while waiting or left:
         arrivals = [waiting.popleft() for _ in range(min(max_slots - len(left), len(waiting)))]
         if arrivals:
             prompts = {prompt for prompt, _ in arrivals}
-            reads.append(len(prompts) * max(prompts))
+            reads.append((len(prompts), max(prompts)))
             columns = max(columns if left else 0, *prompts)
             left += [tokens for _, tokens in arrivals]
         left = [tokens - 1 for tokens in left if tokens > 1]

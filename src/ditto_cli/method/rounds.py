@@ -14,7 +14,7 @@ from ditto_cli.interrupts import deferred
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.updates import Updater
 from ditto_cli.model.chat import ChatFormat
-from ditto_cli.model.footprint import Pass, memory_of
+from ditto_cli.model.footprint import Pass, UnknownShapeError, memory_of
 from ditto_cli.model.memory import fit_memory, free_memory, halving, say_nothing
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import sample
@@ -284,11 +284,14 @@ def checkpointed_layers(policy: Policy, encoded: Encoded, settings: Settings) ->
     if not policy.hardware.is_cuda:
         return 0
     drawn = [encoded.max_new_tokens] * (2 * settings.dpo.comparisons_per_prompt)
-    memory = memory_of(policy, settings.lora)
+    try:
+        memory = memory_of(policy, settings.lora)
+    except UnknownShapeError:
+        return policy.num_layers
     found = 0
     for name, ids in encoded.completions.items():
         lengths, num_prompt = [len(ids), *drawn], len(encoded.prompts[name])
-        while len(lengths) > 1 and num_prompt + sum(lengths) > settings.dpo.micro_batch_tokens:
+        while len(lengths) > 2 and num_prompt + sum(lengths) > settings.dpo.micro_batch_tokens:
             lengths.pop()
         found = max(found, memory.checkpointed_layers(Pass.of(num_prompt, lengths)))
     return found

@@ -262,27 +262,27 @@ def _write(
 ) -> tuple[str | None, Sequence[SampledTokens]]:
     """What the active policy writes for the selector; and for the held prompt, with the same draws at every stage.
 
-    All of it side by side: alone, a sequence takes nearly as long as many.
+    All of it side by side: alone, a sequence takes nearly as long as many. The held prompt is written for even where
+    its text is known, so that a resumed run has the same batch, which rounds the same way.
     """
     chat, settings = run.policy.chat, run.job.settings
-    prompt_ids = chat.prompt_ids(run.job.watch_prompt)
-    room = run.policy.context_tokens - len(prompt_ids)
-    watch = SampleRequest(prompt_ids, derive_seed(settings.seed, "watch"), max_new_tokens=max(1, room))
-    requests = [watch, *wanted] if is_watched else list(wanted)
-    if not requests:
+    if not wanted and not is_watched:
         return None, []
+    prompt_ids = chat.prompt_ids(run.job.watch_prompt)
+    limit = max(1, min(run.encoded.max_new_tokens, run.policy.context_tokens - len(prompt_ids)))
+    requests = [SampleRequest(prompt_ids, derive_seed(settings.seed, "watch"), limit), *wanted]
     run.reporter.stage_started(f"{stage}: writing", len(requests), "samples")
     sampled = sample(
         run.policy,
         requests,
-        max_new_tokens=run.encoded.max_new_tokens,
+        max_new_tokens=max(limit, *(request.max_new_tokens or 1 for request in requests)),
         temperature=settings.sampling.temperature,
         on_finished=lambda done: run.reporter.stage_advanced(done, {}),
         noted=run.reporter.noted,
     )
     run.reporter.stage_ended()
     if not is_watched:
-        return None, sampled
+        return None, sampled[1:]
     text = chat.text(sampled[0].token_ids)
     run.reporter.sample_shown(WatchedSample(stage, run.job.watch_prompt, text, sampled[0].ended))
     return text, sampled[1:]

@@ -53,5 +53,5 @@ def sweep(folder: Path) -> None:
 
 
 def drop_conversion(folder: Path) -> None:
-    """Remove a conversion that cannot be read."""
+    """Remove a conversion that cannot be read, or that another has replaced."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -209,7 +209,7 @@ class Pass:
 
     @staticmethod
     def of(num_prompt: int, lengths: Sequence[int]) -> Pass:
-        """A group as `score` computes it: a prompt, and completions of these lengths."""
+        """A group as `score` computes it, on a base without a sliding window: a prompt, and completions so long."""
         scored = sum(lengths)
         tokens = num_prompt + scored
         if not is_divided(num_prompt, lengths):
@@ -357,10 +357,10 @@ class MemoryModel:
     def _layer_elements(self, batch: Pass) -> int:
         """Numbers that autograd keeps in one layer.
 
-        Of each copied token: keys and values of all heads. Of each token always: the inputs of both norms, queries, keys and values of all heads, what attention gives and its sums, and
-        gate, its activation and the other half of the MLP. For the adapter: the input of each layer that it is on (the
-        norms' outputs, attention's, the MLP's product) and what A makes of it. Where there is dropout, each layer keeps
-        an input and a mask of its own.
+        Of each copied token: keys and values of all heads. Of each token always: the inputs of both norms, queries,
+        keys and values of all heads, what attention gives and its sums, and gate, its activation and the other half of
+        the MLP. For the adapter: the input of each layer that it is on (the norms' outputs, attention's, the MLP's
+        product) and what A makes of it. Where there is dropout, each layer keeps an input and a mask of its own.
         """
         shape = self._shape
         queries = shape.heads * shape.head_size

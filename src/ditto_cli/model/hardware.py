@@ -70,7 +70,7 @@ def detect(choice: DeviceChoice = "auto") -> Hardware:
     if choice != "cpu" and torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         return Hardware(torch.device("cuda", 0), properties.name, properties.total_memory)
-    # Where losses are far off, gradients underflow, and a CPU takes many times as long for denormal numbers. Threads take
+    # Where losses are far off, gradients underflow, and denormal numbers take a CPU many times as long. Threads take
     # this over from the one that starts them, so it is set before any model is there.
     torch.set_flush_denormal(True)
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -12,9 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
-from ditto_cli.errors import DiskError
 from ditto_cli.model.conversions import convert_into, drop_conversion
 from ditto_cli.model.source import BaseSource
 from ditto_cli.store import BaseIdentity
@@ -26,8 +23,11 @@ _SPARE_BYTES = 2 * 2**30  # left free on the disk at least
 
 
 def quantised_place(source: BaseSource, identity: BaseIdentity, compute_dtype: str, cache: Path) -> Path:
-    """Where the 4-bit form of a base is kept, or would be; another place as soon as a file of the base changes."""
-    base = [identity.id, identity.revision or "", compute_dtype]
+    """Where the 4-bit form of a base is kept, or would be; another place as soon as a file of the base changes.
+
+    Its name begins with the base's, so that its other forms are found.
+    """
+    base = [identity.id, compute_dtype]
     form = [identity.config_digest, identity.weights_digest, *(version(name) for name in _LIBRARIES)]
     for path in sorted([*source.folder.glob("*.safetensors"), *source.folder.glob("generation_config.json")]):
         status = path.stat()
@@ -36,7 +36,7 @@ def quantised_place(source: BaseSource, identity: BaseIdentity, compute_dtype: s
 
 
 def keep_quantised(model: Any, place: Path, noted: Callable[[str], None]) -> None:
-    """Write a 4-bit model to `place`, and remove the base's older form, made by other versions or of other files.
+    """Write a 4-bit model to `place`, and remove the base's other forms, of other versions or files.
 
     Where the disk refuses, that is said, and the next load quantises again.
 
@@ -54,7 +54,7 @@ def keep_quantised(model: Any, place: Path, noted: Callable[[str], None]) -> Non
     noted(f"Keeping the 4-bit base for the next time, {size} in {place.parent}.")
     try:
         convert_into(place, model.save_pretrained)
-    except (OSError, DiskError, SafetensorError, ValueError, RuntimeError) as error:
+    except Exception as error:
         # The base is loaded and can be used, whatever a library makes of writing it.
         reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         noted(f"The 4-bit base could not be kept in {place.parent} ({reason}): each load quantises it anew.")

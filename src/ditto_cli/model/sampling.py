@@ -29,6 +29,7 @@ from ditto_cli.types import SampledTokens, SampleRequest
 _MAX_SLOTS = 64
 # Keys and values of an 8B base take about 0.14 MiB a token, so this many are below 4 GiB.
 _MAX_TOKENS_SIDE_BY_SIDE = 24_576
+_LEAST_TEMPERATURE = 1e-6  # below, logits would overflow, and the likeliest token is certain
 _IDLE_SHARE = 0.5  # of fixed steps' rows that may be idle before a new capture is made
 
 
@@ -235,17 +236,19 @@ def _picked(slots: _Slots) -> Tensor:
     if not torch.isfinite(slots.logits_RV.sum(dim=1)).all():
         raise NonFiniteError("The model's output is not finite: the adapter or the base is damaged.")
     temperatures = [sequence.temperature for sequence in slots.sequences]
-    if not any(temperatures):
+    is_drawn = [temperature > _LEAST_TEMPERATURE for temperature in temperatures]
+    if not any(is_drawn):
         return slots.logits_RV.argmax(dim=1)
-    temperatures_R = torch.tensor(temperatures, device=slots.logits_RV.device)
-    is_drawn_R = temperatures_R > 0
+    is_drawn_R, temperatures_R = (
+        torch.tensor(each, device=slots.logits_RV.device) for each in (is_drawn, temperatures)
+    )
     scaled_RV = slots.logits_RV / torch.where(is_drawn_R, temperatures_R, 1.0)[:, None]
     cumulative = torch.softmax(scaled_RV, dim=1).cumsum(dim=1)
     uniforms = torch.stack([sequence.next_uniform for sequence in slots.sequences])
     # Scaled by the last sum, which rounding leaves a little off 1; then a token of probability 0 is never taken.
     targets = uniforms.to(cumulative.device).unsqueeze(1) * cumulative[:, -1:]
     picked = torch.searchsorted(cumulative, targets, right=True).squeeze(1).clamp(max=cumulative.shape[1] - 1)
-    return picked if all(temperatures) else torch.where(is_drawn_R, picked, slots.logits_RV.argmax(dim=1))
+    return picked if all(is_drawn) else torch.where(is_drawn_R, picked, slots.logits_RV.argmax(dim=1))
 
 
 def _kept(slots: _Slots, rows: list[int]) -> _Slots:
