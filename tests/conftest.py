@@ -7,6 +7,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import signal
+import sys
 
 import pytest
 
@@ -85,6 +86,14 @@ def load_tiny(folder, quantize="none"):
     from ditto_cli.model.source import BaseSource
 
     return load_source(BaseSource("local", str(folder), None, folder), quantize, detect("cpu"))
+
+
+@pytest.fixture(autouse=True)
+def denormal_numbers():
+    """`detect` takes them for 0 in the whole process, where other tests draw them."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture

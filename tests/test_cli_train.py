@@ -42,12 +42,12 @@ def test_a_run_shows_its_plan_its_progress_and_what_changed(ditto, texts):
     assert plan["preset"] == "smollm2-135m-cpu"
     assert plan["steps"] == "SFT up to 2 updates, then 1 rounds of 4 samples and 1 DPO updates"
     assert [match[1] for line in err if (match := re.match(r"(.+: \d+ \w+) in \d+ s", line))] == [
+        "base: writing: 3 samples",  # for the held prompt, and what the author's style is told from
         "SFT: 2 updates",
-        "base: writing: 2 samples",  # what the author's style is told from
-        "sft: writing: 8 samples",  # for new prompts, to choose what to publish
+        "sft: writing: 11 samples",  # the same, for new prompts to choose by, and where it goes on with the two texts
         "round 1: sampling: 4 samples",
         "round 1: DPO: 1 updates",
-        "round1: writing: 8 samples",
+        "round1: writing: 11 samples",
     ]
     assert [line.strip() for line in err if line.endswith(" writes:")] == [
         "base writes:",
@@ -204,19 +204,19 @@ def test_what_a_model_writes_is_never_obeyed(ditto, texts, monkeypatch):
 def test_ctrl_c_while_a_stages_sample_is_written_loses_nothing(trained, texts, monkeypatch, stage, there_before):
     from ditto_cli.method import train
 
-    real = train._watch
+    real = train._write
 
-    def interrupted(run, name):
+    def interrupted(run, name, *rest, **options):
         if name == stage:
             raise KeyboardInterrupt
-        return real(run, name)
+        return real(run, name, *rest, **options)
 
     before = trained.snapshot()
     weights = [weights_of(trained, "alice", name) for name in ("sft", "round1")]
     metrics = [stage.metrics for stage in trained.record("alice").stages]
     name = "alice" if there_before else "new"
     with monkeypatch.context() as patch:
-        patch.setattr(train, "_watch", interrupted)
+        patch.setattr(train, "_write", interrupted)
         stopped = trained.train(texts, "--name", name, "--publish", "last")
     assert (stopped.code, stopped.out, stopped.error) == (
         130,
