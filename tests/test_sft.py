@@ -12,6 +12,7 @@ from ditto_cli.config import LoraSettings, SftSettings
 from ditto_cli.errors import NonFiniteError
 from ditto_cli.method import sft
 from ditto_cli.method.sft import Imitation, imitate
+from ditto_cli.model import fused
 from ditto_cli.model.scoring import score
 
 SETTINGS = SftSettings(learning_rate=5e-3, max_steps=8, stop_loss=0.0)
@@ -75,6 +76,25 @@ def test_a_row_of_several_texts_trains_as_one_text_at_a_time(trained_in_parts):
     together, one_by_one = trained_in_parts(3), trained_in_parts(1)
     assert (together - one_by_one).abs().max() < 1e-5
     assert together.abs().max() > 1e-2
+
+
+def test_layer_and_adapter_in_one_step_train_as_the_librarys(tiny_folder, tiny_demonstrations, monkeypatch):
+    def trained():
+        policy = load_tiny(tiny_folder)
+        policy.add_adapter("alice", LORA.model_copy(update={"dropout": 0.0}), seed=1)
+        losses = run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 4}))
+        return losses, [parameter.detach().clone() for parameter in policy.parameters()]
+
+    calls = []
+    real = fused._AdaptedLinear.apply
+    monkeypatch.setattr(fused._AdaptedLinear, "apply", lambda *given: calls.append(1) or real(*given))
+    losses, weights = trained()
+    assert calls
+    monkeypatch.setattr(fused, "_is_plain", lambda module: False)
+    library_losses, library_weights = trained()
+    assert losses == pytest.approx(library_losses, abs=1e-5)
+    for one, other in zip(weights, library_weights, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)  # of steps of 5e-3 each
 
 
 def test_loss_falls_and_the_end_token_is_learnt(policy, tiny_demonstrations):

@@ -14,6 +14,7 @@ from trl import SFTConfig, SFTTrainer
 from ditto_cli.config import SftSettings
 from ditto_cli.errors import NonFiniteError
 from ditto_cli.model.callbacks import TALKATIVE_CALLBACKS, EachStep
+from ditto_cli.model.fused import fused_adapters
 from ditto_cli.model.memory import fit_memory, free_memory, say_nothing
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.rows import attention_pattern
@@ -98,7 +99,7 @@ def _train(
 ) -> None:
     """Train the active adapter from `weights`, whatever it holds now."""
     try:
-        with policy.lent_to_trainer() as model, policy.hardware.autocast():
+        with policy.lent_to_trainer() as model, fused_adapters(policy), policy.hardware.autocast():
             trainer = SFTTrainer(
                 model=model,
                 args=arguments,
