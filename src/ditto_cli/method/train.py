@@ -171,6 +171,7 @@ def _look_at_base(run: _Run) -> None:
     run.base_sample = run.base_sample or sample_of_base
     if run.selector is not None and wanted:
         run.selector.see_base(sampled)
+    run.stage_started = time.monotonic()
 
 
 def _imitate_demonstrations(run: _Run) -> None:
