@@ -182,6 +182,7 @@ def test_grouped_gradient_is_the_pair_by_pair_gradient(policy, comparisons, prom
     assert all(g.abs().max() > 1e-5 for g in expected_gradient)
     for one, other in zip(gradient, expected_gradient, strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+        assert (one - other).abs().max() < 1e-5 * other.abs().max()
 
 
 @pytest.mark.parametrize("change", [{"per_token": True, "beta": 2.0}, {"sft_weight": 0.3}], ids=str)

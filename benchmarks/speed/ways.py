@@ -106,7 +106,7 @@ def our_round(bench: Bench, touched: Sequence[str] = PHASES) -> None:
         with bench.phases.measured(REFERENCE_PHASE) as figures:
             history, figures.tokens = _scored_history(bench, drawn)
     if UPDATES in touched:
-        # Not with made-up scores: losses so far off make gradients that underflow, as they do in no training.
+        # Not with made-up scores: losses would be far off, and their gradients underflow.
         _our_updates(bench, history if REFERENCE_PHASE in touched else _scored_history(bench, drawn)[0])
 
 
