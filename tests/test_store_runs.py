@@ -630,3 +630,9 @@ def test_a_resumed_run_writes_for_the_choice_in_the_same_batches(policy, tmp_pat
     assert batches[:before] == undisturbed[:before]
     assert batches[before] == undisturbed[0]  # the base's again: this process has no panel yet
     assert batches[before + 1 :] == undisturbed[before:]
+
+
+def test_a_run_goes_on_where_the_base_wrote_nothing(policy, tmp_path, monkeypatch):
+    monkeypatch.setattr("ditto_cli.model.chat.ChatFormat.text", lambda self, ids: "")
+    interrupt(policy, tmp_path, "round 1: DPO", 1)
+    assert run(policy, tmp_path).base_sample == ""

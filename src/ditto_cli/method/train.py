@@ -168,7 +168,8 @@ def _look_at_base(run: _Run) -> None:
     wanted = [] if run.selector is None or is_done else run.selector.base_requests()
     with run.policy.using(None):
         sample_of_base, sampled = _write(run, BASE_STAGE, wanted, is_watched=run.base_sample is None)
-    run.base_sample = run.base_sample or sample_of_base
+    if sample_of_base is not None:
+        run.base_sample = sample_of_base
     if run.selector is not None and wanted:
         run.selector.see_base(sampled)
     run.stage_started = time.monotonic()

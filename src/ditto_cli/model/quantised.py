@@ -12,6 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
+from ditto_cli.errors import DiskError
 from ditto_cli.model.conversions import convert_into, drop_conversion
 from ditto_cli.model.source import BaseSource
 from ditto_cli.store import BaseIdentity
@@ -54,7 +57,7 @@ def keep_quantised(model: Any, place: Path, noted: Callable[[str], None]) -> Non
     noted(f"Keeping the 4-bit base for the next time, {size} in {place.parent}.")
     try:
         convert_into(place, model.save_pretrained)
-    except Exception as error:
+    except (OSError, DiskError, SafetensorError, ValueError, RuntimeError) as error:
         # The base is loaded and can be used, whatever a library makes of writing it.
         reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         noted(f"The 4-bit base could not be kept in {place.parent} ({reason}): each load quantises it anew.")
