@@ -44,8 +44,8 @@ def test_a_run_shows_its_plan_its_progress_and_what_changed(ditto, texts):
     assert [match[1] for line in err if (match := re.match(r"(.+: \d+ \w+) in \d+ s", line))] == [
         "base: writing: 3 samples",  # for the held prompt, and what the author's style is told from
         "SFT: 2 updates",
-        "sft: writing: 11 samples",  # the same, for new prompts to choose by, and where it goes on with the two texts
-        "round 1: sampling: 4 samples",
+        # the same, for the first round, for new prompts to choose by, and where it goes on with the two texts
+        "sft: writing: 15 samples",
         "round 1: DPO: 1 updates",
         "round1: writing: 11 samples",
     ]
@@ -272,7 +272,7 @@ def test_a_signal_to_a_real_process_loses_nothing(ditto, texts, number, code):
         try:
             for line in process.stderr:
                 lines.append(line.rstrip("\n"))
-                if line.startswith("round 1: sampling: "):
+                if line.startswith("sft: writing: "):
                     break
             assert any(line.startswith("SFT: 2 updates") for line in lines), lines
             time.sleep(0.2)
@@ -281,9 +281,9 @@ def test_a_signal_to_a_real_process_loses_nothing(ditto, texts, number, code):
         finally:
             process.kill()
     assert (process.returncode, out) == (code, "")
-    # The first line only if the signal came in the middle of an update.
+    # The first line only if the signal came in the middle of an update; indented is what SFT wrote.
     unwanted = ("", "Stopping as soon as this step is done; once more stops at once.")
-    said = [line for line in err.splitlines() if line not in unwanted and not line.startswith("round 1: DPO: ")]
+    said = [line for line in err.splitlines() if line not in unwanted and not line.startswith(("round 1: DPO: ", "  "))]
     hosts, error = said
     assert hosts == "hosts contacted: none"
     place = re.fullmatch(

@@ -91,9 +91,8 @@ def test_decoding_is_what_the_sampler_does(tiny_policy, monkeypatch):
 def test_the_phases_have_the_names_of_the_progress_and_hold_all_work(encoded):
     run = planned(encoded, settings())
     assert [phase.name for phase in run.phases] == [
-        *("base: writing", "SFT", "sft: writing"),
-        *("round 1: sampling", "round 1: DPO", "round1: writing"),
-        *("round 2: sampling", "round 2: DPO", "round2: writing"),
+        *("base: writing", "SFT", "sft: writing", "round 1: DPO"),
+        *("round1: writing", "round 2: scoring", "round 2: DPO", "round2: writing"),
         "",
     ]
     by_name = {phase.name: phase for phase in run.phases}
@@ -108,16 +107,15 @@ def test_the_phases_have_the_names_of_the_progress_and_hold_all_work(encoded):
     # the base writes to the limit, and each stage one text up to it
     assert by_name["base: writing"].samples[0].num_tokens == (1 + 3) * limit
     assert len(by_name["base: writing"].samples[0].rows) == limit - 1
-    looked = by_name["round1: writing"].samples[0]
+    looked = by_name["round2: writing"].samples[0]
     assert (len(looked.rows), looked.rows[0]) == (limit - 1, 1 + 2 + 2)
     assert 1 + limit + 13 < looked.num_tokens < 3 * limit + 13  # and goes on with two texts for 4 and 9 tokens
-    # a round has M samples of each text, and scores each once; the first one's policy is the reference itself
-    assert by_name["round 1: sampling"].scored == ()
-    sampled, scored = by_name["round 2: sampling"].samples[0], by_name["round 2: sampling"].scored
+    # M samples of each text beside it, scored once; the first round's policy is the reference itself
+    both, scored = by_name["round1: writing"].samples[0], by_name["round 2: scoring"].scored
     assert len(by_name["round 2: DPO"].updates) == 2
-    assert sampled.rows[0] <= 9
+    assert (len(both.rows), both.rows[0]) == (limit - 1, 1 + 2 + 2 + 9)
     assert sum(len(group.completions) for group in scored) == 9
-    assert sum(group.num_scored for group in scored) == sampled.num_tokens
+    assert sum(group.num_scored for group in scored) + looked.num_tokens == both.num_tokens
     # the rest: the texts are scored once
     rest = by_name[""]
     assert rest.samples == ()
@@ -129,10 +127,10 @@ def test_planned_lengths_are_the_same_every_time_and_around_the_demonstrations(e
     first, second = (planned(encoded, settings()) for _ in range(2))
     assert first == second
     own = [len(ids) for ids in encoded.completions.values()]
-    sampled = [n for group in first.phases[6].scored for n in group.completions]
+    sampled = [n for group in first.phases[5].scored for n in group.completions]
     assert max(sampled) == encoded.max_new_tokens
     assert sum(sampled) / len(sampled) == pytest.approx(sum(own) / len(own), rel=0.25)
-    assert first.phases[3].samples != first.phases[6].samples  # another round, other lengths
+    assert first.phases[2].samples != first.phases[4].samples  # another round, other lengths
 
 
 @pytest.mark.parametrize("limit_tokens", [4096, 60])
@@ -154,15 +152,14 @@ def test_groups_and_micro_batches_are_those_of_the_run(tiny_policy, encoded, mon
 
     rounds_done = iter(range(2))
 
-    def given(policy, requests, **_):
+    def given(requests):
         number = next(rounds_done)
         return [SampledTokens((70,) * tokens, True, -1.0) for tokens in lengths[number]]
 
     monkeypatch.setattr(rounds, "score", counted("score", rounds.score))
     monkeypatch.setattr(updates, "score", counted("update", updates.score))
-    monkeypatch.setattr(rounds, "sample", given)
     tiny_policy.add_adapter(POLICY, chosen.lora, seed=0)
-    for _ in run_rounds(tiny_policy, encoded, chosen, SilentReporter()):
+    for _ in run_rounds(tiny_policy, encoded, chosen, SilentReporter(), write=given):
         pass
     expected = [*run.phases[-1].scored, *(group for phase in run.phases[:-1] for group in phase.scored)]
     assert counts["score"] == expected

@@ -15,7 +15,7 @@ from conftest import load_tiny
 from ditto_cli import interrupts
 from ditto_cli.config import Settings
 from ditto_cli.errors import DiskError, InterruptedRun
-from ditto_cli.method import train
+from ditto_cli.method import rounds, train
 from ditto_cli.method.train import Job, train_ditto
 from ditto_cli.store import AdapterStore, RunIdentity, RunState, StageRecord, disk, remove_tree
 from ditto_cli.types import Demonstration, SampleRequest, SilentReporter, StageChoice, StageFigures
@@ -222,10 +222,11 @@ def test_ctrl_c_in_sft_means_from_the_start(policy, undisturbed, tmp_path):
 @pytest.mark.parametrize(
     ("stage", "completed", "place"),
     [
-        ("round 1: sampling", 1, "after sft"),
+        ("sft: writing", 1, "after sft"),
         ("round 1: DPO", 1, "in round 1 after 1 of 6 updates"),
         ("round 1: DPO", 6, "in round 1 after 6 of 6 updates"),
-        ("round 2: sampling", 1, "after round1"),
+        ("round1: writing", 1, "after round1"),
+        ("round 2: scoring", 1, "after round1"),
         ("round 2: DPO", 3, "in round 2 after 3 of 6 updates"),
         ("round 2: DPO", 6, "in round 2 after 6 of 6 updates"),
     ],
@@ -249,7 +250,7 @@ def test_so_it_does_with_a_moving_reference_and_when_interrupted_again_and_again
     for stage, completed in (
         ("round 1: DPO", 2),
         ("round 1: DPO", 4),
-        ("round 2: sampling", 1),
+        ("round1: writing", 1),
         ("round 2: DPO", 1),
         ("round 2: DPO", 6),
     ):
@@ -304,7 +305,7 @@ def test_a_signal_while_a_checkpoint_is_read_waits_until_all_of_it_is_there(
 
 def test_a_killed_training_goes_on_from_its_newest_checkpoint(policy, undisturbed, home):
     said = []
-    for stop in (("round 1: DPO", 3), ("round 1: DPO", 4), ("round 2: sampling", 1), ("round 2: DPO", 6)):
+    for stop in (("round 1: DPO", 3), ("round 1: DPO", 4), ("round 2: scoring", 1), ("round 2: DPO", 6)):
         watcher = Watcher(stop, Killed)
         with pytest.raises(Killed):
             run(policy, home, watcher=watcher)
@@ -614,22 +615,26 @@ def test_checkpoints_whose_stages_were_published_are_no_unfinished_training(stor
 def test_a_resumed_run_writes_for_the_choice_in_the_same_batches(policy, tmp_path, monkeypatch):
     """Other rows beside a text can round its logits otherwise, and on a GPU that is another text."""
     batches = []
-    real = train.sample
+    real = rounds.sample
 
     def recorded(policy, requests, **options):
         batches.append([(request.prompt_ids, request.seed, request.max_new_tokens) for request in requests])
         return real(policy, requests, **options)
 
-    monkeypatch.setattr(train, "sample", recorded)
+    monkeypatch.setattr(rounds, "sample", recorded)
     run(policy, tmp_path / "undisturbed")
     undisturbed = list(batches)
     batches.clear()
+    base, sft, first, second = undisturbed
+    assert (len(sft), len(second)) == (len(second) + 4, len(base) + 1)
+    # Each process has the base write again: it has no panel yet.
     interrupt(policy, tmp_path / "other", "round 1: DPO", 1)
-    before = len(batches)
+    assert batches == [base, sft]
+    # Round 1's look is done by then, but not all that was sampled beside it.
+    interrupt(policy, tmp_path / "other", "round 2: scoring", 1)
+    assert batches[2:] == [base, first]
     run(policy, tmp_path / "other")
-    assert batches[:before] == undisturbed[:before]
-    assert batches[before] == undisturbed[0]  # the base's again: this process has no panel yet
-    assert batches[before + 1 :] == undisturbed[before:]
+    assert batches[4:] == [base, first, second]
 
 
 def test_a_run_goes_on_where_the_base_wrote_nothing(policy, tmp_path, monkeypatch):

@@ -115,18 +115,20 @@ def _our_sampling(bench: Bench) -> tuple[Completion, ...]:
     workload = bench.workload
     requests = workload.requests()
 
-    def with_lengths(policy: Policy, asked: Sequence[SampleRequest], **options: Any) -> list[SampledTokens]:
+    def with_lengths(asked: Sequence[SampleRequest]) -> Sequence[SampledTokens]:
         assert [request.seed for request in asked] == [request.seed for request in requests]
-        return sampling.sample(policy, requests, **options)
-
-    with patch.object(rounds, "sample", with_lengths), bench.phases.measured(SAMPLING) as figures:
-        sampled = sample_round(
+        return sampling.sample(
             bench.policy,
-            workload.encoded,
-            workload.settings,
-            round_number=0,
-            is_reference=True,
+            requests,
+            max_new_tokens=workload.encoded.max_new_tokens,
+            temperature=workload.settings.sampling.temperature,
+            max_slots=workload.settings.sampling.max_slots,
             noted=bench.notes.append,
+        )
+
+    with bench.phases.measured(SAMPLING) as figures:
+        sampled = sample_round(
+            bench.policy, workload.encoded, workload.settings, with_lengths, round_number=0, is_reference=True
         )
         figures.tokens = sum(len(completion.token_ids) for completion in sampled)
     return tuple(sampled)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ditto_cli.model.policy import Policy
 
 _SFT_STAGE = "SFT"
-_REST = "scoring and saving"
+_REST = "the rest"
 _CHECKPOINT_COPIES = 3  # the weights and AdamW's two moments
 
 

@@ -18,7 +18,6 @@ from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.rounds import Encoded, begins_as_reference, own_completions, scoring_batches
 from ditto_cli.method.train import BASE_STAGE, UPDATES_PER_CHECKPOINT
 from ditto_cli.method.updates import micro_batches
-from ditto_cli.model.sampling import default_slots
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import SFT_STAGE, Completion, round_stage
 
@@ -143,19 +142,16 @@ def plan_run(encoded: Encoded, settings: Settings, writings: Writings, *, is_exa
     spread = _spread([len(ids) for ids in encoded.completions.values()], len(shown), limit)
 
     def written(stage: str, kind: str, wanted: Sequence[tuple[int, int]]) -> Phase:
-        slots = default_slots(limit + max(prompt for prompt, _ in wanted))
-        return Phase(f"{stage}: writing", kind, (decoding(wanted, slots),))
+        return Phase(f"{stage}: writing", kind, (decoding(wanted, settings.sampling.max_slots),))
 
-    def look(stage: str) -> Phase:
+    def look(stage: str, others: Sequence[Completion] = ()) -> Phase:
+        """What a stage writes: first the samples of the round that follows."""
+        sampled = [(len(encoded.prompts[one.demonstration_id]), len(one.token_ids)) for one in others]
         own = zip(shown, spread, strict=True)
-        return written(stage, "samples of each stage", [*own, *writings.continued])
+        return written(stage, "samples of the stages", [*sampled, *own, *writings.continued])
 
     base = [(prompt, limit) for prompt in (writings.watch, *writings.background)]
-    phases = [
-        written(BASE_STAGE, "samples of the base", base),
-        Phase("SFT", "SFT", sft=_batches(encoded, settings)),
-        look(SFT_STAGE),
-    ]
+    phases = [written(BASE_STAGE, "samples of the base", base), Phase("SFT", "SFT", sft=_batches(encoded, settings))]
     own = own_completions(encoded)
     history = History(tuple(own))
     others_scored = list(_groups(own, encoded.prompts, settings.dpo.micro_batch_tokens)) if settings.rounds.num else []
@@ -165,20 +161,16 @@ def plan_run(encoded: Encoded, settings: Settings, writings: Writings, *, is_exa
             others_scored += _groups(history.completions(), encoded.prompts, settings.dpo.micro_batch_tokens)
         sampled = _sampled(encoded, settings, number)
         history.add_round(sampled)
-        wanted = [(len(encoded.prompts[one.demonstration_id]), len(one.token_ids)) for one in sampled]
-        unscored = [] if is_exact and begins_as_reference(settings, number) else sampled
-        phases += [
-            Phase(
-                f"round {number + 1}: sampling",
-                "samples of each round",
-                (decoding(wanted, settings.sampling.max_slots),),
-                tuple(_groups(unscored, encoded.prompts, settings.dpo.micro_batch_tokens)),
-            ),
-            Phase(f"round {number + 1}: DPO", "DPO updates", updates=_updates(history, encoded, settings, number)),
-            look(round_stage(number + 1)),
-        ]
+        phases.append(look(SFT_STAGE if number == 0 else round_stage(number), sampled))
+        if not (is_exact and begins_as_reference(settings, number)):
+            groups = tuple(_groups(sampled, encoded.prompts, settings.dpo.micro_batch_tokens))
+            phases.append(Phase(f"round {number + 1}: scoring", "scores of the samples", scored=groups))
+        phases.append(
+            Phase(f"round {number + 1}: DPO", "DPO updates", updates=_updates(history, encoded, settings, number))
+        )
         saves += 2 + (settings.rounds.steps - 1) // UPDATES_PER_CHECKPOINT
-    phases.append(Phase("", "scoring and saving", scored=tuple(others_scored), saves=saves))
+    phases.append(look(round_stage(settings.rounds.num) if settings.rounds.num else SFT_STAGE))
+    phases.append(Phase("", "the rest", scored=tuple(others_scored), saves=saves))
     return RunPlan(tuple(phases), limit)
 
 

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 
 from ditto_cli.config import SamplingSettings, Settings
@@ -21,6 +22,8 @@ from ditto_cli.model.sampling import sample
 from ditto_cli.model.scoring import score
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Completion, Demonstration, Reporter, SampledTokens, SampleRequest, StepMetrics
+
+Write = Callable[[Sequence[SampleRequest]], Sequence[SampledTokens]]
 
 POLICY, REFERENCE = "policy", "reference"  # names of the two adapters while a run lasts
 
@@ -102,6 +105,7 @@ def run_rounds(
     reporter: Reporter,
     *,
     state: RoundState | None = None,
+    write: Write | None = None,
     on_progress: Callable[[RoundState], None] = lambda state: None,
 ) -> Iterator[FinishedRound]:
     """Sample, score, compare and update, until `settings.rounds.num` rounds are finished; yields after each round.
@@ -112,6 +116,7 @@ def run_rounds(
         settings: of the whole run.
         reporter: told of the progress.
         state: where to go on; None begins.
+        write: how a round's samples are drawn from the policy, where the caller has others to draw beside them.
         on_progress: told the state when a round was sampled and after every update.
 
     Raises:
@@ -124,7 +129,7 @@ def run_rounds(
     policy.checkpoint_activations(checkpointed_layers(policy, encoded, settings))
     while state.number < settings.rounds.num:
         if not state.is_sampled:
-            _sample_into(state, policy, encoded, settings, reporter)
+            _sample_into(state, policy, encoded, settings, reporter, write)
             on_progress(state)
         _update_all(state, encoded, settings, reporter, on_progress)
         yield FinishedRound(state.number, state.samples, state.steps)
@@ -172,6 +177,7 @@ def score_under_reference(
     prompts: Mapping[str, tuple[int, ...]],
     *,
     max_tokens: int,
+    on_finished: Callable[[int], None] = lambda done: None,
     noted: Callable[[str], None] = say_nothing,
 ) -> list[Completion]:
     """The same completions with `reference_logp` filled in; needed once for each, since the reference never moves.
@@ -181,6 +187,7 @@ def score_under_reference(
         completions: those of one demonstration behind each other.
         prompts: demonstration id -> token ids of its prompt.
         max_tokens: most tokens of one forward pass; halved as often as memory is too small for them.
+        on_finished: told how many are scored, after each pass.
         noted: told each halving.
 
     Raises:
@@ -194,6 +201,7 @@ def score_under_reference(
                 prompt_ids = prompts[batch[0].demonstration_id]
                 logps = score(policy, prompt_ids, [completion.token_ids for completion in batch]).tolist()
                 scored += [replace(one, reference_logp=logp) for one, logp in zip(batch, logps, strict=True)]
+                on_finished(len(scored))
         return scored
 
     longest = max(len(prompts[one.demonstration_id]) + len(one.token_ids) for one in completions)
@@ -208,34 +216,48 @@ def score_under_reference(
     )[0]
 
 
+def write_samples(
+    policy: Policy, requests: Sequence[SampleRequest], settings: SamplingSettings, reporter: Reporter, *, title: str
+) -> Sequence[SampledTokens]:
+    """What the active policy writes for the requests, each with its own length limit; told as a stage of the run."""
+    reporter.stage_started(title, len(requests), "samples")
+    sampled = sample(
+        policy,
+        requests,
+        max_new_tokens=max(request.max_new_tokens or 1 for request in requests),
+        temperature=settings.temperature,
+        max_slots=settings.max_slots,
+        on_finished=lambda done: reporter.stage_advanced(done, {}),
+        noted=reporter.noted,
+    )
+    reporter.stage_ended()
+    return sampled
+
+
 def sample_round(
     policy: Policy,
     encoded: Encoded,
     settings: Settings,
+    write: Write,
     *,
     round_number: int,
     is_reference: bool = False,
-    on_finished: Callable[[int], None] | None = None,
-    noted: Callable[[str], None] = say_nothing,
 ) -> list[Completion]:
-    """M completions for each demonstration's prompt from the active policy (the paper's D_t).
+    """M completions for each demonstration's prompt from the active policy (the paper's D_t), drawn by `write`.
 
     They are not scored yet, but where the active policy `is_reference` and exact: there, what they were drawn with is
     their log-probability under the reference.
     """
     wanted = [(name, index) for name in encoded.prompts for index in range(settings.sampling.completions_per_prompt)]
-    requests = [
-        SampleRequest(encoded.prompts[name], derive_seed(settings.seed, "sample", round_number, name, index))
-        for name, index in wanted
-    ]
-    sampled: list[SampledTokens] = sample(
-        policy,
-        requests,
-        max_new_tokens=encoded.max_new_tokens,
-        temperature=settings.sampling.temperature,
-        max_slots=settings.sampling.max_slots,
-        on_finished=on_finished,
-        noted=noted,
+    sampled = write(
+        [
+            SampleRequest(
+                encoded.prompts[name],
+                derive_seed(settings.seed, "sample", round_number, name, index),
+                encoded.max_new_tokens,
+            )
+            for name, index in wanted
+        ]
     )
     is_scored = is_reference and policy.is_exact
     return [
@@ -297,27 +319,38 @@ def checkpointed_layers(policy: Policy, encoded: Encoded, settings: Settings) ->
     return found
 
 
-def _sample_into(state: RoundState, policy: Policy, encoded: Encoded, settings: Settings, reporter: Reporter) -> None:
+def _sample_into(
+    state: RoundState,
+    policy: Policy,
+    encoded: Encoded,
+    settings: Settings,
+    reporter: Reporter,
+    write: Write | None,
+) -> None:
     """The round's completions, scored under the reference."""
     max_tokens = settings.dpo.micro_batch_tokens
     if state.number > 0 and settings.rounds.reference == "previous":
         state.history = _move_reference(policy, state.history, encoded.prompts, max_tokens=max_tokens)
-    num_samples = len(encoded.prompts) * settings.sampling.completions_per_prompt
-    reporter.stage_started(f"round {state.number + 1}: sampling", num_samples, "samples")
-    sampled = sample_round(
-        policy,
-        encoded,
-        settings,
-        round_number=state.number,
-        is_reference=begins_as_reference(settings, state.number),
-        on_finished=lambda done: reporter.stage_advanced(done, {}),
-        noted=reporter.noted,
-    )
+    title = f"round {state.number + 1}"
+    if write is None:
+        write = partial(
+            write_samples, policy, settings=settings.sampling, reporter=reporter, title=f"{title}: sampling"
+        )
+    is_reference = begins_as_reference(settings, state.number)
+    sampled = sample_round(policy, encoded, settings, write, round_number=state.number, is_reference=is_reference)
     if any(math.isnan(completion.reference_logp) for completion in sampled):
-        sampled = score_under_reference(policy, sampled, encoded.prompts, max_tokens=max_tokens, noted=reporter.noted)
+        reporter.stage_started(f"{title}: scoring", len(sampled), "samples")
+        sampled = score_under_reference(
+            policy,
+            sampled,
+            encoded.prompts,
+            max_tokens=max_tokens,
+            on_finished=lambda done: reporter.stage_advanced(done, {}),
+            noted=reporter.noted,
+        )
+        reporter.stage_ended()
     state.history.add_round(sampled)
     free_memory()
-    reporter.stage_ended()
 
 
 def _update_all(

@@ -23,10 +23,10 @@ from ditto_cli.method.rounds import (
     encode_demonstrations,
     run_rounds,
     summarise_round,
+    write_samples,
 )
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord, LookState, RunIdentity, RunState, StageRecord, UnfinishedRun, keyed_hash
 from ditto_cli.types import (
@@ -191,14 +191,11 @@ def _imitate_demonstrations(run: _Run) -> None:
         )
         run.reporter.stage_ended()
         _keep_stage(run, SFT_STAGE, {"loss": losses[-1], "steps": float(len(losses))})
-    _look_at_stage(run)
 
 
 def _ditto_rounds(run: _Run) -> None:
     settings = run.job.settings
-    if settings.rounds.num == 0:
-        return
-    if run.rounds is None:
+    if settings.rounds.num > 0 and run.rounds is None:
         run.rounds = begin_rounds(run.policy, run.encoded, settings, run.reporter)
     for finished in run_rounds(
         run.policy,
@@ -206,12 +203,13 @@ def _ditto_rounds(run: _Run) -> None:
         settings,
         run.reporter,
         state=run.rounds,
+        write=lambda requests: _look_at_stage(run, requests),
         on_progress=lambda state: _on_progress(run, state),
     ):
         stage = round_stage(finished.number + 1)
         _keep_stage(run, stage, summarise_round(finished.samples, finished.steps))
-        _look_at_stage(run)
         _warn_of_collapse(run, finished.number, [completion.ended for completion in finished.samples])
+    _look_at_stage(run)
 
 
 def _on_progress(run: _Run, state: RoundState) -> None:
@@ -235,19 +233,30 @@ def _keep_stage(run: _Run, stage: str, metrics: dict[str, float]) -> None:
     with deferred():
         run.kept.generation.add_stage(stage, run.policy.serialise(POLICY))
         run.stages.append(StageRecord(stage=stage, seconds=round(seconds, 1), metrics=metrics, sample=None))
+        run.stage_started = time.monotonic()
         _save(run)
 
 
-def _look_at_stage(run: _Run) -> None:
-    """Let the newest stage write, for the user and for the choice between the stages; once."""
+def _look_at_stage(run: _Run, others: Sequence[SampleRequest] = ()) -> Sequence[SampledTokens]:
+    """Let the newest stage write, for the user and for the choice between the stages; once.
+
+    Args:
+        run: where it stands.
+        others: samples that the next round wants of the same policy. With them all is written even where a run that was
+            interrupted has looked already, so that a resumed run has the same batch.
+
+    Returns:
+        What was sampled for `others`.
+    """
     record = run.stages[-1]
-    wanted = [] if run.selector is None or record.stage in run.looks else run.selector.requests()
-    text, sampled = _write(run, record.stage, wanted, is_watched=record.sample is None)
-    if run.selector is not None and wanted:
-        run.looks[record.stage] = run.selector.look(record.stage, sampled)
+    is_looked_at = record.stage in run.looks
+    wanted = [] if run.selector is None or (is_looked_at and not others) else run.selector.requests()
+    text, sampled = _write(run, record.stage, [*others, *wanted], is_watched=record.sample is None)
+    if run.selector is not None and wanted and not is_looked_at:
+        run.looks[record.stage] = run.selector.look(record.stage, sampled[len(others) :])
     if text is not None:
         run.stages[-1] = record.model_copy(update={"sample": text})
-    run.stage_started = time.monotonic()
+    return sampled[: len(others)]
 
 
 def _choose(run: _Run) -> StageChoice:
@@ -262,7 +271,7 @@ def _choose(run: _Run) -> StageChoice:
 def _write(
     run: _Run, stage: str, wanted: Sequence[SampleRequest], *, is_watched: bool
 ) -> tuple[str | None, Sequence[SampledTokens]]:
-    """What the active policy writes for the selector; and for the held prompt, with the same draws at every stage.
+    """What the active policy writes for `wanted`; and for the held prompt, with the same draws at every stage.
 
     All of it side by side: alone, a sequence takes nearly as long as many. The held prompt is written for even where
     its text is known, so that a resumed run has the same batch, which rounds the same way.
@@ -273,16 +282,7 @@ def _write(
     prompt_ids = chat.prompt_ids(run.job.watch_prompt)
     limit = max(1, min(run.encoded.max_new_tokens, run.policy.context_tokens - len(prompt_ids)))
     requests = [SampleRequest(prompt_ids, derive_seed(settings.seed, "watch"), limit), *wanted]
-    run.reporter.stage_started(f"{stage}: writing", len(requests), "samples")
-    sampled = sample(
-        run.policy,
-        requests,
-        max_new_tokens=max(limit, *(request.max_new_tokens or 1 for request in requests)),
-        temperature=settings.sampling.temperature,
-        on_finished=lambda done: run.reporter.stage_advanced(done, {}),
-        noted=run.reporter.noted,
-    )
-    run.reporter.stage_ended()
+    sampled = write_samples(run.policy, requests, settings.sampling, run.reporter, title=f"{stage}: writing")
     if not is_watched:
         return None, sampled[1:]
     text = chat.text(sampled[0].token_ids)
