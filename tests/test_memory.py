@@ -18,7 +18,7 @@ from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.method.updates import Updater
 from ditto_cli.model import loading
 from ditto_cli.model.hardware import Hardware, detect
-from ditto_cli.model.memory import fit_memory, halving, is_out_of_memory
+from ditto_cli.model.memory import fit_memory, free_memory, halving, is_out_of_memory, keeping_what_is_there
 from ditto_cli.model.sampling import sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, ComparisonKind, Completion, SampleRequest
@@ -39,9 +39,8 @@ def cpu_full():
 def _imported_modules_are_not_searched():
     """A collection takes 0.3 s with all libraries in it, and memory is freed often here."""
     gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+    with keeping_what_is_there():
+        yield
 
 
 FULL = [cuda_full, cpu_full, MemoryError]
@@ -452,3 +451,23 @@ def test_a_cpu_wastes_no_time_on_numbers_that_are_nearly_zero():
         pytest.skip("this processor cannot")
     detect("cpu")
     assert float(torch.full((4,), 1e-39).mul(1.0).sum()) == 0.0
+
+
+def test_what_is_there_is_not_looked_through_for_cycles_within_the_block():
+    """The last test here: afterwards nothing is kept out of the search."""
+
+    class Ring:
+        pass
+
+    def ring():
+        one = Ring()
+        one.itself = one
+        return weakref.ref(one)
+
+    old = ring()
+    with keeping_what_is_there():
+        newer = ring()
+        free_memory()
+        assert (old() is None, newer() is None) == (False, True)
+    free_memory()
+    assert old() is None

@@ -195,7 +195,7 @@ def test_seconds_by_hand():
     assert estimator.seconds(phase) == 2 * (1 + 0.5 * (3 * 4 + 2 * 10 + 7 * 4))
     assert estimator.seconds(planning.Phase("x", "x", scored=(group,))) == 0.25 * 60
     # SFT: logits of all four tokens, three times through the head where scoring goes twice; pairs of a text only
-    assert estimator.sft_seconds([Batch((1, 3))]) == 1 + 0.5 * (4 * 4 + 1.5 * 4 * 10 + 4 * 4 * 4)
+    assert estimator.sft_seconds([Batch((1, 3))]) == 1 + 0.5 * (4 * 4 + 1.5 * 4 * 10 + (1 + 3 * 3) * 4)
     # sampling: what it begins with, two prompts (3 tokens, one of each with logits), setting up for three rows and, as
     # they have halved, for one, and each step by its rows
     sampled = planning.Phase("x", "x", samples=(Decoding(((2, 3),), (3, 2, 1), 6, 6),))

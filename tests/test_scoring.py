@@ -130,7 +130,7 @@ def test_a_group_attends_as_under_its_mask(policy, monkeypatch):
     shake(policy, seed=2, scale=0.1)
     scores, gradient = scores_and_gradient()
     assert len(seen) == 2  # layers
-    policy._takes_keywords = False  # as with a model that hands no keywords on
+    policy.takes_structure = False  # as with a model that hands no keywords on
     masked, masked_gradient = scores_and_gradient()
     assert len(seen) == 2
     torch.testing.assert_close(scores, masked, atol=1e-5, rtol=1e-6)

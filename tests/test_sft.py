@@ -12,7 +12,7 @@ from ditto_cli.config import LoraSettings, SftSettings
 from ditto_cli.errors import NonFiniteError
 from ditto_cli.method import sft
 from ditto_cli.method.sft import Imitation, imitate
-from ditto_cli.model import fused
+from ditto_cli.model import attention, fused
 from ditto_cli.model.scoring import score
 
 SETTINGS = SftSettings(learning_rate=5e-3, max_steps=8, stop_loss=0.0)
@@ -76,6 +76,28 @@ def test_a_row_of_several_texts_trains_as_one_text_at_a_time(trained_in_parts):
     together, one_by_one = trained_in_parts(3), trained_in_parts(1)
     assert (together - one_by_one).abs().max() < 1e-5
     assert together.abs().max() > 1e-2
+
+
+def test_texts_of_a_row_are_attended_one_by_one_and_train_as_under_the_mask(
+    tiny_folder, tiny_demonstrations, monkeypatch
+):
+    groups = []
+    real = attention._group_attention
+    monkeypatch.setattr(attention, "_group_attention", lambda *given: groups.append(given[3].lengths) or real(*given))
+
+    def trained(takes_structure):
+        policy = load_tiny(tiny_folder)
+        policy.takes_structure = takes_structure
+        policy.add_adapter("alice", LORA.model_copy(update={"dropout": 0.0}), seed=1)
+        run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 3}))
+        return torch.cat([parameter.detach().flatten() for parameter in policy.parameters()])
+
+    one_by_one = trained(takes_structure=True)
+    assert {(lengths[0], len(lengths)) for lengths in groups} == {(0, 1 + len(tiny_demonstrations))}
+    num_calls = len(groups)
+    under_mask = trained(takes_structure=False)
+    assert len(groups) == num_calls
+    assert (one_by_one - under_mask).abs().max() < 1e-5
 
 
 def test_layer_and_adapter_in_one_step_train_as_the_librarys(tiny_folder, tiny_demonstrations, monkeypatch):

@@ -187,7 +187,7 @@ def _library_adapters(bench: Bench) -> AbstractContextManager[Any]:
 
 
 def _masked_attention(bench: Bench) -> AbstractContextManager[Any]:
-    return patch.object(bench.policy, "_takes_keywords", False)
+    return patch.object(bench.policy, "takes_structure", False)
 
 
 def _own_cache(bench: Bench) -> AbstractContextManager[Any]:

@@ -55,8 +55,8 @@ class Estimator:
         return work(self._shape, self._weights, one.tokens, num_scored=one.num_scored, pairs=one.pairs)
 
     def _batch_work(self, batch: Batch) -> float:
-        tokens = batch.num_tokens
-        return work(self._shape, self._weights, tokens, num_scored=_SFT_HEAD * tokens, pairs=tokens**2)
+        tokens, pairs = batch.num_tokens, sum(length**2 for length in batch.texts)
+        return work(self._shape, self._weights, tokens, num_scored=_SFT_HEAD * tokens, pairs=pairs)
 
     def _decoding(self, decoding: Decoding) -> float:
         score = self._calibration.score

@@ -6,6 +6,8 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -17,7 +19,7 @@ from ditto_cli.model.callbacks import TALKATIVE_CALLBACKS, EachStep
 from ditto_cli.model.fused import fused_adapters
 from ditto_cli.model.memory import fit_memory, free_memory, say_nothing
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.rows import attention_pattern
+from ditto_cli.model.rows import GROUP, Group, attention_pattern
 from ditto_cli.seeds import derive_seed
 
 _MOST_MASK_BYTES = 2**30
@@ -105,7 +107,7 @@ def _train(
                 args=arguments,
                 train_dataset=Dataset.from_list([_row(example) for example in examples]),
                 processing_class=policy.chat.tokenizer,
-                data_collator=_one_row if _fits_in_a_row(policy, examples, arguments) else None,
+                data_collator=partial(_one_row, policy) if _fits_in_a_row(policy, examples, arguments) else None,
                 callbacks=[EachStep(on_step)],
             )
             for callback in TALKATIVE_CALLBACKS:
@@ -134,25 +136,27 @@ def _row(example: Imitation) -> dict[str, list[int]]:
 
 
 def _fits_in_a_row(policy: Policy, examples: Sequence[Imitation], arguments: SFTConfig) -> bool:
-    """Whether a batch can be one row: its mask is small in each layer's numbers, and hides no sliding window."""
+    """Whether a batch can be one row: its mask hides no sliding window, and is small where each layer makes its own."""
     lengths = sorted(len(example.prompt_ids) + len(example.completion_ids) for example in examples)
     tokens = sum(lengths[-arguments.per_device_train_batch_size :])
     within = policy.window is None or lengths[-1] <= policy.window
-    return within and tokens**2 * 4 * policy.num_layers <= _MOST_MASK_BYTES
+    return within and (policy.takes_structure or tokens**2 * 4 * policy.num_layers <= _MOST_MASK_BYTES)
 
 
-def _one_row(texts: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, torch.Tensor]:
+def _one_row(policy: Policy, texts: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Any]:
     """A batch's texts behind each other in one row, each seeing itself only: the padded batch's numbers, unpadded.
 
     The first label of a text is that of a prompt's token, which is ignored, so that no text is foretold by another.
     """
     lengths = [len(text["input_ids"]) for text in texts]
+    structure = {GROUP: Group.of(0, lengths, policy.hardware.device)} if policy.takes_structure else {}
     owner = torch.repeat_interleave(torch.arange(len(texts)), torch.tensor(lengths))
     return {
         "input_ids": torch.cat([torch.tensor(text["input_ids"]) for text in texts])[None],
         "labels": torch.cat([torch.tensor(text["labels"]) for text in texts])[None],
         "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
         "attention_mask": attention_pattern(owner),
+        **structure,
     }
 
 

@@ -26,6 +26,7 @@ from ditto_cli.method.rounds import (
     write_samples,
 )
 from ditto_cli.method.sft import Imitation, imitate
+from ditto_cli.model.memory import keeping_what_is_there
 from ditto_cli.model.policy import Policy
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord, LookState, RunIdentity, RunState, StageRecord, UnfinishedRun, keyed_hash
@@ -116,11 +117,12 @@ def train_ditto(
     )
     run = _Run(policy, job, encoded, kept, reporter, selector, _identity(policy, job, kept.key))
     try:
-        _go_on_or_begin(run)
-        _look_at_base(run)
-        _imitate_demonstrations(run)
-        _ditto_rounds(run)
-        return _publish(run, _choose(run))
+        with keeping_what_is_there():
+            _go_on_or_begin(run)
+            _look_at_base(run)
+            _imitate_demonstrations(run)
+            _ditto_rounds(run)
+            return _publish(run, _choose(run))
     except KeyboardInterrupt:
         raise _stopped(run) from None
     finally:

@@ -10,6 +10,7 @@ Legend: R rows, H query heads, K key heads, G = H / K heads a group, T tokens in
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -66,11 +67,14 @@ def _group_attention(
     (query, *queries), (key, *own_keys), (value, *own_values) = (
         states.split(group.lengths, dim=2) for states in (query_RHTD, keys, values)
     )
-    attention = nn.functional.scaled_dot_product_attention
-    pieces = [attention(query, key, value, is_causal=True, scale=scaling)]
+    attention = partial(nn.functional.scaled_dot_product_attention, scale=scaling)
+    if group.lengths[0] == 0:
+        own = zip(queries, own_keys, own_values, strict=True)
+        return torch.cat([attention(*states, is_causal=True) for states in own], dim=2).transpose(1, 2).contiguous()
+    pieces = [attention(query, key, value, is_causal=True)]
     for own_query, own_key, own_value, sees in zip(queries, own_keys, own_values, group.sees, strict=True):
         both = torch.cat([key, own_key], dim=2), torch.cat([value, own_value], dim=2)
-        pieces.append(attention(own_query, *both, attn_mask=sees, scale=scaling))
+        pieces.append(attention(own_query, *both, attn_mask=sees))
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous()
 
 

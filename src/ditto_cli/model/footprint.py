@@ -291,7 +291,7 @@ class MemoryModel:
 
     def sft(self, tokens: int) -> int:
         """One forward and backward pass of a batch's texts in one row."""
-        kept = self._kept(Pass(tokens, tokens, tokens**2), self._shape.layers if self._is_cuda else 0)
+        kept = self._kept(Pass(tokens, tokens), self._shape.layers if self._is_cuda else 0)
         copies = 1 if self._is_cuda else _SFT_LOGIT_COPIES
         logits = tokens * min(self._shape.vocabulary, _SFT_VOCABULARY) * 4 * copies
         return kept + logits + self._passing(tokens)

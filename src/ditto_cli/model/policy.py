@@ -68,6 +68,7 @@ class Policy:
         active: name of the active adapter, or None for the base.
         num_checkpointed_layers: see `checkpoint_activations`.
         has_graphs: whether a CUDA graph of its steps has not failed yet.
+        takes_structure: whether the base hands a row's structure on to the attention.
     """
 
     def __init__(self, base: Any, chat: ChatFormat, identity: BaseIdentity, hardware: Hardware, quantize: str) -> None:
@@ -81,7 +82,7 @@ class Policy:
         self.has_graphs = True
         self._base = base
         parameters = inspect.signature(base.base_model.forward).parameters.values()
-        self._takes_keywords = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        self.takes_structure = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
     @property
     def context_tokens(self) -> int:
@@ -253,7 +254,7 @@ class Policy:
             cache: a key-value cache, which grows by T, or None.
             group: the structure behind the mask; where a model hands it on, attention is computed by it.
         """
-        structure = {} if group is None or not self._takes_keywords else {GROUP: group}
+        structure = {} if group is None or not self.takes_structure else {GROUP: group}
         with self.hardware.autocast():
             output = self._base.base_model(
                 input_ids=input_ids_BT,

@@ -35,7 +35,7 @@ class Group:
     """A row that begins with what all its texts share, for an attention that computes no pairs that see nothing.
 
     Attributes:
-        lengths: tokens of the shared beginning, then of each text.
+        lengths: tokens of the shared beginning, 0 where there is none, then of each text.
         sees: for each text bool [N, shared + N]: which of the shared beginning's and its own tokens each token sees.
     """
 
