@@ -37,7 +37,8 @@ from ditto_cli.evaluation.style import StylePanel
 from ditto_cli.evaluation.types import Author as EvalAuthor
 from ditto_cli.evaluation.types import EvalPrompt, Judgement, Pair, Writing
 from ditto_cli.evaluation.win_rates import describe, pool_rate, win_rate
-from ditto_cli.method.rounds import POLICY, REFERENCE, Encoded, encode_demonstrations, run_rounds
+from ditto_cli.method.reference import POLICY, REFERENCE
+from ditto_cli.method.rounds import Encoded, encode_demonstrations, run_rounds
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.loading import load_policy

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ditto_cli.method import rounds, updates
+from ditto_cli.method import updates
+from ditto_cli.method.reference import POLICY, REFERENCE
 from ditto_cli.model import sampling
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.loading import load_source
@@ -122,20 +123,30 @@ def test_an_ablation_measures_the_phases_that_it_touches_on_the_same_work(measur
 
 def test_an_ablation_undoes_what_its_name_says_and_only_while_it_lasts(bench, monkeypatch):
     seen = []
-    score = updates.score
-    monkeypatch.setattr("ditto_cli.model.scoring.score", lambda *given: seen.append(len(given[2])) or score(*given))
-    with ways.ABLATIONS["no-shared-prompt"].undone(bench):
-        ways.our_round(bench, ("reference", "updates"))
-    assert set(seen) == {1}
+    score_row = updates.score_row
 
-    monkeypatch.setattr(updates, "score", lambda *given: seen.append(len(given[2])) or score(*given))
+    def counted(policy, groups):
+        seen.append([len(completions) for _, completions in groups])
+        return score_row(policy, groups)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ditto_cli.model.scoring.score_row", counted)
+        with ways.ABLATIONS["no-shared-prompt"].undone(bench):
+            ways.our_round(bench, ("reference", "updates"))
+        assert {tuple(groups) for groups in seen} == {(1,)}
+        seen.clear()
+        with ways.ABLATIONS["prompt-by-prompt"].undone(bench):
+            ways.our_round(bench, ("updates",))
+        assert seen[-6:] == [[4]] * 2 * 3
+
+    monkeypatch.setattr(updates, "score_row", counted)
     seen.clear()
     with ways.ABLATIONS["pair-by-pair"].undone(bench):
         ways.our_round(bench, ("updates",))
-    assert seen == [2] * 2 * 9
+    assert seen == [[2]] * 2 * 9
     seen.clear()
     ways.our_round(bench, ("updates",))
-    assert seen == [4] * 2 * 3  # a demonstration and its three completions
+    assert seen == [[4, 4, 4]] * 2  # three demonstrations, each with its three completions
 
     references = []
     score_reference = ways.score_under_reference
@@ -374,8 +385,8 @@ def test_the_tables_hold_seconds_multiples_rates_and_shares():
 
 def test_the_reference_is_scored_under_the_reference_and_no_adapter_is_zero(bench):
     policy = bench.policy
-    copied = policy.weights(rounds.REFERENCE)
-    for key, value in policy.weights(rounds.POLICY).items():
+    copied = policy.weights(REFERENCE)
+    for key, value in policy.weights(POLICY).items():
         assert torch.equal(value, copied[key])
         assert value.abs().mean() > 0.01
-    assert policy.active == rounds.POLICY
+    assert policy.active == POLICY

@@ -10,16 +10,9 @@ from conftest import load_tiny, save_tiny_base
 from ditto_cli.config import LoraSettings, SftSettings
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.model.calibration import calibrate
-from ditto_cli.model.footprint import (
-    SHAPES,
-    Load,
-    MemoryModel,
-    Pass,
-    shape_of,
-    tensor_bytes,
-    weights_of,
-)
+from ditto_cli.model.footprint import SHAPES, Load, MemoryModel, shape_of, tensor_bytes, weights_of
 from ditto_cli.model.hardware import available_bytes, detect, resident_bytes
+from ditto_cli.model.passes import Pass
 from ditto_cli.model.policy import WEIGHTS_FILE
 from ditto_cli.model.scoring import score
 from ditto_cli.model.skeleton import load_skeleton

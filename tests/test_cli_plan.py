@@ -113,7 +113,7 @@ def test_a_base_that_would_not_fit_is_told_and_not_loaded(ditto, texts, monkeypa
 
 def test_settings_that_make_it_fit_are_named_by_the_same_model(ditto, texts, monkeypatch):
     whole = planned(ditto, texts)["memory"]
-    room = sum(whole["fixed"].values()) + 3 * max(whole["phases"].values()) // 4
+    room = sum(whole["fixed"].values()) + 4 * max(whole["phases"].values()) // 5
     monkeypatch.setattr("ditto_cli.model.hardware.available_bytes", lambda hardware: room)
     monkeypatch.setattr("ditto_cli.model.hardware.resident_bytes", lambda: whole["fixed"]["program"])
     report = planned(ditto, texts)

@@ -13,7 +13,7 @@ import torch
 from conftest import load_tiny, shake
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettings
 from ditto_cli.errors import MemoryLimitError
-from ditto_cli.method.rounds import score_under_reference
+from ditto_cli.method.reference import score_under_reference
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.method.updates import Updater
 from ditto_cli.model import loading
@@ -258,7 +258,8 @@ def material(policy):
     return comparisons, prompts
 
 
-DPO = DpoSettings(beta=0.05, learning_rate=1e-3, warmup_ratio=0.0)
+# Each of the two demonstrations is a micro-batch.
+DPO = DpoSettings(beta=0.05, learning_rate=1e-3, warmup_ratio=0.0, micro_batch_tokens=128)
 ROUNDS = RoundSettings(num=1, steps=4)
 
 

@@ -64,10 +64,10 @@ def test_a_weight_that_shows_in_no_loss_and_no_gradient_is_refused_before_the_st
     comparisons, prompts = material
     first, last = policy.parameters()[0], policy.parameters()[-1]
 
-    def blind_score(policy, prompt_ids, completions):  # sees the first weight only
-        return torch.stack([first.sum() * len(completion) for completion in completions])
+    def blind_score(policy, groups):  # sees the first weight only
+        return torch.stack([first.sum() * len(one) for _, completions in groups for one in completions])
 
-    monkeypatch.setattr(updates, "score", blind_score)
+    monkeypatch.setattr(updates, "score_row", blind_score)
     updater = Updater(policy, DpoSettings(learning_rate=1e-3), ROUNDS, seed=0)
     spoil(last, value)
     before = [parameter.detach().clone() for parameter in policy.parameters()]

@@ -7,12 +7,14 @@ import torch
 
 from ditto_cli.config import Settings
 from ditto_cli.method import plan as planning
-from ditto_cli.method import rounds, updates
+from ditto_cli.method import reference, updates
 from ditto_cli.method.estimate import Estimator, load_of, typical_group
 from ditto_cli.method.plan import Batch, Decoding, Group, Writings, decoding, plan_run
-from ditto_cli.method.rounds import POLICY, encode_demonstrations, run_rounds
+from ditto_cli.method.reference import POLICY
+from ditto_cli.method.rounds import encode_demonstrations, run_rounds
 from ditto_cli.model.calibration import Calibration, Line, work
-from ditto_cli.model.footprint import Linear, Pass, Shape, Weights
+from ditto_cli.model.footprint import Linear, Shape, Weights
+from ditto_cli.model.passes import Pass
 from ditto_cli.model.sampling import sample
 from ditto_cli.types import SampledTokens, SampleRequest, SilentReporter
 
@@ -114,12 +116,12 @@ def test_the_phases_have_the_names_of_the_progress_and_hold_all_work(encoded):
     both, scored = by_name["round1: writing"].samples[0], by_name["round 2: scoring"].scored
     assert len(by_name["round 2: DPO"].updates) == 2
     assert (len(both.rows), both.rows[0]) == (limit - 1, 1 + 2 + 2 + 9)
-    assert sum(len(group.completions) for group in scored) == 9
-    assert sum(group.num_scored for group in scored) + looked.num_tokens == both.num_tokens
+    assert sum(len(group.completions) for row in scored for group in row) == 9
+    assert sum(group.num_scored for row in scored for group in row) + looked.num_tokens == both.num_tokens
     # the rest: the texts are scored once
     rest = by_name[""]
     assert rest.samples == ()
-    assert [group.completions for group in rest.scored] == [(text,) for text in texts]
+    assert [[group.completions for group in row] for row in rest.scored] == [[(text,) for text in texts]]
     assert rest.saves == 1 + 2 * 2  # two a round, and one of SFT
 
 
@@ -127,7 +129,7 @@ def test_planned_lengths_are_the_same_every_time_and_around_the_demonstrations(e
     first, second = (planned(encoded, settings()) for _ in range(2))
     assert first == second
     own = [len(ids) for ids in encoded.completions.values()]
-    sampled = [n for group in first.phases[5].scored for n in group.completions]
+    sampled = [n for row in first.phases[5].scored for group in row for n in group.completions]
     assert max(sampled) == encoded.max_new_tokens
     assert sum(sampled) / len(sampled) == pytest.approx(sum(own) / len(own), rel=0.25)
     assert first.phases[2].samples != first.phases[4].samples  # another round, other lengths
@@ -144,9 +146,11 @@ def test_groups_and_micro_batches_are_those_of_the_run(tiny_policy, encoded, mon
     counts = {"score": [], "update": []}
 
     def counted(kind, real):
-        def wrapper(policy, prompt_ids, completions):
-            counts[kind].append(Group(len(prompt_ids), tuple(len(ids) for ids in completions)))
-            return real(policy, prompt_ids, completions)
+        def wrapper(policy, groups):
+            counts[kind].append(
+                tuple(Group(len(prompt), tuple(len(ids) for ids in completions)) for prompt, completions in groups)
+            )
+            return real(policy, groups)
 
         return wrapper
 
@@ -156,12 +160,12 @@ def test_groups_and_micro_batches_are_those_of_the_run(tiny_policy, encoded, mon
         number = next(rounds_done)
         return [SampledTokens((70,) * tokens, True, -1.0) for tokens in lengths[number]]
 
-    monkeypatch.setattr(rounds, "score", counted("score", rounds.score))
-    monkeypatch.setattr(updates, "score", counted("update", updates.score))
+    monkeypatch.setattr(reference, "score_row", counted("score", reference.score_row))
+    monkeypatch.setattr(updates, "score_row", counted("update", updates.score_row))
     tiny_policy.add_adapter(POLICY, chosen.lora, seed=0)
     for _ in run_rounds(tiny_policy, encoded, chosen, SilentReporter(), write=given):
         pass
-    expected = [*run.phases[-1].scored, *(group for phase in run.phases[:-1] for group in phase.scored)]
+    expected = [*run.phases[-1].scored, *(row for phase in run.phases[:-1] for row in phase.scored)]
     assert counts["score"] == expected
     assert counts["update"] == list(run.micro_batches())
 
@@ -178,7 +182,8 @@ def test_a_moved_reference_scores_everything_again(encoded):
     fixed = planned(encoded, settings()).phases[-1].scored
     moved = planned(encoded, settings(rounds__reference="previous")).phases[-1].scored
     # before round 2: the three texts, each with its three samples of round 1
-    assert sum(len(group.completions) for group in moved) == sum(len(group.completions) for group in fixed) + 3 * 4
+    num_moved, num_fixed = (sum(len(group.completions) for row in rows for group in row) for rows in (moved, fixed))
+    assert num_moved == num_fixed + 3 * 4
 
 
 def test_seconds_by_hand():
@@ -190,10 +195,11 @@ def test_seconds_by_hand():
     calibration = Calibration(line, Line(0.0, 0.25), 2.0, {1: (0.0, 1.0), 3: (4.0, 2.0)}, 1.0, 0.0)
     estimator = Estimator(shape, weights, calibration, save_bytes=0)
     group = Group(1, (2,))
-    phase = planning.Phase("x", "x", updates=((group, group),))
+    phase = planning.Phase("x", "x", updates=(((group,), (group,)),))
     # of the prompt's token with itself 1 pair, of each of the two others with all three 3
     assert estimator.seconds(phase) == 2 * (1 + 0.5 * (3 * 4 + 2 * 10 + 7 * 4))
-    assert estimator.seconds(planning.Phase("x", "x", scored=(group,))) == 0.25 * 60
+    assert estimator.seconds(planning.Phase("x", "x", scored=((group,),))) == 0.25 * 60
+    assert estimator.seconds(planning.Phase("x", "x", scored=((group, group),))) == 0.25 * 2 * 60
     # SFT: logits of all four tokens, three times through the head where scoring goes twice; pairs of a text only
     assert estimator.sft_seconds([Batch((1, 3))]) == 1 + 0.5 * (4 * 4 + 1.5 * 4 * 10 + (1 + 3 * 3) * 4)
     # sampling: what it begins with, two prompts (3 tokens, one of each with logits), setting up for three rows and, as
@@ -209,8 +215,8 @@ def test_the_largest_pieces(encoded):
     run = planned(encoded, settings())
     load = load_of(run)
     assert load.sft == max(((len(batch.texts), batch.num_tokens) for batch in run.batches()), key=lambda one: one[1])
-    assert load.update.tokens == max(group.num_tokens for group in run.micro_batches())
-    assert load.scoring.tokens == max(group.num_tokens for group in run.groups())
+    assert load.update.tokens == max(sum(group.num_tokens for group in row) for row in run.micro_batches())
+    assert load.scoring.tokens == max(sum(group.num_tokens for group in row) for row in run.scored())
     assert load.rows >= 7
     assert load.columns <= max(len(ids) for ids in encoded.prompts.values()) + encoded.max_new_tokens
     assert torch.is_grad_enabled()

@@ -8,7 +8,7 @@ import torch
 
 from conftest import full_logits, load_tiny, save_tiny_base
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettings
-from ditto_cli.method.rounds import score_under_reference
+from ditto_cli.method.reference import score_under_reference
 from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.method.updates import Updater
 from ditto_cli.model.sampling import sample

@@ -8,8 +8,8 @@ import torch
 from conftest import full_logits, shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.model import attention, scoring
-from ditto_cli.model.footprint import Pass
-from ditto_cli.model.scoring import score
+from ditto_cli.model.passes import Pass
+from ditto_cli.model.scoring import score, score_row
 
 PROMPT = (256, 84, 82, 68, 81, 198)
 COMPLETIONS = [(10, 20, 30, 257), (40,), (10, 20, 31, 41, 51, 61, 71), (257,), (10, 20, 30, 257)]
@@ -46,6 +46,29 @@ def test_score_after_a_prompt_of_one_token(policy):
     torch.testing.assert_close(
         score(policy, (256,), [(9, 8)]), plain_score(policy, (256,), (9, 8))[None], atol=1e-5, rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("takes_structure", [True, False])
+def test_groups_of_a_row_do_not_see_each_other(policy, takes_structure):
+    """The same scores and gradients as of each group by itself, divided or not, whatever stands before it."""
+    policy.takes_structure = takes_structure
+    shake(policy, seed=2, scale=0.1)
+    groups = [(PROMPT, COMPLETIONS[:2]), ((256,), [3 * COMPLETIONS[2], (9, 8)]), (PROMPT[:4], COMPLETIONS[2:])]
+    weights = torch.arange(1.0, 8.0)
+
+    def scores_and_gradient(scores):
+        (scores * weights).sum().backward()
+        gradient = torch.cat([parameter.grad.flatten() for parameter in policy.parameters()])
+        for parameter in policy.parameters():
+            parameter.grad = None
+        return scores.detach(), gradient
+
+    together, gradient = scores_and_gradient(score_row(policy, groups))
+    apart, expected = scores_and_gradient(torch.cat([score(policy, *group) for group in groups]))
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-6)
+    torch.testing.assert_close(gradient, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-5)
+    plain = torch.stack([plain_score(policy, prompt, one) for prompt, completions in groups for one in completions])
+    torch.testing.assert_close(together, plain.detach(), atol=1e-5, rtol=1e-6)
 
 
 def test_chunks_change_neither_scores_nor_gradients(policy, monkeypatch):
@@ -181,6 +204,7 @@ def test_as_many_pairs_are_attended_as_is_told(policy, monkeypatch, num_prompt):
         return real(query, key, *rest, **options)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
-    score(policy, PROMPT[:1] * num_prompt, COMPLETIONS)
-    expected = Pass.of(num_prompt, [len(completion) for completion in COMPLETIONS])
-    assert sum(seen) == policy.num_layers * expected.pairs
+    groups = [(PROMPT[:1] * num_prompt, COMPLETIONS), (PROMPT, COMPLETIONS[:1])]
+    score_row(policy, groups)
+    passes = [Pass.of(len(prompt), [len(completion) for completion in completions]) for prompt, completions in groups]
+    assert sum(seen) == policy.num_layers * (passes[0] + passes[1]).pairs

@@ -83,7 +83,7 @@ def test_texts_of_a_row_are_attended_one_by_one_and_train_as_under_the_mask(
 ):
     groups = []
     real = attention._group_attention
-    monkeypatch.setattr(attention, "_group_attention", lambda *given: groups.append(given[3].lengths) or real(*given))
+    monkeypatch.setattr(attention, "_group_attention", lambda *given: groups.append(given[0].lengths) or real(*given))
 
     def trained(takes_structure):
         policy = load_tiny(tiny_folder)
@@ -93,10 +93,10 @@ def test_texts_of_a_row_are_attended_one_by_one_and_train_as_under_the_mask(
         return torch.cat([parameter.detach().flatten() for parameter in policy.parameters()])
 
     one_by_one = trained(takes_structure=True)
-    assert {(lengths[0], len(lengths)) for lengths in groups} == {(0, 1 + len(tiny_demonstrations))}
-    num_calls = len(groups)
+    assert {len(lengths) for lengths in groups} == {1}  # all of its tokens in one piece
+    assert len(groups) == 3 * 2 * len(tiny_demonstrations)  # updates, layers
     under_mask = trained(takes_structure=False)
-    assert len(groups) == num_calls
+    assert len(groups) == 3 * 2 * len(tiny_demonstrations)
     assert (one_by_one - under_mask).abs().max() < 1e-5
 
 

@@ -17,7 +17,7 @@ from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings
 from ditto_cli.errors import DiskError, NonFiniteError
 from ditto_cli.method import updates
 from ditto_cli.method.losses import DpoTerms
-from ditto_cli.method.rounds import score_under_reference
+from ditto_cli.method.reference import score_under_reference
 from ditto_cli.method.updates import Updater, accumulate_gradient, micro_batches
 from ditto_cli.model.callbacks import EachStep
 from ditto_cli.types import Comparison, ComparisonKind, Completion
@@ -171,11 +171,12 @@ def pair_by_pair(policy, comparisons, prompts, settings=SETTINGS):
     return torch.stack(losses).detach()
 
 
-@pytest.mark.parametrize("max_tokens", [4096, 90, 1])  # whole groups; one of them split; every pair by itself
+# all groups in one row; each in its own; one of them split; every pair by itself
+@pytest.mark.parametrize("max_tokens", [4096, 120, 90, 1])
 def test_grouped_gradient_is_the_pair_by_pair_gradient(policy, comparisons, prompts, max_tokens):
     settings = SETTINGS.model_copy(update={"micro_batch_tokens": max_tokens})
     sizes = [len(batch) for batch in micro_batches(comparisons, prompts, max_tokens)]
-    assert sizes == {4096: [3, 2], 90: [3, 1, 1], 1: [1] * 5}[max_tokens]
+    assert sizes == {4096: [5], 120: [3, 2], 90: [3, 1, 1], 1: [1] * 5}[max_tokens]
     expected, expected_gradient = gradient_of(policy, lambda: pair_by_pair(policy, comparisons, prompts))
     terms, gradient = gradient_of(policy, lambda: accumulate_gradient(policy, comparisons, prompts, settings))
     torch.testing.assert_close(terms.losses_P, expected, atol=1e-6, rtol=0)
@@ -195,24 +196,37 @@ def test_variants_of_the_loss_have_the_gradient_of_their_formula(policy, compari
         torch.testing.assert_close(one, other, atol=max(1e-6, 5e-5 * float(other.abs().max())), rtol=0)
 
 
-def test_micro_batches_keep_to_the_token_limit_and_never_mix_demonstrations(comparisons, prompts):
+def test_micro_batches_keep_to_the_token_limit_and_split_no_demonstration_without_need(comparisons, prompts):
     def tokens(batch):
-        sides = {(s.round, s.index): s for c in batch for s in (c.chosen, c.rejected)}
-        return len(prompts[batch[0].chosen.demonstration_id]) + sum(len(s.token_ids) for s in sides.values())
+        sides = {(s.demonstration_id, s.round, s.index): s for c in batch for s in (c.chosen, c.rejected)}
+        return sum(len(prompts[name]) for name in {name for name, *_ in sides}) + sum(
+            len(s.token_ids) for s in sides.values()
+        )
 
-    for limit in range(1, 200):
+    names = list(dict.fromkeys(c.chosen.demonstration_id for c in comparisons))
+    groups = {name: [c for c in comparisons if c.chosen.demonstration_id == name] for name in names}
+    numbers = set()
+    for limit in range(1, 250):
         batches = list(micro_batches(comparisons, prompts, limit))
+        numbers.add(len(batches))
         assert [c for batch in batches for c in batch] == comparisons
-        assert all(len({c.chosen.demonstration_id for c in batch}) == 1 for batch in batches)
         assert all(len(batch) == 1 or tokens(batch) <= limit for batch in batches)
+        for group in groups.values():
+            if tokens(group) <= limit:
+                assert sum(any(c in batch for c in group) for batch in batches) == 1
+    assert {1, 2, 3, 5} <= numbers
 
 
 def test_a_sequence_is_scored_once_however_many_pairs_name_it(policy, comparisons, prompts, monkeypatch):
     rows = []
-    score = updates.score
-    monkeypatch.setattr(updates, "score", lambda *args: rows.append(len(args[2])) or score(*args))
+    score_row = updates.score_row
+    monkeypatch.setattr(
+        updates,
+        "score_row",
+        lambda policy, groups: rows.append([len(ids) for _, ids in groups]) or score_row(policy, groups),
+    )
     accumulate_gradient(policy, comparisons, prompts, SETTINGS)
-    assert rows == [4, 3]  # instead of 6 and 4 sides
+    assert rows == [[4, 3]]  # instead of 6 and 4 sides
 
 
 def test_metrics_by_hand(policy, comparisons, prompts):
@@ -259,8 +273,8 @@ def broken_loss(monkeypatch):
 
 
 def broken_score(monkeypatch):
-    score = updates.score
-    monkeypatch.setattr(updates, "score", lambda *args: score(*args) * math.nan)
+    score_row = updates.score_row
+    monkeypatch.setattr(updates, "score_row", lambda *args: score_row(*args) * math.nan)
 
 
 @pytest.mark.parametrize("break_it", [broken_loss, broken_score])

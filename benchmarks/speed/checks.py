@@ -13,7 +13,8 @@ import torch
 
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.losses import dpo_terms
-from ditto_cli.method.rounds import POLICY, REFERENCE, score_demonstrations, score_under_reference
+from ditto_cli.method.reference import POLICY, REFERENCE, score_under_reference
+from ditto_cli.method.rounds import score_demonstrations
 from ditto_cli.method.updates import accumulate_gradient
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import sample

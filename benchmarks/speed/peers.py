@@ -15,7 +15,7 @@ import datasets
 from transformers import ContinuousBatchingConfig, GenerationConfig
 from trl import DPOConfig, DPOTrainer
 
-from ditto_cli.method.rounds import POLICY
+from ditto_cli.method.reference import POLICY
 from ditto_cli.model.callbacks import TALKATIVE_CALLBACKS
 from ditto_cli.types import Comparison
 from speed.plain import fit_phase, generate_all

@@ -17,7 +17,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 
 from ditto_cli.errors import MemoryLimitError
 from ditto_cli.method.losses import DpoTerms, dpo_terms
-from ditto_cli.method.rounds import POLICY, REFERENCE
+from ditto_cli.method.reference import POLICY, REFERENCE
 from ditto_cli.model.memory import fit_memory, halving
 from ditto_cli.model.policy import Policy
 from ditto_cli.types import Comparison, Completion

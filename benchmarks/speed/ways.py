@@ -7,7 +7,7 @@ The things are undone from here, by patching the product's own functions; the pr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,20 +16,14 @@ from unittest.mock import patch
 import torch
 from transformers import DynamicCache
 
-from ditto_cli.method import rounds, updates
+from ditto_cli.method import reference, rounds, updates
 from ditto_cli.method.comparisons import History
-from ditto_cli.method.rounds import (
-    POLICY,
-    REFERENCE,
-    RoundState,
-    sample_round,
-    score_demonstrations,
-    score_under_reference,
-    update_policy,
-)
+from ditto_cli.method.reference import POLICY, REFERENCE, score_under_reference
+from ditto_cli.method.rounds import RoundState, sample_round, score_demonstrations, update_policy
 from ditto_cli.method.updates import Updater
 from ditto_cli.model import fused, sampling, scoring
 from ditto_cli.model.policy import Policy
+from ditto_cli.model.scoring import PromptGroup
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, Completion, SampledTokens, SampleRequest
 from speed.phases import Phases
@@ -206,14 +200,23 @@ def _library_attention(bench: Bench) -> Iterator[None]:
 
 
 @contextmanager
-def _no_shared_prompt(bench: Bench) -> Iterator[None]:
-    score = scoring.score
+def _scored_apart(apart: Callable[[Sequence[PromptGroup]], Iterable[PromptGroup]]) -> Iterator[None]:
+    """Rows are taken to pieces, each a pass of its own."""
+    score_row = scoring.score_row
 
-    def one_by_one(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Sequence[int]]) -> torch.Tensor:
-        return torch.cat([score(policy, prompt_ids, [completion]) for completion in completions])
+    def in_pieces(policy: Policy, groups: Sequence[PromptGroup]) -> torch.Tensor:
+        return torch.cat([score_row(policy, [group]) for group in apart(groups)])
 
-    with patch.object(updates, "score", one_by_one), patch.object(rounds, "score", one_by_one):
+    with patch.object(updates, "score_row", in_pieces), patch.object(reference, "score_row", in_pieces):
         yield
+
+
+def _no_shared_prompt(bench: Bench) -> AbstractContextManager[Any]:
+    return _scored_apart(lambda groups: ((prompt, [one]) for prompt, completions in groups for one in completions))
+
+
+def _prompt_by_prompt(bench: Bench) -> AbstractContextManager[Any]:
+    return _scored_apart(lambda groups: groups)
 
 
 def _pair_by_pair(bench: Bench) -> AbstractContextManager[Any]:
@@ -246,6 +249,7 @@ ABLATIONS = {
     "library-adapters": Ablation((REFERENCE_PHASE, UPDATES), _library_adapters),
     "masked-attention": Ablation((REFERENCE_PHASE, UPDATES), _masked_attention),
     "library-attention": Ablation(PHASES, _library_attention),
+    "prompt-by-prompt": Ablation((REFERENCE_PHASE, UPDATES), _prompt_by_prompt),
     "no-shared-prompt": Ablation((REFERENCE_PHASE, UPDATES), _no_shared_prompt),
     "pair-by-pair": Ablation((UPDATES,), _pair_by_pair),
     "reference-each-step": Ablation((UPDATES,), _reference_each_step),

@@ -352,11 +352,11 @@ def _amounts(run: RunPlan, settings: Settings) -> dict[str, str]:
             tokens = sum(batch.num_tokens for batch in batches)
             amounts[kind] = f"at most {len(batches)} updates of {settings.sft.batch_size} texts, {tokens:,} tokens"
         elif updates:
-            tokens = sum(group.num_tokens for update in updates for group in update)
+            tokens = sum(group.num_tokens for update in updates for row in update for group in row)
             amounts[kind] = f"{len(updates)} updates, {tokens:,} tokens"
         else:
             sampled = sum(decoding.num_tokens for decoding in decodings)
-            scored = sum(group.num_tokens for phase in phases for group in phase.scored)
+            scored = sum(group.num_tokens for phase in phases for row in phase.scored for group in row)
             amounts[kind] = f"{sampled:,} tokens sampled" + (f", {scored:,} scored" if scored else "")
     return amounts
 

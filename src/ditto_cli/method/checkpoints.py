@@ -12,7 +12,8 @@ from safetensors.torch import load, save
 
 from ditto_cli.config import Settings
 from ditto_cli.method.comparisons import History
-from ditto_cli.method.rounds import POLICY, REFERENCE, Encoded, RoundState, begin_updates, own_completions
+from ditto_cli.method.reference import POLICY, REFERENCE
+from ditto_cli.method.rounds import Encoded, RoundState, begin_updates, own_completions
 from ditto_cli.model.policy import Policy
 from ditto_cli.store import RunState, SampleState, StepState, UnfinishedRun
 from ditto_cli.types import SFT_STAGE, ComparisonKind, Completion, Reporter, StepMetrics

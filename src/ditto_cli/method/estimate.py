@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ditto_cli.method.plan import Batch, Decoding, Group, Phase, RunPlan
+from ditto_cli.method.plan import Batch, Decoding, Group, Phase, Row, RunPlan
 from ditto_cli.model.calibration import Calibration, work
-from ditto_cli.model.footprint import Load, Pass, Shape, Weights
+from ditto_cli.model.footprint import Load, Shape, Weights
+from ditto_cli.model.passes import Pass
 
 # TRL goes through the head three times where scoring does so twice: its logits are computed anew on the way back.
 _SFT_HEAD = 1.5
@@ -32,8 +33,8 @@ class Estimator:
         """One phase."""
         return (
             sum(self._decoding(decoding) for decoding in phase.samples)
-            + sum(self._calibration.score.seconds(self.group_work(group)) for group in phase.scored)
-            + sum(self._calibration.update.seconds(self.group_work(group)) for one in phase.updates for group in one)
+            + sum(self._calibration.score.seconds(self.row_work(row)) for row in phase.scored)
+            + sum(self._calibration.update.seconds(self.row_work(row)) for update in phase.updates for row in update)
             + self.sft_seconds(phase.sft)
             + phase.saves * self._save_bytes / _DISK_BYTES_PER_SECOND
         )
@@ -49,9 +50,9 @@ class Estimator:
             kinds[phase.kind] = kinds.get(phase.kind, 0.0) + self.seconds(phase)
         return kinds
 
-    def group_work(self, group: Group) -> float:
-        """Work of scoring a group."""
-        one = Pass.of(group.prompt, group.completions)
+    def row_work(self, row: Row) -> float:
+        """Work of scoring a row."""
+        one = _pass(row)
         return work(self._shape, self._weights, one.tokens, num_scored=one.num_scored, pairs=one.pairs)
 
     def _batch_work(self, batch: Batch) -> float:
@@ -69,8 +70,8 @@ class Estimator:
 
 
 def typical_group(plan: RunPlan) -> Group:
-    """A micro-batch of middling size, else a demonstration; what the machine is measured with."""
-    groups = sorted(plan.micro_batches(), key=lambda group: group.num_tokens)
+    """A group of middling size, else a demonstration; what the machine is measured with."""
+    groups = sorted((group for row in plan.micro_batches() for group in row), key=lambda group: group.num_tokens)
     if groups:
         return groups[len(groups) // 2]
     longest = max(max(batch.texts) for batch in plan.batches())
@@ -84,20 +85,24 @@ def load_of(plan: RunPlan) -> Load:
     return Load(
         (len(batch.texts), batch.num_tokens),
         _largest(list(plan.micro_batches())),
-        _largest(list(plan.groups())),
+        _largest(list(plan.scored())),
         max(widest.rows, default=1),
         widest.columns,
     )
 
 
-def _largest(groups: Sequence[Group]) -> Pass:
-    if not groups:
+def _largest(rows: Sequence[Row]) -> Pass:
+    if not rows:
         return Pass()
     # Each at its most: a short group under a mask may need more than a longer one that is attended text by text.
-    passes = [Pass.of(group.prompt, group.completions) for group in groups]
+    passes = [_pass(row) for row in rows]
     return Pass(
         max(one.tokens for one in passes),
         max(one.num_scored for one in passes),
         max(one.pairs for one in passes),
         max(one.copied for one in passes),
     )
+
+
+def _pass(row: Row) -> Pass:
+    return sum((Pass.of(group.prompt, group.completions) for group in row), Pass())

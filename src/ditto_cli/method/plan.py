@@ -12,12 +12,14 @@ import random
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from ditto_cli.config import Settings
 from ditto_cli.method.comparisons import History, draw_comparisons
-from ditto_cli.method.rounds import Encoded, begins_as_reference, own_completions, scoring_batches
+from ditto_cli.method.reference import scoring_batches
+from ditto_cli.method.rounds import Encoded, begins_as_reference, own_completions
 from ditto_cli.method.train import BASE_STAGE, UPDATES_PER_CHECKPOINT
-from ditto_cli.method.updates import micro_batches
+from ditto_cli.method.updates import micro_batches, sequences_of
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import SFT_STAGE, Completion, round_stage
 
@@ -26,7 +28,7 @@ SHORTEST, LONGEST = 0.2, 1.8  # of an adapter's samples, as multiples of their d
 
 @dataclass(frozen=True)
 class Group:
-    """Completions of one prompt, scored in one pass: tokens of the prompt, and of each completion."""
+    """Completions of one prompt: tokens of the prompt, and of each completion."""
 
     prompt: int
     completions: tuple[int, ...]
@@ -38,8 +40,11 @@ class Group:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of the pass."""
+        """Tokens of all."""
         return self.prompt + self.num_scored
+
+
+Row = tuple[Group, ...]  # scored in one pass
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,8 @@ class Phase:
     name: str
     kind: str
     samples: tuple[Decoding, ...] = ()
-    scored: tuple[Group, ...] = ()
-    updates: tuple[tuple[Group, ...], ...] = ()
+    scored: tuple[Row, ...] = ()
+    updates: tuple[tuple[Row, ...], ...] = ()
     sft: tuple[Batch, ...] = ()
     saves: int = 0
 
@@ -115,13 +120,13 @@ class RunPlan:
         """Every batch of samples."""
         return (decoding for phase in self.phases for decoding in phase.samples)
 
-    def groups(self) -> Iterator[Group]:
-        """Every group that is scored without gradients."""
-        return (group for phase in self.phases for group in phase.scored)
+    def scored(self) -> Iterator[Row]:
+        """Every row that is scored without gradients."""
+        return (row for phase in self.phases for row in phase.scored)
 
-    def micro_batches(self) -> Iterator[Group]:
+    def micro_batches(self) -> Iterator[Row]:
         """Every micro-batch of every update."""
-        return (group for phase in self.phases for update in phase.updates for group in update)
+        return (row for phase in self.phases for update in phase.updates for row in update)
 
     def batches(self) -> Iterator[Batch]:
         """Every batch of SFT."""
@@ -154,17 +159,17 @@ def plan_run(encoded: Encoded, settings: Settings, writings: Writings, *, is_exa
     phases = [written(BASE_STAGE, "samples of the base", base), Phase("SFT", "SFT", sft=_batches(encoded, settings))]
     own = own_completions(encoded)
     history = History(tuple(own))
-    others_scored = list(_groups(own, encoded.prompts, settings.dpo.micro_batch_tokens)) if settings.rounds.num else []
+    others_scored = list(_rows(own, encoded.prompts, settings.dpo.micro_batch_tokens)) if settings.rounds.num else []
     saves = 1
     for number in range(settings.rounds.num):
         if number > 0 and settings.rounds.reference == "previous":
-            others_scored += _groups(history.completions(), encoded.prompts, settings.dpo.micro_batch_tokens)
+            others_scored += _rows(history.completions(), encoded.prompts, settings.dpo.micro_batch_tokens)
         sampled = _sampled(encoded, settings, number)
         history.add_round(sampled)
         phases.append(look(SFT_STAGE if number == 0 else round_stage(number), sampled))
         if not (is_exact and begins_as_reference(settings, number)):
-            groups = tuple(_groups(sampled, encoded.prompts, settings.dpo.micro_batch_tokens))
-            phases.append(Phase(f"round {number + 1}: scoring", "scores of the samples", scored=groups))
+            rows = tuple(_rows(sampled, encoded.prompts, settings.dpo.micro_batch_tokens))
+            phases.append(Phase(f"round {number + 1}: scoring", "scores of the samples", scored=rows))
         phases.append(
             Phase(f"round {number + 1}: DPO", "DPO updates", updates=_updates(history, encoded, settings, number))
         )
@@ -220,25 +225,28 @@ def _sampled(encoded: Encoded, settings: Settings, number: int) -> list[Completi
     return sampled
 
 
-def _updates(history: History, encoded: Encoded, settings: Settings, number: int) -> tuple[tuple[Group, ...], ...]:
+def _updates(history: History, encoded: Encoded, settings: Settings, number: int) -> tuple[tuple[Row, ...], ...]:
     """The micro-batches of a round's updates: the comparisons are those that will be drawn."""
     updates = []
     for step in range(settings.rounds.steps):
         drawn = draw_comparisons(history, settings.dpo, seed=settings.seed, step=number * settings.rounds.steps + step)
-        groups = []
+        rows = []
         for batch in micro_batches(drawn, encoded.prompts, settings.dpo.micro_batch_tokens):
-            sides = {(side.round, side.index): len(side.token_ids) for c in batch for side in (c.chosen, c.rejected)}
-            groups.append(Group(len(encoded.prompts[batch[0].chosen.demonstration_id]), tuple(sides.values())))
-        updates.append(tuple(groups))
+            named = sequences_of(batch)
+            rows.append(tuple(_group(encoded.prompts[name], list(own.values())) for name, own in named.items()))
+        updates.append(tuple(rows))
     return tuple(updates)
 
 
-def _groups(
-    completions: Sequence[Completion], prompts: Mapping[str, tuple[int, ...]], max_tokens: int
-) -> Iterator[Group]:
-    """What is scored at a time: one demonstration's completions, as many as the limit lets through."""
+def _rows(completions: Sequence[Completion], prompts: Mapping[str, tuple[int, ...]], max_tokens: int) -> Iterator[Row]:
+    """What is scored at a time."""
     for batch in scoring_batches(completions, prompts, max_tokens):
-        yield Group(len(prompts[batch[0].demonstration_id]), tuple(len(completion.token_ids) for completion in batch))
+        of_each = groupby(batch, key=lambda completion: completion.demonstration_id)
+        yield tuple(_group(prompts[name], list(own)) for name, own in of_each)
+
+
+def _group(prompt_ids: Sequence[int], completions: Sequence[Completion]) -> Group:
+    return Group(len(prompt_ids), tuple(len(completion.token_ids) for completion in completions))
 
 
 def _batches(encoded: Encoded, settings: Settings) -> tuple[Batch, ...]:

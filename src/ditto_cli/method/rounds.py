@@ -5,27 +5,25 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 
 from ditto_cli.config import SamplingSettings, Settings
 from ditto_cli.errors import InputError
 from ditto_cli.interrupts import deferred
 from ditto_cli.method.comparisons import History, draw_comparisons
+from ditto_cli.method.reference import REFERENCE, freeze_reference, score_under_reference
 from ditto_cli.method.updates import Updater
 from ditto_cli.model.chat import ChatFormat
-from ditto_cli.model.footprint import Pass, UnknownShapeError, memory_of
-from ditto_cli.model.memory import fit_memory, free_memory, halving, say_nothing
+from ditto_cli.model.footprint import UnknownShapeError, memory_of
+from ditto_cli.model.memory import free_memory, say_nothing
+from ditto_cli.model.passes import Pass
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import sample
-from ditto_cli.model.scoring import score
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Completion, Demonstration, Reporter, SampledTokens, SampleRequest, StepMetrics
 
 Write = Callable[[Sequence[SampleRequest]], Sequence[SampledTokens]]
-
-POLICY, REFERENCE = "policy", "reference"  # names of the two adapters while a run lasts
 
 
 @dataclass(frozen=True)
@@ -171,51 +169,6 @@ def score_demonstrations(
     return tuple(score_under_reference(policy, own, encoded.prompts, max_tokens=max_tokens, noted=noted))
 
 
-def score_under_reference(
-    policy: Policy,
-    completions: Sequence[Completion],
-    prompts: Mapping[str, tuple[int, ...]],
-    *,
-    max_tokens: int,
-    on_finished: Callable[[int], None] = lambda done: None,
-    noted: Callable[[str], None] = say_nothing,
-) -> list[Completion]:
-    """The same completions with `reference_logp` filled in; needed once for each, since the reference never moves.
-
-    Args:
-        policy: its adapter REFERENCE is used.
-        completions: those of one demonstration behind each other.
-        prompts: demonstration id -> token ids of its prompt.
-        max_tokens: most tokens of one forward pass; halved as often as memory is too small for them.
-        on_finished: told how many are scored, after each pass.
-        noted: told each halving.
-
-    Raises:
-        MemoryLimitError: not even one completion fits into memory.
-    """
-
-    def scored_with(limit: int) -> list[Completion]:
-        scored: list[Completion] = []
-        with policy.using(REFERENCE):
-            for batch in scoring_batches(completions, prompts, limit):
-                prompt_ids = prompts[batch[0].demonstration_id]
-                logps = score(policy, prompt_ids, [completion.token_ids for completion in batch]).tolist()
-                scored += [replace(one, reference_logp=logp) for one, logp in zip(batch, logps, strict=True)]
-                on_finished(len(scored))
-        return scored
-
-    longest = max(len(prompts[one.demonstration_id]) + len(one.token_ids) for one in completions)
-    return fit_memory(
-        scored_with,
-        max_tokens,
-        lower=halving(longest),
-        noun="token",
-        advice="take shorter texts, or a smaller base",
-        hardware=policy.hardware,
-        noted=noted,
-    )[0]
-
-
 def write_samples(
     policy: Policy, requests: Sequence[SampleRequest], settings: SamplingSettings, reporter: Reporter, *, title: str
 ) -> Sequence[SampledTokens]:
@@ -295,14 +248,8 @@ def summarise_round(completions: Sequence[Completion], steps: Sequence[StepMetri
     }
 
 
-def freeze_reference(policy: Policy) -> None:
-    """Copy POLICY's weights, as they are now, to REFERENCE; POLICY is trained on."""
-    policy.copy_adapter(POLICY, REFERENCE)
-    policy.switch(POLICY, trainable=True)
-
-
 def checkpointed_layers(policy: Policy, encoded: Encoded, settings: Settings) -> int:
-    """As few as memory allows for the largest micro-batch that there can be: each comparison brings two completions."""
+    """As few as memory allows for the largest row that there can be: each comparison brings two completions."""
     if not policy.hardware.is_cuda:
         return 0
     drawn = [encoded.max_new_tokens] * (2 * settings.dpo.comparisons_per_prompt)
@@ -310,13 +257,17 @@ def checkpointed_layers(policy: Policy, encoded: Encoded, settings: Settings) ->
         memory = memory_of(policy, settings.lora)
     except UnknownShapeError:
         return policy.num_layers
-    found = 0
+    most = settings.dpo.micro_batch_tokens
+    largest, together = Pass(), Pass()
     for name, ids in encoded.completions.items():
         lengths, num_prompt = [len(ids), *drawn], len(encoded.prompts[name])
-        while len(lengths) > 2 and num_prompt + sum(lengths) > settings.dpo.micro_batch_tokens:
+        while len(lengths) > 2 and num_prompt + sum(lengths) > most:
             lengths.pop()
-        found = max(found, memory.checkpointed_layers(Pass.of(num_prompt, lengths)))
-    return found
+        group = Pass.of(num_prompt, lengths)
+        largest, together = max(largest, group, key=lambda one: one.tokens), together + group
+    # A row of several has as many tokens as the limit lets through.
+    row = together if together.tokens <= most else max(largest, together.share(most), key=lambda one: one.tokens)
+    return memory.checkpointed_layers(row)
 
 
 def _sample_into(
@@ -379,19 +330,3 @@ def _move_reference(
     for number in range(len(history.rounds)):
         again.add_round([completion for completion in moved if completion.round == number])
     return again
-
-
-def scoring_batches(
-    completions: Sequence[Completion], prompts: Mapping[str, tuple[int, ...]], max_tokens: int
-) -> Iterator[list[Completion]]:
-    """Completions of one demonstration at a time, with their prompt at most `max_tokens` unless one alone has more."""
-    for name, group in groupby(completions, key=lambda completion: completion.demonstration_id):
-        batch: list[Completion] = []
-        tokens = len(prompts[name])
-        for completion in group:
-            if batch and tokens + len(completion.token_ids) > max_tokens:
-                yield batch
-                batch, tokens = [], len(prompts[name])
-            batch.append(completion)
-            tokens += len(completion.token_ids)
-        yield batch

@@ -19,7 +19,7 @@ from ditto_cli.model.callbacks import TALKATIVE_CALLBACKS, EachStep
 from ditto_cli.model.fused import fused_adapters
 from ditto_cli.model.memory import fit_memory, free_memory, say_nothing
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.rows import GROUP, Group, attention_pattern
+from ditto_cli.model.rows import ROW, Row
 from ditto_cli.seeds import derive_seed
 
 _MOST_MASK_BYTES = 2**30
@@ -148,14 +148,13 @@ def _one_row(policy: Policy, texts: Sequence[Mapping[str, Sequence[int]]]) -> di
 
     The first label of a text is that of a prompt's token, which is ignored, so that no text is foretold by another.
     """
-    lengths = [len(text["input_ids"]) for text in texts]
-    structure = {GROUP: Group.of(0, lengths, policy.hardware.device)} if policy.takes_structure else {}
-    owner = torch.repeat_interleave(torch.arange(len(texts)), torch.tensor(lengths))
+    row = Row.of([(len(text["input_ids"]), ()) for text in texts], torch.device("cpu"))
+    structure = {ROW: row.groups} if policy.takes_structure else {}
     return {
         "input_ids": torch.cat([torch.tensor(text["input_ids"]) for text in texts])[None],
         "labels": torch.cat([torch.tensor(text["labels"]) for text in texts])[None],
-        "position_ids": torch.cat([torch.arange(length) for length in lengths])[None],
-        "attention_mask": attention_pattern(owner),
+        "position_ids": row.positions_1T,
+        "attention_mask": row.pattern_11TT,
         **structure,
     }
 

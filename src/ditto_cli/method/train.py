@@ -14,9 +14,8 @@ from ditto_cli.config import Settings
 from ditto_cli.errors import InterruptedRun
 from ditto_cli.interrupts import deferred, is_urgent, stopped
 from ditto_cli.method.checkpoints import restore_policy, restore_rounds, round_fields, round_files
+from ditto_cli.method.reference import POLICY, REFERENCE
 from ditto_cli.method.rounds import (
-    POLICY,
-    REFERENCE,
     Encoded,
     RoundState,
     begin_rounds,

@@ -1,8 +1,8 @@
 """One DPO update: comparisons -> gradient of their mean loss -> one optimizer step.
 
-A micro-batch is one demonstration's group: the prompt's completions that the comparisons name, each scored once
-however many comparisons it is part of. Comparisons never cross prompts, so the gradient is exactly that of scoring
-every pair by itself.
+A micro-batch is a row of groups, one for each of some demonstrations: the prompt, and its completions that the
+comparisons name, each scored once however many comparisons it is part of. Comparisons never cross prompts, and groups
+do not see each other, so the gradient is exactly that of scoring every pair by itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ditto_cli.errors import DiskError, NonFiniteError
 from ditto_cli.method.losses import DpoTerms, dpo_terms
 from ditto_cli.model.memory import fit_memory, halving, say_nothing
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.scoring import score
+from ditto_cli.model.scoring import score_row
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, Completion, StepMetrics
 
@@ -154,9 +154,9 @@ class Updater:
 
         # From what is really there: half of a limit that no micro-batch reaches would change nothing.
         allowed = self._settings.micro_batch_tokens
-        largest = max(_batch_tokens(batch, prompts) for batch in micro_batches(comparisons, prompts, allowed))
+        largest = max(batch_tokens(batch, prompts) for batch in micro_batches(comparisons, prompts, allowed))
         start = min(allowed, largest)
-        least = halving(max(_batch_tokens([comparison], prompts) for comparison in comparisons))
+        least = halving(max(batch_tokens([comparison], prompts) for comparison in comparisons))
 
         def lower(limit: int) -> int:
             if hardware.is_cuda and self._policy.num_checkpointed_layers < self._policy.num_layers:
@@ -183,8 +183,8 @@ def accumulate_gradient(
 ) -> DpoTerms:
     """Add the gradient of the comparisons' mean loss to the active adapter's weights; returns the terms, detached."""
     pieces = []
-    for group in micro_batches(comparisons, prompts, settings.micro_batch_tokens):
-        terms = _group_terms(policy, group, prompts[group[0].chosen.demonstration_id], settings)
+    for batch in micro_batches(comparisons, prompts, settings.micro_batch_tokens):
+        terms = _batch_terms(policy, batch, prompts, settings)
         (terms.losses_P.sum() / len(comparisons)).backward()
         pieces.append(terms)
     return DpoTerms(
@@ -197,53 +197,84 @@ def accumulate_gradient(
 def micro_batches(
     comparisons: Iterable[Comparison], prompts: Mapping[str, tuple[int, ...]], max_tokens: int
 ) -> Iterator[list[Comparison]]:
-    """One demonstration's comparisons at a time, split where the sequences they name exceed `max_tokens` tokens.
+    """Comparisons in their order, as many at a time as have at most `max_tokens` tokens in a row.
 
-    A comparison whose two sequences alone exceed it is a micro-batch of its own.
+    A demonstration's comparisons stay together where they alone are not more. A comparison whose two sequences alone
+    exceed the limit is a micro-batch of its own.
     """
-    for _, group in groupby(comparisons, key=lambda c: c.chosen.demonstration_id):
-        batch: list[Comparison] = []
-        for comparison in group:
-            if batch and _batch_tokens([*batch, comparison], prompts) > max_tokens:
-                yield batch
-                batch = []
-            batch.append(comparison)
+    batch: list[Comparison] = []
+    for piece in _pieces(comparisons, prompts, max_tokens):
+        if batch and batch_tokens([*batch, *piece], prompts) > max_tokens:
+            yield batch
+            batch = []
+        batch = [*batch, *piece]
+    if batch:
         yield batch
 
 
-def _group_terms(
-    policy: Policy, group: Sequence[Comparison], prompt_ids: tuple[int, ...], settings: DpoSettings
+def _pieces(
+    comparisons: Iterable[Comparison], prompts: Mapping[str, tuple[int, ...]], max_tokens: int
+) -> Iterator[list[Comparison]]:
+    """One demonstration's comparisons at a time, split where the sequences that they name exceed the limit."""
+    for _, group in groupby(comparisons, key=lambda c: c.chosen.demonstration_id):
+        piece: list[Comparison] = []
+        for comparison in group:
+            if piece and batch_tokens([*piece, comparison], prompts) > max_tokens:
+                yield piece
+                piece = []
+            piece.append(comparison)
+        yield piece
+
+
+def sequences_of(comparisons: Iterable[Comparison]) -> dict[str, dict[tuple[int, int], Completion]]:
+    """Demonstration -> each sequence that its comparisons name, once, in order of first mention."""
+    named: dict[str, dict[tuple[int, int], Completion]] = {}
+    for comparison in comparisons:
+        own = named.setdefault(comparison.chosen.demonstration_id, {})
+        own |= {_key(side): side for side in (comparison.chosen, comparison.rejected) if _key(side) not in own}
+    return named
+
+
+def batch_tokens(comparisons: Iterable[Comparison], prompts: Mapping[str, tuple[int, ...]]) -> int:
+    """Tokens of the row that a micro-batch is scored in."""
+    return sum(
+        len(prompts[name]) + sum(len(completion.token_ids) for completion in own.values())
+        for name, own in sequences_of(comparisons).items()
+    )
+
+
+def _batch_terms(
+    policy: Policy,
+    batch: Sequence[Comparison],
+    prompts: Mapping[str, tuple[int, ...]],
+    settings: DpoSettings,
 ) -> DpoTerms:
-    sequences = _sequences(group)
-    row = {key: index for index, key in enumerate(sequences)}
-    logps_B = score(policy, prompt_ids, [completion.token_ids for completion in sequences.values()])
+    named = sequences_of(batch)
+    sequences = {(name, key): completion for name, own in named.items() for key, completion in own.items()}
+    place = {key: index for index, key in enumerate(sequences)}
+    logps_B = score_row(
+        policy, [(prompts[name], [completion.token_ids for completion in own.values()]) for name, own in named.items()]
+    )
     device = logps_B.device
-    reference_B = torch.tensor([c.reference_logp for c in sequences.values()], device=device)
-    lengths_B = torch.tensor([len(c.token_ids) for c in sequences.values()], device=device)
-    chosen = torch.tensor([row[_key(c.chosen)] for c in group], device=device)
-    rejected = torch.tensor([row[_key(c.rejected)] for c in group], device=device)
+
+    def places(sides: Iterable[Completion]) -> Tensor:
+        return torch.tensor([place[side.demonstration_id, _key(side)] for side in sides], device=device)
+
+    reference_B = torch.tensor([completion.reference_logp for completion in sequences.values()], device=device)
+    lengths_B = torch.tensor([len(completion.token_ids) for completion in sequences.values()], device=device)
+    chosen_P, rejected_P = places(c.chosen for c in batch), places(c.rejected for c in batch)
     scale_B = lengths_B if settings.per_token else torch.ones_like(lengths_B)
 
-    def sides(values_B: Tensor) -> tuple[Tensor, Tensor]:
-        return values_B[chosen], values_B[rejected]
+    def both(values_B: Tensor) -> tuple[Tensor, Tensor]:
+        return values_B[chosen_P], values_B[rejected_P]
 
-    terms = dpo_terms(*sides(logps_B / scale_B), *sides(reference_B / scale_B), beta=settings.beta)
+    terms = dpo_terms(*both(logps_B / scale_B), *both(reference_B / scale_B), beta=settings.beta)
     if settings.sft_weight == 0:
         return terms
-    is_own_P = torch.tensor([c.chosen.round is None for c in group], device=device)
-    imitation_P = -(logps_B / lengths_B)[chosen] * is_own_P
+    is_own_P = torch.tensor([c.chosen.round is None for c in batch], device=device)
+    imitation_P = -(logps_B / lengths_B)[chosen_P] * is_own_P
     return replace(terms, losses_P=terms.losses_P + settings.sft_weight * imitation_P)
-
-
-def _sequences(group: Iterable[Comparison]) -> dict[tuple[int, int], Completion]:
-    """Each sequence that the comparisons name, once, in order of first mention."""
-    return {_key(side): side for comparison in group for side in (comparison.chosen, comparison.rejected)}
 
 
 def _key(completion: Completion) -> tuple[int, int]:
     return (-1 if completion.round is None else completion.round, completion.index)
-
-
-def _batch_tokens(group: Sequence[Comparison], prompts: Mapping[str, tuple[int, ...]]) -> int:
-    prompt_ids = prompts[group[0].chosen.demonstration_id]
-    return len(prompt_ids) + sum(len(completion.token_ids) for completion in _sequences(group).values())

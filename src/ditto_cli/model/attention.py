@@ -10,6 +10,7 @@ Legend: R rows, H query heads, K key heads, G = H / K heads a group, T tokens in
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from ditto_cli.model.rows import GROUP, Group
+from ditto_cli.model.rows import ROW, Group
 
 GROUPED_SDPA = "ditto_grouped_sdpa"
 SPARE_TOKENS = 64
@@ -41,12 +42,12 @@ def grouped_sdpa(
     Returns:
         States [R, T, H, D] and no weights.
     """
-    group = kwargs.pop(GROUP, None)
+    groups: Sequence[Group] = kwargs.pop(ROW, ())
     rows, heads, num_tokens, size = query_RHTD.shape
     key_heads = key_RKTD.shape[1]
     is_shared_mask = attention_mask is None or attention_mask.shape[1] == 1
-    if group is not None and num_tokens == sum(group.lengths) == key_RKTD.shape[2] and not dropout:
-        return _group_attention(query_RHTD, key_RKTD, value_RKTD, group, scaling), None
+    if num_tokens == sum(group.num_tokens for group in groups) == key_RKTD.shape[2] and not dropout:
+        return _row_attention(query_RHTD, key_RKTD, value_RKTD, groups, scaling), None
     if num_tokens > 1 or heads == key_heads or dropout or not is_shared_mask or kwargs.get("position_bias") is not None:
         return sdpa_attention_forward(
             module, query_RHTD, key_RKTD, value_RKTD, attention_mask, dropout=dropout, scaling=scaling, **kwargs
@@ -58,24 +59,37 @@ def grouped_sdpa(
     return states_RKGD.reshape(rows, 1, heads, size), None
 
 
-def _group_attention(
-    query_RHTD: Tensor, key_RKTD: Tensor, value_RKTD: Tensor, group: Group, scaling: float | None
+def _row_attention(
+    query_RHTD: Tensor, key_RKTD: Tensor, value_RKTD: Tensor, groups: Sequence[Group], scaling: float | None
 ) -> Tensor:
-    """States [R, T, H, D] of a row of several texts: each text with the shared beginning and itself, and no others."""
+    """States [R, T, H, D] of a row of several groups, each by itself."""
     heads_a_key = query_RHTD.shape[1] // key_RKTD.shape[1]
     keys, values = (states.repeat_interleave(heads_a_key, dim=1) for states in (key_RKTD, value_RKTD))
-    (query, *queries), (key, *own_keys), (value, *own_values) = (
-        states.split(group.lengths, dim=2) for states in (query_RHTD, keys, values)
-    )
+    sizes = [group.num_tokens for group in groups]
+    queries, keys, values = (states.split(sizes, dim=2) for states in (query_RHTD, keys, values))
     attention = partial(nn.functional.scaled_dot_product_attention, scale=scaling)
-    if group.lengths[0] == 0:
-        own = zip(queries, own_keys, own_values, strict=True)
-        return torch.cat([attention(*states, is_causal=True) for states in own], dim=2).transpose(1, 2).contiguous()
+    pieces = [
+        piece
+        for group, query, key, value in zip(groups, queries, keys, values, strict=True)
+        for piece in _group_attention(group, query, key, value, attention)
+    ]
+    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous()
+
+
+def _group_attention(
+    group: Group, query_RHTD: Tensor, key_RHTD: Tensor, value_RHTD: Tensor, attention: Callable[..., Tensor]
+) -> list[Tensor]:
+    """Each text with the shared beginning and itself, and no others; or all together under their mask."""
+    if not group.is_divided:
+        return [attention(query_RHTD, key_RHTD, value_RHTD, attn_mask=group.sees[0])]
+    (query, *queries), (key, *own_keys), (value, *own_values) = (
+        states.split(group.lengths, dim=2) for states in (query_RHTD, key_RHTD, value_RHTD)
+    )
     pieces = [attention(query, key, value, is_causal=True)]
     for own_query, own_key, own_value, sees in zip(queries, own_keys, own_values, group.sees, strict=True):
         both = torch.cat([key, own_key], dim=2), torch.cat([value, own_value], dim=2)
         pieces.append(attention(own_query, *both, attn_mask=sees))
-    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous()
+    return pieces
 
 
 class _GrowingLayer(DynamicLayer):

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 
 from ditto_cli.config import LoraSettings
-from ditto_cli.model.footprint import MemoryModel, Pass, Shape, Weights
+from ditto_cli.model.footprint import MemoryModel, Shape, Weights
 from ditto_cli.model.memory import free_memory
+from ditto_cli.model.passes import Pass
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.sampling import sample
 from ditto_cli.model.scoring import score

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,9 @@ from ditto_cli.errors import InputError
 from ditto_cli.model.attention import SPARE_TOKENS
 from ditto_cli.model.fixed_steps import ROOM_TOKENS
 from ditto_cli.model.hardware import available_bytes
+from ditto_cli.model.passes import Pass
 from ditto_cli.model.policy import Policy
-from ditto_cli.model.scoring import is_divided, tokens_a_chunk
+from ditto_cli.model.scoring import tokens_a_chunk
 
 MIB, GIB = 2**20, 2**30
 # What CUDA itself, its libraries and the gaps of torch's allocator take of a GPU's memory, beside all tensors.
@@ -189,33 +190,6 @@ def _nf4_bytes(num: int) -> int:
     scales = math.ceil(num / _BLOCK)
     codes = 4 * (_NF4_CODES + _SCALE_CODES + 1)
     return math.ceil(num / 2) + scales + 4 * math.ceil(scales / _SCALE_BLOCK) + codes
-
-
-@dataclass(frozen=True)
-class Pass:
-    """A forward pass.
-
-    Attributes:
-        tokens: of the row.
-        num_scored: those of them whose logits are computed.
-        pairs: of tokens that attention computes.
-        copied: tokens whose keys and values stand a second time beside the text that sees them.
-    """
-
-    tokens: int = 0
-    num_scored: int = 0
-    pairs: int = 0
-    copied: int = 0
-
-    @staticmethod
-    def of(num_prompt: int, lengths: Sequence[int]) -> Pass:
-        """A group as `score` computes it, on a base without a sliding window: a prompt, and completions so long."""
-        scored = sum(lengths)
-        tokens = num_prompt + scored
-        if not is_divided(num_prompt, lengths):
-            return Pass(tokens, scored, tokens**2)
-        pairs = num_prompt**2 + sum(length * (num_prompt + length) for length in lengths)
-        return Pass(tokens, scored, pairs, scored + len(lengths) * num_prompt)
 
 
 @dataclass(frozen=True)

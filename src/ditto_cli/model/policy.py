@@ -12,7 +12,7 @@ import inspect
 import json
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from ditto_cli.config import LoraSettings
 from ditto_cli.errors import DiskError, IncompatibleError, InputError, NonFiniteError
 from ditto_cli.model.chat import ChatFormat
 from ditto_cli.model.hardware import Hardware
-from ditto_cli.model.rows import GROUP, Group
+from ditto_cli.model.rows import ROW, Group
 from ditto_cli.store import BaseIdentity
 
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -243,7 +243,7 @@ class Policy:
         position_ids_BT: Tensor,
         cache: Any = None,
         *,
-        group: Group | None = None,
+        groups: Sequence[Group] = (),
     ) -> Tensor:
         """Last hidden states [B, T, H] of the active policy.
 
@@ -252,9 +252,9 @@ class Policy:
             attention_mask: [B, T + cached] of real tokens, or bool [B, 1, T, T]: which token sees which.
             position_ids_BT: where each token stands in its text.
             cache: a key-value cache, which grows by T, or None.
-            group: the structure behind the mask; where a model hands it on, attention is computed by it.
+            groups: of a row, the structure behind the mask; where a base hands it on, attention is computed by it.
         """
-        structure = {} if group is None or not self.takes_structure else {GROUP: group}
+        structure = {ROW: tuple(groups)} if groups and self.takes_structure else {}
         with self.hardware.autocast():
             output = self._base.base_model(
                 input_ids=input_ids_BT,

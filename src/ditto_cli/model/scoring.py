@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from ditto_cli.model.fused import fused_adapters
 from ditto_cli.model.policy import Head, Policy
-from ditto_cli.model.rows import SHARED, Group, attention_pattern
+from ditto_cli.model.rows import Row
+
+PromptGroup = tuple[Sequence[int], Sequence[Sequence[int]]]  # token ids of a prompt, and of completions after it
 
 # fp32 logits of one chunk stay below this; 7 texts of 700 tokens over a 152k vocabulary would be 3 GiB at once.
 _CHUNK_BYTES = 256 * 2**20
@@ -22,53 +24,50 @@ _CHUNK_BYTES_ON_CPU = 24 * 2**20
 
 
 def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Sequence[int]]) -> Tensor:
-    """Summed log-probability of each completion after one prompt.
+    """Summed log-probability of each completion after one prompt: `score_row` of one group."""
+    return score_row(policy, [(prompt_ids, completions)])
 
-    The group is one row: the prompt once, then the completions one behind the other. Each completion sees the prompt
-    and itself only, at the positions that it would have alone, so this is exact and nothing is padded.
+
+def score_row(policy: Policy, groups: Sequence[PromptGroup]) -> Tensor:
+    """Summed log-probability of each completion after its prompt.
+
+    All is one row: each prompt once, with its completions behind it. A completion sees its prompt and itself only, at
+    the positions that it would have alone, so this is exact and nothing is padded.
 
     Args:
         policy: its active adapter is used, with gradients when they are on.
-        prompt_ids: shared by all completions; at least one token.
-        completions: token ids, each with its end token if it has one; at least one token each.
+        groups: prompts of at least one token, each with the token ids of its completions; an end token counts like any
+            other, and there is at least one token each.
 
     Returns:
-        fp32 sums [B], in nats.
+        fp32 sums [B], in nats, in the order of the groups.
     """
-    longest = len(prompt_ids) + max(len(completion) for completion in completions)
+    texts = [(prompt, completion) for prompt, completions in groups for completion in completions]
+    longest = max(len(prompt) + len(completion) for prompt, completion in texts)
     if policy.window is not None and longest > policy.window:
-        return torch.stack([_score_alone(policy, prompt_ids, completion) for completion in completions])
+        return torch.stack([_score_alone(policy, prompt, completion) for prompt, completion in texts])
     device = policy.hardware.device
-    lengths_B = torch.tensor([len(completion) for completion in completions])
-    num_prompt = len(prompt_ids)
-    ids_T = torch.tensor([*prompt_ids, *(token for completion in completions for token in completion)])
-    owner_T = torch.cat(
-        [torch.full((num_prompt,), SHARED), torch.repeat_interleave(torch.arange(len(lengths_B)), lengths_B)]
-    )
-    starts_N = torch.repeat_interleave(lengths_B.cumsum(0) - lengths_B, lengths_B)  # of the completion, for each token
-    offsets_N = torch.arange(len(ids_T) - num_prompt) - starts_N
-    positions_T = torch.cat([torch.arange(num_prompt), num_prompt + offsets_N])
-    pattern = attention_pattern(owner_T).to(device)
+    ids: list[int] = []
+    before: list[int] = []  # of each completion's token, where its log-probability is told
+    for prompt, completions in groups:
+        ids += prompt
+        last = len(ids) - 1
+        for completion in completions:
+            before += [last, *range(len(ids), len(ids) + len(completion) - 1)]
+            ids += completion
+    row = Row.of([(len(prompt), [len(one) for one in completions]) for prompt, completions in groups], device)
     with fused_adapters(policy):
-        lengths = lengths_B.tolist()
-        group = Group.of(num_prompt, lengths, device) if is_divided(num_prompt, lengths) else None
-        hidden_TH = policy.hidden(ids_T[None].to(device), pattern, positions_T[None].to(device), group=group)[0]
-    # The token before a completion's first one is the prompt's last; before the others it is their neighbour.
-    before_N = torch.where(offsets_N == 0, num_prompt - 1, torch.arange(num_prompt, len(ids_T)) - 1).to(device)
-    # Not hidden_TH[before_N]: its backward pass adds up what the completions say of the prompt's last token in whatever
+        ids_1T = torch.tensor(ids, device=device)[None]
+        hidden_TH = policy.hidden(ids_1T, row.pattern_11TT, row.positions_1T, groups=row.groups)[0]
+    # Not hidden_TH[before]: its backward pass adds up what the completions say of the prompt's last token in whatever
     # order the threads come.
-    logps_N = _token_logps(policy.head(), hidden_TH.index_select(0, before_N), ids_T[num_prompt:].to(device))
-    return torch.zeros(len(completions), device=device).index_add(0, owner_T[num_prompt:].to(device), logps_N)
-
-
-def is_divided(num_prompt: int, lengths: Sequence[int]) -> bool:
-    """Whether attention goes text by text, which copies the prompt for each: not where copies would be most of it.
-
-    Args:
-        num_prompt: tokens of the prompt.
-        lengths: tokens of each completion.
-    """
-    return len(lengths) * num_prompt <= num_prompt + sum(lengths)
+    targets_N = torch.tensor([token for _, completion in texts for token in completion], device=device)
+    hidden_NH = hidden_TH.index_select(0, torch.tensor(before, device=device))
+    logps_N = _token_logps(policy.head(), hidden_NH, targets_N)
+    owner_N = torch.repeat_interleave(
+        torch.arange(len(texts)), torch.tensor([len(completion) for _, completion in texts])
+    )
+    return torch.zeros(len(texts), device=device).index_add(0, owner_N.to(device), logps_N)
 
 
 def _score_alone(policy: Policy, prompt_ids: Sequence[int], completion: Sequence[int]) -> Tensor:
