@@ -182,15 +182,18 @@ def accumulate_gradient(
     policy: Policy, comparisons: Sequence[Comparison], prompts: Mapping[str, tuple[int, ...]], settings: DpoSettings
 ) -> DpoTerms:
     """Add the gradient of the comparisons' mean loss to the active adapter's weights; returns the terms, detached."""
-    pieces = []
-    for batch in micro_batches(comparisons, prompts, settings.micro_batch_tokens):
+
+    def piece(batch: Sequence[Comparison]) -> DpoTerms:
         terms = _batch_terms(policy, batch, prompts, settings)
         (terms.losses_P.sum() / len(comparisons)).backward()
-        pieces.append(terms)
+        # Detached, and the others let go of on return: what is left of a graph holds the memory that it lies in.
+        return DpoTerms(terms.losses_P.detach(), terms.chosen_rewards_P, terms.rejected_rewards_P)
+
+    pieces = [piece(batch) for batch in micro_batches(comparisons, prompts, settings.micro_batch_tokens)]
     return DpoTerms(
-        torch.cat([piece.losses_P.detach() for piece in pieces]),
-        torch.cat([piece.chosen_rewards_P for piece in pieces]),
-        torch.cat([piece.rejected_rewards_P for piece in pieces]),
+        torch.cat([each.losses_P for each in pieces]),
+        torch.cat([each.chosen_rewards_P for each in pieces]),
+        torch.cat([each.rejected_rewards_P for each in pieces]),
     )
 
 
