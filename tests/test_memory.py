@@ -463,11 +463,13 @@ def test_what_is_there_is_not_looked_through_for_cycles_within_the_block():
     def ring():
         one = Ring()
         one.itself = one
-        return weakref.ref(one)
+        return one
 
-    old = ring()
+    garbage, older = weakref.ref(ring()), ring()
     with keeping_what_is_there():
-        newer = ring()
+        assert garbage() is None
+        old, newer = weakref.ref(older), weakref.ref(ring())
+        del older
         free_memory()
         assert (old() is None, newer() is None) == (False, True)
     free_memory()

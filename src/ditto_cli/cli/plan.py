@@ -357,7 +357,8 @@ def _amounts(run: RunPlan, settings: Settings) -> dict[str, str]:
         else:
             sampled = sum(decoding.num_tokens for decoding in decodings)
             scored = sum(group.num_tokens for phase in phases for row in phase.scored for group in row)
-            amounts[kind] = f"{sampled:,} tokens sampled" + (f", {scored:,} scored" if scored else "")
+            told = [f"{num:,} tokens {done}" for num, done in ((sampled, "sampled"), (scored, "scored")) if num]
+            amounts[kind] = ", ".join(told)
     return amounts
 
 

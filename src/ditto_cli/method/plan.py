@@ -150,10 +150,10 @@ def plan_run(encoded: Encoded, settings: Settings, writings: Writings, *, is_exa
         return Phase(f"{stage}: writing", kind, (decoding(wanted, settings.sampling.max_slots),))
 
     def look(stage: str, others: Sequence[Completion] = ()) -> Phase:
-        """What a stage writes: first the samples of the round that follows."""
+        """What a stage writes, with the samples of the round that follows."""
         sampled = [(len(encoded.prompts[one.demonstration_id]), len(one.token_ids)) for one in others]
-        own = zip(shown, spread, strict=True)
-        return written(stage, "samples of the stages", [*sampled, *own, *writings.continued])
+        watched, *rest = zip(shown, spread, strict=True)
+        return written(stage, "samples of the stages", [watched, *sampled, *rest, *writings.continued])
 
     base = [(prompt, limit) for prompt in (writings.watch, *writings.background)]
     phases = [written(BASE_STAGE, "samples of the base", base), Phase("SFT", "SFT", sft=_batches(encoded, settings))]

@@ -173,11 +173,13 @@ def write_samples(
     policy: Policy, requests: Sequence[SampleRequest], settings: SamplingSettings, reporter: Reporter, *, title: str
 ) -> Sequence[SampledTokens]:
     """What the active policy writes for the requests, each with its own length limit; told as a stage of the run."""
+    limits = [request.max_new_tokens for request in requests if request.max_new_tokens is not None]
+    assert len(limits) == len(requests) > 0
     reporter.stage_started(title, len(requests), "samples")
     sampled = sample(
         policy,
         requests,
-        max_new_tokens=max(request.max_new_tokens or 1 for request in requests),
+        max_new_tokens=max(limits),
         temperature=settings.temperature,
         max_slots=settings.max_slots,
         on_finished=lambda done: reporter.stage_advanced(done, {}),

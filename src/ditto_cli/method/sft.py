@@ -136,11 +136,11 @@ def _row(example: Imitation) -> dict[str, list[int]]:
 
 
 def _fits_in_a_row(policy: Policy, examples: Sequence[Imitation], arguments: SFTConfig) -> bool:
-    """Whether a batch can be one row: its mask hides no sliding window, and is small where each layer makes its own."""
+    """Whether a batch can be one row: its mask hides no sliding window and is small, also if each layer has its own."""
     lengths = sorted(len(example.prompt_ids) + len(example.completion_ids) for example in examples)
     tokens = sum(lengths[-arguments.per_device_train_batch_size :])
     within = policy.window is None or lengths[-1] <= policy.window
-    return within and (policy.takes_structure or tokens**2 * 4 * policy.num_layers <= _MOST_MASK_BYTES)
+    return within and tokens**2 * (1 if policy.takes_structure else 4 * policy.num_layers) <= _MOST_MASK_BYTES
 
 
 def _one_row(policy: Policy, texts: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Any]:

@@ -249,14 +249,17 @@ def _look_at_stage(run: _Run, others: Sequence[SampleRequest] = ()) -> Sequence[
     Returns:
         What was sampled for `others`.
     """
-    record = run.stages[-1]
+    record, selector, figures = run.stages[-1], run.selector, None
     is_looked_at = record.stage in run.looks
-    wanted = [] if run.selector is None or (is_looked_at and not others) else run.selector.requests()
+    wanted = [] if selector is None or (is_looked_at and not others) else selector.requests()
     text, sampled = _write(run, record.stage, [*others, *wanted], is_watched=record.sample is None)
-    if run.selector is not None and wanted and not is_looked_at:
-        run.looks[record.stage] = run.selector.look(record.stage, sampled[len(others) :])
-    if text is not None:
-        run.stages[-1] = record.model_copy(update={"sample": text})
+    if selector is not None and not is_looked_at:
+        figures = selector.look(record.stage, sampled[len(others) :])
+    with deferred():  # a checkpoint has both or neither
+        if figures is not None:
+            run.looks[record.stage] = figures
+        if text is not None:
+            run.stages[-1] = record.model_copy(update={"sample": text})
     return sampled[: len(others)]
 
 

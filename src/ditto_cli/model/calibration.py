@@ -124,7 +124,7 @@ def calibrate(
         memory: of this base and adapter.
         shape: of the base.
         weights: of the base.
-        group: a typical micro-batch of the run: tokens of its prompt and of its completions.
+        group: a typical group of the run's updates: tokens of its prompt and of its completions.
         rows: how many sequences the run samples side by side.
         context: tokens that a cache holds in the middle of the run's sampling.
     """

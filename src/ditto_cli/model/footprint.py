@@ -199,7 +199,7 @@ class Load:
     Attributes:
         sft: texts of SFT's largest row, and its tokens, prompts included.
         update: the largest micro-batch.
-        scoring: the largest group that is scored under the reference.
+        scoring: the largest row that is scored under the reference.
         rows: sequences that are sampled side by side.
         columns: tokens that the cache comes to hold of each.
     """
@@ -264,11 +264,11 @@ class MemoryModel:
         }
 
     def sft(self, tokens: int) -> int:
-        """One forward and backward pass of a batch's texts in one row."""
+        """One forward and backward pass of a batch's texts in one row, on a base that attends text by text."""
         kept = self._kept(Pass(tokens, tokens), self._shape.layers if self._is_cuda else 0)
         copies = 1 if self._is_cuda else _SFT_LOGIT_COPIES
         logits = tokens * min(self._shape.vocabulary, _SFT_VOCABULARY) * 4 * copies
-        return kept + logits + self._passing(tokens)
+        return kept + logits + self._passing(tokens) + tokens**2  # the mask
 
     def update(self, batch: Pass) -> int:
         """One forward and backward pass of a micro-batch."""

@@ -82,7 +82,8 @@ class Policy:
         self.has_graphs = True
         self._base = base
         parameters = inspect.signature(base.base_model.forward).parameters.values()
-        self.takes_structure = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        drops = getattr(base.config.get_text_config(), "attention_dropout", 0) or 0  # which is the library's to do
+        self.takes_structure = not drops and any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
     @property
     def context_tokens(self) -> int:

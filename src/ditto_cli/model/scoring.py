@@ -44,7 +44,10 @@ def score_row(policy: Policy, groups: Sequence[PromptGroup]) -> Tensor:
     """
     texts = [(prompt, completion) for prompt, completions in groups for completion in completions]
     longest = max(len(prompt) + len(completion) for prompt, completion in texts)
-    if policy.window is not None and longest > policy.window:
+    is_windowed = policy.window is not None and longest > policy.window
+    if len(groups) > 1 and (is_windowed or not policy.takes_structure):  # all pairs of a long row would be computed
+        return torch.cat([score_row(policy, [group]) for group in groups])
+    if is_windowed:
         return torch.stack([_score_alone(policy, prompt, completion) for prompt, completion in texts])
     device = policy.hardware.device
     ids: list[int] = []

@@ -75,6 +75,7 @@ class FileDigest(StoredDocument):
 class StageRecord(StoredDocument):
     """One finished stage: its time, its last figures, and what the model then wrote for the watch prompt.
 
+    `seconds` are those since the stage before it was finished, for a round with the samples that it begins with.
     `files` is filled in by the store: file name -> digest.
     """
 
