@@ -1,13 +1,14 @@
 """What a run will do, counted before it does it: by hand for a small case, and against what the run itself does."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from ditto_cli.config import Settings
 from ditto_cli.method import plan as planning
-from ditto_cli.method import reference, updates
+from ditto_cli.method import reference, rounds, updates
 from ditto_cli.method.estimate import Estimator, load_of, typical_group
 from ditto_cli.method.plan import Batch, Decoding, Group, Writings, decoding, plan_run
 from ditto_cli.method.reference import POLICY
@@ -168,6 +169,25 @@ def test_groups_and_micro_batches_are_those_of_the_run(tiny_policy, encoded, mon
     expected = [*run.phases[-1].scored, *(row for phase in run.phases[:-1] for row in phase.scored)]
     assert counts["score"] == expected
     assert counts["update"] == list(run.micro_batches())
+
+
+@pytest.mark.parametrize("limit_tokens", [4096, 200, 60])
+def test_layers_are_recomputed_for_the_largest_row_that_the_limit_lets_through(
+    tiny_policy, encoded, monkeypatch, limit_tokens
+):
+    asked = []
+    memory = SimpleNamespace(checkpointed_layers=lambda row: asked.append(row) or 1)
+    monkeypatch.setattr(rounds, "memory_of", lambda policy, lora: memory)
+    gpu = SimpleNamespace(hardware=SimpleNamespace(is_cuda=True))
+    chosen = settings(dpo__micro_batch_tokens=limit_tokens)
+    assert rounds.checkpointed_layers(gpu, encoded, chosen) == 1
+    assert rounds.checkpointed_layers(tiny_policy, encoded, chosen) == 0  # on a CPU
+    prompts, texts = encoded.prompts, encoded.completions
+    drawn = 2 * chosen.dpo.comparisons_per_prompt * encoded.max_new_tokens
+    everything = sum(len(prompts[name]) + len(ids) + drawn for name, ids in texts.items())
+    one_pair = max(len(prompts[name]) + len(ids) for name, ids in texts.items()) + encoded.max_new_tokens
+    (row,) = asked
+    assert row.tokens == max(min(limit_tokens, everything), one_pair)
 
 
 def test_without_rounds_only_sft_and_its_look_are_planned(encoded):

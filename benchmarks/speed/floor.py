@@ -22,9 +22,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from ditto_cli.method.rounds import own_completions
+from ditto_cli.method.updates import sequences_of
 from speed.records import REFERENCE_PHASE, SAMPLING, UPDATES, Ceilings, Work
 from speed.shapes import Architecture
-from speed.workload import Workload, sequences
+from speed.workload import Workload
 
 
 def work_of(workload: Workload, sizes: Architecture, *, is_exact: bool) -> Work:
@@ -45,7 +46,7 @@ def work_of(workload: Workload, sizes: Architecture, *, is_exact: bool) -> Work:
     groups = [
         (len(encoded.prompts[name]), [len(side.token_ids) for side in named.values()])
         for comparisons in steps
-        for name, named in sequences(comparisons).items()
+        for name, named in sequences_of(comparisons).items()
     ]
     num_comparisons = sum(len(comparisons) for comparisons in steps)
     rows = decode_rows(prompts, lengths, workload.settings.sampling.max_slots)

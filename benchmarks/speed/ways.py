@@ -20,7 +20,7 @@ from ditto_cli.method import reference, rounds, updates
 from ditto_cli.method.comparisons import History
 from ditto_cli.method.reference import POLICY, REFERENCE, score_under_reference
 from ditto_cli.method.rounds import RoundState, sample_round, score_demonstrations, update_policy
-from ditto_cli.method.updates import Updater
+from ditto_cli.method.updates import Updater, sequences_of
 from ditto_cli.model import fused, sampling, scoring
 from ditto_cli.model.policy import Policy
 from ditto_cli.model.scoring import PromptGroup
@@ -28,7 +28,7 @@ from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, Completion, SampledTokens, SampleRequest
 from speed.phases import Phases
 from speed.records import PHASES, REFERENCE_PHASE, SAMPLING, UPDATES
-from speed.workload import Workload, completion_tokens, sequences
+from speed.workload import Workload, completion_tokens
 
 _NOISE = 0.02
 
@@ -231,7 +231,7 @@ def _reference_each_step(bench: Bench) -> AbstractContextManager[Any]:
 
     def scored_anew(*arguments: Any, **options: Any) -> list[Comparison]:
         comparisons = draw(*arguments, **options)
-        named = [side for sides in sequences(comparisons).values() for side in sides.values()]
+        named = [side for sides in sequences_of(comparisons).values() for side in sides.values()]
         score_under_reference(
             bench.policy, named, bench.workload.encoded.prompts, max_tokens=settings.dpo.micro_batch_tokens
         )

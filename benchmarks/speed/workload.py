@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -120,15 +119,6 @@ def workload_of(encoded: Encoded, settings: Settings, *, vocabulary: int) -> Wor
 def completion_tokens(comparisons: list[Comparison]) -> int:
     """Tokens of both sides of all comparisons, however often a sequence comes."""
     return sum(len(side.token_ids) for one in comparisons for side in (one.chosen, one.rejected))
-
-
-def sequences(comparisons: list[Comparison]) -> Mapping[str, dict[tuple[int | None, int], Completion]]:
-    """Demonstration id -> each sequence that an update's comparisons name, once."""
-    found: dict[str, dict[tuple[int | None, int], Completion]] = {}
-    for comparison in comparisons:
-        for side in (comparison.chosen, comparison.rejected):
-            found.setdefault(side.demonstration_id, {})[side.round, side.index] = side
-    return found
 
 
 def _forced_length(generator: random.Random, own_length: int, limit: int) -> int:

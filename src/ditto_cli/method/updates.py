@@ -154,9 +154,9 @@ class Updater:
 
         # From what is really there: half of a limit that no micro-batch reaches would change nothing.
         allowed = self._settings.micro_batch_tokens
-        largest = max(batch_tokens(batch, prompts) for batch in micro_batches(comparisons, prompts, allowed))
+        largest = max(_batch_tokens(batch, prompts) for batch in micro_batches(comparisons, prompts, allowed))
         start = min(allowed, largest)
-        least = halving(max(batch_tokens([comparison], prompts) for comparison in comparisons))
+        least = halving(max(_batch_tokens([comparison], prompts) for comparison in comparisons))
 
         def lower(limit: int) -> int:
             if hardware.is_cuda and self._policy.num_checkpointed_layers < self._policy.num_layers:
@@ -207,7 +207,7 @@ def micro_batches(
     """
     batch: list[Comparison] = []
     for piece in _pieces(comparisons, prompts, max_tokens):
-        if batch and batch_tokens([*batch, *piece], prompts) > max_tokens:
+        if batch and _batch_tokens([*batch, *piece], prompts) > max_tokens:
             yield batch
             batch = []
         batch = [*batch, *piece]
@@ -222,7 +222,7 @@ def _pieces(
     for _, group in groupby(comparisons, key=lambda c: c.chosen.demonstration_id):
         piece: list[Comparison] = []
         for comparison in group:
-            if piece and batch_tokens([*piece, comparison], prompts) > max_tokens:
+            if piece and _batch_tokens([*piece, comparison], prompts) > max_tokens:
                 yield piece
                 piece = []
             piece.append(comparison)
@@ -238,7 +238,7 @@ def sequences_of(comparisons: Iterable[Comparison]) -> dict[str, dict[tuple[int,
     return named
 
 
-def batch_tokens(comparisons: Iterable[Comparison], prompts: Mapping[str, tuple[int, ...]]) -> int:
+def _batch_tokens(comparisons: Iterable[Comparison], prompts: Mapping[str, tuple[int, ...]]) -> int:
     """Tokens of the row that a micro-batch is scored in."""
     return sum(
         len(prompts[name]) + sum(len(completion.token_ids) for completion in own.values())

@@ -80,7 +80,7 @@ def sample(
         requests: what to sample; those with equal prompts share the reading of it.
         max_new_tokens: length limit of a completion, in tokens.
         temperature: logits are divided by this where a request has no own; 0 takes the likeliest token.
-        max_slots: most sequences at a time, else `default_slots`; fewer when memory is full, which changes nothing in
+        max_slots: most sequences at a time, else `_default_slots`; fewer when memory is full, which changes nothing in
             the result.
         on_finished: told how many are finished, whenever one is.
         noted: told, in one line, when memory is full.
@@ -113,7 +113,7 @@ def sample(
     with policy.using(policy.active), torch.inference_mode():
         fit_memory(
             sample_the_rest,
-            max_slots or default_slots(longest),
+            max_slots or _default_slots(longest),
             noun="sequence",
             advice=f"ask for shorter texts (sampling.length_factor), or take {policy.lighter_base}",
             hardware=policy.hardware,
@@ -124,7 +124,7 @@ def sample(
     return [results[index] for index in range(len(requests))]
 
 
-def default_slots(longest: int) -> int:
+def _default_slots(longest: int) -> int:
     """How many sequences are sampled side by side where nobody says: as many as keep the cache small.
 
     Args:
