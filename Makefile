@@ -4,13 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# One thread a core, each on its own: unpinned threads often share a core, which halves the speed.
-PINNED := OMP_PROC_BIND=true OMP_PLACES=cores
-DEMO := DITTO_HOME=$(CURDIR)/.demo HF_HUB_OFFLINE=1 $(PINNED) $(BIN)/ditto
+DEMO := DITTO_HOME=$(CURDIR)/.demo HF_HUB_OFFLINE=1 $(BIN)/ditto
 
 DEMO_PROMPT := "Write a short email to Owen asking him to send the signed contract for the seed packets before Tuesday."
 
-.PHONY: demo test slow assurance fuzz check bench clean
+.PHONY: demo test slow assurance fuzz bases check bench gpu clean
 
 demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, without GPU or model hub
 	$(DEMO) train examples/demos/maya
@@ -30,13 +28,19 @@ assurance: $(READY)  ## every promise (crashes, full disks, signals, hostile fil
 fuzz: $(READY)  ## 100,000 broken documents for the parsers; repeat a run with FUZZ_SEED=...
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/fuzz
 
+bases: $(READY)  ## every family of base models, tiny and random; writes docs/bases.md
+	OMP_NUM_THREADS=1 BASES_TABLE=docs/bases.md $(BIN)/pytest -q tests/test_families.py
+
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## one round on the embedded base: ours, the released code's way, TRL, ours with one thing undone each, the floor
+bench: $(READY)  ## one round on the embedded base: ours, the released code's way, TRL; half an hour
 	$(BIN)/python benchmarks/round.py
+
+gpu: $(READY)  ## ten checks of what only a GPU can show, in less than ten minutes; on a CPU the same on a tiny shape
+	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python benchmarks/gpu.py --json gpu.json
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ditto needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'

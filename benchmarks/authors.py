@@ -37,15 +37,16 @@ from ditto_cli.evaluation.style import StylePanel
 from ditto_cli.evaluation.types import Author as EvalAuthor
 from ditto_cli.evaluation.types import EvalPrompt, Judgement, Pair, Writing
 from ditto_cli.evaluation.win_rates import describe, pool_rate, win_rate
+from ditto_cli.method.ditto import Place, StageEnded, ditto
 from ditto_cli.method.reference import POLICY, REFERENCE
-from ditto_cli.method.rounds import Encoded, encode_demonstrations, run_rounds
-from ditto_cli.method.sft import Imitation, imitate
+from ditto_cli.method.sft import imitate
+from ditto_cli.method.texts import Texts, tokenise
+from ditto_cli.model.base.loading import load_policy
 from ditto_cli.model.hardware import detect
-from ditto_cli.model.loading import load_policy
-from ditto_cli.model.policy import Policy
+from ditto_cli.model.policy.policy import Policy
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import append_line, cache_home
-from ditto_cli.types import Demonstration, SilentReporter, round_stage
+from ditto_cli.types import Demonstration, SilentReporter
 
 ZERO_SHOT, FEW_SHOT, SFT, SPIN, DITTO = "zero-shot", "few-shot", "sft", "spin", "ditto"
 SFT_COPY = "sft-copy"
@@ -151,7 +152,7 @@ class Experiment:
     max_prompts: int
 
     def __post_init__(self) -> None:
-        self.encoded: Encoded = encode_demonstrations(
+        self.texts: Texts = tokenise(
             self.policy.chat,
             self.author.demonstrations,
             self.settings.sampling,
@@ -162,7 +163,7 @@ class Experiment:
             self.num,
             self.settings.seed,
             self.settings.sampling.temperature,
-            self.encoded.max_new_tokens,
+            self.texts.max_new_tokens,
         )
 
     def missing(self, methods: Iterable[str]) -> list[str]:
@@ -201,11 +202,8 @@ class Experiment:
     def sft(self) -> None:
         """Stage one, kept in memory for what starts from it."""
         self.policy.add_adapter(POLICY, self.settings.lora, derive_seed(self.settings.seed, "lora"))
-        examples = [Imitation(self.encoded.prompts[name], ids) for name, ids in self.encoded.completions.items()]
         started = time.monotonic()
-        losses = imitate(
-            self.policy, examples, self.settings.sft, seed=self.settings.seed, on_step=lambda step, loss: None
-        )
+        losses = imitate(self.policy, self.texts, self.settings, SilentReporter())
         seconds = time.monotonic() - started
         self.policy.copy_adapter(POLICY, SFT_COPY)
         for method in self.missing([SFT]):
@@ -217,13 +215,15 @@ class Experiment:
         """DITTO's loop under `settings`, from the SFT in memory."""
         self.policy.copy_adapter(SFT_COPY, POLICY)
         started = time.monotonic()
-        for finished in run_rounds(self.policy, self.encoded, settings, SilentReporter()):
+        place = Place(is_imitated=True)
+        for event in ditto(self.policy, self.texts, settings, [], place, SilentReporter()):
+            if not isinstance(event, StageEnded):
+                continue
             seconds = time.monotonic() - started
-            is_last = finished.number + 1 == settings.rounds.num
+            is_last = place.round + 1 == settings.rounds.num
             if is_last or each_round:
-                title = method if is_last else f"{method}:{round_stage(finished.number + 1)}"
-                metrics = dict(finished.steps[-1].values)
-                metrics["samples/ended"] = sum(c.ended for c in finished.samples) / len(finished.samples)
+                title = method if is_last else f"{method}:{event.stage}"
+                metrics = {**place.steps[-1].values, "samples/ended": event.metrics["samples/ended"]}
                 self.record(Contestant(title, "round", adapter=POLICY), seconds, metrics)
                 self.policy.switch(POLICY, trainable=True)
         for name in (POLICY, REFERENCE):
@@ -272,6 +272,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings, loops = read_settings(arguments)
     samples = Samples(arguments.out, digests_of(arguments, settings, loops))
     policy = load_policy(settings.base, detect(arguments.device), cache_home(os.environ), print)
+    policy.recompute_layers(policy.hardware.is_cuda)
     for name in arguments.authors or sorted(path.name for path in arguments.corpus.iterdir() if path.is_dir()):
         author = read_author(
             arguments.corpus / name, max_words=arguments.max_words, num_demonstrations=arguments.demonstrations

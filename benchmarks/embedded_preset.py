@@ -21,6 +21,8 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ditto_cli.config import FolderFile, parse_assignments, resolve_settings
@@ -30,13 +32,13 @@ from ditto_cli.evaluation.held_out import held_out_loss
 from ditto_cli.evaluation.recitation import leakage
 from ditto_cli.evaluation.style import StylePanel
 from ditto_cli.evaluation.types import Author, Writing
-from ditto_cli.method.rounds import encode_demonstrations
-from ditto_cli.method.sft import Imitation, imitate
-from ditto_cli.method.train import BASE_STAGE, Job, train_ditto
+from ditto_cli.method.run import BASE_STAGE, Job, train_ditto
+from ditto_cli.method.sft import imitate
+from ditto_cli.method.texts import tokenise
+from ditto_cli.model.base.loading import load_policy
 from ditto_cli.model.hardware import GIB, detect
-from ditto_cli.model.loading import load_policy
-from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import sample
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterStore, cache_home
 from ditto_cli.types import Demonstration, SampleRequest, SilentReporter
@@ -114,7 +116,7 @@ def run(arguments: argparse.Namespace) -> None:
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as home:
             store = AdapterStore(Path(home))
-            job = Job(subject, tuple(demonstrations), settings, held[0].prompt)
+            job = Job.of(policy, subject, demonstrations, settings, held[0].prompt)
             with store.training(subject) as kept:
                 record = train_ditto(policy, job, kept, SilentReporter())
             seconds = time.monotonic() - started
@@ -140,6 +142,20 @@ def run(arguments: argparse.Namespace) -> None:
         print_rows([row])
 
 
+@dataclass
+class Follower(SilentReporter):
+    """Measures the held-out log-loss after each update of SFT."""
+
+    policy: Policy
+    held: list[Demonstration]
+    points: list[dict]
+
+    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
+        """See `Reporter`."""
+        point = {"step": completed, "loss": metrics["loss"], "held_out_loss": held_out_loss(self.policy, self.held)}
+        self.points.append(point)
+
+
 def curve(arguments: argparse.Namespace) -> None:
     """Follow the held-out log-loss through SFT, one subject after the other; a JSON line each."""
     settings = resolve_settings(
@@ -148,17 +164,10 @@ def curve(arguments: argparse.Namespace) -> None:
     policy = load_policy(settings.base, detect("cpu"), cache_home(os.environ), print)
     for subject in arguments.subjects:
         demonstrations, held = read_subject(subject, arguments.authors)
-        encoded = encode_demonstrations(
-            policy.chat, demonstrations, settings.sampling, context_tokens=policy.context_tokens
-        )
+        texts = tokenise(policy.chat, demonstrations, settings.sampling, context_tokens=policy.context_tokens)
         points = [{"step": 0, "loss": None, "held_out_loss": held_out_loss(policy, held)}]
-
-        def follow(step: int, loss: float, points: list[dict] = points, held: list[Demonstration] = held) -> None:
-            points.append({"step": step, "loss": loss, "held_out_loss": held_out_loss(policy, held)})
-
         policy.add_adapter("policy", settings.lora, derive_seed(settings.seed, "lora"))
-        examples = [Imitation(encoded.prompts[name], ids) for name, ids in encoded.completions.items()]
-        imitate(policy, examples, settings.sft, seed=settings.seed, on_step=follow)
+        imitate(policy, texts, settings, Follower(policy, held, points))
         policy.remove("policy")
         row = {"label": arguments.label, "set": arguments.set, "subject": subject, "points": points}
         with arguments.out.open("a", encoding="utf-8") as stream:

@@ -27,10 +27,10 @@ from ditto_cli.config import BaseSettings
 from ditto_cli.demonstrations import read_folder
 from ditto_cli.demonstrations.prompts import form_of, instruction_problem, plain_instruction
 from ditto_cli.evaluation.similarity import chrf
+from ditto_cli.model.base.loading import load_policy
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.instructions import Instruction, best_of, propose
-from ditto_cli.model.loading import load_policy
-from ditto_cli.model.policy import Policy
+from ditto_cli.model.policy.policy import Policy
 from ditto_cli.store import cache_home
 from ditto_cli.types import SourceText
 

@@ -80,9 +80,9 @@ def base_texts(prompts: Sequence[str], path: Path, preset: str, device: str) -> 
     missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
     if missing:
         from ditto_cli.config import FolderFile, resolve_settings
+        from ditto_cli.model.base.loading import load_policy
         from ditto_cli.model.hardware import detect
-        from ditto_cli.model.loading import load_policy
-        from ditto_cli.model.sampling import sample
+        from ditto_cli.model.policy.sampling import sample
         from ditto_cli.store import cache_home
         from ditto_cli.types import SampleRequest
 

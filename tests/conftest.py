@@ -79,13 +79,13 @@ def save_tiny_base(folder, *, seed=0, hidden_size=32, intermediate_size=64, cont
     return folder
 
 
-def load_tiny(folder, quantize="none"):
-    """The folder as ditto loads it on a CPU."""
+def load_tiny(folder, quantize="none", *, hardware=None, speed="auto"):
+    """The folder as ditto loads it, on a CPU unless told otherwise."""
+    from ditto_cli.model.base.loading import load_source
+    from ditto_cli.model.base.source import BaseSource
     from ditto_cli.model.hardware import detect
-    from ditto_cli.model.loading import load_source
-    from ditto_cli.model.source import BaseSource
 
-    return load_source(BaseSource("local", str(folder), None, folder), quantize, detect("cpu"))
+    return load_source(BaseSource("local", str(folder), None, folder), quantize, hardware or detect("cpu"), speed=speed)
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +123,24 @@ def tiny_demonstrations():
         Demonstration("b.md", "Decline.", "no can do, sorry! x"),
         Demonstration("c.md", "Thank Al for the book.", "al. that book. wow x"),
     )
+
+
+def tokenised(policy, demonstrations):
+    """The demonstrations as a run's texts."""
+    from ditto_cli.config import SamplingSettings
+    from ditto_cli.method.texts import tokenise
+
+    return tokenise(policy.chat, demonstrations, SamplingSettings(), context_tokens=policy.context_tokens)
+
+
+def imitate_texts(policy, demonstrations, sft_settings, *, seed=0, reporter=None):
+    """SFT of the active adapter, as a run begins with it."""
+    from ditto_cli.config import Settings
+    from ditto_cli.method.sft import imitate
+    from ditto_cli.types import SilentReporter
+
+    settings = Settings(sft=sft_settings, seed=seed)
+    return imitate(policy, tokenised(policy, demonstrations), settings, reporter or SilentReporter())
 
 
 def shake(policy, *, seed, scale=0.3):

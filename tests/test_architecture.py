@@ -30,14 +30,14 @@ ARROWS = {
 }
 # Library -> the only places, as prefixes of a path in the package, that may import it.
 HOMES = {
-    "transformers": ("model/",),
+    "transformers": ("model/", "method/sft.py"),
     "peft": ("model/",),
     "bitsandbytes": ("model/",),
     "trl": ("method/sft.py",),
     "datasets": ("method/sft.py",),
     "rich": ("cli/render.py", "cli/progress.py"),
     "typer": ("cli/app.py", "cli/arguments.py", "cli/groups.py"),
-    "jinja2": ("evaluation/html/", "model/chat.py"),
+    "jinja2": ("evaluation/html/", "model/base/template.py"),
     "sacrebleu": ("evaluation/similarity.py",),
     "openai": ("evaluation/judges/",),
 }
@@ -76,6 +76,70 @@ def libraries(path):
     return {name.split(".")[0] for name in imports(path)}
 
 
+def module_name(path):
+    parts = ("ditto_cli", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def own_imports(path, only=None):
+    """(module, name, name here) of every import of our own that is ever carried out.
+
+    With `only`, of those inside functions only the ones of that function: of one command out of many.
+    """
+    found, waiting = [], list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.FunctionDef) and only not in (None, node.name):
+            continue
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.startswith("ditto_cli") for alias in node.names), place(path)
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "ditto_cli":
+            found += [(node.module, alias.name, alias.asname or alias.name) for alias in node.names]
+        waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def dependencies(only):
+    """Module -> modules that it imports; in place of a package stand those that the name, or the package, is made of.
+
+    `only` names for some modules the one function that is looked into ("": none).
+    """
+    files = {module_name(path): path for path in SOURCES}
+
+    def defining(module, name):
+        """The module that a name comes from, through any number of packages that only hand it on."""
+        if f"{module}.{name}" in files:
+            return f"{module}.{name}"
+        handed_on = own_imports(files[module]) if files[module].name == "__init__.py" else []
+        return next((defining(origin, first) for origin, first, here in handed_on if here == name), module)
+
+    graph = {
+        module: {defining(origin, name) for origin, name, _ in own_imports(path, only.get(module))} - {module}
+        for module, path in files.items()
+    }
+    for package in (module for module, path in files.items() if path.name == "__init__.py"):
+        inside = graph.pop(package)
+        graph = {module: (below - {package} | inside) if package in below else below for module, below in graph.items()}
+    return graph
+
+
+def longest_chain(start, graph):
+    """The longest path from `start`; fails where there is a circle."""
+    longest = {}
+
+    def follow(module, above):
+        if module in above:
+            pytest.fail(f"a circle of imports: {' -> '.join([*above[above.index(module) :], module])}")
+        if module not in longest:
+            chains = [follow(below, [*above, module]) for below in sorted(graph[module])]
+            longest[module] = [module, *max(chains, key=len, default=[])]
+        return longest[module]
+
+    return follow(start, [])
+
+
 def test_the_reading_of_imports_sees_those_inside_functions(tmp_path):
     source = tmp_path / "x.py"
     source.write_text("def f():\n    import torch.nn\n    from ditto_cli.store import files\n")
@@ -102,6 +166,30 @@ def test_imports_go_downward_only(path):
 def test_a_library_is_imported_in_its_home_only(library):
     users = [place(path) for path in SOURCES if library in libraries(path)]
     assert [user for user in users if not user.startswith(HOMES[library])] == []
+
+
+def test_a_training_is_understood_through_few_files():
+    """The longest chain of imports that a `ditto train` follows, those inside functions too; a package is no file."""
+    graph = dependencies({"ditto_cli.cli.app": "_train", "ditto_cli.cli.groups": ""})
+    chain = longest_chain("ditto_cli.cli.app", graph)
+    assert len(chain) <= 12, " -> ".join(chain)
+
+
+def test_the_longest_chain_is_found_and_a_circle_is_named():
+    graph = {"a": {"b", "c"}, "b": {"d"}, "c": {"b"}, "d": set()}
+    assert longest_chain("a", graph) == ["a", "c", "b", "d"]
+    with pytest.raises(pytest.fail.Exception, match="b -> d -> c -> b"):
+        longest_chain("a", graph | {"d": {"c"}, "a": {"b"}})
+
+
+def test_a_name_out_of_a_package_counts_as_the_file_that_defines_it():
+    graph = dependencies({})
+    assert "ditto_cli.store.records" in graph["ditto_cli.method.run"]
+    assert "ditto_cli.store" not in graph
+    assert set().union(*graph.values()) <= set(graph)
+    assert "ditto_cli.demonstrations.mail.archive" in graph["ditto_cli.demonstrations.sources"]
+    assert "ditto_cli.cli.cross_validate" in graph["ditto_cli.cli.app"]
+    assert "ditto_cli.cli.cross_validate" not in dependencies({"ditto_cli.cli.app": "_train"})["ditto_cli.cli.app"]
 
 
 def test_torch_stays_out_of_the_rooms_that_need_none():
@@ -202,11 +290,6 @@ def test_completion_script():
     done = subprocess.run([script], capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 0
     assert "_DITTO_COMPLETE=complete_bash" in done.stdout
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=place)
-def test_a_file_can_be_read_in_one_sitting(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
 
 
 def test_only_the_command_line_prints():

@@ -117,6 +117,36 @@ def test_a_run_with_other_settings_is_refused_before_a_base_is_loaded(authors, c
         call(*before, *changed, "--out", out)
 
 
+# What is trained and written
+
+
+def test_every_method_writes_and_the_base_is_left_as_it_was(authors, tiny_policy, tiny_demonstrations, tmp_path):
+    few = {"rounds.num": 2, "rounds.steps": 3, "sampling.completions_per_prompt": 2, "sft.max_steps": 2, "lora.r": 2}
+    settings, spin = (
+        authors.resolve_settings("smollm2-135m-cpu", authors.FolderFile(), {}, few | {"dpo.learning_rate": 1e-2} | more)
+        for more in ({}, authors.SPIN_SETTINGS)
+    )
+    author = authors.Author("corpus/a", tiny_demonstrations[:2], tiny_demonstrations[2:])
+    path, methods = tmp_path / "samples.jsonl", ["zero-shot", "few-shot", "sft", "spin", "ditto:round1", "ditto"]
+    samples = authors.Samples(path, {method.partition(":")[0]: "digest" for method in methods})
+    experiment = authors.Experiment(tiny_policy, author, settings, samples, num=1, max_prompts=1)
+    experiment.untrained()
+    experiment.sft()
+    experiment.rounds("spin", spin, each_round=False)
+    experiment.rounds("ditto", settings, each_round=True)
+    experiment.finish()
+    rows = authors.read_rows([path])
+    assert [one["method"] for one in rows] == methods
+    assert experiment.missing(methods) == []
+    assert set(rows[2]["metrics"]) == {"loss", "steps"}
+    for one in rows[3:]:
+        assert one["metrics"]["samples/ended"] in (0, 0.25, 0.5, 0.75, 1)
+        assert one["metrics"]["rewards/margins"] != 0
+    losses = {one["method"]: one["held_out_loss"] for one in rows if one["method"] != "few-shot"}
+    assert len(set(losses.values())) == 5  # each is another policy
+    assert tiny_policy.adapters == ()
+
+
 # Whom the table compares
 
 
@@ -190,7 +220,7 @@ def test_held_out_loss_of_a_uniform_policy_is_the_log_of_its_vocabulary(tiny_pol
 
 def test_held_out_loss_weighs_tokens_not_texts(tiny_policy, tiny_demonstrations):
     from ditto_cli.evaluation.held_out import held_out_loss
-    from ditto_cli.model.scoring import score
+    from ditto_cli.model.policy.scoring import score
 
     chat = tiny_policy.chat
     short, long = tiny_demonstrations[0], tiny_demonstrations[1]

@@ -1,15 +1,18 @@
 """Chat templates of real families (those that TRL ships) on byte-level tokenizers with the families' special tokens."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import trl
 
 from conftest import CHATML, byte_tokenizer
+from ditto_cli.config import SamplingSettings
 from ditto_cli.errors import IncompatibleError
-from ditto_cli.method.sft import Imitation, _row
-from ditto_cli.model.chat import chat_format
+from ditto_cli.method.texts import tokenise
+from ditto_cli.model.base.template import chat_format
+from ditto_cli.types import Demonstration
 
 # Mistral-7B-Instruct-v0.2, as it was published and as it is now: a space before the answer in the second.
 MISTRAL_OLD = (
@@ -228,6 +231,12 @@ def chat(family):
     return chat_format(tokenizer, tokenizer.eos_token_id)
 
 
+def set_clock(monkeypatch, *date):
+    """What templates take for now."""
+    clock = type("Clock", (), {"now": staticmethod(lambda: datetime(*date))})
+    monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", clock)
+
+
 def special_ids(chat, ids):
     return [token for token in ids if token in set(chat.tokenizer.added_tokens_encoder.values())]
 
@@ -260,12 +269,14 @@ def test_the_completion_ends_in_the_familys_end_of_turn(family, chat):
     assert chat.text(ids) == "yo\n\nbye"
 
 
-def test_the_end_token_is_trained_and_the_prompt_is_not(chat):
-    prompt, completion = chat.prompt_ids("Hello"), chat.completion_ids("yo")
-    row = _row(Imitation(prompt, completion))
-    assert row["input_ids"] == [*prompt, *completion]
-    assert row["labels"] == [-100] * len(prompt) + list(completion)
-    assert row["labels"][-1] == chat.end_token_id
+def test_what_is_trained_on_is_the_text_with_its_end_token_and_not_the_prompt(chat):
+    """Which of the two a label is of: tests/test_sft.py."""
+    texts = tokenise(chat, [Demonstration("a.md", "Hello", "yo")], SamplingSettings(), context_tokens=500)
+    assert texts.prompts == {"a.md": chat.prompt_ids("Hello")}
+    assert texts.completions == {"a.md": chat.completion_ids("yo")}
+    assert texts.completions["a.md"][-1] == chat.end_token_id
+    (own,) = texts.unscored()
+    assert (own.token_ids, own.ended, own.round) == (texts.completions["a.md"], True, None)
 
 
 def test_prompt_and_completion_are_the_templates_own_conversation(name, chat):
@@ -325,11 +336,12 @@ def test_shots_cannot_smuggle_control_tokens_in(family, chat):
 
 
 @pytest.mark.parametrize("template", TRL_TEMPLATES)
-def test_a_base_is_never_left_to_think_or_choose_a_channel(template):
+def test_a_base_is_never_left_to_think_or_choose_a_channel(template, monkeypatch):
     """Prompt and completion are one conversation as the template itself writes it, for every family that TRL knows."""
     tokenizer = byte_tokenizer(("<s>", "</s>"), template=trl_template(template), eos="</s>", bos="<s>")
     chat = chat_format(tokenizer, None)
     messages = [{"role": "user", "content": "Say yo."}, {"role": "assistant", "content": "yo, you"}]
+    set_clock(monkeypatch, 2024, 7, 26)
     rendered = tokenizer.apply_chat_template(
         messages, tokenize=False, enable_thinking=False, thinking=False, date_string="26 Jul 2024"
     )
@@ -373,6 +385,7 @@ def test_a_template_with_two_beginning_tokens_is_refused():
         ("{{ messages[0]['content'] }}", "drops the assistant's text"),
         ("{{ messages[0]['content'][0]['text']['x'] }}", "cannot hold plain text"),  # parts instead of text
         ("{{ raise_exception('System role required') }}", "cannot hold plain text .*System role required"),
+        ("{% set format = '%d' %}{{ strftime_now(format) }}" + CHATML, "writes the current date"),
     ],
 )
 def test_a_base_that_is_no_chat_model_is_refused(template, message):
@@ -381,10 +394,21 @@ def test_a_base_that_is_no_chat_model_is_refused(template, message):
         chat_format(tokenizer, None)
 
 
-def test_the_prompt_is_the_same_on_another_day():
-    """TRL's llama3_2 template writes the date of today unless it is given one."""
-    tokenizer = byte_tokenizer(("<s>", "</s>"), template=trl_template("llama3_2"), eos="</s>", bos="<s>")
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("llama3_2", "Today Date: 26 Jul 2024"),
+        ("gptoss", "Current date: 2024-07-26"),
+        ("muse_glimmer", "Current date: 2024-07-26."),
+        ("{{ strftime_now( '%A' ) ~ strftime_now(\"%d\") }}" + CHATML, "Friday26"),
+    ],
+)
+def test_the_prompt_is_the_same_on_another_day(monkeypatch, template, words):
+    """These templates write the date of today, unless they are given one or have no clock to ask."""
+    text = template if "{" in template else trl_template(template)
+    tokenizer = byte_tokenizer(("<s>", "</s>"), template=text, eos="</s>", bos="<s>")
+    set_clock(monkeypatch, 2033, 1, 2)
     today = tokenizer.apply_chat_template([{"role": "user", "content": "Say yo."}], tokenize=False)
     chat = chat_format(tokenizer, None)
-    assert "Today Date: 26 Jul 2024" in plain_text(chat, chat.prompt_ids("Say yo."))
-    assert "Today Date: 26 Jul 2024" not in today
+    assert words in plain_text(chat, chat.prompt_ids("Say yo."))
+    assert words not in today

@@ -175,7 +175,7 @@ def test_an_unfinished_training_is_told(trained):
 
 
 def test_a_base_that_is_gone_is_told_and_is_no_problem_of_the_store(trained, monkeypatch):
-    from ditto_cli.model import source
+    from ditto_cli.model.base import source
 
     monkeypatch.setattr(source, "folder_problem", lambda folder: "gone" if folder == trained.base else None)
     assert [row["base_present"] for row in examined(trained)["adapters"]] == [False, False]
@@ -259,7 +259,7 @@ def test_without_torch_the_rest_is_told(trained):
 
 def test_it_downloads_and_loads_nothing(trained, monkeypatch):
     from ditto_cli.cli.network import host_log
-    from ditto_cli.model import embedded
+    from ditto_cli.model.base import embedded
 
     monkeypatch.setattr(embedded, "_convert", lambda *_: pytest.fail("converted"))
     assert trained("doctor").code == 0
@@ -271,7 +271,7 @@ def test_four_bit_weights_are_tried_out(monkeypatch):
     import torch
     from bitsandbytes import functional
 
-    from ditto_cli.model.machine import four_bit_problem
+    from ditto_cli.model.hardware import four_bit_problem
 
     def missing(*_, **__):
         raise RuntimeError("no kernel image")

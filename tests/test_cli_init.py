@@ -166,7 +166,7 @@ def test_missing_prompts_are_written_by_the_base_shown_and_stored(ditto, folder_
 
 
 def test_the_bases_own_words_are_stored(ditto, folder_of, monkeypatch):
-    from ditto_cli.model.chat import ChatFormat
+    from ditto_cli.model.base.template import ChatFormat
 
     said = "Write an email to Bo about the hens, the \x1b[mcorn and the storm."
     monkeypatch.setattr(ChatFormat, "text", lambda self, ids: said)
@@ -400,15 +400,15 @@ def letters(text):
 
 def spy_on_training(monkeypatch):
     """The demonstrations that a training is given."""
-    from ditto_cli.method import train
+    from ditto_cli.method import run
 
-    seen, real = [], train.train_ditto
+    seen, real = [], run.train_ditto
 
     def spy(policy, job, *rest):
         seen.extend(job.demonstrations)
         return real(policy, job, *rest)
 
-    monkeypatch.setattr(train, "train_ditto", spy)
+    monkeypatch.setattr(run, "train_ditto", spy)
     return seen
 
 

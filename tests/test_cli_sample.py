@@ -13,14 +13,15 @@ SHORT = ["--max-tokens", "12", "--seed", "1"]
 @pytest.fixture
 def loads(monkeypatch):
     """The bases that are loaded, and the adapters that are read, in order."""
-    from ditto_cli.model import loading, policy
+    from ditto_cli.model.base import loading
+    from ditto_cli.model.policy import policy
 
     seen = {"bases": [], "adapters": []}
     load_source, load_adapter = loading.load_source, policy.Policy.load_adapter
 
-    def base_spy(source, *arguments):
+    def base_spy(source, *arguments, **keywords):
         seen["bases"].append(source.id)
-        return load_source(source, *arguments)
+        return load_source(source, *arguments, **keywords)
 
     def adapter_spy(self, name, folder):
         seen["adapters"].append(f"{folder.parents[2].name}/{folder.name}")

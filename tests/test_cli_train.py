@@ -91,7 +91,7 @@ def test_the_name_comes_from_the_flag_the_settings_or_the_folder(ditto, folder_o
     text = {"a.txt": f"---\nprompt: Say hi.\n---\nhi {MARKER}"}
     named = folder_of({**text, "ditto.yaml": "name: anna\n"}, "named")
     plain = folder_of(text, "Mes Étés")
-    monkeypatch.setattr("ditto_cli.method.train.train_ditto", Stop())
+    monkeypatch.setattr("ditto_cli.method.run.train_ditto", Stop())
     for folder, arguments, expected in (
         (named, ["--name", "flag"], "flag"),
         (named, [], "anna"),
@@ -117,7 +117,7 @@ def test_a_second_run_replaces_the_first(ditto, texts):
 
 def test_a_failed_run_leaves_the_adapter_as_it_was(trained, folder_of, monkeypatch):
     before = trained.snapshot()
-    monkeypatch.setattr("ditto_cli.method.rounds.update_policy", Stop())
+    monkeypatch.setattr("ditto_cli.method.updates.Updater.update", Stop())
     result = trained.train(folder_of({"a.txt": "---\nprompt: p\n---\nhi"}), "--name", "alice")
     assert result.code == 1
     after = trained.snapshot()
@@ -170,7 +170,7 @@ def test_settings_come_from_the_strongest_layer(ditto, folder_of, tmp_path):
 
 
 def test_the_preset_comes_from_the_flag_the_environment_or_the_folder(ditto, folder_of, monkeypatch):
-    monkeypatch.setattr("ditto_cli.method.train.train_ditto", Stop())
+    monkeypatch.setattr("ditto_cli.method.run.train_ditto", Stop())
     folder = folder_of({"a.txt": "---\nprompt: p\n---\nhi", "ditto.yaml": "preset: qwen3-4b-12gb\n"})
     base = ["--base", ditto.base, "--quantize", "none", "--device", "cpu"]
     environment = {"DITTO_PRESET": "qwen3-8b-24gb"}
@@ -191,7 +191,7 @@ def test_the_watch_prompt_of_the_folder_is_used(ditto, folder_of):
 
 
 def test_what_a_model_writes_is_never_obeyed(ditto, texts, monkeypatch):
-    monkeypatch.setattr("ditto_cli.model.chat.ChatFormat.text", lambda self, ids: "\x1b[2Jgone\x07\u202e")
+    monkeypatch.setattr("ditto_cli.model.base.template.ChatFormat.text", lambda self, ids: "\x1b[2Jgone\x07\u202e")
     result = ditto.train(texts)
     assert result.code == 0
     for shown in (result.out, result.err):
@@ -202,21 +202,21 @@ def test_what_a_model_writes_is_never_obeyed(ditto, texts, monkeypatch):
 @pytest.mark.parametrize("there_before", [False, True])
 @pytest.mark.parametrize("stage", ["sft", "round1"])
 def test_ctrl_c_while_a_stages_sample_is_written_loses_nothing(trained, texts, monkeypatch, stage, there_before):
-    from ditto_cli.method import train
+    from ditto_cli.method import ditto as method
 
-    real = train._write
+    real = method.write
 
-    def interrupted(run, name, *rest, **options):
-        if name == stage:
+    def interrupted(*arguments, **options):
+        if options["stage"] == stage:
             raise KeyboardInterrupt
-        return real(run, name, *rest, **options)
+        return real(*arguments, **options)
 
     before = trained.snapshot()
     weights = [weights_of(trained, "alice", name) for name in ("sft", "round1")]
     metrics = [stage.metrics for stage in trained.record("alice").stages]
     name = "alice" if there_before else "new"
     with monkeypatch.context() as patch:
-        patch.setattr(train, "_write", interrupted)
+        patch.setattr(method, "write", interrupted)
         stopped = trained.train(texts, "--name", name, "--publish", "last")
     assert (stopped.code, stopped.out, stopped.error) == (
         130,
@@ -238,7 +238,7 @@ def test_ctrl_c_while_a_stages_sample_is_written_loses_nothing(trained, texts, m
 
 def test_fresh_starts_over(trained, texts, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("ditto_cli.method.train.run_rounds", Stop(KeyboardInterrupt()))
+        patch.setattr("ditto_cli.method.ditto.draw_comparisons", Stop(KeyboardInterrupt()))
         assert trained.train(texts, "--name", "new").code == 130
     result = trained.train(texts, "--name", "new", "--fresh")
     assert result.code == 0, result.err
@@ -249,7 +249,7 @@ def test_fresh_starts_over(trained, texts, monkeypatch):
 
 def test_ctrl_c_before_sft_is_finished_keeps_nothing(trained, texts, monkeypatch):
     before = trained.snapshot()
-    monkeypatch.setattr("ditto_cli.method.train.imitate", Stop(KeyboardInterrupt()))
+    monkeypatch.setattr("ditto_cli.method.ditto.imitate", Stop(KeyboardInterrupt()))
     result = trained.train(texts, "--name", "new")
     assert (result.code, result.error) == (
         130,

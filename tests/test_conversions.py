@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from conftest import full_logits
-from ditto_cli.model import conversions, quantised
+from ditto_cli.model.base import conversions
+from ditto_cli.model.base.loading import load_source
+from ditto_cli.model.base.source import BaseSource
 from ditto_cli.model.hardware import detect
-from ditto_cli.model.loading import load_source
-from ditto_cli.model.source import BaseSource
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_second_load_takes_the_kept_form_and_gives_the_same_numbers(load, ti
     (place,) = kept(tmp_path)
     sizes = [(folder / "model.safetensors").stat().st_size for folder in (place, tiny_folder)]
     assert sizes[0] < 0.8 * sizes[1]  # embeddings and head, which stay as they are, are more than half of the tiny base
-    monkeypatch.setattr(quantised, "convert_into", None)  # nothing is made again
+    monkeypatch.setattr(conversions, "convert_into", None)  # nothing is made again
     second, notes = load()
     assert notes == []
     assert torch.equal(full_logits(first, [40, 41, 42]), full_logits(second, [40, 41, 42]))
@@ -55,7 +55,7 @@ def test_another_version_of_the_library_makes_its_own_in_place_of_the_older(load
     (older,) = kept(tmp_path)
     of_another_base = older.parent / "nf4-0123456789abcdef-0123456789abcdef"
     of_another_base.mkdir()
-    monkeypatch.setattr(quantised, "version", lambda name: "99")
+    monkeypatch.setattr(conversions, "version", lambda name: "99")
     load()
     assert of_another_base in kept(tmp_path)
     assert len(kept(tmp_path)) == 2
@@ -89,7 +89,7 @@ def test_a_full_disk_is_said_and_the_base_is_there_all_the_same(load, tmp_path, 
 
 
 def test_little_room_is_left_alone(load, tmp_path, monkeypatch):
-    monkeypatch.setattr(quantised, "_SPARE_BYTES", 2**60)
+    monkeypatch.setattr(conversions, "_SPARE_BYTES", 2**60)
     _, notes = load()
     assert notes == [f"No room to keep the 4-bit base, 0.0 GiB in {tmp_path / 'bases'}: each load quantises it anew."]
     assert kept(tmp_path) == []

@@ -10,7 +10,8 @@ from ditto_cli.cli.cross_validate import TRAINED, what_to_do
 from ditto_cli.config import Settings
 from ditto_cli.evaluation.report import EvalReport, Verdict, WinRate
 from ditto_cli.evaluation.verdict import verdict
-from ditto_cli.method import train
+from ditto_cli.method import ditto as method
+from ditto_cli.method import run
 
 pytest_plugins = ["cli_helpers"]
 
@@ -43,20 +44,20 @@ def folder(ditto, folder_of):
 def jobs(monkeypatch):
     """The jobs that were trained."""
     jobs = []
-    real = train.train_ditto
+    real = run.train_ditto
 
     def noted(policy, job, *others):
         jobs.append(job)
         return real(policy, job, *others)
 
-    monkeypatch.setattr(train, "train_ditto", noted)
+    monkeypatch.setattr(run, "train_ditto", noted)
     return jobs
 
 
 @pytest.fixture
 def untrainable(monkeypatch):
     """Fail where anything is trained."""
-    monkeypatch.setattr(train, "train_ditto", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(run, "train_ditto", lambda *_: pytest.fail("trained"))
 
 
 def cross_validate(ditto, folder, *arguments, folds=2):
@@ -163,7 +164,7 @@ def test_ctrl_c_in_a_fold_keeps_nothing_and_says_so(ditto, folder, working_folde
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "run_rounds", stop)  # SFT is finished by then
+    monkeypatch.setattr(method, "draw_comparisons", stop)  # SFT is finished by then
     result = cross_validate(ditto, folder)
     assert result.code == 130
     assert result.error == "error: Cross-validation was interrupted; nothing of it is kept."

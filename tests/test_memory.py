@@ -1,6 +1,7 @@
 """Full memory: every stage goes on with less at a time and the same result, or says in one line what does not fit."""
 
 import gc
+import itertools
 import math
 import re
 import weakref
@@ -9,22 +10,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers.cache_utils import DynamicCache
 
-from conftest import load_tiny, shake
+from conftest import imitate_texts, load_tiny, shake
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettings
 from ditto_cli.errors import MemoryLimitError
 from ditto_cli.method.reference import score_under_reference
-from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.method.updates import Updater
-from ditto_cli.model import loading
-from ditto_cli.model.hardware import Hardware, detect
-from ditto_cli.model.memory import fit_memory, free_memory, halving, is_out_of_memory, keeping_what_is_there
-from ditto_cli.model.sampling import sample
+from ditto_cli.model.base import loading
+from ditto_cli.model.hardware import detect
+from ditto_cli.model.policy.memory import MemoryGuard, free_memory, halving, is_out_of_memory, keeping_what_is_there
+from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Comparison, ComparisonKind, Completion, SampleRequest
+from ditto_cli.types import Comparison, ComparisonKind, Completion, Demonstration, SampleRequest, SilentReporter
 
 CPU = detect("cpu")
-GPU = Hardware(torch.device("cuda", 0), "a GPU", 2**30)  # only asked what it is
 
 
 def cuda_full():
@@ -67,7 +67,7 @@ def embedding(policy):
     return policy.model.get_input_embeddings()
 
 
-# --- the helper
+# --- the guard
 
 
 @pytest.mark.parametrize("error", FULL)
@@ -89,13 +89,15 @@ def test_other_errors_are_not_and_pass_through(error):
         raise error
 
     with pytest.raises(type(error)) as caught:
-        fit_memory(work, 4, noun="row", advice="-", hardware=CPU)
+        MemoryGuard("This machine's memory").fit("work", work, 4, noun="row", advice="-")
     assert caught.value is error
 
 
-def tries(work_fits, limit, **options):
-    """The limits tried, and what was noted."""
+def tries(work_fits, limit, *, memory="GPU memory", guard=None, kind="work", lower=None):
+    """What came of it, the limits tried, and what was noted."""
     tried, noted = [], []
+    guard = guard or MemoryGuard(memory)
+    guard.noted = noted.append
 
     def work(limit):
         tried.append(limit)
@@ -103,9 +105,8 @@ def tries(work_fits, limit, **options):
             raise cuda_full()
         return limit * 10
 
-    given = {"noun": "row", "advice": "buy more", "hardware": GPU, **options}
     try:
-        result = fit_memory(work, limit, noted=noted.append, **given)
+        result = guard.fit(kind, work, limit, noun="row", advice="buy more", lower=lower)
     except MemoryLimitError as error:
         result = error
     return result, tried, noted
@@ -113,14 +114,27 @@ def tries(work_fits, limit, **options):
 
 def test_the_limit_is_halved_until_the_work_fits_and_each_lowering_is_said_once():
     result, tried, noted = tries(lambda limit: limit <= 1, 5)
-    assert result == (10, 1)
+    assert result == 10
     assert tried == [5, 2, 1]
     assert noted == [
         "GPU memory is full: going on with 2 rows at a time instead of 5.",
         "GPU memory is full: going on with 1 row at a time instead of 2.",
     ]
-    assert tries(lambda limit: True, 5) == ((50, 5), [5], [])
-    assert tries(lambda limit: limit < 5, 5, hardware=CPU)[2][0].startswith("This machine's memory is full")
+    assert tries(lambda limit: True, 5) == (50, [5], [])
+    assert tries(lambda limit: limit < 5, 5, memory="This machine's memory")[2][0].startswith(
+        "This machine's memory is full"
+    )
+
+
+def test_later_work_of_the_same_kind_begins_with_the_limit_that_fitted():
+    guard = MemoryGuard("GPU memory")
+    assert tries(lambda limit: limit <= 2, 5, guard=guard)[1] == [5, 2]
+    assert guard.lowered == {"work": 2}
+    assert tries(lambda limit: True, 5, guard=guard)[1:] == ([2], [])
+    assert tries(lambda limit: True, 5, guard=guard, kind="other")[1] == [5]
+    assert tries(lambda limit: True, 1, guard=guard)[1] == [1]  # less is wanted than there is room for
+    assert tries(lambda limit: limit <= 1, 5, guard=guard)[1] == [2, 1]
+    assert guard.lowered == {"work": 1}
 
 
 def test_when_nothing_fits_one_line_says_so():
@@ -150,7 +164,7 @@ def test_nothing_holds_the_failed_works_tensors_when_it_is_done_anew():
 
     gc.disable()  # only what the helper frees counts
     try:
-        fit_memory(work, 4, noun="row", advice="-", hardware=CPU)
+        MemoryGuard("This machine's memory").fit("work", work, 4, noun="row", advice="-")
     finally:
         gc.enable()
     assert len(large) == 3
@@ -171,12 +185,17 @@ def requests_for(policy, num):
     return [SampleRequest(prompts[index % 3], derive_seed(0, index)) for index in range(num)]
 
 
+def longest_of(requests, max_new_tokens):
+    return max(len(request.prompt_ids) for request in requests) + max_new_tokens
+
+
 @pytest.mark.parametrize("error", FULL)
 def test_sampling_goes_on_with_half_the_slots_and_the_same_texts(policy, error):
     policy.chat = replace(policy.chat, stop_token_ids=frozenset(range(0, 272, 7)))
     requests = requests_for(policy, 11)
     expected = sample(policy, requests, max_new_tokens=12, temperature=1.0)
-    noted, done = [], []
+    noted, done, longest = [], [], longest_of(requests, 12)
+    policy.guard.noted = noted.append
     with room_for(embedding(policy), 3, error=error) as sizes:
         answers = sample(
             policy,
@@ -184,12 +203,14 @@ def test_sampling_goes_on_with_half_the_slots_and_the_same_texts(policy, error):
             max_new_tokens=12,
             temperature=1.0,
             max_slots=8,
-            noted=noted.append,
             on_finished=done.append,
         )
     assert answers == expected
     assert max(sizes) > 3
-    assert [re.findall(r"\d+", line) for line in noted] == [["4", "8"], ["2", "4"]]
+    limits = [policy.max_cached_tokens, 4 * longest, 2 * longest]
+    assert [re.findall(r"(\d+) tokens? at a time instead of (\d+)", line) for line in noted] == [
+        [(str(less), str(more))] for more, less in itertools.pairwise(limits)
+    ]
     assert done == sorted(set(done))  # what is finished is never counted again
     assert done[-1] == 11
 
@@ -200,6 +221,7 @@ def test_finished_texts_are_kept_when_memory_runs_out_later(policy):
     requests = requests_for(policy, 12)
     expected = sample(policy, requests, max_new_tokens=12, temperature=1.0)
     steps, done, noted = [], [], []
+    policy.guard.noted = noted.append
 
     def full_in_step_six(module, arguments):
         steps.append(arguments[0].shape[0])
@@ -207,26 +229,53 @@ def test_finished_texts_are_kept_when_memory_runs_out_later(policy):
             raise cuda_full()
 
     hook = embedding(policy).register_forward_pre_hook(full_in_step_six)
-    answers = sample(policy, requests, max_new_tokens=12, temperature=1.0, on_finished=done.append, noted=noted.append)
+    answers = sample(policy, requests, max_new_tokens=12, temperature=1.0, on_finished=done.append)
     hook.remove()
     assert answers == expected
     finished = sum(len(answer.token_ids) <= 4 for answer in answers)
     assert 0 < finished < 12
     (line,) = noted
     # Half of those that were left, not half of the 64 slots.
-    assert f"going on with {(12 - sum(len(a.token_ids) <= 5 for a in answers)) // 2} sequence" in line
+    left = 12 - sum(len(answer.token_ids) <= 5 for answer in answers)
+    assert f"going on with {left // 2 * longest_of(requests, 12)} token" in line
     assert max(steps[6:]) <= (12 - finished) // 2
 
 
 def test_sampling_that_cannot_hold_one_sequence_is_a_memory_limit(policy):
-    with room_for(embedding(policy), 0), pytest.raises(MemoryLimitError) as caught:
-        sample(policy, requests_for(policy, 5), max_new_tokens=3, temperature=1.0)
+    requests = requests_for(policy, 5)
+    with room_for(embedding(policy), 0) as sizes, pytest.raises(MemoryLimitError) as caught:
+        sample(policy, requests, max_new_tokens=3, temperature=1.0)
     assert str(caught.value) == (
-        "This machine's memory is full even with 1 sequence at a time: ask for shorter texts (sampling.length_factor), "
-        "or take a smaller base (--base), or base.quantize=nf4."
+        f"This machine's memory is full even with {longest_of(requests, 3)} tokens at a time: ask for shorter texts "
+        "(sampling.length_factor), or take a smaller base (--base), or base.quantize=nf4."
     )
+    assert sizes == [3, 2, 1]  # distinct prompts of five, two and one sequences
     assert policy.active == "policy"  # and the policy is still of use
     assert len(sample(policy, requests_for(policy, 1), max_new_tokens=3, temperature=1.0)) == 1
+
+
+def test_a_cached_token_takes_as_many_bytes_as_the_policy_thinks(policy):
+    cache = DynamicCache()
+    with torch.no_grad():
+        policy.hidden(torch.arange(7)[None], torch.ones(1, 7), torch.arange(7)[None], cache)
+    assert sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers) == 7 * policy.cached_token_bytes
+
+
+@pytest.mark.parametrize("speed", ["auto", "plain"])
+@pytest.mark.parametrize(("tokens", "rows"), [(0, 3), (-1, 2)])
+def test_keys_and_values_never_outgrow_their_share_of_the_memory(policy, speed, tokens, rows):
+    """However many slots are asked for."""
+    requests = [replace(request, prompt_ids=(5, 6, 7)) for request in requests_for(policy, 8)]
+    expected = sample(policy, requests, max_new_tokens=4, temperature=1.0, max_slots=64)
+    wanted = 3 * longest_of(requests, 4) + tokens
+    policy.hardware = replace(policy.hardware, memory_bytes=int((wanted + 0.5) * policy.cached_token_bytes / 0.15))
+    policy.speed = speed
+    assert policy.max_cached_tokens == wanted
+    with room_for(embedding(policy), math.inf) as sizes:
+        assert sample(policy, requests, max_new_tokens=4, temperature=1.0, max_slots=64) == expected
+    assert max(sizes) == rows
+    policy.hardware = replace(policy.hardware, memory_bytes=1)  # one at a time is always tried
+    assert sample(policy, requests, max_new_tokens=4, temperature=1.0, max_slots=64) == expected
 
 
 def test_an_error_of_another_kind_is_not_tried_again(policy):
@@ -280,7 +329,8 @@ def test_an_update_goes_on_with_smaller_micro_batches_and_the_same_gradient(poli
     weights = weights_of(policy)
     put_back(policy, start)
     noted = []
-    updater = Updater(policy, DPO, ROUNDS, seed=0, noted=noted.append)
+    policy.guard.noted = noted.append
+    updater = Updater(policy, DPO, ROUNDS, seed=0)
     with room_for(embedding(policy), 80, axis=1) as sizes:
         metrics = updater.update(comparisons, prompts, round_number=0, step=0)
         first = list(sizes)
@@ -297,6 +347,7 @@ def test_an_update_goes_on_with_smaller_micro_batches_and_the_same_gradient(poli
     for name, value in expected.values.items():
         assert metrics.values[name] == pytest.approx(value, abs=1e-5), name
     put_back(policy, start)
+    policy.guard.lowered.clear()
     Updater(policy, DPO, ROUNDS, seed=0).update(comparisons, prompts, round_number=0, step=0)
     for one, other in zip(policy.parameters(), weights, strict=True):
         assert torch.equal(one, other)
@@ -347,13 +398,36 @@ def test_scores_under_the_reference_are_the_same_in_smaller_batches(policy, mate
     sides = [comparison.rejected for comparison in comparisons]
     expected = score_under_reference(policy, sides, prompts, max_tokens=4096)
     noted = []
+    policy.guard.noted = noted.append
     with room_for(embedding(policy), 75, axis=1) as sizes:
-        scored = score_under_reference(policy, sides, prompts, max_tokens=4096, noted=noted.append)
+        scored = score_under_reference(policy, sides, prompts, max_tokens=4096)
     assert sizes[0] > 75
     assert noted
     assert all("tokens at a time instead of" in line for line in noted)
     for one, other in zip(scored, expected, strict=True):
         assert one.reference_logp == pytest.approx(other.reference_logp, abs=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "axis", "room"), [("sampling", 0, 3), ("scoring", 1, 75), ("update", 1, 80)])
+def test_a_limit_that_was_lowered_stays_for_later_work_of_its_kind(policy, material, kind, axis, room):
+    comparisons, prompts = material
+    work = {
+        "sampling": lambda: sample(policy, requests_for(policy, 8), max_new_tokens=4, temperature=1.0),
+        "scoring": lambda: score_under_reference(policy, [c.rejected for c in comparisons], prompts, max_tokens=4096),
+        "update": lambda: Updater(policy, DPO, ROUNDS, seed=0).update(comparisons, prompts, round_number=0, step=0),
+    }
+    noted = []
+    policy.guard.noted = noted.append
+    with room_for(embedding(policy), room, axis=axis) as sizes:
+        work[kind]()
+        assert max(sizes) > room
+        assert set(policy.guard.lowered) == {kind}
+        told = list(noted)
+        assert told
+        sizes.clear()
+        work[kind]()
+    assert 0 < max(sizes) <= room
+    assert noted == told
 
 
 # --- SFT
@@ -362,28 +436,29 @@ SFT = SftSettings(learning_rate=5e-3, batch_size=4, max_steps=3, warmup_ratio=0.
 TEXTS = ("hi bo - tea at 4? x", "no", "al. that book. wow x", "ok then, see you all on friday", "what", "yes!! x")
 
 
+class Steps(SilentReporter):
+    def __init__(self):
+        self.told = []
+
+    def stage_advanced(self, step, metrics):
+        self.told.append((step, metrics["loss"]))
+
+
 def imitated(policy, room, settings=SFT, hook=None, dropout=0.0):
-    """Losses, what `on_step` and `noted` were told, and the weights, of SFT with room for so many texts."""
+    """Losses, what the reporter and `noted` were told, and the weights, of SFT with room for so many texts."""
     policy.add_adapter("alice", LoraSettings(r=4, alpha=8, dropout=dropout), seed=5)
-    examples = [Imitation(policy.chat.prompt_ids("Write."), policy.chat.completion_ids(text)) for text in TEXTS]
-    told, noted = [], []
-    module = embedding(policy)
+    texts = [Demonstration(f"{number}.md", "Write.", text) for number, text in enumerate(TEXTS)]
+    steps, noted, module = Steps(), [], embedding(policy)
+    policy.guard.noted = noted.append
     turn = policy.chat.prompt_ids("Write.")[0]  # begins the user's turn and the assistant's, in each text of a row
     handle = module.register_forward_pre_hook(hook) if hook else None
     with room_for(module, room, size=lambda ids: int((ids == turn).sum()) // 2) as sizes:
-        losses = imitate(
-            policy,
-            examples,
-            settings,
-            seed=0,
-            on_step=lambda step, loss: told.append((step, loss)),
-            noted=noted.append,
-        )
+        losses = imitate_texts(policy, texts, settings, reporter=steps)
     if handle:
         handle.remove()
     weights = weights_of(policy)
     policy.remove("alice")
-    return losses, told, noted, weights, sizes
+    return losses, steps.told, noted, weights, sizes
 
 
 @pytest.mark.parametrize(("room", "limits"), [(2, [["2", "4"]]), (1, [["2", "4"], ["1", "2"]])])
@@ -410,6 +485,7 @@ def test_sft_begins_anew_from_the_weights_that_it_found(tiny_policy):
     assert [step for step, _ in told] == [1, 2, 1, 2, 3]
     assert losses == [loss for _, loss in told[2:]]
     # The same as if it had begun with the smaller parts.
+    tiny_policy.guard.lowered.clear()
     expected = imitated(tiny_policy, 2, dropout=0.1)
     assert losses == expected[0]
     assert all(torch.equal(one, other) for one, other in zip(weights, expected[3], strict=True))
@@ -427,6 +503,21 @@ def test_parts_divide_the_batch(tiny_policy):
 def test_parts_that_are_no_smaller_than_the_number_of_texts_are_not_tried(tiny_policy):
     settings = SFT.model_copy(update={"batch_size": 24})
     assert re.findall(r"\d+", imitated(tiny_policy, 4, settings)[2][0]) == ["4", "24"]
+
+
+def test_later_sft_begins_with_the_part_that_fitted_and_keeps_its_batches_whole(tiny_policy):
+    imitated(tiny_policy, 2)
+    _, _, noted, _, sizes = imitated(tiny_policy, 2)
+    assert (noted, sizes[:2]) == ([], [2, 2])
+    # Three texts at a time would be one too many, and two do not divide a batch of three.
+    settings = SFT.model_copy(update={"batch_size": 3})
+    losses, _, noted, weights, sizes = imitated(tiny_policy, 2, settings)
+    assert (noted, sizes) == ([], [1] * 9)
+    tiny_policy.guard.lowered.clear()
+    expected = imitated(tiny_policy, 3, settings)
+    assert losses == pytest.approx(expected[0], abs=1e-5)
+    for one, other in zip(weights, expected[3], strict=True):
+        assert (one - other).abs().max() < 1e-5
 
 
 def test_sft_that_cannot_hold_one_text_is_a_memory_limit(tiny_policy):

@@ -6,14 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from conftest import full_logits, shake
+from conftest import full_logits, imitate_texts, shake
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettings
 from ditto_cli.errors import DiskError, NonFiniteError
 from ditto_cli.method import sft, updates
-from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.method.updates import Updater
-from ditto_cli.model.policy import WEIGHTS_FILE
-from ditto_cli.types import Comparison, ComparisonKind, Completion
+from ditto_cli.model.policy.policy import WEIGHTS_FILE
+from ditto_cli.types import Comparison, ComparisonKind, Completion, Demonstration
 
 BROKEN = [math.nan, math.inf, -math.inf]
 ROUNDS = RoundSettings(num=1, steps=1)
@@ -98,11 +97,10 @@ def test_weights_are_looked_at_after_sft(policy, monkeypatch):
         spoil(policy.parameters()[3], math.nan)
 
     monkeypatch.setattr(sft, "_train", train_and_spoil)
-    example = Imitation(policy.chat.prompt_ids("Hi"), policy.chat.completion_ids("yo"))
     with pytest.raises(
         NonFiniteError, match=r"weight of the adapter is not finite after SFT: lower sft\.learning_rate"
     ):
-        imitate(policy, [example], SftSettings(max_steps=2, stop_loss=0.0), seed=0, on_step=lambda step, loss: None)
+        imitate_texts(policy, [Demonstration("a.md", "Hi", "yo")], SftSettings(max_steps=2, stop_loss=0.0))
 
 
 @pytest.mark.parametrize("value", BROKEN)

@@ -5,9 +5,9 @@ import torch
 
 from conftest import load_tiny, shake
 from ditto_cli.config import LoraSettings
-from ditto_cli.model import packing, sampling
-from ditto_cli.model.packing import packed_linears
-from ditto_cli.model.sampling import sample
+from ditto_cli.model.fast import packing, slots
+from ditto_cli.model.fast.packing import packed_linears
+from ditto_cli.model.policy.sampling import sample
 from ditto_cli.types import SampleRequest
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="this torch has no MKL")
@@ -25,7 +25,9 @@ def packs(monkeypatch):
     """The numbers of rows that weights were packed for, a layer each."""
     made = []
     pack = torch.ops.mkl._mkl_reorder_linear_weight
-    monkeypatch.setattr(packing, "_pack", lambda weight, rows: made.append(rows) or pack(weight, rows))
+    monkeypatch.setattr(
+        torch.ops.mkl, "_mkl_reorder_linear_weight", lambda weight, rows: made.append(rows) or pack(weight, rows)
+    )
     return made
 
 
@@ -92,7 +94,7 @@ def test_no_trace_is_left_of_it(policy, packs, monkeypatch):
     assert not [module for module in policy.model.modules() if "forward" in vars(module)]
     assert all(torch.equal(before[key], value) for key, value in policy.model.state_dict().items())
     assert torch.equal(logits(policy, 4), plain)
-    monkeypatch.setattr(sampling, "_pick", lambda *_: 1 / 0)
+    monkeypatch.setattr(slots, "draw_next", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         sample(policy, requests, max_new_tokens=6, temperature=1.0)
     assert not [module for module in policy.model.modules() if "forward" in vars(module)]

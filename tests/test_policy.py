@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from conftest import full_logits, load_tiny, save_tiny_base, shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.errors import DiskError, IncompatibleError, InputError
-from ditto_cli.model.policy import CONFIG_FILE, WEIGHTS_FILE
+from ditto_cli.model.policy.policy import CONFIG_FILE, WEIGHTS_FILE
 
 LORA = LoraSettings(r=4, alpha=8, dropout=0.1)
 IDS = [256, 84, 82, 68, 81, 198, 39, 72, 257, 198]
@@ -121,7 +121,7 @@ def test_settings_of_the_adapter_reach_peft(tiny_policy):
 
 def test_targets_that_the_base_lacks_are_refused(tiny_policy):
     base = logits(tiny_policy)
-    with pytest.raises(InputError, match=r"lora\.targets .*no such modules") as caught:
+    with pytest.raises(InputError, match=r"base has no qkv_proj; its layers are .*q_proj.*all-linear") as caught:
         tiny_policy.add_adapter("alice", LoraSettings(targets=("qkv_proj",)), seed=0)
     assert "\n" not in str(caught.value)
     assert tiny_policy.adapters == ()
@@ -131,7 +131,7 @@ def test_targets_that_the_base_lacks_are_refused(tiny_policy):
 def test_targets_that_the_base_lacks_are_refused_beside_another_adapter(tiny_policy):
     add(tiny_policy, "alice", 1)
     alice = logits(tiny_policy)
-    with pytest.raises(InputError, match=r"lora\.targets .*no such modules"):
+    with pytest.raises(InputError, match=r"base has no qkv_proj; its layers are .*q_proj.*all-linear"):
         tiny_policy.add_adapter("bob", LoraSettings(targets=("qkv_proj",)), seed=0)
     assert tiny_policy.adapters == ("alice",)
     assert torch.equal(logits(tiny_policy), alice)

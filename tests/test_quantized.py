@@ -6,14 +6,13 @@ import bitsandbytes
 import pytest
 import torch
 
-from conftest import full_logits, load_tiny, save_tiny_base
+from conftest import full_logits, imitate_texts, load_tiny, save_tiny_base, tokenised
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettings
 from ditto_cli.method.reference import score_under_reference
-from ditto_cli.method.sft import Imitation, imitate
 from ditto_cli.method.updates import Updater
-from ditto_cli.model.sampling import sample
-from ditto_cli.model.scoring import score
-from ditto_cli.types import Comparison, ComparisonKind, Completion, SampleRequest
+from ditto_cli.model.policy.sampling import sample
+from ditto_cli.model.policy.scoring import score
+from ditto_cli.types import Comparison, ComparisonKind, Completion, Demonstration, SampleRequest
 
 IDS = [256, 84, 82, 68, 81, 198]
 
@@ -55,13 +54,10 @@ def test_linear_layers_are_nf4_with_double_quantisation_and_the_rest_is_not(poli
 
 
 def test_sft_and_dpo_train_an_fp32_adapter_and_leave_the_base_alone(policy, tiny_demonstrations):
-    chat = policy.chat
     base = {key: value.clone() for key, value in policy.model.state_dict().items() if value.dtype == torch.uint8}
     policy.add_adapter("policy", LoraSettings(r=4, alpha=8), seed=1)
     fresh = {key: value.clone() for key, value in policy.weights("policy").items()}
-    examples = [Imitation(chat.prompt_ids(d.prompt), chat.completion_ids(d.completion)) for d in tiny_demonstrations]
-    settings = SftSettings(learning_rate=5e-3, max_steps=6, stop_loss=0.0)
-    losses = imitate(policy, examples, settings, seed=0, on_step=lambda step, loss: None)
+    losses = imitate_texts(policy, tiny_demonstrations, SftSettings(learning_rate=5e-3, max_steps=6, stop_loss=0.0))
     assert losses[-1] < losses[0]
     sft = {key: value.clone() for key, value in policy.weights("policy").items()}
     for key, value in sft.items():
@@ -71,20 +67,18 @@ def test_sft_and_dpo_train_an_fp32_adapter_and_leave_the_base_alone(policy, tiny
 
     policy.copy_adapter("policy", "reference")
     policy.switch("policy", trainable=True)
-    prompts = {d.id: e.prompt_ids for d, e in zip(tiny_demonstrations, examples, strict=True)}
+    texts = tokenised(policy, tiny_demonstrations)
     sides = []
-    for demonstration, example in zip(tiny_demonstrations, examples, strict=True):
-        (tokens,) = sample(policy, [SampleRequest(example.prompt_ids, 1)], max_new_tokens=8, temperature=1.0)
-        sides += [
-            Completion(demonstration.id, None, 0, example.completion_ids, True, math.nan),
-            Completion(demonstration.id, 0, 0, tokens.token_ids, tokens.ended, math.nan),
-        ]
-    scored = score_under_reference(policy, sides, prompts, max_tokens=4096)
+    for own in texts.unscored():
+        request = SampleRequest(texts.prompts[own.demonstration_id], 1)
+        (tokens,) = sample(policy, [request], max_new_tokens=8, temperature=1.0)
+        sides += [own, Completion(own.demonstration_id, 0, 0, tokens.token_ids, tokens.ended, math.nan)]
+    scored = score_under_reference(policy, sides, texts.prompts, max_tokens=4096)
     pairs = [
         Comparison(ComparisonKind.ONLINE, own, other) for own, other in zip(scored[::2], scored[1::2], strict=True)
     ]
     updater = Updater(policy, DpoSettings(learning_rate=1e-6), RoundSettings(num=1, steps=1), seed=0)
-    metrics = updater.update(pairs, prompts, round_number=0, step=0)
+    metrics = updater.update(pairs, texts.prompts, round_number=0, step=0)
     assert metrics.values["loss"] == pytest.approx(math.log(2), abs=0.05)  # dropout alone parts it from the reference
     assert metrics.values["grad_norm"] > 0
     for key, value in policy.weights("policy").items():
@@ -106,9 +100,8 @@ def test_no_trainer_rounds_the_adapter_to_bf16(policy):
     """TRL casts the adapters of a quantised base; casting them back alone would keep the rounding."""
     policy.add_adapter("alice", LoraSettings(r=4, alpha=8), seed=1)
     fresh = {key: value.clone() for key, value in policy.weights("alice").items()}
-    prompt, completion = policy.chat.prompt_ids("Hi"), policy.chat.completion_ids("yo")
     settings = SftSettings(learning_rate=1e-9, max_steps=2, stop_loss=0.0)
-    imitate(policy, [Imitation(prompt, completion)], settings, seed=0, on_step=lambda step, loss: None)
+    imitate_texts(policy, [Demonstration("a.md", "Hi", "yo")], settings)
     for key, value in policy.weights("alice").items():
         torch.testing.assert_close(value, fresh[key], atol=1e-8, rtol=0)  # bf16 is off by 1e-4 here
 

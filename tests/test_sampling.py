@@ -8,20 +8,21 @@ import torch
 from conftest import full_logits, shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.errors import NonFiniteError
-from ditto_cli.model import fixed_steps, sampling
-from ditto_cli.model.sampling import sample
-from ditto_cli.model.scoring import score
+from ditto_cli.model.fast import graph, slots
+from ditto_cli.model.policy.sampling import sample
+from ditto_cli.model.policy.scoring import score
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import SampleRequest
 
 PROMPTS = ["Hi", "Write an email to Bo about tea at four.", "No.", "Thank Al for the book, please."]
 
 
-@pytest.fixture(params=["growing", "fixed"])
+@pytest.fixture(params=["auto", "graph", "plain"])
 def policy(tiny_policy, request, monkeypatch):
-    """Every test runs with both kinds of steps; on a CPU the fixed ones, which are a GPU's, go without a graph."""
-    monkeypatch.setattr(sampling, "_steps_are_fixed", lambda policy: request.param == "fixed")
-    monkeypatch.setattr(fixed_steps, "ROOM_TOKENS", 5)
+    """Every test runs at every speed; on a CPU the steps of a graph, which is a GPU's, go without one."""
+    monkeypatch.setattr(slots, "_steps_are_fixed", lambda policy, longest: request.param == "graph")
+    monkeypatch.setattr(graph, "ROOM_TOKENS", 5)
+    tiny_policy.speed = request.param
     tiny_policy.add_adapter("alice", LoraSettings(r=4, dropout=0.0), seed=1)
     shake(tiny_policy, seed=2, scale=0.1)
     return tiny_policy
@@ -172,6 +173,8 @@ def test_scores_of_sampled_tokens_are_the_samplers_own_log_probabilities(policy,
 
 
 def test_equal_prompts_are_read_once(policy, monkeypatch):
+    if policy.speed == "plain":
+        pytest.skip("the library reads the rows of a batch each by itself")
     shapes = []
     hidden = policy.hidden
     monkeypatch.setattr(policy, "hidden", lambda ids, *rest: shapes.append(tuple(ids.shape)) or hidden(ids, *rest))
@@ -203,10 +206,10 @@ def test_logits_that_are_not_finite_are_refused(policy):
 
 
 def test_fixed_steps_keep_idle_rows_until_half_of_them_are_finished(policy, monkeypatch):
-    if not sampling._steps_are_fixed(policy):
-        pytest.skip("the growing cache drops a row at once")
+    if policy.speed != "graph":
+        pytest.skip("a cache drops a row at once")
     made, rows = [], []
-    real = fixed_steps.FixedSteps
+    real = graph.FixedSteps
 
     class Counted(real):
         def __init__(self, *arguments):
@@ -217,8 +220,8 @@ def test_fixed_steps_keep_idle_rows_until_half_of_them_are_finished(policy, monk
             rows.append(len(newest))
             return super().advance(newest)
 
-    monkeypatch.setattr(sampling, "FixedSteps", Counted)
-    monkeypatch.setattr(fixed_steps, "ROOM_TOKENS", 30)
+    monkeypatch.setattr(slots, "FixedSteps", Counted)
+    monkeypatch.setattr(graph, "ROOM_TOKENS", 30)
     requests = [
         SampleRequest(policy.chat.prompt_ids("Hi"), seed, max_new_tokens=limit)
         for seed, limit in enumerate((3, 5, 7, 9, 11, 13))

@@ -2,18 +2,21 @@
 
 import os
 import sys
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import pytest
 import torch
+from transformers import TrainingArguments
 from trl import SFTTrainer
 
-from conftest import full_logits, load_tiny, shake
-from ditto_cli.config import LoraSettings, SftSettings
+from conftest import full_logits, imitate_texts, load_tiny, shake, tokenised
+from ditto_cli.config import DpoSettings, LoraSettings, SftSettings
 from ditto_cli.errors import NonFiniteError
-from ditto_cli.method import sft
-from ditto_cli.method.sft import Imitation, imitate
-from ditto_cli.model import attention, fused
-from ditto_cli.model.scoring import score
+from ditto_cli.method.updates import accumulate_gradient
+from ditto_cli.model.hardware import Hardware
+from ditto_cli.model.policy.scoring import score
+from ditto_cli.types import Comparison, ComparisonKind, Completion, SilentReporter
 
 SETTINGS = SftSettings(learning_rate=5e-3, max_steps=8, stop_loss=0.0)
 LORA = LoraSettings(r=4, alpha=8)
@@ -25,107 +28,91 @@ def policy(tiny_policy):
     return tiny_policy
 
 
-def examples_for(policy, demonstrations):
-    chat = policy.chat
-    return [Imitation(chat.prompt_ids(d.prompt), chat.completion_ids(d.completion)) for d in demonstrations]
-
-
 def run(policy, demonstrations, settings=SETTINGS, seed=0):
-    return imitate(policy, examples_for(policy, demonstrations), settings, seed=seed, on_step=lambda step, loss: None)
+    return imitate_texts(policy, demonstrations, settings, seed=seed)
+
+
+def weights_of(policy):
+    return torch.cat([parameter.detach().flatten() for parameter in policy.parameters()])
+
+
+def pairs_of(texts):
+    return list(zip(texts.prompts.values(), texts.completions.values(), strict=True))
+
+
+@pytest.fixture
+def trainers(monkeypatch):
+    """Those that train within the test."""
+    found, train = [], SFTTrainer.train
+    monkeypatch.setattr(SFTTrainer, "train", lambda self: found.append(self) or train(self))
+    return found
+
+
+def test_completion_and_end_token_are_trained_and_the_prompt_is_not(policy, tiny_demonstrations, trainers):
+    run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 1}))
+    rows = list(trainers[0].train_dataset)
+    assert len(rows) == len(tiny_demonstrations)
+    for row, (prompt, completion) in zip(rows, pairs_of(tokenised(policy, tiny_demonstrations)), strict=True):
+        assert row["input_ids"] == [*prompt, *completion]
+        assert row["labels"] == [-100] * len(prompt) + list(completion)
+        assert row["labels"][-1] == policy.chat.end_token_id
 
 
 def test_the_first_batch_loss_is_the_mean_over_all_completion_tokens(policy, tiny_demonstrations):
     """Nothing of a prompt counts, each end token does, and a long text weighs more than a short one."""
-    examples = examples_for(policy, tiny_demonstrations)  # three texts, one batch
+    texts = tokenised(policy, tiny_demonstrations)  # three texts, one batch
     with policy.using("alice"):
-        total = sum(float(score(policy, e.prompt_ids, [e.completion_ids])[0]) for e in examples)
+        total = sum(float(score(policy, prompt, [ids])[0]) for prompt, ids in pairs_of(texts))
     losses = run(policy, tiny_demonstrations)
-    assert losses[0] == pytest.approx(-total / sum(len(e.completion_ids) for e in examples), abs=1e-5)
-
-
-def test_a_batch_is_one_row_without_padding(policy, tiny_demonstrations, monkeypatch):
-    rows, hidden = [], type(policy.model.base_model.model.model).forward
-    monkeypatch.setattr(
-        type(policy.model.base_model.model.model),
-        "forward",
-        lambda *args, **kwargs: rows.append(kwargs["input_ids"].shape) or hidden(*args, **kwargs),
-    )
-    run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 2}))
-    examples = examples_for(policy, tiny_demonstrations)
-    assert rows == [(1, sum(len(e.prompt_ids) + len(e.completion_ids) for e in examples))] * 2
+    assert losses[0] == pytest.approx(-total / texts.num_tokens, abs=1e-5)
 
 
 @pytest.fixture
-def trained_in_parts(tiny_folder, tiny_demonstrations, monkeypatch):
-    arguments = sft._trainer_arguments
+def trained(tiny_folder, tiny_demonstrations, monkeypatch):
+    """Weights after three batches of three texts, what shapes the model was given, and the lengths attended by sdpa."""
+    sdpa, attended = torch.nn.functional.scaled_dot_product_attention, []
 
-    def train(texts_at_a_time):
-        monkeypatch.setattr(
-            sft, "_trainer_arguments", lambda plan, _, *rest, **named: arguments(plan, texts_at_a_time, *rest, **named)
-        )
-        policy = load_tiny(tiny_folder)
+    def counted(query, *rest, **options):
+        attended.append(query.shape[2])
+        return sdpa(query, *rest, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", counted)
+
+    def train(speed, texts_at_a_time):
+        policy, shapes = load_tiny(tiny_folder, speed=speed), []
         policy.add_adapter("alice", LORA.model_copy(update={"dropout": 0.0}), seed=1)
+        policy.guard.lowered["sft"] = texts_at_a_time
+        policy.model.get_input_embeddings().register_forward_pre_hook(lambda _, ids: shapes.append(tuple(ids[0].shape)))
+        attended.clear()
         run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 3, "batch_size": 3}))
-        return torch.cat([parameter.detach().flatten() for parameter in policy.parameters()])
+        return weights_of(policy), shapes, sorted(attended)
 
     return train
 
 
-def test_a_row_of_several_texts_trains_as_one_text_at_a_time(trained_in_parts):
-    """The same weights, up to rounding, as the trainer's own accumulation over texts."""
-    together, one_by_one = trained_in_parts(3), trained_in_parts(1)
-    assert (together - one_by_one).abs().max() < 1e-5
-    assert together.abs().max() > 1e-2
-
-
-def test_texts_of_a_row_are_attended_one_by_one_and_train_as_under_the_mask(
-    tiny_folder, tiny_demonstrations, monkeypatch
-):
-    groups = []
-    real = attention._group_attention
-    monkeypatch.setattr(attention, "_group_attention", lambda *given: groups.append(given[0].lengths) or real(*given))
-
-    def trained(takes_structure):
-        policy = load_tiny(tiny_folder)
-        policy.takes_structure = takes_structure
-        policy.add_adapter("alice", LORA.model_copy(update={"dropout": 0.0}), seed=1)
-        run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 3}))
-        return torch.cat([parameter.detach().flatten() for parameter in policy.parameters()])
-
-    one_by_one = trained(takes_structure=True)
-    assert {len(lengths) for lengths in groups} == {1}  # all of its tokens in one piece
-    assert len(groups) == 3 * 2 * len(tiny_demonstrations)  # updates, layers
-    under_mask = trained(takes_structure=False)
-    assert len(groups) == 3 * 2 * len(tiny_demonstrations)
-    assert (one_by_one - under_mask).abs().max() < 1e-5
-
-
-def test_layer_and_adapter_in_one_step_train_as_the_librarys(tiny_folder, tiny_demonstrations, monkeypatch):
-    def trained():
-        policy = load_tiny(tiny_folder)
-        policy.add_adapter("alice", LORA.model_copy(update={"dropout": 0.0}), seed=1)
-        losses = run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 4}))
-        return losses, [parameter.detach().clone() for parameter in policy.parameters()]
-
-    calls = []
-    real = fused._AdaptedLinear.apply
-    monkeypatch.setattr(fused._AdaptedLinear, "apply", lambda *given: calls.append(1) or real(*given))
-    losses, weights = trained()
-    assert calls
-    monkeypatch.setattr(fused, "_is_plain", lambda module: False)
-    library_losses, library_weights = trained()
-    assert losses == pytest.approx(library_losses, abs=1e-5)
-    for one, other in zip(weights, library_weights, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)  # of steps of 5e-3 each
+def test_a_batch_is_one_row_without_padding_and_trains_as_the_padded_one(trained, tiny_policy, tiny_demonstrations):
+    """The same weights, up to rounding, however the texts of a batch are laid out."""
+    lengths = sorted(len(prompt) + len(ids) for prompt, ids in pairs_of(tokenised(tiny_policy, tiny_demonstrations)))
+    in_a_row, shapes, attended = trained("auto", 3)
+    assert shapes == [(1, sum(lengths))] * 3
+    assert attended == sorted(lengths * 3 * 2)  # batches, layers: no pair of tokens of two texts is computed
+    one_by_one, shapes, _ = trained("auto", 1)
+    assert sorted(shapes) == [(1, length) for length in sorted(lengths * 3)]
+    padded, shapes, attended = trained("plain", 3)  # by TRL's own collator
+    assert shapes == [(3, lengths[-1])] * 3
+    assert attended == [lengths[-1]] * 3 * 2
+    assert in_a_row.abs().max() > 1e-2
+    for other in (one_by_one, padded):
+        assert (in_a_row - other).abs().max() < 1e-5
 
 
 def test_loss_falls_and_the_end_token_is_learnt(policy, tiny_demonstrations):
     def end_probabilities():
         rows = []
-        for example in examples_for(policy, tiny_demonstrations):
-            assert example.completion_ids[-1] == policy.chat.end_token_id
+        for prompt, completion in pairs_of(tokenised(policy, tiny_demonstrations)):
+            assert completion[-1] == policy.chat.end_token_id
             with torch.no_grad():
-                last = full_logits(policy, [*example.prompt_ids, *example.completion_ids[:-1]])[-1]
+                last = full_logits(policy, [*prompt, *completion[:-1]])[-1]
             rows.append(torch.softmax(last, dim=0)[policy.chat.end_token_id])
         return torch.stack(rows)
 
@@ -136,20 +123,28 @@ def test_loss_falls_and_the_end_token_is_learnt(policy, tiny_demonstrations):
     assert (end_probabilities() > 5 * before).all()
 
 
+@dataclass
+class Listener(SilentReporter):
+    told: list = field(default_factory=list)
+
+    def stage_started(self, *given):
+        self.told.append(("started", *given))
+
+    def stage_advanced(self, *given):
+        self.told.append(("advanced", *given))
+
+    def stage_ended(self):
+        self.told.append(("ended",))
+
+
 def test_it_stops_at_the_first_batch_below_stop_loss(policy, tiny_demonstrations):
-    told = []
-    settings = SETTINGS.model_copy(update={"max_steps": 40, "stop_loss": 5.5})
-    losses = imitate(
-        policy,
-        examples_for(policy, tiny_demonstrations),
-        settings,
-        seed=0,
-        on_step=lambda step, loss: told.append((step, loss)),
-    )
+    settings, listener = SETTINGS.model_copy(update={"max_steps": 40, "stop_loss": 5.5}), Listener()
+    losses = imitate_texts(policy, tiny_demonstrations, settings, reporter=listener)
     assert 1 < len(losses) < 40
     assert losses[-1] < 5.5
     assert all(loss >= 5.5 for loss in losses[:-1])
-    assert told == list(enumerate(losses, start=1))
+    advanced = [("advanced", step, {"loss": loss}) for step, loss in enumerate(losses, start=1)]
+    assert listener.told == [("started", "SFT", 40, "updates"), *advanced, ("ended",)]
 
 
 def test_it_runs_to_max_steps_otherwise(policy, tiny_demonstrations):
@@ -162,10 +157,7 @@ def test_any_number_of_texts_trains_in_batches_smaller_or_larger(policy, tiny_de
     assert len(run(policy, tiny_demonstrations[:num_examples], settings)) == 4
 
 
-def test_learning_rate_warms_up_and_then_falls_as_a_cosine(policy, tiny_demonstrations, monkeypatch):
-    trainers = []
-    train = SFTTrainer.train
-    monkeypatch.setattr(SFTTrainer, "train", lambda self: trainers.append(self) or train(self))
+def test_learning_rate_warms_up_and_then_falls_as_a_cosine(policy, tiny_demonstrations, trainers):
     run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"warmup_ratio": 0.25}))
     (trainer,) = trainers
     rates = [log["learning_rate"] for log in trainer.state.log_history if "learning_rate" in log]
@@ -209,6 +201,86 @@ def test_afterwards_the_policy_is_ready_for_use(policy, tiny_demonstrations):
     with policy.using("alice"):
         assert torch.equal(full_logits(policy, [256, 84]), full_logits(policy, [256, 84]))
     policy.remove("alice")  # and the base can be given back
+
+
+BF16 = Hardware(torch.device("cpu"), "a CPU that computes in bf16", 2**40, torch.bfloat16)
+
+
+@pytest.mark.parametrize("is_recomputing", [False, True])
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16], ids=str)
+def test_in_bf16_the_loss_falls_as_in_fp32(tiny_folder, tiny_demonstrations, weights, is_recomputing):
+    """Copies of the weights that autocast keeps must not outlive a step: the loss would stay the first."""
+
+    def trained(policy):
+        policy.add_adapter("alice", LORA.model_copy(update={"dropout": 0.0}), seed=1)
+        policy.recompute_layers(is_recomputing)
+        lent = (policy.model.base_model.model, policy.model)
+        losses = run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 8, "batch_size": 3}))
+        assert all(parameter.dtype == torch.float32 for parameter in policy.parameters())
+        assert not any(torch.equal(one, one.bfloat16().float()) for one in policy.parameters())
+        for one in lent:  # nothing is left of how the trainer wraps them
+            assert not {"forward", "_original_forward"} & set(vars(one))
+        return losses
+
+    exact = trained(load_tiny(tiny_folder))
+    policy = load_tiny(tiny_folder, hardware=BF16)
+    assert policy.model.dtype == torch.bfloat16
+    policy.model.to(weights)
+    rounded = trained(policy)
+    assert exact[0] - exact[-1] > 0.2
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, abs=0.1 * (exact[0] - exact[-1]))
+    assert trained(load_tiny(tiny_folder)) == exact  # bf16 stays with the policy that asked for it
+
+
+def test_several_visible_gpus_are_no_obstacle(policy, tiny_demonstrations, monkeypatch):
+    """TRL refuses to train where the library has seen more than one, although the policy is on one."""
+    setup = TrainingArguments.__dict__["_setup_devices"].func
+
+    def with_two_gpus(arguments):
+        device = setup(arguments)
+        arguments._n_gpu = 2
+        return device
+
+    two = cached_property(with_two_gpus)
+    two.__set_name__(TrainingArguments, "_setup_devices")
+    monkeypatch.setattr(TrainingArguments, "_setup_devices", two)
+    assert len(run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 2}))) == 2
+
+
+def test_layers_recompute_without_a_trace_and_with_the_same_gradient(policy, tiny_demonstrations, trainers):
+    texts = tokenised(policy, tiny_demonstrations)
+    own = [replace(one, reference_logp=-50.0) for one in texts.unscored()]
+    other = [Completion(one.demonstration_id, 0, 0, one.token_ids[::-1], True, -60.0) for one in own]
+    pairs = [Comparison(ComparisonKind.ONLINE, *sides) for sides in zip(own, other, strict=True)]
+    shake(policy, seed=2)
+    embedding, layer = policy.model.get_input_embeddings(), policy.model.base_model.model.model.layers[0]
+    hooks = len(embedding._forward_hooks)
+    passes = []
+    layer.mlp.register_forward_pre_hook(lambda *arguments: passes.append(1))
+
+    def gradient(is_recomputing):
+        policy.recompute_layers(is_recomputing)
+        assert policy.is_recomputing == policy.model.is_gradient_checkpointing == is_recomputing
+        policy.model.train()
+        for parameter in policy.parameters():
+            parameter.grad = None
+        passes.clear()
+        torch.manual_seed(3)  # of dropout: a layer draws the same when it is computed again
+        accumulate_gradient(policy, pairs, texts.prompts, DpoSettings())
+        assert len(passes) == 1 + is_recomputing
+        return [parameter.grad.clone() for parameter in policy.parameters()]
+
+    expected = gradient(False)
+    assert all(each.abs().max() > 1e-5 for each in expected)
+    for is_recomputing in (True, False, True, True, False):
+        for one, other in zip(gradient(is_recomputing), expected, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+    policy.recompute_layers(True)
+    run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 1}))
+    assert policy.is_recomputing  # a trainer changes nothing of it
+    assert policy.model.is_gradient_checkpointing
+    assert len(embedding._forward_hooks) == hooks
 
 
 def test_a_loss_that_is_not_finite_is_an_error(policy, tiny_demonstrations):

@@ -11,9 +11,14 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from conftest import CHATML, load_tiny, save_tiny_base
-from ditto_cli.errors import DiskError, InputError
-from ditto_cli.model import conversions, embedded, source
-from ditto_cli.model.source import BaseSource, identify, locate_base
+from ditto_cli.config import BaseSettings
+from ditto_cli.errors import DiskError, IncompatibleError, InputError, MemoryLimitError
+from ditto_cli.model.base import conversions, embedded, source
+from ditto_cli.model.base.loading import load_policy
+from ditto_cli.model.base.source import WORKING_BASES, BaseSource, identify, locate_base
+from ditto_cli.model.hardware import GIB, Hardware
+
+pytest_plugins = ["fake_hub"]
 
 DIGESTS = ("config_digest", "weights_digest", "tokenizer_digest", "chat_template_digest")
 
@@ -199,16 +204,19 @@ def snapshot(tiny_folder, tmp_path, monkeypatch):
 
 @pytest.fixture
 def online(monkeypatch, tiny_folder, tmp_path):
-    """What the hub was asked for; it gives the tiny base."""
+    """What the hub was asked for; it gives the tiny base's files, those that are wanted."""
     asked = []
     real = source.snapshot_download
 
-    def snapshot_download(base_id, *, revision, local_files_only=False, **options):
+    def snapshot_download(base_id, *, revision, allow_patterns, local_files_only=False):
         if local_files_only:
-            return real(base_id, revision=revision, local_files_only=True, **options)
-        asked.append((base_id, revision))
+            return real(base_id, revision=revision, allow_patterns=allow_patterns, local_files_only=True)
+        asked.append((base_id, revision, "*.safetensors" in allow_patterns))
         downloaded = tmp_path / "downloaded" / COMMIT
-        return shutil.copytree(tiny_folder, downloaded, dirs_exist_ok=True)
+        downloaded.mkdir(parents=True, exist_ok=True)
+        for path in (path for pattern in allow_patterns for path in tiny_folder.glob(pattern)):
+            shutil.copy(path, downloaded)
+        return downloaded
 
     monkeypatch.setattr(source, "snapshot_download", snapshot_download)
     return asked
@@ -227,13 +235,22 @@ def test_a_snapshot_that_is_not_whole_is_downloaded_and_that_is_said(snapshot, o
         (snapshot / lost).symlink_to("../../blobs/gone")
     notes = []
     found = locate_base("owner/tiny", None, tmp_path, notes.append)
-    assert (found.revision, online) == (COMMIT, [("owner/tiny", None)])
+    assert (found.revision, found.folder.parent.name) == (COMMIT, "downloaded")
+    assert online == [("owner/tiny", None, False), ("owner/tiny", None, True)]  # the small files first
     assert notes == ["Downloading owner/tiny from the hub."]
 
 
 def test_another_revision_than_the_cached_one_is_downloaded(snapshot, online, tmp_path):
     locate("owner/tiny", tmp_path, "v2")
-    assert online == [("owner/tiny", "v2")]
+    assert online == [("owner/tiny", "v2", False), ("owner/tiny", "v2", True)]
+
+
+def test_without_the_weights_they_are_not_downloaded(snapshot, online, tmp_path):
+    (snapshot / "model.safetensors").unlink()
+    found = locate_base("owner/tiny", None, tmp_path, lambda message: None, weights=False)
+    assert (found.revision, online) == (COMMIT, [("owner/tiny", None, False)])
+    assert (found.folder / "tokenizer.json").is_file()
+    assert not (found.folder / "model.safetensors").exists()
 
 
 def test_offline_nothing_is_tried(snapshot, online, tmp_path, monkeypatch):
@@ -273,6 +290,117 @@ def test_a_download_that_fails_is_one_line(snapshot, tmp_path, monkeypatch, fail
         locate("owner/tiny", tmp_path)
     assert words in str(caught.value)
     assert "private" not in str(caught.value)
+
+
+# What cannot work is refused before its weights are downloaded: `hub` has none and fails where they are asked for.
+
+
+def quantised(method):
+    return {"quantization_config": {"quant_method": method, "bits": 4}}
+
+
+UNUSABLE = [
+    *((quantised(method), f"({method})") for method in ("gptq", "awq", "compressed-tensors", "fp8", "mxfp4")),
+    ({"quantization_config": {"bits": 4}}, "(in a way that is not named)"),
+    *(({"model_type": kind}, f"of the type {kind}") for kind in ("made-up", "t5", "clip", None)),
+]
+
+
+def refusal(error, base_id, call):
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert base_id in message
+    return message
+
+
+@pytest.mark.parametrize(("changes", "words"), UNUSABLE)
+def test_a_base_of_the_hub_that_cannot_work_is_refused_before_the_download(hub, tmp_path, changes, words):
+    hub.change_config(**changes)
+    message = refusal(IncompatibleError, "owner/tiny", lambda: locate("owner/tiny", tmp_path))
+    assert words in message
+    assert WORKING_BASES in message
+    assert len(hub.asked) == 1
+
+
+@pytest.mark.parametrize(("changes", "words"), UNUSABLE[:1] + UNUSABLE[-2:-1])
+def test_a_local_base_that_cannot_work_is_refused(copy, tmp_path, changes, words):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | changes))
+    message = refusal(IncompatibleError, str(copy), lambda: locate(str(copy), tmp_path))
+    assert words in message
+    assert WORKING_BASES in message
+
+
+@pytest.mark.parametrize("changes", [{"model_type": "mistral3"}, {"quantization_config": {"load_in_4bit": True}}, {}])
+def test_what_may_work_is_not_refused(hub, tmp_path, changes):
+    hub.change_config(**changes)
+    found = locate_base("owner/tiny", None, tmp_path, lambda message: None, weights=False)
+    assert (found.kind, found.id, found.folder) == ("hub", "owner/tiny", hub.folder)
+
+
+def test_a_model_with_an_adapter_beside_it_is_refused(copy, tmp_path):
+    """The libraries would put that adapter on the base without a word."""
+    (copy / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    message = refusal(IncompatibleError, str(copy), lambda: locate(str(copy), tmp_path))
+    assert "holds an adapter beside the model" in message
+    assert WORKING_BASES in message
+
+
+def mixture(**changes):
+    """Mixtral 8x7B, in its published size."""
+    from transformers import MixtralConfig
+
+    return MixtralConfig(**changes)
+
+
+def dense(**changes):
+    """Llama 70B."""
+    from transformers import LlamaConfig
+
+    sizes = {"hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64}
+    return LlamaConfig(**sizes, num_key_value_heads=8, **changes)
+
+
+def load_on(gib, quantize="nf4"):
+    """Load the hub's base on a GPU of that much memory; what is said."""
+    gpu = Hardware(torch.device("cuda", 0), "a GPU", gib * GIB, torch.bfloat16)
+    notes = []
+    settings = BaseSettings(id="owner/big", quantize=quantize)
+    return notes, lambda: load_policy(settings, gpu, None, notes.append)
+
+
+@pytest.mark.parametrize(
+    ("config", "gib", "quantize", "words"),
+    [
+        (
+            mixture,
+            80,
+            "nf4",
+            "takes 85 GiB, 84 of it in 16 bit, as NF4 leaves vocabulary and experts, and a GPU has 80: ",
+        ),
+        (dense, 24, "nf4", "takes 34 GiB, and a GPU has 24: "),
+        (dense, 80, "none", "takes 128 GiB, and a GPU has 80: "),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_the_download(hub, config, gib, quantize, words):
+    hub.set_config(config())
+    notes, load = load_on(gib, quantize)
+    message = refusal(MemoryLimitError, "owner/big", load)
+    assert words in message
+    assert "it is not downloaded; take a smaller base (--base)" in message
+    assert ("base.quantize=nf4" in message) == (quantize == "none")
+    assert (len(hub.asked), notes) == (1, [])
+
+
+def test_of_experts_that_fit_in_16_bit_the_user_is_told(hub):
+    hub.set_config(mixture(num_hidden_layers=4))
+    notes, load = load_on(24)
+    with pytest.raises(pytest.fail.Exception, match="the weights were asked for"):
+        load()
+    assert notes[0].startswith("owner/big takes 11 GiB, 11 of it in 16 bit, as NF4 leaves vocabulary and experts")
+    assert notes[1:] == ["Downloading owner/big from the hub."]
 
 
 # The embedded base

@@ -15,8 +15,11 @@ from conftest import load_tiny
 from ditto_cli import interrupts
 from ditto_cli.config import Settings
 from ditto_cli.errors import DiskError, InterruptedRun
-from ditto_cli.method import rounds, train
-from ditto_cli.method.train import Job, train_ditto
+from ditto_cli.method import ditto as loop
+from ditto_cli.method import run as story
+from ditto_cli.method.reference import REFERENCE
+from ditto_cli.method.run import Job, train_ditto
+from ditto_cli.model.policy.policy import WEIGHTS_FILE
 from ditto_cli.store import AdapterStore, RunIdentity, RunState, StageRecord, disk, remove_tree
 from ditto_cli.types import Demonstration, SampleRequest, SilentReporter, StageChoice, StageFigures
 from test_store import BASE, make_record, stage_files
@@ -118,7 +121,7 @@ def policy(tiny_folder):
 def run(policy, home, *, settings=None, texts=TEXTS, watcher=None, selector=None, watch_prompt="Say hello."):
     """Train `alice` in this home, from wherever it stands."""
     watcher = watcher or Watcher()
-    job = Job("alice", texts, settings or settings_with(), watch_prompt)
+    job = Job.of(policy, "alice", texts, settings or settings_with(), watch_prompt)
     with AdapterStore(home).training("alice") as kept:
         return train_ditto(policy, job, kept, watcher, selector or Selector())
 
@@ -229,6 +232,7 @@ def test_ctrl_c_in_sft_means_from_the_start(policy, undisturbed, tmp_path):
         ("round 2: scoring", 1, "after round1"),
         ("round 2: DPO", 3, "in round 2 after 3 of 6 updates"),
         ("round 2: DPO", 6, "in round 2 after 6 of 6 updates"),
+        ("round2: writing", 1, "after round2"),
     ],
 )
 def test_an_interrupted_training_goes_on_bit_for_bit(policy, undisturbed, home, stage, completed, place):
@@ -245,46 +249,102 @@ def test_an_interrupted_training_goes_on_bit_for_bit(policy, undisturbed, home, 
     assert policy.adapters == ()
 
 
-def test_so_it_does_with_a_moving_reference_and_when_interrupted_again_and_again(policy, undisturbed, tmp_path):
-    settings = settings_with("previous")
-    for stage, completed in (
-        ("round 1: DPO", 2),
-        ("round 1: DPO", 4),
-        ("round1: writing", 1),
-        ("round 2: DPO", 1),
-        ("round 2: DPO", 6),
-    ):
-        interrupt(policy, tmp_path, stage, completed, settings=settings)
+PLACES = (
+    ("base: writing", 1),
+    ("SFT", 2),
+    ("sft: writing", 2),
+    *(("round 1: DPO", done) for done in (1, 5, 6)),
+    ("round1: writing", 7),
+    ("round 2: scoring", 1),  # not where the reference moves: there the policy itself has scored what it wrote
+    *(("round 2: DPO", done) for done in (3, 6)),
+    ("round2: writing", 2),
+)
+
+
+@pytest.mark.parametrize("reference", ["sft", "previous"])
+@pytest.mark.parametrize("end", [KeyboardInterrupt, Killed])
+def test_so_it_does_when_it_is_interrupted_again_and_again(policy, undisturbed, tmp_path, reference, end):
+    settings = settings_with(reference)
+    for place in PLACES:
+        if place[0] == "round 2: scoring" and reference == "previous":
+            continue
+        with pytest.raises(InterruptedRun if end is KeyboardInterrupt else Killed):
+            run(policy, tmp_path, settings=settings, watcher=Watcher(place, end))
+        assert policy.adapters == ()
     run(policy, tmp_path, settings=settings)
-    assert outcome(tmp_path) == undisturbed["previous"].outcome
+    assert outcome(tmp_path) == undisturbed[reference].outcome
     assert undisturbed["previous"].outcome[1]["round2"] != undisturbed["sft"].outcome[1]["round2"]
 
 
-def test_each_stage_is_looked_at_once_even_if_looks_are_interrupted(policy, undisturbed, home):
-    looks = []
+@pytest.mark.parametrize("call", [1, 2])
+def test_so_it_does_when_interrupted_while_texts_are_scored_under_a_new_reference(
+    policy, undisturbed, tmp_path, monkeypatch, call
+):
+    """Under the first one the demonstrations, and when it moves all that was sampled as well."""
+    settings, calls, real = settings_with("previous"), [], loop.score_under_reference
+
+    def interrupted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(loop, "score_under_reference", interrupted)
+    with pytest.raises(InterruptedRun, match=f"after {['sft', 'round1'][call - 1]}: "):
+        run(policy, tmp_path, settings=settings)
+    run(policy, tmp_path, settings=settings)
+    assert outcome(tmp_path) == undisturbed["previous"].outcome
+
+
+@pytest.mark.parametrize(("reference", "stage"), [("sft", "sft"), ("previous", "round1")])
+def test_the_reference_is_that_of_the_round_again(policy, tmp_path, monkeypatch, reference, stage):
+    settings, seen, real = settings_with(reference), [], loop.draw_comparisons
+    interrupt(policy, tmp_path, "round 2: DPO", 3, settings=settings)
+    monkeypatch.setattr(
+        loop,
+        "draw_comparisons",
+        lambda *given, **named: seen.append(policy.serialise(REFERENCE)[WEIGHTS_FILE]) or real(*given, **named),
+    )
+    run(policy, tmp_path, settings=settings)
+    expected = (AdapterStore(tmp_path).stage_folder("alice", stage) / WEIGHTS_FILE).read_bytes()
+    assert seen == [expected] * 3
+
+
+@pytest.mark.parametrize("reference", ["sft", "previous"])
+def test_each_stage_is_looked_at_once_even_if_looks_are_interrupted(policy, undisturbed, tmp_path, reference):
+    """What was sampled beside a look is not kept without it: the run would go on from there, and never look."""
+    looks, settings = [], settings_with(reference)
     for stage in ("sft", "round1", "round2"):
         selector = Selector(stop=stage)
         with pytest.raises(InterruptedRun, match=f"Stopped, after {stage}: "):
-            run(policy, home, selector=selector)
+            run(policy, tmp_path, settings=settings, selector=selector)
         looks += selector.looks
     selector = Selector()
-    run(policy, home, selector=selector)
+    run(policy, tmp_path, settings=settings, selector=selector)
     assert [*looks, *selector.looks] == ["sft", "round1", "round2"]
-    assert outcome(home) == undisturbed["sft"].outcome
+    assert outcome(tmp_path) == undisturbed[reference].outcome
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_while_a_checkpoint_is_read_waits_until_all_of_it_is_there(
-    policy, advanced_home, undisturbed, monkeypatch, number, code
+@pytest.mark.parametrize(
+    ("owner", "name", "is_before", "done"),
+    [(story._Run, "_restore", True, 3), (loop.Updater, "update", True, 4), (loop.Updater, "update", False, 4)],
+)
+def test_a_signal_waits_until_a_checkpoint_is_read_or_an_update_is_whole(
+    policy, advanced_home, undisturbed, monkeypatch, number, code, owner, name, is_before, done
 ):
     before = {each: signal.signal(each, signal.default_int_handler) for each in (signal.SIGINT, signal.SIGTERM)}
-    restore = train.restore_policy
+    real = getattr(owner, name)
 
-    def disturbed(*arguments):
-        os.kill(os.getpid(), number)
-        restore(*arguments)
+    def disturbed(*arguments, **named):
+        if is_before:
+            os.kill(os.getpid(), number)
+        result = real(*arguments, **named)
+        if not is_before:
+            os.kill(os.getpid(), number)
+        return result
 
-    monkeypatch.setattr(train, "restore_policy", disturbed)
+    monkeypatch.setattr(owner, name, disturbed)
     try:
         interrupts.listen()
         with pytest.raises(InterruptedRun) as caught:
@@ -294,7 +354,7 @@ def test_a_signal_while_a_checkpoint_is_read_waits_until_all_of_it_is_there(
         for each, handler in before.items():
             signal.signal(each, handler)
     assert caught.value.exit_code == code
-    assert "in round 2 after 3 of 6 updates" in str(caught.value)
+    assert f"in round 2 after {done} of 6 updates" in str(caught.value)
     monkeypatch.undo()
     run(policy, advanced_home)
     assert outcome(advanced_home) == undisturbed["sft"].outcome
@@ -326,9 +386,10 @@ def test_a_killed_training_goes_on_from_its_newest_checkpoint(policy, undisturbe
 @pytest.mark.parametrize("reference", ["sft", "previous"])
 def test_a_checkpoint_is_written_after_each_stage_each_sampling_and_five_updates(undisturbed, reference):
     saved = undisturbed[reference].saved
-    sizes = [(1, 0, 0), (1, 4, 0), (1, 4, 5), (2, 4, 0), (2, 8, 0), (2, 8, 5), (3, 8, 0)]  # stages, samples, updates
+    # Stages, samples, updates; the last is the last stage's look.
+    sizes = [(1, 0, 0), (1, 4, 0), (1, 4, 5), (2, 4, 0), (2, 8, 0), (2, 8, 5), (3, 8, 0), (3, 8, 0)]
     assert [tuple(one[:3]) for one in saved] == sizes
-    assert [one[3] for one in saved] == [1, 2, 3, 3, 3, 3, 3]  # the one in the making and two before
+    assert [one[3] for one in saved] == [1, 2, 3, 3, 3, 3, 3, 3]  # the one in the making and two before
 
 
 def test_a_checkpoint_holds_no_text_and_no_token_of_a_demonstration(policy, advanced_home):
@@ -410,7 +471,7 @@ def stopped_in_sft(monkeypatch):
 
     def stopped(policy, home, **changes):
         watcher = Watcher()
-        monkeypatch.setattr(train, "imitate", interrupted)
+        monkeypatch.setattr(loop, "imitate", interrupted)
         with pytest.raises(InterruptedRun, match="begins anew"):
             run(policy, home, watcher=watcher, **changes)
         return watcher.said
@@ -615,22 +676,24 @@ def test_checkpoints_whose_stages_were_published_are_no_unfinished_training(stor
 def test_a_resumed_run_writes_for_the_choice_in_the_same_batches(policy, tmp_path, monkeypatch):
     """Other rows beside a text can round its logits otherwise, and on a GPU that is another text."""
     batches = []
-    real = rounds.sample
+    real = loop.sample
 
     def recorded(policy, requests, **options):
         batches.append([(request.prompt_ids, request.seed, request.max_new_tokens) for request in requests])
         return real(policy, requests, **options)
 
-    monkeypatch.setattr(rounds, "sample", recorded)
+    monkeypatch.setattr(loop, "sample", recorded)
     run(policy, tmp_path / "undisturbed")
     undisturbed = list(batches)
     batches.clear()
     base, sft, first, second = undisturbed
-    assert (len(sft), len(second)) == (len(second) + 4, len(base) + 1)
+    assert (len(sft), len(first), len(second), len(base)) == (7, 7, 3, 2)
+    assert sft[:3] == first[:3] == second  # the held prompt, the selector's, then the round's own
+    assert sft[3:] != first[3:]
     # Each process has the base write again: it has no panel yet.
     interrupt(policy, tmp_path / "other", "round 1: DPO", 1)
     assert batches == [base, sft]
-    # Round 1's look is done by then, but not all that was sampled beside it.
+    # What was written for round 1's look, and beside it for round 2, counts when all of it is scored.
     interrupt(policy, tmp_path / "other", "round 2: scoring", 1)
     assert batches[2:] == [base, first]
     run(policy, tmp_path / "other")
@@ -638,6 +701,6 @@ def test_a_resumed_run_writes_for_the_choice_in_the_same_batches(policy, tmp_pat
 
 
 def test_a_run_goes_on_where_the_base_wrote_nothing(policy, tmp_path, monkeypatch):
-    monkeypatch.setattr("ditto_cli.model.chat.ChatFormat.text", lambda self, ids: "")
+    monkeypatch.setattr("ditto_cli.model.base.template.ChatFormat.text", lambda self, ids: "")
     interrupt(policy, tmp_path, "round 1: DPO", 1)
     assert run(policy, tmp_path).base_sample == ""

@@ -9,12 +9,15 @@ from safetensors.torch import load
 from conftest import full_logits, load_tiny
 from ditto_cli.config import Settings
 from ditto_cli.errors import InputError, InterruptedRun, NonFiniteError
-from ditto_cli.method import rounds, train, updates
+from ditto_cli.method import ditto as loop
+from ditto_cli.method import run as story
+from ditto_cli.method import updates
+from ditto_cli.method.ditto import Sampled, Updated
 from ditto_cli.method.losses import DpoTerms
 from ditto_cli.method.reference import REFERENCE, score_under_reference
-from ditto_cli.method.rounds import encode_demonstrations
-from ditto_cli.method.train import Job, train_ditto
-from ditto_cli.model.policy import WEIGHTS_FILE
+from ditto_cli.method.run import Job, train_ditto
+from ditto_cli.method.texts import tokenise
+from ditto_cli.model.policy.policy import WEIGHTS_FILE
 from ditto_cli.store import AdapterStore, keyed_hash
 from ditto_cli.types import Demonstration, SilentReporter
 
@@ -82,7 +85,7 @@ class Recorder(SilentReporter):
 
 def run(policy, texts, home, settings=None, *, name="alice", reporter=None):
     store = AdapterStore(home)
-    job = Job(name, tuple(texts), settings or settings_with(), "Say hello.")
+    job = Job.of(policy, name, texts, settings or settings_with(), "Say hello.")
     with store.training(name) as kept:
         return store, train_ditto(policy, job, kept, reporter or SilentReporter())
 
@@ -241,13 +244,13 @@ def test_settings_of_memory_change_how_it_is_computed_and_nothing_else(
     finished, shared_policy, texts, tmp_path, monkeypatch, key, value
 ):
     rows, tokens = [], []
-    sample, score_row = rounds.sample, updates.score_row
+    sample, score_row = loop.sample, updates.score_row
 
     def counted(policy, groups):
         tokens.append(sum(len(prompt) + sum(len(one) for one in completions) for prompt, completions in groups))
         return score_row(policy, groups)
 
-    monkeypatch.setattr(rounds, "sample", lambda *a, **k: rows.append(k["max_slots"]) or sample(*a, **k))
+    monkeypatch.setattr(loop, "sample", lambda *a, **k: rows.append(k["max_slots"]) or sample(*a, **k))
     monkeypatch.setattr(updates, "score_row", counted)
     # Dropout draws for each row of a batch, so only without it do split batches give the same.
     calm = {"lora": SETTINGS["lora"] | {"dropout": 0.0}}
@@ -267,29 +270,37 @@ def test_settings_of_memory_change_how_it_is_computed_and_nothing_else(
         torch.testing.assert_close(tensor, other[name], atol=1e-4, rtol=0)
 
 
+@pytest.fixture
+def on_event(monkeypatch):
+    """Have a function called with each event of the loop, and where the loop stands, before the run hears of it."""
+
+    def install(look):
+        def watched(policy, texts, settings, beside, place, reporter):
+            for event in loop.ditto(policy, texts, settings, beside, place, reporter):
+                look(event, place, texts)
+                yield event
+
+        monkeypatch.setattr(story, "ditto", watched)
+
+    return install
+
+
 def test_cached_reference_scores_are_still_right_at_the_end_and_the_reference_never_moved(
-    shared_policy, texts, tmp_path, monkeypatch
+    shared_policy, texts, tmp_path, on_event
 ):
     seen = {}
-    update_policy, forget = rounds.update_policy, train._forget_adapters
 
-    def spying_update(state, prompts, settings):
-        seen["history"], seen["prompts"] = state.history, prompts
-        return update_policy(state, prompts, settings)
+    def look_at_the_end(event, place, tokenised):
+        if isinstance(event, Sampled) and place.round == 2:
+            seen["history"], seen["cached"] = place.history, place.history.completions()
+            seen["fresh"] = [
+                score_under_reference(shared_policy, [c], tokenised.prompts, max_tokens=10_000)[0].reference_logp
+                for c in seen["cached"]
+            ]
+            seen["reference"] = shared_policy.serialise(REFERENCE)[WEIGHTS_FILE]
+            seen["dtypes"] = {p.dtype for key, p in shared_policy.model.named_parameters() if "lora_" in key}
 
-    def look_before_forgetting(policy):
-        history = seen["history"]
-        cached = [*history.demonstrations, *(c for r in history.rounds for group in r.values() for c in group)]
-        seen["cached"] = cached
-        seen["fresh"] = [
-            score_under_reference(policy, [c], seen["prompts"], max_tokens=10_000)[0].reference_logp for c in cached
-        ]
-        seen["reference"] = policy.serialise(REFERENCE)[WEIGHTS_FILE]
-        seen["dtypes"] = {p.dtype for key, p in policy.model.named_parameters() if "lora_" in key}
-        forget(policy)
-
-    monkeypatch.setattr(rounds, "update_policy", spying_update)
-    monkeypatch.setattr(train, "_forget_adapters", look_before_forgetting)
+    on_event(look_at_the_end)
     store, _ = run(shared_policy, texts, tmp_path)
     assert seen["reference"] == weights(store, stage="sft")
     assert seen["reference"] != weights(store)
@@ -303,26 +314,22 @@ def test_cached_reference_scores_are_still_right_at_the_end_and_the_reference_ne
     assert [c.token_ids for c in first_round["b.md"]] != [c.token_ids for c in first_round["c.md"]]
 
 
-def test_a_moving_reference_is_the_policy_that_the_round_began_with(shared_policy, texts, tmp_path, monkeypatch):
-    seen, update_policy, forget = [], rounds.update_policy, train._forget_adapters
+def test_a_moving_reference_is_the_policy_that_the_round_began_with(shared_policy, texts, tmp_path, on_event):
+    seen = []
 
-    def spying_update(state, prompts, settings):
-        seen.append((shared_policy.serialise(REFERENCE)[WEIGHTS_FILE], state.history, prompts))
-        return update_policy(state, prompts, settings)
+    def look(event, place, tokenised):
+        if isinstance(event, Updated) and event.metrics.step == 0:
+            seen.append((shared_policy.serialise(REFERENCE)[WEIGHTS_FILE], place.history))
+        if isinstance(event, Updated):
+            cached = place.history.completions()
+            fresh = score_under_reference(shared_policy, cached, tokenised.prompts, max_tokens=10_000)
+            assert [c.reference_logp for c in cached] == pytest.approx([c.reference_logp for c in fresh], abs=1e-4)
 
-    def look_before_forgetting(policy):
-        _, history, prompts = seen[-1]
-        fresh = score_under_reference(policy, history.completions(), prompts, max_tokens=10_000)
-        assert [c.reference_logp for c in history.completions()] == pytest.approx(
-            [c.reference_logp for c in fresh], abs=1e-4
-        )
-        forget(policy)
-
-    monkeypatch.setattr(rounds, "update_policy", spying_update)
-    monkeypatch.setattr(train, "_forget_adapters", look_before_forgetting)
+    on_event(look)
     store, _ = run(shared_policy, texts, tmp_path, settings_with("rounds.reference", "previous"))
-    assert [reference for reference, *_ in seen] == [weights(store, stage=stage) for stage in ("sft", "round1")]
-    before, after = seen[0][1], seen[1][1]
+    assert [reference for reference, _ in seen] == [weights(store, stage=stage) for stage in ("sft", "round1")]
+    (_, before), (_, after) = seen
+    assert len(after.completions()) == 3 + 2 * 9
     assert [c.token_ids for c in before.demonstrations] == [c.token_ids for c in after.demonstrations]
     assert [c.reference_logp for c in before.demonstrations] != [c.reference_logp for c in after.demonstrations]
 
@@ -375,6 +382,28 @@ def test_ctrl_c_before_sft_is_done_keeps_nothing(shared_policy, texts, tmp_path,
     run(shared_policy, texts[:1], tmp_path, settings_with("rounds.num", 0))  # the policy is still of use
 
 
+def test_full_memory_is_told_to_the_user_and_gives_the_same_adapter(finished, shared_policy, texts, tmp_path):
+    def full(module, ids):
+        if ids[0].shape[0] > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    hook, reporter = shared_policy.model.get_input_embeddings().register_forward_pre_hook(full), Recorder()
+    try:
+        store, _ = run(shared_policy, texts, tmp_path, reporter=reporter)
+    finally:
+        hook.remove()
+        shared_policy.guard.lowered.clear()
+    told = [note for note in reporter.notes if "memory is full" in note]
+    assert len(told) == 2  # ten rows, five, two; remembered from the first round to the second
+    assert [note for note in reporter.notes if note not in told] == finished.reporter.notes
+    for name, tensor in load(weights(store)).items():
+        torch.testing.assert_close(tensor, load(weights(finished.store))[name], atol=1e-4, rtol=0)
+    before = list(reporter.notes)
+    shared_policy.guard.noted("The next run has a reporter of its own.")
+    assert reporter.notes == before
+    assert not shared_policy.is_recomputing
+
+
 def test_numbers_that_break_down_publish_nothing(shared_policy, texts, tmp_path, monkeypatch):
     calls = []
     terms = updates.dpo_terms
@@ -415,14 +444,14 @@ def test_a_text_that_just_fits_the_context_trains(shared_policy, tmp_path):
     chat = shared_policy.chat
     room = 512 - len(chat.prompt_ids("Tell.")) - 1
     fits = Demonstration("fits.md", "Tell.", "x" * room)
-    encoded = encode_demonstrations(chat, [fits], settings_with().sampling, context_tokens=512)
-    assert encoded.num_tokens == room + 1
-    assert len(encoded.prompts["fits.md"]) + encoded.num_tokens == 512
+    tokenised = tokenise(chat, [fits], settings_with().sampling, context_tokens=512)
+    assert tokenised.num_tokens == room + 1
+    assert len(tokenised.prompts["fits.md"]) + tokenised.num_tokens == 512
     # The limit for samples, 0.75 or 1.5 times as long, never leaves the context.
     longer = settings_with("sampling.length_factor", 1.5).sampling
-    assert encode_demonstrations(chat, [fits], longer, context_tokens=512).max_new_tokens == room + 1
+    assert tokenise(chat, [fits], longer, context_tokens=512).max_new_tokens == room + 1
     with pytest.raises(InputError, match=r"fits\.md has 512 tokens"):
-        encode_demonstrations(chat, [fits], longer, context_tokens=511)
+        tokenise(chat, [fits], longer, context_tokens=511)
 
 
 def test_no_rounds_publishes_the_sft_policy(finished, shared_policy, texts, tmp_path):

@@ -19,7 +19,6 @@ from ditto_cli.method import updates
 from ditto_cli.method.losses import DpoTerms
 from ditto_cli.method.reference import score_under_reference
 from ditto_cli.method.updates import Updater, accumulate_gradient, micro_batches
-from ditto_cli.model.callbacks import EachStep
 from ditto_cli.types import Comparison, ComparisonKind, Completion
 
 ONLINE, REPLAY, INTER_MODEL = ComparisonKind.ONLINE, ComparisonKind.REPLAY, ComparisonKind.INTER_MODEL
@@ -120,7 +119,6 @@ def trl_run(policy, base_folder, scratch, num_steps):
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=policy.chat.tokenizer,
-        callbacks=[EachStep(lambda step, loss: False)],
     )
     trainer.train()
     logs = [log for log in trainer.state.log_history if "loss" in log]

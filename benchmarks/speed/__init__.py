@@ -1,1 +1,1 @@
-"""What `benchmarks/round.py` is made of: shapes, one workload for all ways, the ways, floors, checks and tables."""
+"""What `benchmarks/round.py` and `benchmarks/gpu.py` measure: shapes.py, work.py and ways.py."""

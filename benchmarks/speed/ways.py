@@ -1,36 +1,51 @@
-"""One round as `ditto train` runs it, and the same with one thing undone at a time.
+"""One round in each way: as ditto trains it, as the paper's released code does, with TRL's DPOTrainer; and checks.
 
-The things are undone from here, by patching the product's own functions; the product has no switches for it.
-`ABLATIONS` names each with the phases that it touches: only those are measured.
+`plain` samples two prompts at a time with `generate`, M sequences each, until the longest of them is done. An update
+pads the chosen and rejected sequences of all its comparisons to the longest of them, computes all logits of that one
+batch and the log-softmax over all positions, and the reference's anew in every update.
+
+`trl` samples with `generate`, all prompts at once. The trainer makes its own copy `ref` of an adapter `default` as it
+is built, scores all comparisons under it once (it knows nothing of sequences that come twice), and casts the adapter of
+a 4-bit base to bf16. It gets the comparisons of all updates in their order, as token ids, so that none are made again.
+
+Where memory is too small for a batch of these two, it is made smaller and the gradient accumulated, and a note says so.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
-from unittest.mock import patch
 
+import datasets
 import torch
-from transformers import DynamicCache
+from torch import Tensor
+from transformers import GenerationConfig
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from trl import DPOConfig, DPOTrainer
 
-from ditto_cli.method import reference, rounds, updates
-from ditto_cli.method.comparisons import History
-from ditto_cli.method.reference import POLICY, REFERENCE, score_under_reference
-from ditto_cli.method.rounds import RoundState, sample_round, score_demonstrations, update_policy
-from ditto_cli.method.updates import Updater, sequences_of
-from ditto_cli.model import fused, sampling, scoring
-from ditto_cli.model.policy import Policy
-from ditto_cli.model.scoring import PromptGroup
+from ditto_cli.errors import MemoryLimitError
+from ditto_cli.method.comparisons import History, draw_comparisons
+from ditto_cli.method.losses import dpo_terms
+from ditto_cli.method.reference import POLICY, REFERENCE, freeze_reference, score_under_reference
+from ditto_cli.method.updates import Updater, accumulate_gradient
+from ditto_cli.model.policy.memory import MemoryGuard, free_memory, halving, keeping_what_is_there
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.sampling import sample
+from ditto_cli.model.policy.scoring import score
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Comparison, Completion, SampledTokens, SampleRequest
-from speed.phases import Phases
-from speed.records import PHASES, REFERENCE_PHASE, SAMPLING, UPDATES
-from speed.workload import Workload, completion_tokens
+from ditto_cli.types import Comparison, SampleRequest
+from speed.work import REFERENCE_PHASE, SAMPLING, UPDATES, Figures, Phases, Work, completion_tokens
 
-_NOISE = 0.02
+OURS, PLAIN, TRL, CHECK = "ours", "plain", "trl", "check"
+WAYS = (OURS, PLAIN, TRL, CHECK)
+GRADIENT_ERROR = "gradient: largest difference / largest entry"
+SAMPLER_GAP = "sampler against trainer: largest gap of mean log-probability, nats a token"
+SWITCH = "switch between adapters, ms"
+_NOISE = 0.02  # deviation of what is added to all of an adapter's weights
+_SWITCHES = 20
 
 
 @dataclass
@@ -38,41 +53,34 @@ class Bench:
     """What a way works on, and where its figures go."""
 
     policy: Policy
-    workload: Workload
+    work: Work
     phases: Phases
-    step_seconds: list[float]
-    notes: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Ablation:
-    """One thing undone while `undone` lasts, and the phases that it touches."""
+def measure(way: str, bench: Bench) -> dict[str, float]:
+    """Run the round in one way; returns the figures of `check`, the others' go to `bench`."""
+    if way == CHECK:
+        return run_checks(bench)
+    {OURS: our_round, PLAIN: plain_round, TRL: trl_round}[way](bench)
+    return {}
 
-    touches: tuple[str, ...]
-    undone: Callable[[Bench], AbstractContextManager[Any]]
 
+def prepare(policy: Policy, work: Work, name: str = POLICY) -> None:
+    """An adapter of the preset's shape that changes something, and no token that ends a completion.
 
-def add_noisy_adapter(policy: Policy, name: str, workload: Workload) -> None:
-    """An adapter of the preset's shape that changes something: seeded noise of 0.02 on all of its weights."""
-    settings = workload.settings
+    Then one small step, so that no phase pays for what a process does once.
+    """
+    settings = work.settings
+    policy.chat = replace(policy.chat, stop_token_ids=frozenset())
+    policy.model.generation_config.eos_token_id = None
     policy.add_adapter(name, settings.lora, derive_seed(settings.seed, "lora"))
     generator = torch.Generator().manual_seed(derive_seed(settings.seed, "noise"))
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.add_((torch.randn(parameter.shape, generator=generator) * _NOISE).to(parameter.device))
-
-
-def prepare(policy: Policy, workload: Workload) -> None:
-    """POLICY and its copy REFERENCE, as a run has them before round one; and no token ends a completion."""
-    ignore_stops(policy)
-    add_noisy_adapter(policy, POLICY, workload)
-    policy.copy_adapter(POLICY, REFERENCE)
-    policy.switch(POLICY, trainable=True)
-    warm_up(policy)
-
-
-def warm_up(policy: Policy) -> None:
-    """One small step of the active adapter, so that no phase pays for what a process does once."""
+    if name == POLICY:
+        freeze_reference(policy)
     ids = torch.zeros((1, 16), dtype=torch.long, device=policy.hardware.device)
     policy.model.train()
     with policy.hardware.autocast():
@@ -82,175 +90,309 @@ def warm_up(policy: Policy) -> None:
     policy.model.eval()
 
 
-def ignore_stops(policy: Policy) -> None:
-    """Completions end at their forced lengths only."""
-    policy.chat = replace(policy.chat, stop_token_ids=frozenset())
-    policy.model.generation_config.eos_token_id = None
+# --- ours
 
 
-def our_round(bench: Bench, touched: Sequence[str] = PHASES) -> None:
-    """The touched phases of the first round as `ditto train` runs it."""
-    bench.policy.checkpoint_activations(
-        rounds.checkpointed_layers(bench.policy, bench.workload.encoded, bench.workload.settings)
+def our_round(bench: Bench) -> None:
+    """The first round as `ditto train` runs it (`ditto_cli.method.ditto`)."""
+    policy, work, phases = bench.policy, bench.work, bench.phases
+    texts, settings = work.texts, work.settings
+    max_tokens = settings.dpo.micro_batch_tokens
+    prepare(policy, work)
+    policy.guard.noted = bench.notes.append
+    policy.recompute_layers(policy.hardware.is_cuda)
+    with keeping_what_is_there():
+        with phases.measured(SAMPLING) as figures:
+            sampled = sample(
+                policy,
+                work.requests(),
+                max_new_tokens=texts.max_new_tokens,
+                temperature=settings.sampling.temperature,
+                max_slots=settings.sampling.max_slots,
+            )
+            figures.tokens = sum(len(tokens.token_ids) for tokens in sampled)
+        samples = [
+            replace(one, token_ids=tokens.token_ids, ended=tokens.ended, reference_logp=tokens.logp)
+            for one, tokens in zip(work.drawn, sampled, strict=True)
+        ]
+        with phases.measured(REFERENCE_PHASE) as figures:
+            own = score_under_reference(policy, texts.unscored(), texts.prompts, max_tokens=max_tokens)
+            figures.tokens = texts.num_tokens
+            if not policy.is_exact:
+                samples = score_under_reference(policy, samples, texts.prompts, max_tokens=max_tokens)
+                figures.tokens += work.sampled_tokens
+        history = History(tuple(own))
+        history.add_round(samples)
+        updater = Updater(policy, settings.dpo, settings.rounds, seed=settings.seed)
+        with phases.measured(UPDATES) as figures:
+            free_memory()
+            for step in range(settings.rounds.steps):
+                comparisons = draw_comparisons(history, settings.dpo, seed=settings.seed, step=step)
+                updater.update(comparisons, texts.prompts, round_number=0, step=step)
+                figures.tokens += completion_tokens(comparisons)
+
+
+# --- the released code's way
+
+
+def plain_round(bench: Bench) -> None:
+    """Sampling and updates; the reference's time is part of the updates."""
+    prepare(bench.policy, bench.work)
+    bench.policy.recompute_layers(bench.policy.hardware.is_cuda)
+    generate_all(bench, prompts_at_a_time=2)
+    plain_updates(bench)
+
+
+def generate_all(bench: Bench, *, prompts_at_a_time: int, adapter: str = POLICY) -> None:
+    """The sampling phase with the library's `generate`, fewer prompts at a time when memory is full."""
+    work, policy = bench.work, bench.policy
+    names = list(work.texts.prompts)
+
+    def generated(num_prompts: int) -> None:
+        with policy.using(adapter), policy.hardware.autocast(), bench.phases.measured(SAMPLING) as figures:
+            torch.manual_seed(work.settings.seed)
+            for first in range(0, len(names), num_prompts):
+                figures.tokens += _generate(policy, work, names[first : first + num_prompts])
+
+    fit_phase(bench, SAMPLING, generated, min(prompts_at_a_time, len(names)), noun="prompt")
+
+
+def _generate(policy: Policy, work: Work, names: Sequence[str]) -> int:
+    """Sample one batch, each row to its forced length; returns its tokens."""
+    prompts, settings, device = work.texts.prompts, work.settings.sampling, policy.hardware.device
+    width, pad = max(len(prompts[name]) for name in names), policy.chat.end_token_id
+    ids = [[pad] * (width - len(prompts[name])) + list(prompts[name]) for name in names]
+    is_real = [[0] * (width - len(prompts[name])) + [1] * len(prompts[name]) for name in names]
+    lengths = torch.tensor([len(c.token_ids) for name in names for c in work.drawn if c.demonstration_id == name])
+    lengths = lengths.to(device)
+
+    def are_done(input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        return lengths <= input_ids.shape[1] - width
+
+    output = policy.model.generate(
+        input_ids=torch.tensor(ids, device=device),
+        attention_mask=torch.tensor(is_real, device=device),
+        generation_config=GenerationConfig(
+            do_sample=True,
+            temperature=settings.temperature,
+            top_k=0,
+            top_p=1.0,
+            max_new_tokens=work.texts.max_new_tokens,
+            num_return_sequences=settings.completions_per_prompt,
+            eos_token_id=None,
+            pad_token_id=pad,
+        ),
+        stopping_criteria=[are_done],
     )
-    drawn = bench.workload.drawn
-    if SAMPLING in touched:
-        drawn = _our_sampling(bench)
-    if REFERENCE_PHASE in touched:
-        with bench.phases.measured(REFERENCE_PHASE) as figures:
-            history, figures.tokens = _scored_history(bench, drawn)
-    if UPDATES in touched:
-        # Not with made-up scores: losses would be far off, and their gradients underflow.
-        _our_updates(bench, history if REFERENCE_PHASE in touched else _scored_history(bench, drawn)[0])
+    assert output.shape[1] - width == int(lengths.max()), "a row ended where it was not to end"
+    return int(lengths.sum())
 
 
-def _our_sampling(bench: Bench) -> tuple[Completion, ...]:
-    """`sample_round` with a length limit for each completion."""
-    workload = bench.workload
-    requests = workload.requests()
+def plain_updates(bench: Bench) -> None:
+    """The updates, each on one padded batch, or on parts of it when memory is full."""
+    work, policy = bench.work, bench.policy
+    dpo, parameters = work.settings.dpo, policy.parameters()
+    steps = work.comparisons(work.unscored_history())
+    optimizer = torch.optim.AdamW(parameters, lr=dpo.learning_rate, weight_decay=0.0)
 
-    def with_lengths(asked: Sequence[SampleRequest]) -> Sequence[SampledTokens]:
-        assert [request.seed for request in asked] == [request.seed for request in requests]
-        return sampling.sample(
-            bench.policy,
-            requests,
-            max_new_tokens=workload.encoded.max_new_tokens,
-            temperature=workload.settings.sampling.temperature,
-            max_slots=workload.settings.sampling.max_slots,
-            noted=bench.notes.append,
-        )
+    def updated(pairs: int) -> None:
+        policy.model.train()
+        with bench.phases.measured(UPDATES) as figures:
+            for comparisons in steps:
+                optimizer.zero_grad(set_to_none=True)
+                for first in range(0, len(comparisons), pairs):
+                    padded_gradient(policy, work, comparisons[first : first + pairs], len(comparisons))
+                torch.nn.utils.clip_grad_norm_(parameters, dpo.max_grad_norm)
+                optimizer.step()
+                figures.tokens += completion_tokens(comparisons)
 
-    with bench.phases.measured(SAMPLING) as figures:
-        sampled = sample_round(
-            bench.policy, workload.encoded, workload.settings, with_lengths, round_number=0, is_reference=True
-        )
-        figures.tokens = sum(len(completion.token_ids) for completion in sampled)
-    return tuple(sampled)
+    fit_phase(bench, UPDATES, updated, len(steps[0]), noun="sequence", factor=2)
 
 
-def _scored_history(bench: Bench, drawn: Sequence[Completion]) -> tuple[History, int]:
-    """The round's completions with what the reference says of them, and how many tokens were scored for it."""
-    workload = bench.workload
-    encoded, budget = workload.encoded, workload.settings.dpo.micro_batch_tokens
-    history = History(score_demonstrations(bench.policy, encoded, max_tokens=budget, noted=bench.notes.append))
-    unscored = [completion for completion in drawn if math.isnan(completion.reference_logp)]
-    if unscored:
-        drawn = score_under_reference(bench.policy, drawn, encoded.prompts, max_tokens=budget, noted=bench.notes.append)
-    history.add_round(drawn)
-    return history, encoded.num_tokens + sum(len(completion.token_ids) for completion in unscored)
+def padded_gradient(policy: Policy, work: Work, comparisons: Sequence[Comparison], num: int) -> None:
+    """Add the gradient of one batch of a step of `num` comparisons: from all logits, the reference's computed anew."""
+    prompts, pad = work.texts.prompts, policy.chat.end_token_id
+    sides = [one.chosen for one in comparisons] + [one.rejected for one in comparisons]
+    rows = [[*prompts[side.demonstration_id], *side.token_ids] for side in sides]
+    width = max(len(row) for row in rows)
+    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+    is_real = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    is_completion = is_real.clone()
+    for row, side in enumerate(sides):
+        is_completion[row, : len(prompts[side.demonstration_id])] = 0
+    batch = [tensor.to(policy.hardware.device) for tensor in (ids, is_real, is_completion)]
+    with policy.using(REFERENCE):
+        reference = _full_logps(policy, *batch)
+    logps = _full_logps(policy, *batch)
+    terms = dpo_terms(*logps.chunk(2), *reference.chunk(2), beta=work.settings.dpo.beta)
+    (terms.losses_P.sum() / num).backward()
 
 
-def _our_updates(bench: Bench, history: History) -> None:
-    workload, phases = bench.workload, bench.phases
-    settings = workload.settings
-    updater = Updater(bench.policy, settings.dpo, settings.rounds, seed=settings.seed, noted=bench.notes.append)
-    state, steps = RoundState(history, updater), workload.comparisons(history)
-    with phases.measured(UPDATES) as figures:
-        figures.tokens = sum(completion_tokens(comparisons) for comparisons in steps)
-        before = phases.now()
-        for comparisons, metrics in zip(steps, update_policy(state, workload.encoded.prompts, settings), strict=True):
-            assert sum(metrics.kinds.values()) == len(comparisons)
-            after = phases.now()
-            bench.step_seconds.append(after - before)
-            before = after
+def _full_logps(policy: Policy, ids: Tensor, is_real: Tensor, is_completion: Tensor) -> Tensor:
+    with policy.hardware.autocast():
+        logits = policy.model(input_ids=ids, attention_mask=is_real, use_cache=False).logits
+    logps = torch.log_softmax(logits[:, :-1].float(), dim=-1).gather(2, ids[:, 1:, None]).squeeze(2)
+    return (logps * is_completion[:, 1:]).sum(dim=1)
 
 
-def _two_prompts(bench: Bench) -> AbstractContextManager[Any]:
-    sample = sampling.sample
+def fit_phase(
+    bench: Bench, phase: str, work: Callable[[int], None], limit: int, *, noun: str, factor: int = 1, lower: Any = None
+) -> None:
+    """Do `work(limit)`, where `limit` times `factor` is a batch, or with as much less as memory takes.
 
-    def by_twos(policy: Policy, requests: Sequence[SampleRequest], **options: Any) -> list[SampledTokens]:
-        prompts = list(dict.fromkeys(request.prompt_ids for request in requests))
-        found: list[SampledTokens] = []
-        for first in range(0, len(prompts), 2):
-            pair = prompts[first : first + 2]
-            found += sample(policy, [request for request in requests if request.prompt_ids in pair], **options)
-        return found
-
-    return patch.object(sampling, "sample", by_twos)
-
-
-def _library_products(bench: Bench) -> AbstractContextManager[Any]:
-    def packs_nothing(policy: Policy) -> AbstractContextManager[Callable[[int], None]]:
-        return nullcontext(lambda num_rows: None)
-
-    return patch.object(sampling, "packed_linears", packs_nothing)
-
-
-def _library_adapters(bench: Bench) -> AbstractContextManager[Any]:
-    return patch.object(fused, "_is_plain", lambda module: False)
-
-
-def _masked_attention(bench: Bench) -> AbstractContextManager[Any]:
-    return patch.object(bench.policy, "takes_structure", False)
-
-
-def _own_cache(bench: Bench) -> AbstractContextManager[Any]:
-    return patch.object(sampling, "growing_cache", DynamicCache)
-
-
-@contextmanager
-def _library_attention(bench: Bench) -> Iterator[None]:
-    base = bench.policy.model.get_base_model()
-    before = base.config._attn_implementation
-    base.set_attn_implementation("sdpa")
+    The work files its own figures; what did not fit becomes a note, or the phase's result.
+    """
+    guard = MemoryGuard(bench.policy.guard.memory)
     try:
-        yield
-    finally:
-        base.set_attn_implementation(before)
+        guard.fit(phase, work, limit, noun=noun, advice="", lower=lower or halving())
+    except MemoryLimitError:
+        bench.phases.file(phase, Figures(problem=f"out of memory even with {factor} {noun}s a batch"))
+        return
+    if fitted := guard.lowered.get(phase):
+        full = f"{phase}: out of memory with {factor * limit} {noun}s a batch"
+        bench.notes.append(f"{full}; measured with {factor * fitted}")
 
 
-@contextmanager
-def _scored_apart(apart: Callable[[Sequence[PromptGroup]], Iterable[PromptGroup]]) -> Iterator[None]:
-    """Rows are taken to pieces, each a pass of its own."""
-    score_row = scoring.score_row
-
-    def in_pieces(policy: Policy, groups: Sequence[PromptGroup]) -> torch.Tensor:
-        return torch.cat([score_row(policy, [group]) for group in apart(groups)])
-
-    with patch.object(updates, "score_row", in_pieces), patch.object(reference, "score_row", in_pieces):
-        yield
+# --- TRL
 
 
-def _no_shared_prompt(bench: Bench) -> AbstractContextManager[Any]:
-    return _scored_apart(lambda groups: ((prompt, [one]) for prompt, completions in groups for one in completions))
+class _OnTokenIds(DPOTrainer):
+    """TRL's trainer on rows that are token ids already."""
+
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        return dataset
 
 
-def _prompt_by_prompt(bench: Bench) -> AbstractContextManager[Any]:
-    return _scored_apart(lambda groups: groups)
+def trl_round(bench: Bench) -> None:
+    """Sampling in one batch, reference while the trainer is built, updates by the trainer."""
+    work, policy, adapter = bench.work, bench.policy, "default"  # the adapter's name that TRL asks for
+    prepare(policy, work, adapter)
+    generate_all(bench, prompts_at_a_time=len(work.texts.prompts), adapter=adapter)
+    policy.switch(adapter, trainable=True)
+    datasets.disable_progress_bars()
+    steps = work.comparisons(work.unscored_history())
+    num = len(steps[0])
+
+    def trained(pairs: int) -> None:
+        if "ref" in policy.adapters:  # of a try that did not fit
+            policy.model.delete_adapter("ref")
+        with policy.lent_to_trainer(), tempfile.TemporaryDirectory() as scratch:
+            with bench.phases.measured(REFERENCE_PHASE):
+                trainer = _trainer(bench, steps, pairs, scratch)
+            with bench.phases.measured(UPDATES) as figures:
+                trainer.train()
+                figures.tokens = sum(completion_tokens(comparisons) for comparisons in steps)
+
+    def smaller_part(pairs: int) -> int:
+        return max((part for part in range(1, pairs) if num % part == 0), default=0)
+
+    fit_phase(bench, UPDATES, trained, num, noun="sequence", factor=2, lower=smaller_part)
 
 
-def _pair_by_pair(bench: Bench) -> AbstractContextManager[Any]:
-    def pairs(comparisons: Sequence[Comparison], *_: Any) -> Iterator[list[Comparison]]:
-        return ([comparison] for comparison in comparisons)
+def _trainer(bench: Bench, steps: list[list[Comparison]], pairs: int, scratch: str) -> DPOTrainer:
+    prompts, settings, is_cuda = bench.work.texts.prompts, bench.work.settings, bench.policy.hardware.is_cuda
+    rows = [
+        {
+            "prompt_ids": list(prompts[one.chosen.demonstration_id]),
+            "chosen_ids": list(one.chosen.token_ids),
+            "rejected_ids": list(one.rejected.token_ids),
+        }
+        for step in steps
+        for one in step
+    ]
+    trainer = _OnTokenIds(
+        model=bench.policy.model,
+        args=DPOConfig(
+            output_dir=scratch,
+            beta=settings.dpo.beta,
+            learning_rate=settings.dpo.learning_rate,
+            lr_scheduler_type="constant",
+            max_grad_norm=settings.dpo.max_grad_norm,
+            weight_decay=0.0,
+            optim="adamw_torch",
+            per_device_train_batch_size=pairs,
+            gradient_accumulation_steps=len(steps[0]) // pairs,
+            max_steps=len(steps),
+            train_sampling_strategy="sequential",
+            precompute_ref_log_probs=True,
+            precompute_ref_batch_size=pairs,
+            disable_dropout=False,
+            activation_checkpointing=is_cuda,
+            max_length=None,
+            bf16=is_cuda,
+            use_cpu=not is_cuda,
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+        ),
+        train_dataset=datasets.Dataset.from_list(rows),
+        processing_class=bench.policy.chat.tokenizer,
+    )
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    return trainer
 
-    return patch.object(updates, "micro_batches", pairs)
+
+# --- checks: whether ours computes what the plain way computes, and how long a switch between adapters takes
 
 
-def _reference_each_step(bench: Bench) -> AbstractContextManager[Any]:
-    draw, settings = rounds.draw_comparisons, bench.workload.settings
+def run_checks(bench: Bench) -> dict[str, float]:
+    """Each check's figure; with an adapter that drops nothing, so that two ways to compute it are comparable."""
+    settings = bench.work.settings
+    lora = settings.lora.model_copy(update={"dropout": 0.0})
+    calm = replace(bench.work, settings=settings.model_copy(update={"lora": lora}))
+    prepare(bench.policy, calm)
+    bench.policy.recompute_layers(bench.policy.hardware.is_cuda)
+    few = [request for one, request in zip(calm.drawn, calm.requests(), strict=True) if one.index < 2]
+    return {
+        GRADIENT_ERROR: gradient_error(bench.policy, calm),
+        SAMPLER_GAP: sampler_gap(bench.policy, few),
+        SWITCH: switch_milliseconds(bench.policy),
+    }
 
-    def scored_anew(*arguments: Any, **options: Any) -> list[Comparison]:
-        comparisons = draw(*arguments, **options)
-        named = [side for sides in sequences_of(comparisons).values() for side in sides.values()]
-        score_under_reference(
-            bench.policy, named, bench.workload.encoded.prompts, max_tokens=settings.dpo.micro_batch_tokens
-        )
-        return comparisons
 
-    return patch.object(rounds, "draw_comparisons", scored_anew)
+def gradient_error(policy: Policy, work: Work) -> float:
+    """Our gradient of one update against the plain way's, pair by pair."""
+    prompts, settings = work.texts.prompts, work.settings
+    max_tokens = settings.dpo.micro_batch_tokens
+    history = History(tuple(score_under_reference(policy, work.texts.unscored(), prompts, max_tokens=max_tokens)))
+    history.add_round(score_under_reference(policy, work.drawn, prompts, max_tokens=max_tokens))
+    comparisons = draw_comparisons(history, settings.dpo, seed=settings.seed, step=0)
+    policy.model.train()
+    accumulate_gradient(policy, comparisons, prompts, settings.dpo)
+    ours = _taken_gradient(policy)
+    for comparison in comparisons:
+        padded_gradient(policy, work, [comparison], len(comparisons))
+    plain = _taken_gradient(policy)
+    return float((ours - plain).abs().max() / plain.abs().max())
 
 
-ABLATIONS = {
-    # As in every round but the first, where the policy is the reference no more.
-    "scored-samples": Ablation((REFERENCE_PHASE,), lambda bench: nullcontext()),
-    "two-prompts": Ablation((SAMPLING,), _two_prompts),
-    "library-products": Ablation((SAMPLING,), _library_products),
-    "own-cache": Ablation((SAMPLING,), _own_cache),
-    "library-adapters": Ablation((REFERENCE_PHASE, UPDATES), _library_adapters),
-    "masked-attention": Ablation((REFERENCE_PHASE, UPDATES), _masked_attention),
-    "library-attention": Ablation(PHASES, _library_attention),
-    "prompt-by-prompt": Ablation((REFERENCE_PHASE, UPDATES), _prompt_by_prompt),
-    "no-shared-prompt": Ablation((REFERENCE_PHASE, UPDATES), _no_shared_prompt),
-    "pair-by-pair": Ablation((UPDATES,), _pair_by_pair),
-    "reference-each-step": Ablation((UPDATES,), _reference_each_step),
-}
+def _taken_gradient(policy: Policy) -> Tensor:
+    gradients = []
+    for parameter in policy.parameters():
+        assert parameter.grad is not None
+        gradients.append(parameter.grad.detach().float().flatten().cpu())
+        parameter.grad = None
+    return torch.cat(gradients)
+
+
+def sampler_gap(policy: Policy, requests: Sequence[SampleRequest], *, temperature: float = 1.0) -> float:
+    """What the sampler drew with against what the trainer scores: the largest gap of a completion, in nats a token."""
+    most = max(request.max_new_tokens or 0 for request in requests)
+    with policy.using(POLICY):
+        sampled = sample(policy, requests, max_new_tokens=most, temperature=temperature)
+        pairs = [
+            (float(score(policy, request.prompt_ids, [tokens.token_ids])[0]), tokens)
+            for request, tokens in zip(requests, sampled, strict=True)
+        ]
+    return max(abs(scored - tokens.logp) / len(tokens.token_ids) for scored, tokens in pairs)
+
+
+def switch_milliseconds(policy: Policy) -> float:
+    """Mean time to switch between two adapters in memory."""
+    start = time.perf_counter()
+    for number in range(_SWITCHES):
+        policy.switch((POLICY, REFERENCE)[number % 2])
+    return (time.perf_counter() - start) / _SWITCHES * 1000

@@ -20,6 +20,7 @@ from ditto_cli.errors import InputError
 FOLDER_FILE = "ditto.yaml"
 HELD_OUT_FOLDER = "held_out"  # texts in it are never trained on
 CPU_PRESET = "smollm2-135m-cpu"  # for machines without a GPU
+WORKING_BASES = "Qwen/Qwen3-8B, Qwen/Qwen3-4B or mistralai/Mistral-7B-Instruct-v0.2"  # those of the presets
 SCHEMA_VERSION: Literal[1] = 1
 _MAX_SETTINGS_BYTES = 2**18
 # Variables that steer the program rather than a run.
@@ -38,6 +39,11 @@ class BaseSettings(_Section):
     id: str = Field("mistralai/Mistral-7B-Instruct-v0.2", min_length=1, description="hub id, local folder, or embedded")
     revision: str | None = Field(None, description="commit, tag or branch; none takes the newest and records it")
     quantize: Literal["auto", "nf4", "none"] = Field("auto", description="auto is nf4 on CUDA and none on a CPU")
+    speed: Literal["auto", "plain", "graph"] = Field(
+        "auto",
+        description="plain turns all of our own speed off, with the same numbers up to rounding; "
+        "graph replays sampling steps as one CUDA graph",
+    )
 
 
 class LoraSettings(_Section):

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
 
-DeviceChoice = Literal["auto", "cpu", "cuda"]
-
 SFT_STAGE = "sft"  # round 0: the reference policy
 
 

@@ -61,15 +61,18 @@ DEFENCES = {
         "resume",
     ),
     "the optimizer is restored": (["ditto_cli.method.updates.Updater.restore"], "resume"),
-    "a signal waits for the end of an update": ([("ditto_cli.method.rounds.deferred", nullcontext)], "signals"),
-    "weights are checked to be finite": ([("ditto_cli.model.policy._all_finite", lambda values: True)], "numbers"),
+    "a signal waits for the end of an update": ([("ditto_cli.method.ditto.deferred", nullcontext)], "signals"),
+    "weights are checked to be finite": (
+        [("ditto_cli.model.policy.policy._all_finite", lambda values: True)],
+        "numbers",
+    ),
     "the base is checked against the record": (["ditto_cli.cli.session.describe_mismatch"], "bases"),
     "names are checked": (
         [("ditto_cli.store.names._name_problem", nothing), ("ditto_cli.store.adapters.locked", unlocked)],
         "names",
     ),
     "an archive's base is checked": (["ditto_cli.cli.archive.describe_mismatch"], "archives"),
-    "an archive's tensors are checked": (["ditto_cli.model.skeleton.describe_misfit"], "archives"),
+    "an archive's tensors are checked": (["ditto_cli.model.base.skeleton.describe_misfit"], "archives"),
     "files are private": ([readable_files], "canaries"),
     "forget removes": (["ditto_cli.store.AdapterStore.remove"], "canaries"),
 }

@@ -18,7 +18,7 @@ from conftest import CHATML, load_tiny, save_tiny_base
 from ditto_cli.cli.boundary import run_guarded
 from ditto_cli.errors import DiskError, InputError
 from ditto_cli.method import updates
-from ditto_cli.method.train import Job, train_ditto
+from ditto_cli.method.run import Job, train_ditto
 from ditto_cli.store import AdapterStore, disk
 from ditto_cli.types import SilentReporter
 from outcome import Outcome
@@ -49,7 +49,7 @@ def poisoned_weights(home, base, stage, step, value, which):
     policy = load_tiny(base)
     reporter = Poisoner(policy, stage, step, value, which)
     with AdapterStore(home).training("alice") as kept:
-        train_ditto(policy, Job("alice", TEXTS, SETTINGS, "Say hello."), kept, reporter)
+        train_ditto(policy, Job.of(policy, "alice", TEXTS, SETTINGS, "Say hello."), kept, reporter)
 
 
 def poisoned_loss(home, base, call, value):
@@ -101,7 +101,7 @@ def poisoned_step(home, base, call, value):
 def undisturbed(home, base):
     policy = load_tiny(base)
     with AdapterStore(home).training("alice") as kept:
-        train_ditto(policy, Job("alice", TEXTS, SETTINGS, "Say hello."), kept, SilentReporter())
+        train_ditto(policy, Job.of(policy, "alice", TEXTS, SETTINGS, "Say hello."), kept, SilentReporter())
 
 
 def poisons():

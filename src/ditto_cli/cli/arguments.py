@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from ditto_cli.cli.network import host_log
+from ditto_cli.errors import InputError
 
-if TYPE_CHECKING:
-    from ditto_cli.types import DeviceChoice
+
+def check_device(device: str) -> str:
+    """The device as it was given.
+
+    Raises:
+        InputError: it cannot be the name of one.
+    """
+    if re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", device) is None:
+        raise InputError(f"--device {device}: take auto, cpu, cuda, or cuda:1 for the second GPU.")
+    return device
 
 
 def adapter_names(incomplete: str) -> list[str]:
@@ -25,7 +35,12 @@ def adapter_names(incomplete: str) -> list[str]:
 Folder = Annotated[Path, typer.Argument(help="Folder with a person's texts, one a file.", show_default=False)]
 Name = Annotated[str, typer.Argument(help="An adapter's name.", show_default=False, autocompletion=adapter_names)]
 Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes a GPU if there is one.")
+    str,
+    typer.Option(
+        help="Where to compute: auto takes a GPU if there is one, cuda:1 the second.",
+        metavar="auto|cpu|cuda|cuda:N",
+        callback=check_device,
+    ),
 ]
 Quantize = Annotated[
     Literal["auto", "nf4", "none"] | None,
@@ -67,7 +82,7 @@ class TrainOptions:
     quantize: str | None
     seed: int | None
     assignments: list[str] | None
-    device: DeviceChoice
+    device: str
     publish: str = "best"
 
 

@@ -25,11 +25,11 @@ from ditto_cli.cli.eval import (
     what_was_run,
 )
 from ditto_cli.cli.judging import JudgeOptions
+from ditto_cli.cli.preparation import prepare, require_training
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say
 from ditto_cli.config import (
     FOLDER_FILE,
-    BaseSettings,
     FolderFile,
     Settings,
     adapter_name_of,
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from ditto_cli.evaluation.evaluate import Findings
     from ditto_cli.evaluation.types import Writing
     from ditto_cli.model.encoder import StyleEncoder
-    from ditto_cli.model.policy import Policy
+    from ditto_cli.model.policy.policy import Policy
     from ditto_cli.store import AdapterRecord
 
 REPORT_FILE = "cross-validation.html"
@@ -199,20 +199,23 @@ def _task(options: EvalOptions, num_folds: int) -> _Task:
 
 def _load(task: _Task, options: EvalOptions) -> _Run:
     """The base and all else that is needed, so that nothing is found missing after hours of training."""
-    from ditto_cli.cli.session import Session
-    from ditto_cli.method.rounds import encode_demonstrations
     from ditto_cli.model.hardware import detect
-    from ditto_cli.model.loading import load_policy
 
     hardware = detect(options.device)
+    require_training(hardware)
+    from ditto_cli.cli.session import Session
+    from ditto_cli.method.texts import tokenise
+    from ditto_cli.model.base.loading import load_policy
+
     settings = _settings(task, options, hardware.default_preset())
     _find_judge(options.judge)
     policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
     mismatch = describe_mismatch(task.record.base, policy.identity) if task.record else None
     if mismatch is not None:
         raise IncompatibleError(f"Adapter {task.name} does not belong to this base: {mismatch}.")
-    texts = task.author.demonstrations
-    encode_demonstrations(policy.chat, texts, settings.sampling, context_tokens=policy.context_tokens)
+    tokenise(  # refuses now what a later fold would refuse
+        policy.chat, task.author.demonstrations, settings.sampling, context_tokens=policy.context_tokens
+    )
     session = Session(policy, task.store)
     return _Run(task, options, settings, session, session.style_encoder(options.style_encoder))
 
@@ -222,12 +225,9 @@ def _settings(task: _Task, options: EvalOptions, default_preset: str) -> Setting
     record = task.record
     if record is not None:
         say(f"Settings: those that adapter {task.name} was trained with.")
-        base = {
-            "id": options.base or record.base.id,
-            "revision": None if options.base else record.base.revision,
-            "quantize": options.quantize or record.settings.base.quantize,
-        }
-        return record.settings.model_copy(update={"base": BaseSettings.model_validate(base)})
+        from ditto_cli.cli.session import trained_base
+
+        return record.settings.model_copy(update={"base": trained_base(record, options.base, options.quantize)})
     preset = os.environ.get("DITTO_PRESET") or task.folder_file.preset or default_preset
     flags = {"base.id": options.base, "base.quantize": options.quantize}
     settings = resolve_settings(preset, task.folder_file, os.environ, flags)
@@ -238,7 +238,7 @@ def _settings(task: _Task, options: EvalOptions, default_preset: str) -> Setting
 def _find_judge(judge: JudgeOptions) -> None:
     """Find the judge's model on this machine or the hub, or the package that asks a server."""
     if judge.kind == "model" and judge.model is not None:
-        from ditto_cli.model.source import locate_base
+        from ditto_cli.model.base.source import locate_base
 
         locate_base(judge.model, None, cache_home(os.environ), say)
     elif judge.kind == "openai":
@@ -284,22 +284,13 @@ def _marks(task: _Task) -> list[str]:
 
 def _train(policy: Policy, part: Author, settings: Settings, home: Path, shown: Reporter) -> _Trained:
     from ditto_cli.cli.session import Session
-    from ditto_cli.evaluation.selection import BEST, RoundSelector, selection_plan
-    from ditto_cli.method.rounds import encode_demonstrations
-    from ditto_cli.method.train import Job, train_ditto
+    from ditto_cli.evaluation.selection import BEST
+    from ditto_cli.method.run import train_ditto
 
     store = AdapterStore(home)
-    encoded = encode_demonstrations(
-        policy.chat, part.demonstrations, settings.sampling, context_tokens=policy.context_tokens
+    job, selector = prepare(
+        policy, _FOLD_ADAPTER, part.demonstrations, settings, watch_prompt=part.held_out[0].prompt, publish=BEST
     )
-    plan = selection_plan(
-        part.demonstrations,
-        seed=settings.seed,
-        temperature=settings.sampling.temperature,
-        max_new_tokens=encoded.max_new_tokens,
-    )
-    job = Job(_FOLD_ADAPTER, part.demonstrations, settings, part.held_out[0].prompt)
-    selector = RoundSelector(policy, part.demonstrations, plan, publish=BEST)
     with store.training(job.name) as kept:
         record = train_ditto(policy, job, kept, shown, selector)
     return _Trained(Session(policy, store), record)

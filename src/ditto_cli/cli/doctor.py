@@ -119,16 +119,19 @@ def _memory() -> tuple[int | None, int | None]:
 
 def _device() -> dict[str, Any]:
     """The GPU, 4-bit weights, and the preset that fits; all unknown where torch cannot be imported."""
-    found: dict[str, Any] = dict.fromkeys(("threads", "gpu", "gpu_memory_bytes", "four_bit", "preset", "torch_problem"))
+    found: dict[str, Any] = dict.fromkeys(
+        ("threads", "gpu", "gpu_memory_bytes", "four_bit", "preset", "torch_problem", "device_notes")
+    )
     try:
-        from ditto_cli.model.machine import examine
+        from ditto_cli.model.hardware import detect, four_bit_problem
     except (ImportError, OSError) as error:  # OSError: a shared library of it
         found["torch_problem"] = f"cannot be imported ({type(error).__name__})"
         return found
-    machine = examine()
-    hardware = machine.hardware
-    found |= {"threads": machine.num_threads, "preset": hardware.default_preset()}
-    found["four_bit"] = machine.four_bit_problem or "works"
+    hardware = detect("auto")
+    found |= {"threads": hardware.num_threads, "preset": hardware.default_preset()}
+    found["four_bit"] = four_bit_problem(hardware.device) or "works"
+    problem = hardware.training_problem()
+    found["device_notes"] = [*hardware.notes(), *([problem] if problem else [])]
     if hardware.is_cuda:
         found |= {"gpu": hardware.name, "gpu_memory_bytes": hardware.memory_bytes}
     return found
@@ -138,9 +141,9 @@ def _bases(cache: Path) -> dict[str, Any]:
     """The embedded base, and the one that training takes on this machine when no other is named."""
     found: dict[str, Any] = {"embedded": "unknown", "default": None, "default_present": None}
     try:
-        from ditto_cli.model.embedded_file import conversion_place, find_gguf
+        from ditto_cli.model.base.embedded import conversion_place, find_gguf
+        from ditto_cli.model.base.source import folder_problem
         from ditto_cli.model.hardware import detect
-        from ditto_cli.model.source import folder_problem
     except (ImportError, OSError):
         return found
     gguf = find_gguf()
@@ -159,8 +162,8 @@ def _bases(cache: Path) -> dict[str, Any]:
 def _is_present(base_id: str, revision: str | None) -> bool | None:
     """Whether a base could be loaded without a network; None where torch cannot be imported."""
     try:
-        from ditto_cli.model.embedded_file import EMBEDDED_HUB_ID, EMBEDDED_ID, find_gguf
-        from ditto_cli.model.source import cached_snapshot, folder_problem
+        from ditto_cli.model.base.embedded import EMBEDDED_HUB_ID, EMBEDDED_ID, find_gguf
+        from ditto_cli.model.base.source import cached_snapshot, folder_problem
     except (ImportError, OSError):
         return None
     if base_id == EMBEDDED_ID and find_gguf() is not None:
@@ -308,6 +311,7 @@ def _show(report: Mapping[str, Any]) -> None:
             "memory": f"{_gib(environment['memory_bytes'])}, {_gib(environment['free_memory_bytes'])} free",
             "GPU": _gpu_words(environment),
             "4-bit weights": environment["four_bit"] or "unknown",
+            **({"device": "; ".join(notes)} if (notes := environment["device_notes"]) else {}),
             "preset that fits": environment["preset"] or f"unknown: torch {environment['torch_problem']}",
             "embedded base": bases["embedded"],
             "default base": f"{bases['default'] or 'unknown'}, {_there(bases['default_present'])}",

@@ -20,7 +20,7 @@ from ditto_cli.evaluation.recitation import is_version
 from ditto_cli.evaluation.report import ContestantKind, EvalReport, WhatWasRun
 from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, Author
 from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, store_home, suggest_name, write_text
-from ditto_cli.types import SFT_STAGE, Demonstration, DeviceChoice, Reporter, SilentReporter
+from ditto_cli.types import SFT_STAGE, Demonstration, Reporter, SilentReporter
 
 if TYPE_CHECKING:
     from ditto_cli.cli.session import Session, Voice
@@ -48,7 +48,7 @@ class EvalOptions:
     report: Path | None
     base: str | None
     quantize: str | None
-    device: DeviceChoice
+    device: str
 
 
 def run_eval(options: EvalOptions, *, as_json: bool) -> None:
@@ -67,17 +67,19 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     options.judge.check()
     check_report_place(options.report)
 
+    from ditto_cli.model.hardware import detect
+
+    hardware = detect(options.device)
     from ditto_cli.cli.session import Voice, open_session
     from ditto_cli.evaluation.contestants import Contestant
     from ditto_cli.evaluation.evaluate import gather
     from ditto_cli.evaluation.prompts import evaluation_prompts, given_prompts
     from ditto_cli.evaluation.summary import Evaluated, build_report
     from ditto_cli.evaluation.traces import mark_of
-    from ditto_cli.model.hardware import detect
 
     main = Voice(name, record.published)
     voices = [main, *(_voice(rival, record, name) for rival in rivals if rival != FEW_SHOT_CONTESTANT)]
-    session = open_session(voices, store, detect(options.device), base=options.base, quantize=options.quantize)
+    session = open_session(voices, store, hardware, base=options.base, quantize=options.quantize)
     folder = store.evaluation_folder(name)
     prompts = given_prompts(given) if given else evaluation_prompts(author, folder)
     notes += _trained_prompts(prompts, author)

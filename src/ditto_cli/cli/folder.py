@@ -24,12 +24,12 @@ from ditto_cli.demonstrations import (
     stale_prompts,
 )
 from ditto_cli.demonstrations.folder_file import Value
-from ditto_cli.model.tokens import token_counter
+from ditto_cli.model.base.tokens import token_counter
 from ditto_cli.store import cache_home, write_text
-from ditto_cli.types import DeviceChoice, SourceText
+from ditto_cli.types import SourceText
 
 if TYPE_CHECKING:
-    from ditto_cli.model.policy import Policy
+    from ditto_cli.model.policy.policy import Policy
 
 _NUM_NAMES_SHOWN = 3
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux inside Windows
@@ -80,9 +80,9 @@ def say_skipped(skipped: Sequence[Skipped]) -> None:
             warn(f"{len(names):,} are left out ({shown}, ...): {reason}.")
 
 
-def machine_preset(device: DeviceChoice) -> str:
+def machine_preset(device: str) -> str:
     """The preset that fits this machine; torch is only asked where a GPU may be."""
-    if device != "cuda" and not any(Path(path).exists() for path in _GPU_DEVICES):
+    if not device.startswith("cuda") and not any(Path(path).exists() for path in _GPU_DEVICES):
         return CPU_PRESET
     from ditto_cli.model.hardware import detect
 

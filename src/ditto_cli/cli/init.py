@@ -54,7 +54,7 @@ from ditto_cli.demonstrations import (
 from ditto_cli.demonstrations.folder_file import Value
 from ditto_cli.errors import InputError
 from ditto_cli.store import cache_home, check_name, make_private_folder, move, suggest_name, write_text
-from ditto_cli.types import DeviceChoice, SourceText
+from ditto_cli.types import SourceText
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class InitOptions:
     name: str | None
     preset: str | None
     write_prompts: bool
-    device: DeviceChoice
+    device: str
 
 
 def run_init(options: InitOptions, *, as_json: bool) -> None:
@@ -258,10 +258,12 @@ def _find_prompts(options: InitOptions, folder_file: FolderFile, view: FolderVie
     demonstrations, without = attach_prompts(view.texts, stored)
     if without and options.write_prompts:
         from ditto_cli.model.hardware import detect
-        from ditto_cli.model.loading import load_policy
+
+        hardware = detect(options.device)
+        from ditto_cli.model.base.loading import load_policy
 
         settings = _settings(options, folder_file)
-        policy = load_policy(settings.base, detect(options.device), cache_home(os.environ), say)
+        policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
         written = write_missing_prompts(options.folder, without, policy)
         demonstrations, _ = attach_prompts(view.texts, {**stored, **written})
     return {demonstration.id: demonstration.prompt for demonstration in demonstrations}

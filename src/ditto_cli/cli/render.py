@@ -49,6 +49,20 @@ def fail(message: str) -> None:
     stderr_console().print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
 
 
+def duration(seconds: float) -> str:
+    """`2 min 40 s`."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def size(num_bytes: int) -> str:
+    """`3.1 GiB`, `512 MiB`."""
+    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.0f} MiB"
+
+
 def print_json(value: object) -> None:
     """The product as JSON, one document on stdout; what a terminal would obey is escaped as JSON escapes it."""
     document = json.dumps(value, ensure_ascii=False, indent=2)

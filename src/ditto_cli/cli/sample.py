@@ -15,7 +15,6 @@ from ditto_cli.cli.text import visible
 from ditto_cli.demonstrations import normalise_text, read_plain
 from ditto_cli.errors import DittoError, InputError
 from ditto_cli.store import AdapterStore, store_home
-from ditto_cli.types import DeviceChoice
 
 if TYPE_CHECKING:
     from ditto_cli.cli.session import Session, Voice
@@ -38,7 +37,7 @@ class SampleOptions:
     seed: int | None
     base: str | None
     quantize: str | None
-    device: DeviceChoice
+    device: str
 
 
 def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> None:
@@ -231,11 +230,12 @@ def _open(options: SampleOptions) -> tuple[Session, list[Voice]]:
         adapter = name.strip().partition(":")[0]
         if adapter and adapter != "base":
             store.record(adapter)
-    from ditto_cli.cli.session import Voice, open_session
     from ditto_cli.model.hardware import detect
 
-    voices = [Voice.parse(name, options.stage) for name in names]
     hardware = detect(options.device)
+    from ditto_cli.cli.session import Voice, open_session
+
+    voices = [Voice.parse(name, options.stage) for name in names]
     return open_session(voices, store, hardware, base=options.base, quantize=options.quantize), voices
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from ditto_cli.cli.render import say
 from ditto_cli.config import BaseSettings, FolderFile, resolve_settings
 from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.model.base.loading import load_policy
 from ditto_cli.model.encoder import StyleEncoder, load_style_encoder
 from ditto_cli.model.hardware import Hardware
-from ditto_cli.model.loading import load_policy
-from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import sample
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
-from ditto_cli.store import AdapterRecord, AdapterStore, BaseIdentity, cache_home, describe_mismatch
+from ditto_cli.store import AdapterRecord, AdapterStore, cache_home, describe_mismatch
 from ditto_cli.types import SampledTokens, SampleRequest
 
 BASE_VOICE = "base"
@@ -188,14 +188,17 @@ def _base_settings(
     if record is None:
         flags = {"base.id": base, "base.quantize": quantize}
         return resolve_settings(hardware.default_preset(), FolderFile(), os.environ, flags).base
-    identity: BaseIdentity = record.base
-    return BaseSettings.model_validate(
-        {
-            "id": base or identity.id,
-            "revision": None if base else identity.revision,
-            "quantize": quantize or record.settings.base.quantize,
-        }
-    )
+    return trained_base(record, base, quantize)
+
+
+def trained_base(record: AdapterRecord, base: str | None, quantize: str | None) -> BaseSettings:
+    """The base that an adapter was trained on, as in training but for what is given here."""
+    changes = {
+        "id": base or record.base.id,
+        "revision": None if base else record.base.revision,
+        "quantize": quantize or record.settings.base.quantize,
+    }
+    return BaseSettings.model_validate(record.settings.base.model_dump() | changes)
 
 
 def _temperature(chosen: float | None, record: AdapterRecord | None) -> float:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.report import ContestantKind
 from ditto_cli.evaluation.types import EvalPrompt, Writing
-from ditto_cli.model.chat import ChatFormat
-from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import sample
+from ditto_cli.model.base.template import ChatFormat
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Demonstration, SampledTokens, SampleRequest
 

@@ -16,7 +16,7 @@ from ditto_cli.evaluation.held_out import held_out_loss
 from ditto_cli.evaluation.selection import background_plan
 from ditto_cli.evaluation.style import StylePanel, TextEncoder
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Author, Judge, Judgement, Pair, Writing
-from ditto_cli.model.policy import Policy
+from ditto_cli.model.policy.policy import Policy
 from ditto_cli.types import Reporter
 
 _BACKGROUND_SEED = 1  # the base's texts that stand for others are never those that it competes with

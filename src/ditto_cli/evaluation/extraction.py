@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ditto_cli.evaluation.recitation import own_passage
-from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import sample
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.sampling import sample
 from ditto_cli.types import Demonstration, SampledTokens, SampleRequest
 
 GIVEN_SHARE = 4  # one part in four of a completion is given away

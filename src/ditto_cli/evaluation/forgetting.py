@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import sample
-from ditto_cli.model.scoring import score
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.sampling import sample
+from ditto_cli.model.policy.scoring import score
 from ditto_cli.types import SampleRequest
 
 # One prompt a line, kinds by turns, so that the first few are of every kind.

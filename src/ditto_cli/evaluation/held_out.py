@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ditto_cli.model.policy import Policy
-from ditto_cli.model.scoring import score
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.scoring import score
 from ditto_cli.types import Demonstration
 
 

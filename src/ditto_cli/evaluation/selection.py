@@ -17,7 +17,7 @@ from ditto_cli.evaluation.new_prompts import new_prompts
 from ditto_cli.evaluation.recitation import leakage, recitation_check
 from ditto_cli.evaluation.style import StylePanel
 from ditto_cli.evaluation.types import BASE_CONTESTANT, EvalPrompt, Writing
-from ditto_cli.model.policy import Policy
+from ditto_cli.model.policy.policy import Policy
 from ditto_cli.types import Demonstration, SampledTokens, SampleRequest, StageChoice, StageFigures
 
 BEST, LAST = "best", "last"

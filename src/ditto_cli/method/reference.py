@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from ditto_cli.model.memory import fit_memory, halving, say_nothing
-from ditto_cli.model.policy import Policy
-from ditto_cli.model.scoring import score_row
+from ditto_cli.model.policy.memory import halving
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.scoring import score_row
 from ditto_cli.types import Completion
 
 POLICY, REFERENCE = "policy", "reference"  # names of the two adapters while a run lasts
@@ -16,6 +16,8 @@ POLICY, REFERENCE = "policy", "reference"  # names of the two adapters while a r
 
 def freeze_reference(policy: Policy) -> None:
     """Copy POLICY's weights, as they are now, to REFERENCE; POLICY is trained on."""
+    if REFERENCE in policy.adapters:
+        policy.remove(REFERENCE)
     policy.copy_adapter(POLICY, REFERENCE)
     policy.switch(POLICY, trainable=True)
 
@@ -27,7 +29,6 @@ def score_under_reference(
     *,
     max_tokens: int,
     on_finished: Callable[[int], None] = lambda done: None,
-    noted: Callable[[str], None] = say_nothing,
 ) -> list[Completion]:
     """The same completions with `reference_logp` filled in; needed once for each, since the reference never moves.
 
@@ -37,7 +38,6 @@ def score_under_reference(
         prompts: demonstration id -> token ids of its prompt.
         max_tokens: most tokens of one forward pass; halved as often as memory is too small for them.
         on_finished: told how many are scored, after each pass.
-        noted: told each halving.
 
     Raises:
         MemoryLimitError: not even one completion fits into memory.
@@ -46,7 +46,7 @@ def score_under_reference(
     def scored_with(limit: int) -> list[Completion]:
         scored: list[Completion] = []
         with policy.using(REFERENCE):
-            for batch in scoring_batches(completions, prompts, limit):
+            for batch in _batches(completions, prompts, limit):
                 groups = [
                     (prompts[name], [completion.token_ids for completion in own])
                     for name, own in groupby(batch, key=lambda completion: completion.demonstration_id)
@@ -56,19 +56,19 @@ def score_under_reference(
                 on_finished(len(scored))
         return scored
 
-    longest = max(len(prompts[one.demonstration_id]) + len(one.token_ids) for one in completions)
-    return fit_memory(
+    lengths = [len(prompts[one.demonstration_id]) + len(one.token_ids) for one in completions]
+    longest = max(lengths)
+    return policy.guard.fit(
+        "scoring",
         scored_with,
-        max_tokens,
+        min(max_tokens, sum(lengths)),  # half of a limit that nothing reaches would change nothing
         lower=halving(longest),
         noun="token",
         advice="take shorter texts, or a smaller base",
-        hardware=policy.hardware,
-        noted=noted,
-    )[0]
+    )
 
 
-def scoring_batches(
+def _batches(
     completions: Sequence[Completion], prompts: Mapping[str, tuple[int, ...]], max_tokens: int
 ) -> Iterator[list[Completion]]:
     """As many completions at a time as have at most `max_tokens` tokens with their prompts, but at least one."""

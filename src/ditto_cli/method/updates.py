@@ -8,7 +8,7 @@ do not see each other, so the gradient is exactly that of scoring every pair by 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -18,9 +18,9 @@ from torch import Tensor
 from ditto_cli.config import DpoSettings, RoundSettings
 from ditto_cli.errors import DiskError, NonFiniteError
 from ditto_cli.method.losses import DpoTerms, dpo_terms
-from ditto_cli.model.memory import fit_memory, halving, say_nothing
-from ditto_cli.model.policy import Policy
-from ditto_cli.model.scoring import score_row
+from ditto_cli.model.policy.memory import halving
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.scoring import score_row
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, Completion, StepMetrics
 
@@ -29,24 +29,15 @@ class Updater:
     """The one optimizer and learning-rate schedule that run through all rounds (AdamW, constant after a warm-up).
 
     Dropout of an update is drawn from `seed` and the update's place in the run, so that a run that is resumed before
-    any update makes the same draws. `noted` is told, in one line, when memory is full.
+    any update makes the same draws.
     """
 
-    def __init__(
-        self,
-        policy: Policy,
-        settings: DpoSettings,
-        rounds: RoundSettings,
-        *,
-        seed: int,
-        noted: Callable[[str], None] = say_nothing,
-    ) -> None:
+    def __init__(self, policy: Policy, settings: DpoSettings, rounds: RoundSettings, *, seed: int) -> None:
         parameters = policy.parameters()
         assert all(parameter.dtype == torch.float32 and parameter.requires_grad for parameter in parameters)
         self._policy = policy
-        self._settings = settings  # micro_batch_tokens is lowered when memory turns out too small
+        self._settings = settings
         self._seed = seed
-        self._noted = noted
         self._warmup_steps = int(settings.warmup_ratio * rounds.num * rounds.steps)
         self._optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
         self._schedule = self._schedule_after(num_updates=0)
@@ -155,27 +146,14 @@ class Updater:
         # From what is really there: half of a limit that no micro-batch reaches would change nothing.
         allowed = self._settings.micro_batch_tokens
         largest = max(_batch_tokens(batch, prompts) for batch in micro_batches(comparisons, prompts, allowed))
-        start = min(allowed, largest)
-        least = halving(max(_batch_tokens([comparison], prompts) for comparison in comparisons))
-
-        def lower(limit: int) -> int:
-            if hardware.is_cuda and self._policy.num_checkpointed_layers < self._policy.num_layers:
-                self._policy.checkpoint_activations(self._policy.num_layers)
-                return limit
-            return least(limit)
-
-        terms, fitting = fit_memory(
+        return self._policy.guard.fit(
+            "update",
             gradient,
-            start,
+            min(allowed, largest),
             noun="token",
             advice=f"take shorter texts, lower sampling.length_factor, or take {self._policy.lighter_base}",
-            hardware=hardware,
-            lower=lower,
-            noted=self._noted,
+            lower=halving(max(_batch_tokens([comparison], prompts) for comparison in comparisons)),
         )
-        if fitting < start:
-            self._settings = self._settings.model_copy(update={"micro_batch_tokens": fitting})
-        return terms
 
 
 def accumulate_gradient(

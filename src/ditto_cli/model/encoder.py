@@ -13,8 +13,8 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ditto_cli.errors import InputError
+from ditto_cli.model.base.source import cached_snapshot
 from ditto_cli.model.hardware import Hardware
-from ditto_cli.model.source import cached_snapshot
 
 _BATCH = 8
 _MAX_TOKENS = 512

@@ -22,9 +22,9 @@ from ditto_cli.demonstrations.prompts import (
     plain_instruction,
     reverse_instruction_request,
 )
-from ditto_cli.model.policy import Policy
-from ditto_cli.model.sampling import sample
-from ditto_cli.model.scoring import score
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.sampling import sample
+from ditto_cli.model.policy.scoring import score
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import SampledTokens, SampleRequest, SourceText
 

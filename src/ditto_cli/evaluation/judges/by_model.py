@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from ditto_cli.errors import IncompatibleError, InputError
 from ditto_cli.evaluation.judges.question import LETTER_ANSWER, question, without_longest
 from ditto_cli.evaluation.types import Judgement, Pair
-from ditto_cli.model.chat import ChatFormat
-from ditto_cli.model.policy import Policy
-from ditto_cli.model.scoring import score
+from ditto_cli.model.base.template import ChatFormat
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.scoring import score
 from ditto_cli.types import Demonstration
 
 # Log-odds of less than this, in nats, are a tie: a chance of 52.5 % is no opinion, and bf16 logits are no finer.

@@ -1,0 +1,210 @@
+"""DITTO (Shaikh et al., arXiv 2406.00888, Algorithm 1), as one loop that yields what happened.
+
+Knows neither disk nor user: `run.py` keeps, shows and publishes what is yielded, and can begin the loop anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from ditto_cli.config import Settings
+from ditto_cli.interrupts import deferred
+from ditto_cli.method.comparisons import History, draw_comparisons
+from ditto_cli.method.reference import POLICY, freeze_reference, score_under_reference
+from ditto_cli.method.sft import imitate
+from ditto_cli.method.texts import Texts
+from ditto_cli.method.updates import Updater
+from ditto_cli.model.policy.memory import free_memory
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.sampling import sample
+from ditto_cli.seeds import derive_seed
+from ditto_cli.types import SFT_STAGE, Completion, Reporter, SampledTokens, SampleRequest, StepMetrics, round_stage
+
+
+@dataclass
+class Place:
+    """Where the loop stands: all that its next step depends on, beside the two adapters' weights.
+
+    Attributes:
+        is_imitated: whether SFT is done.
+        history: demonstrations and samples; None before the reference was frozen.
+        updater: optimizer and schedule of all rounds.
+        round: the round in progress, counted from 0.
+        steps: updates of that round so far.
+    """
+
+    is_imitated: bool = False
+    history: History | None = None
+    updater: Updater | None = None
+    round: int = 0
+    steps: list[StepMetrics] = field(default_factory=list)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the round in progress has its samples."""
+        return self.history is not None and len(self.history.rounds) > self.round
+
+
+@dataclass(frozen=True)
+class StageEnded:
+    """SFT, or a round, is finished; POLICY has its weights."""
+
+    stage: str
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What the newest stage wrote for the requests that were made beside the method's own."""
+
+    beside: Sequence[SampledTokens]
+
+
+@dataclass(frozen=True)
+class Updated:
+    """One DPO update was made."""
+
+    metrics: StepMetrics
+
+
+def ditto(
+    policy: Policy, texts: Texts, settings: Settings, beside: Sequence[SampleRequest], place: Place, reporter: Reporter
+) -> Iterator[StageEnded | Sampled | Updated]:
+    """Imitate the demonstrations, freeze the reference, then sample, compare and update in rounds.
+
+    Args:
+        policy: its adapter POLICY is trained; where the loop goes on, it and REFERENCE are there already.
+        texts: the demonstrations.
+        settings: of the whole run.
+        beside: what each stage is to write besides, in the same batch: the policy is the same, and alone it takes long.
+        place: where to begin; it moves with the loop.
+        reporter: told of the progress.
+
+    Raises:
+        NonFiniteError: a loss, gradient or weight is NaN or infinite.
+        MemoryLimitError: not even one sequence fits into memory.
+    """
+    num_rounds, num_steps, max_tokens = settings.rounds.num, settings.rounds.steps, settings.dpo.micro_batch_tokens
+    if not place.is_imitated:
+        policy.add_adapter(POLICY, settings.lora, derive_seed(settings.seed, "lora"))
+        losses = imitate(policy, texts, settings, reporter)
+        place.is_imitated = True
+        yield StageEnded(SFT_STAGE, {"loss": losses[-1], "steps": float(len(losses))})
+
+    if place.history is None and num_rounds > 0:
+        freeze_reference(policy)
+        own = score_under_reference(policy, texts.unscored(), texts.prompts, max_tokens=max_tokens)
+        place.history, place.updater = (
+            History(tuple(own)),
+            Updater(policy, settings.dpo, settings.rounds, seed=settings.seed),
+        )
+
+    while place.round < num_rounds:
+        assert place.history is not None
+        assert place.updater is not None
+        title = f"round {place.round + 1}"
+
+        if not place.is_sampled:
+            if place.round > 0 and settings.rounds.reference == "previous":
+                place.history = _move_reference(policy, place.history, texts, max_tokens)
+            wanted = round_requests(texts, settings, place.round)
+            written = write(policy, [*beside, *wanted.values()], settings, reporter, stage=stage_of(place.round))
+            samples = [
+                Completion(name, place.round, index, one.token_ids, one.ended, one.logp)
+                for (name, index), one in zip(wanted, written[len(beside) :], strict=True)
+            ]
+            # Where the policy is the reference, and all is fp32, what a sample was drawn with is its score.
+            is_reference = place.round == 0 or settings.rounds.reference == "previous"
+            if not (is_reference and policy.is_exact):
+                reporter.stage_started(f"{title}: scoring", len(samples), "samples")
+                samples = score_under_reference(
+                    policy,
+                    samples,
+                    texts.prompts,
+                    max_tokens=max_tokens,
+                    on_finished=lambda done: reporter.stage_advanced(done, {}),
+                )
+                reporter.stage_ended()
+            place.history.add_round(samples)
+            yield Sampled(written[: len(beside)])
+
+        free_memory()
+        reporter.stage_started(f"{title}: DPO", num_steps, "updates")
+        while (step := len(place.steps)) < num_steps:
+            comparisons = draw_comparisons(
+                place.history, settings.dpo, seed=settings.seed, step=place.round * num_steps + step
+            )
+            with deferred():  # an interrupt waits until the update is whole
+                metrics = place.updater.update(comparisons, texts.prompts, round_number=place.round, step=step)
+                place.steps.append(metrics)
+            reporter.stage_advanced(step + 1, metrics.values)
+            yield Updated(metrics)
+        reporter.stage_ended()
+        free_memory()
+
+        yield StageEnded(round_stage(place.round + 1), summarise(place))
+        place.round, place.steps = place.round + 1, []
+
+    yield Sampled(write(policy, beside, settings, reporter, stage=stage_of(num_rounds)))
+
+
+def stage_of(number: int) -> str:
+    """The stage that round `number` (0, 1, ...) samples from."""
+    return SFT_STAGE if number == 0 else round_stage(number)
+
+
+def round_requests(texts: Texts, settings: Settings, number: int) -> dict[tuple[str, int], SampleRequest]:
+    """M completions of each demonstration's prompt (the paper's D_t), by demonstration and index."""
+    return {
+        (name, index): SampleRequest(
+            prompt_ids, derive_seed(settings.seed, "sample", number, name, index), texts.max_new_tokens
+        )
+        for name, prompt_ids in texts.prompts.items()
+        for index in range(settings.sampling.completions_per_prompt)
+    }
+
+
+def write(
+    policy: Policy, requests: Sequence[SampleRequest], settings: Settings, reporter: Reporter, *, stage: str
+) -> list[SampledTokens]:
+    """What the active policy writes for the requests, each with a length limit of its own, in one batch."""
+    if not requests:
+        return []
+    reporter.stage_started(f"{stage}: writing", len(requests), "samples")
+    sampled = sample(
+        policy,
+        requests,
+        max_new_tokens=max(request.max_new_tokens or 0 for request in requests),
+        temperature=settings.sampling.temperature,
+        max_slots=settings.sampling.max_slots,
+        on_finished=lambda done: reporter.stage_advanced(done, {}),
+    )
+    reporter.stage_ended()
+    return sampled
+
+
+def summarise(place: Place) -> dict[str, float]:
+    """A finished round's figures: its last update, its comparisons by kind, and how its samples ended."""
+    assert place.history is not None
+    samples = [one for own in place.history.rounds[place.round].values() for one in own]
+    kinds = sum((Counter(step.kinds) for step in place.steps), Counter())
+    return {
+        **place.steps[-1].values,
+        **{f"comparisons/{kind}": float(count) for kind, count in kinds.items()},
+        "samples/ended": sum(one.ended for one in samples) / len(samples),
+        "samples/tokens": float(sum(len(one.token_ids) for one in samples)),
+    }
+
+
+def _move_reference(policy: Policy, history: History, texts: Texts, max_tokens: int) -> History:
+    """Make the policy as it is now the reference, and score everything under it anew (SPIN, arXiv 2401.01335)."""
+    freeze_reference(policy)
+    unscored = [replace(one, reference_logp=math.nan) for one in history.completions()]
+    moved = score_under_reference(policy, unscored, texts.prompts, max_tokens=max_tokens)
+    again = History(tuple(completion for completion in moved if completion.round is None))
+    for number in range(len(history.rounds)):
+        again.add_round([completion for completion in moved if completion.round == number])
+    return again

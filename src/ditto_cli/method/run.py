@@ -1,0 +1,424 @@
+"""One training from demonstrations to a published adapter: runs `ditto.py`, and keeps, shows and publishes the outcome.
+
+What is kept is enough to go on bit for bit. Two things are not kept, because they are made again exactly: the
+demonstrations' token ids (from the user's folder, which the run's identity vouches for) and random states (every draw
+comes from `derive_seed` and its place in the run).
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from safetensors.torch import load
+from safetensors.torch import save as to_safetensors
+
+from ditto_cli import __version__
+from ditto_cli.config import Settings
+from ditto_cli.errors import InterruptedRun
+from ditto_cli.interrupts import deferred, is_urgent, stopped
+from ditto_cli.method.comparisons import History
+from ditto_cli.method.ditto import Place, Sampled, StageEnded, Updated, ditto, stage_of, write
+from ditto_cli.method.reference import POLICY, REFERENCE
+from ditto_cli.method.texts import Texts, tokenise
+from ditto_cli.method.updates import Updater
+from ditto_cli.model.policy.memory import keeping_what_is_there, say_nothing
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.seeds import derive_seed
+from ditto_cli.store import (
+    AdapterRecord,
+    LookState,
+    RunIdentity,
+    RunState,
+    SampleState,
+    StageRecord,
+    StepState,
+    UnfinishedRun,
+    keyed_hash,
+)
+from ditto_cli.types import (
+    SFT_STAGE,
+    ComparisonKind,
+    Completion,
+    Demonstration,
+    Reporter,
+    SampledTokens,
+    SampleRequest,
+    StageChoice,
+    StageFigures,
+    StageSelector,
+    StepMetrics,
+    WatchedSample,
+)
+
+BASE_STAGE = "base"
+OPTIMIZER_FILE = "optimizer.safetensors"
+UPDATES_PER_CHECKPOINT = 5
+# A round whose samples mostly run to the length limit has lost its end token; measured in docs/embedded-preset.md.
+_FEW_ENDED = 0.5
+_LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train: whose texts, under which name, with which settings, and the prompt whose samples are shown.
+
+    `folder` is where the texts lie; it is only remembered.
+    """
+
+    name: str
+    demonstrations: tuple[Demonstration, ...]
+    texts: Texts
+    settings: Settings
+    watch_prompt: str
+    folder: str | None = None
+
+    @staticmethod
+    def of(
+        policy: Policy,
+        name: str,
+        demonstrations: Sequence[Demonstration],
+        settings: Settings,
+        watch_prompt: str,
+        folder: str | None = None,
+    ) -> Job:
+        """A job on a policy, of which only the tokenisation is needed.
+
+        Raises:
+            InputError: a demonstration does not fit the base's context.
+        """
+        texts = tokenise(policy.chat, demonstrations, settings.sampling, context_tokens=policy.context_tokens)
+        return Job(name, tuple(demonstrations), texts, settings, watch_prompt, folder)
+
+
+def train_ditto(
+    policy: Policy,
+    job: Job,
+    kept: UnfinishedRun,
+    reporter: Reporter,
+    selector: StageSelector | None = None,
+) -> AdapterRecord:
+    """SFT, then rounds of sample, score, compare and update against the frozen SFT policy; then publish.
+
+    Goes on from the newest checkpoint of a run with the same texts, settings and base, and then gives the same weights
+    as a run that was never interrupted (bit for bit on a CPU). `selector` says which stage is published, without it
+    the last. The adapter of that name from before is left alone until the new one is published.
+
+    Args:
+        policy: the base; it is left as it was found.
+        job: what to train.
+        kept: the adapter's run on disk, whose lock the caller holds.
+        reporter: told of the progress.
+        selector: chooses the stage to publish.
+
+    Raises:
+        InterruptedRun: Ctrl-C or SIGTERM; a checkpoint was written.
+        MemoryLimitError: not even one sequence fits into memory.
+        NonFiniteError: the numbers broke down; nothing of that is kept.
+        DiskError: the disk refused.
+    """
+    run = _Run(policy, job, kept, reporter, selector, _identity(policy, job, kept.key))
+    policy.guard.noted = reporter.noted
+    policy.recompute_layers(policy.hardware.is_cuda)
+    try:
+        with keeping_what_is_there():
+            run.go_on_or_begin()
+            run.look_at_base()
+            for event in ditto(policy, job.texts, job.settings, run.beside(), run.place, reporter):
+                match event:
+                    case StageEnded(stage, metrics):
+                        run.keep_stage(stage, metrics)
+                    case Sampled(beside):
+                        run.look(beside)
+                    case Updated(metrics):
+                        # Not after a round's last update: the finished stage is kept then.
+                        if (metrics.step + 1) % UPDATES_PER_CHECKPOINT == 0 and metrics.step + 1 < run.num_steps:
+                            run.save()
+            return run.publish()
+    except KeyboardInterrupt:
+        raise run.stopped() from None
+    finally:
+        for name in (POLICY, REFERENCE):
+            if name in policy.adapters:
+                policy.remove(name)
+        policy.recompute_layers(False)
+        policy.guard.noted = say_nothing
+
+
+@dataclass
+class _Run:
+    """One run, and what is kept of it: times, what base and stages wrote, their figures, and the loop's place."""
+
+    policy: Policy
+    job: Job
+    kept: UnfinishedRun
+    reporter: Reporter
+    selector: StageSelector | None
+    identity: RunIdentity
+    begun: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    started: float = field(default_factory=time.monotonic)
+    stage_started: float = field(default_factory=time.monotonic)
+    base_sample: str | None = None
+    stages: list[StageRecord] = field(default_factory=list)
+    looks: dict[str, StageFigures] = field(default_factory=dict)
+    place: Place = field(default_factory=Place)
+    is_published: bool = False
+
+    @property
+    def num_steps(self) -> int:
+        return self.job.settings.rounds.steps
+
+    def go_on_or_begin(self) -> None:
+        """Put the run where the newest checkpoint left it; begin anew where there is none of the same run."""
+        state = self.kept.newest()
+        difference = None if state is None else state.identity.difference(self.identity)
+        if state is None or difference is not None:
+            if state is not None:
+                self.reporter.noted(f"The training of {state.begun} that was interrupted is dropped: {difference}.")
+            elif self.kept.has_checkpoints:
+                self.reporter.noted(
+                    "A training that was interrupted is dropped: its checkpoints are damaged or incomplete."
+                )
+            self.kept.start_over()
+            return
+        with deferred():  # half of it must not be saved over the whole
+            self.begun, self.started = state.begun, self.started - state.seconds
+            self.base_sample, self.stages = state.base_sample, list(state.stages)
+            self.looks = {
+                stage: StageFigures(look.metrics, tuple(look.warnings), tuple(look.values))
+                for stage, look in state.looks.items()
+            }
+            self._restore(state)
+        self.reporter.noted(f"Going on with the training of {state.begun}, {self._where()}; --fresh starts over.")
+
+    def _restore(self, state: RunState) -> None:
+        """Weights, reference, history, optimizer and schedule as they were."""
+        policy, settings, place = self.policy, self.job.settings, self.place
+        policy.load_adapter(POLICY, self.kept.newest_folder)
+        policy.switch(POLICY, trainable=True)
+        place.is_imitated, place.round = True, len(state.stages) - 1
+        if not state.own_logps:  # no round had begun
+            return
+        place.history = _history(state, self.job.texts)
+        # Stage k is the policy that round k began with; SPIN moves the reference there when it samples the round.
+        sampled = max(0, len(place.history.rounds) - 1)
+        stage = SFT_STAGE if settings.rounds.reference == "sft" else stage_of(sampled)
+        policy.load_adapter(REFERENCE, self.kept.generation.stage_folder(stage))
+        policy.switch(POLICY, trainable=True)
+        place.updater = Updater(policy, settings.dpo, settings.rounds, seed=settings.seed)
+        num_updates = place.round * settings.rounds.steps + len(state.steps)
+        place.updater.restore(load((self.kept.newest_folder / OPTIMIZER_FILE).read_bytes()), num_updates)
+        place.steps = [
+            StepMetrics(
+                place.round, step, one.values, {ComparisonKind(kind): count for kind, count in one.kinds.items()}
+            )
+            for step, one in enumerate(state.steps)
+        ]
+
+    def look_at_base(self) -> None:
+        """Let the base write, for the user and for what the selector measures the stages by."""
+        is_done = len(self.looks) == 1 + self.job.settings.rounds.num
+        wanted = [] if self.selector is None or is_done else self.selector.base_requests()
+        if wanted or self.base_sample is None:
+            with self.policy.using(None):
+                watched, *sampled = write(
+                    self.policy,
+                    [self._watched_request(), *wanted],
+                    self.job.settings,
+                    self.reporter,
+                    stage=BASE_STAGE,
+                )
+            if self.base_sample is None:
+                self.base_sample = self._show(BASE_STAGE, watched)
+            if self.selector is not None and wanted:
+                self.selector.see_base(sampled)
+        self.stage_started = time.monotonic()
+
+    def beside(self) -> list[SampleRequest]:
+        """What every stage writes beside its samples: for the held prompt, and for the choice between stages."""
+        return [self._watched_request(), *(self.selector.requests() if self.selector else [])]
+
+    def _watched_request(self) -> SampleRequest:
+        """For the held prompt, with the same draws at every stage."""
+        prompt_ids = self.policy.chat.prompt_ids(self.job.watch_prompt)
+        limit = max(1, min(self.job.texts.max_new_tokens, self.policy.context_tokens - len(prompt_ids)))
+        return SampleRequest(prompt_ids, derive_seed(self.job.settings.seed, "watch"), limit)
+
+    def _show(self, stage: str, watched: SampledTokens) -> str:
+        text = self.policy.chat.text(watched.token_ids)
+        self.reporter.sample_shown(WatchedSample(stage, self.job.watch_prompt, text, watched.ended))
+        return text
+
+    def keep_stage(self, stage: str, metrics: dict[str, float]) -> None:
+        """Write a finished stage, and a checkpoint behind it; say when its samples do not end."""
+        seconds = time.monotonic() - self.stage_started
+        with deferred():
+            self.kept.generation.add_stage(stage, self.policy.serialise(POLICY))
+            self.stages.append(StageRecord(stage=stage, seconds=round(seconds, 1), metrics=metrics, sample=None))
+            self.stage_started = time.monotonic()
+            self.save()
+        if metrics.get("samples/ended", 1) < _FEW_ENDED:
+            self.reporter.noted(
+                f"Only {metrics['samples/ended']:.0%} of the samples of round {self.place.round + 1} ended by "
+                "themselves: the policy may be losing its end token. Look at the earlier stages with "
+                "`ditto sample --round`, or lower dpo.learning_rate."
+            )
+
+    def look(self, sampled: Sequence[SampledTokens]) -> None:
+        """Show and measure what the newest stage wrote, and keep that with the samples of the round that begins."""
+        record = self.stages[-1]
+        text = self._show(record.stage, sampled[0]) if record.sample is None else record.sample
+        figures = self.looks.get(record.stage)
+        if figures is None and self.selector is not None:
+            figures = self.selector.look(record.stage, sampled[1:])
+        with deferred():  # a checkpoint has all of it or nothing
+            self.stages[-1] = record.model_copy(update={"sample": text})
+            if figures is not None:
+                self.looks[record.stage] = figures
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint of where the run stands."""
+        assert self.base_sample is not None
+        place, files = self.place, self.policy.serialise(POLICY)
+        if place.updater is not None:
+            files[OPTIMIZER_FILE] = to_safetensors(place.updater.state())
+        own = () if place.history is None else place.history.demonstrations
+        numbers = {completion.demonstration_id: number for number, completion in enumerate(own)}
+        sampled = [] if place.history is None else [one for one in place.history.completions() if one.round is not None]
+        with deferred():
+            state = RunState(
+                identity=self.identity,
+                begun=self.begun,
+                seconds=round(time.monotonic() - self.started, 1),
+                base_sample=self.base_sample,
+                stages=self.stages,
+                looks={
+                    stage: LookState(metrics=dict(look.metrics), warnings=list(look.warnings), values=list(look.values))
+                    for stage, look in self.looks.items()
+                },
+                own_logps=[completion.reference_logp for completion in own],
+                samples=[
+                    SampleState(
+                        demonstration=numbers[one.demonstration_id],
+                        round=one.round,
+                        index=one.index,
+                        token_ids=list(one.token_ids),
+                        ended=one.ended,
+                        reference_logp=one.reference_logp,
+                    )
+                    for one in sampled
+                ],
+                # Those of a round whose stage is kept are no longer needed.
+                steps=[
+                    StepState(values=dict(step.values), kinds=dict(step.kinds))
+                    for step in place.steps
+                    if step.round == len(self.stages) - 1
+                ],
+            )
+            self.kept.save(state, files)
+
+    def publish(self) -> AdapterRecord:
+        """Make the chosen stage the adapter."""
+        assert self.base_sample is not None
+        choice = StageChoice(self.stages[-1].stage, "the last stage")
+        if self.selector is not None:
+            choice = self.selector.choose(self.looks)
+            for warning in self.looks[choice.stage].warnings:
+                self.reporter.noted(f"{choice.stage}: {warning}")
+        stages = []
+        for stage in self.stages:
+            look = self.looks.get(stage.stage, StageFigures({}, (), ()))
+            metrics, warnings = {**stage.metrics, **look.metrics}, list(look.warnings)
+            stages.append(stage.model_copy(update={"metrics": metrics, "warnings": warnings}))
+        job, policy = self.job, self.policy
+        record = AdapterRecord(
+            name=job.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            base=policy.identity,
+            quantize=policy.quantize,
+            settings=job.settings,
+            num_demonstrations=len(job.demonstrations),
+            num_demonstration_tokens=job.texts.num_tokens,
+            demonstration_hashes=[keyed_hash(self.kept.key, f"{d.prompt}\0{d.completion}") for d in job.demonstrations],
+            folder=job.folder,
+            max_new_tokens=job.texts.max_new_tokens,
+            watch_prompt=job.watch_prompt,
+            base_sample=self.base_sample,
+            stages=stages,
+            published=choice.stage,
+            reason=choice.reason,
+            device=policy.hardware.name,
+            versions=_versions(),
+            seconds=round(time.monotonic() - self.started, 1),
+        )
+        with deferred():
+            stored = self.kept.publish(record)
+            self.is_published = True
+        return stored
+
+    @property
+    def _is_looked_at(self) -> bool:
+        """Whether the newest stage's look is kept, and with it the samples of the round that begins there."""
+        return self.stages[-1].sample is not None
+
+    def stopped(self) -> InterruptedRun:
+        """Save what was done since the last checkpoint, unless the user is in a hurry, and say how to go on."""
+        if self.is_published:
+            return stopped(f"Stopped when adapter {self.job.name} was already published: it is ready.")
+        if not self.stages and self.kept.has_checkpoints:
+            return stopped("Stopped before anything was done: the same command goes on from the last checkpoint.")
+        if not self.stages:
+            return stopped("Stopped before SFT was finished: the same command begins anew.")
+        # In a hurry something may be half done in memory, and samples without a look would never get one; then the last
+        # checkpoint is what counts.
+        if not is_urgent() and self._is_looked_at:
+            self.save()
+        return stopped(
+            f"Stopped, {self._where()}: the same command goes on from the last checkpoint (--fresh starts over)."
+        )
+
+    def _where(self) -> str:
+        """Where the run stands, in words."""
+        if not self._is_looked_at or not self.place.is_sampled or len(self.stages) > self.place.round + 1:
+            return f"after {self.stages[-1].stage}"
+        return f"in round {self.place.round + 1} after {len(self.place.steps)} of {self.num_steps} updates"
+
+
+def _history(state: RunState, texts: Texts) -> History:
+    own = [
+        Completion(one.demonstration_id, None, 0, one.token_ids, True, logp)
+        for one, logp in zip(texts.unscored(), state.own_logps, strict=True)
+    ]
+    history = History(tuple(own))
+    names = [completion.demonstration_id for completion in own]
+    for number in range(1 + max((sample.round for sample in state.samples), default=-1)):
+        history.add_round(
+            [
+                Completion(names[s.demonstration], number, s.index, tuple(s.token_ids), s.ended, s.reference_logp)
+                for s in state.samples
+                if s.round == number
+            ]
+        )
+    return history
+
+
+def _identity(policy: Policy, job: Job, key: bytes) -> RunIdentity:
+    return RunIdentity(
+        settings=job.settings,
+        base=policy.identity,
+        quantize=policy.quantize,
+        device=policy.hardware.device.type,
+        demonstrations=[keyed_hash(key, f"{d.id}\0{d.prompt}\0{d.completion}") for d in job.demonstrations],
+        watch_prompt=keyed_hash(key, job.watch_prompt),
+        versions=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    libraries = {library: version(library) for library in _LIBRARIES}
+    return {"ditto": __version__, "python": platform.python_version(), **libraries}

@@ -1,0 +1,1 @@
+"""A base model's name -> its files, its weights, its tokenisation."""

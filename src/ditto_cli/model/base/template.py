@@ -1,0 +1,167 @@
+"""Prompt and text -> token ids: the one tokenisation path, for training, sampling and scoring alike.
+
+Knows a tokenizer and its chat template, nothing of models. Thinking modes are switched off. A person's text is never
+read as control tokens: what looks like an end-of-turn marker in it is encoded as plain characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from jinja2 import TemplateError
+
+from ditto_cli.errors import IncompatibleError
+
+# Every name under which a known chat template takes the wish not to think; templates ignore the others.
+_NO_THINKING = {"enable_thinking": False, "thinking": False}
+# Some templates write today's date into the prompt; a fixed one keeps training and sampling on the same tokens.
+# Llama 3's take it as an argument, others ask the clock.
+_DATE = datetime(2024, 7, 26)
+_CLOCK = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
+_PROBE = "Zq7"  # text that no template contains, to find where a template puts a message
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """How one tokenizer writes a prompt and the completion that answers it.
+
+    Attributes:
+        tokenizer: a fast Hugging Face tokenizer with a chat template.
+        lead: text between the generation prompt and the completion's first character (" " for Mistral, else "").
+        end_token_id: the token that ends the assistant's turn; trained on, and what sampling stops at.
+        stop_token_ids: `end_token_id` and every other token that ends a generation.
+        bos_token_id: the beginning token that every prompt starts with exactly once, or None.
+        opening: what begins the assistant's text, where the template's own generation prompt would begin something
+            else (a train of thought, or a choice of channel); None where it does not.
+    """
+
+    tokenizer: Any
+    lead: str
+    end_token_id: int
+    stop_token_ids: frozenset[int]
+    bos_token_id: int | None
+    opening: str | None = None
+
+    def prompt_ids(self, prompt: str, shots: Sequence[tuple[str, str]] = (), *, begun: str = "") -> tuple[int, ...]:
+        """Token ids of a user turn with `prompt`, up to where the assistant's text begins.
+
+        Args:
+            prompt: the user's words.
+            shots: earlier turns of the conversation, as pairs of prompt and answer (a few-shot prompt).
+            begun: what the assistant has said already, for the model to go on with.
+
+        Raises:
+            IncompatibleError: the template does not give exactly one beginning token.
+        """
+        ids = self._encode_turns([*(content.strip() for shot in shots for content in shot), prompt])
+        if self.bos_token_id is not None:
+            if ids[:1] != (self.bos_token_id,):
+                ids = (self.bos_token_id, *ids)
+            if ids[1:2] == (self.bos_token_id,):
+                raise IncompatibleError("The chat template of this base begins a prompt with two beginning tokens.")
+        return (*ids, *self.begun_ids(begun)) if begun else ids
+
+    def begun_ids(self, begun: str) -> tuple[int, ...]:
+        """Token ids of an assistant's text that goes on."""
+        return self._encode(self.lead + begun, untrusted=True)
+
+    def completion_ids(self, text: str) -> tuple[int, ...]:
+        """Token ids of the assistant's `text` and the end token."""
+        return (*self._encode(self.lead + text.strip(), untrusted=True), self.end_token_id)
+
+    def text(self, token_ids: tuple[int, ...]) -> str:
+        """The text of sampled token ids, without end and other special tokens."""
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
+
+    def _encode_turns(self, contents: Sequence[str]) -> tuple[int, ...]:
+        """Turns of user and assistant by turns, the last one the user's."""
+        if not any(self._holds_special_token(content) for content in contents):
+            return self._encode(self._rendered(contents))
+        # The contents are spliced in as plain characters, so none can end its own turn or begin another.
+        probes = [f"{_PROBE}{index}q" for index in range(len(contents))]
+        rest = self._rendered(probes)
+        ids: tuple[int, ...] = ()
+        for probe, content in zip(probes, contents, strict=True):
+            before, rest = rest.split(probe)
+            ids += (*self._encode(before), *self._encode(content.strip(), untrusted=True))
+        return (*ids, *self._encode(rest))
+
+    def _rendered(self, contents: Sequence[str]) -> str:
+        if self.opening is None:
+            return _render(self.tokenizer, *contents)
+        return _render(self.tokenizer, *contents, generate=False) + self.opening
+
+    def _encode(self, text: str, *, untrusted: bool = False) -> tuple[int, ...]:
+        split = untrusted and self._holds_special_token(text)
+        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=split)["input_ids"]
+        return tuple(ids)
+
+    def _holds_special_token(self, text: str) -> bool:
+        return any(str(token) in text for token in self.tokenizer.added_tokens_encoder)
+
+
+def chat_format(tokenizer: Any, generation_eos: int | list[int] | None) -> ChatFormat:
+    """Read a tokenizer's chat template once: where completions begin and which token ends them.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        generation_eos: `eos_token_id` of the model's generation config.
+
+    Raises:
+        IncompatibleError: no chat template, or none that can hold a user and an assistant turn.
+    """
+    if not tokenizer.chat_template:
+        raise IncompatibleError("This base has no chat template: choose an instruction-tuned (chat) model.")
+    try:
+        if "strftime_now(" in _CLOCK.sub("", tokenizer.get_chat_template()):
+            raise IncompatibleError("The chat template of this base writes the current date: choose another base.")
+        prompt = _render(tokenizer, "Hello")
+        user_turn = _render(tokenizer, "Hello", generate=False)
+        full = _render(tokenizer, "Hello", _PROBE)
+    except (TemplateError, ValueError) as error:  # ValueError: several templates, and no default among them
+        raise IncompatibleError(f"The chat template of this base cannot hold plain text ({error}).") from None
+    head, found, tail = full.rpartition(_PROBE)
+    if not found:
+        raise IncompatibleError("The chat template of this base drops the assistant's text: choose another base.")
+    lead, opening = "", None
+    if head.startswith(prompt) and not head.removeprefix(prompt).strip():
+        lead = head.removeprefix(prompt)
+    elif head.startswith(user_turn):
+        # DeepSeek-R1's generation prompt opens a thought that no switch closes, gpt-oss's leaves the channel open.
+        opening = head.removeprefix(user_turn)
+    special = tokenizer.added_tokens_encoder
+    starts = {tail.find(token): token for token in special if token in tail}
+    end = special[starts[min(starts)]] if starts else tokenizer.eos_token_id
+    if end is None:
+        raise IncompatibleError("This base has no token that ends a text: choose another base.")
+    generation = generation_eos if isinstance(generation_eos, list) else [generation_eos]
+    stops = {end, tokenizer.eos_token_id, *generation} - {None}
+    return ChatFormat(tokenizer, lead, end, frozenset(stops), _beginning_token(tokenizer, prompt), opening)
+
+
+def _render(tokenizer: Any, *contents: str, generate: bool = True) -> str:
+    """A conversation that begins with the user; after a user's turn the assistant's is opened if `generate`."""
+    roles = ("user", "assistant")
+    messages = [{"role": roles[index % 2], "content": content} for index, content in enumerate(contents)]
+    return str(
+        tokenizer.apply_chat_template(
+            messages,
+            chat_template=_CLOCK.sub(lambda call: repr(_DATE.strftime(call[2])), tokenizer.get_chat_template()),
+            tokenize=False,
+            add_generation_prompt=generate and len(contents) % 2 == 1,
+            date_string=_DATE.strftime("%d %b %Y"),
+            **_NO_THINKING,
+        )
+    )
+
+
+def _beginning_token(tokenizer: Any, rendered: str) -> int | None:
+    """The id of the beginning token, if this tokenizer or its template puts one before a text."""
+    if tokenizer.bos_token_id is None:
+        return None
+    adds_it = tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return tokenizer.bos_token_id if adds_it or rendered.startswith(tokenizer.bos_token) else None

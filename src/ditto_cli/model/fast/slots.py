@@ -1,0 +1,166 @@
+"""Sampling in one batch of slots, whatever the prompts.
+
+A prompt is read once however many completions it gets; a slot is freed as its sequence ends, and waiting sequences take
+freed slots.
+
+Legend: R rows (occupied slots), T tokens in the cache, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicCache
+
+from ditto_cli.model.fast.graph import FixedSteps
+from ditto_cli.model.fast.packing import packed_linears
+from ditto_cli.model.policy.draws import Draw, draw_next
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.types import SampledTokens
+
+_IDLE_SHARE = 0.5  # of fixed steps' rows that may be idle before a new capture is made
+
+
+@dataclass
+class _Slots:
+    """The occupied slots: a sequence each, its key-value cache, what of it is real, and the logits of its next token.
+
+    With fixed steps, cache and mask are theirs, and a finished sequence's row stays until others are taken out as well.
+    """
+
+    draws: list[Draw]
+    cache: Cache
+    mask_RT: Tensor
+    logits_RV: Tensor
+    steps: FixedSteps | None = None
+
+
+def fill_slots(
+    policy: Policy,
+    waiting: deque[Draw],
+    results: dict[int, SampledTokens],
+    num_slots: int,
+    on_finished: Callable[[int], None],
+) -> None:
+    """Sample all that wait, at most `num_slots` at a time, and file each in `results` as it ends."""
+    longest = max((len(draw.prompt_ids) + draw.max_tokens for draw in waiting), default=0)
+    if _steps_are_fixed(policy, longest):
+        _fill(policy, waiting, results, num_slots, on_finished, partial(_advance_fixed, policy), _IDLE_SHARE)
+        return
+    with packed_linears(policy) as fit_rows:
+        _fill(policy, waiting, results, num_slots, on_finished, partial(_advance, policy, fit_rows), 0)
+
+
+def _steps_are_fixed(policy: Policy, longest: int) -> bool:
+    # A window that hides something is a mask of its own in some layers, which a fixed one would replace.
+    return policy.speed == "graph" and policy.hardware.is_cuda and policy.has_graphs and policy.sees_all(longest)
+
+
+def _fill(
+    policy: Policy,
+    waiting: deque[Draw],
+    results: dict[int, SampledTokens],
+    num_slots: int,
+    on_finished: Callable[[int], None],
+    advance: Callable[[_Slots], _Slots],
+    idle_share: float,
+) -> None:
+    """Rows leave when more than `idle_share` of them are finished; others come in when as large a share waits."""
+    slots: _Slots | None = None
+    busy: list[int] = []
+    while waiting or busy:
+        free = num_slots - len(busy)
+        if waiting and free >= max(1, min(len(waiting), idle_share * num_slots)):
+            arrivals = [waiting.popleft() for _ in range(min(free, len(waiting)))]
+            slots = _admit(policy, _kept(slots, busy) if slots and busy else None, arrivals)
+        assert slots is not None
+        num_before = len(results)
+        draw_next(slots.draws, slots.logits_RV, policy.chat.stop_token_ids, results)
+        if len(results) > num_before:
+            on_finished(len(results))
+        busy = [row for row, draw in enumerate(slots.draws) if draw.index not in results]
+        if busy and len(slots.draws) - len(busy) > idle_share * len(slots.draws):
+            slots = _kept(slots, busy)
+            busy = list(range(len(busy)))
+        if busy:
+            slots = advance(slots)
+
+
+def _admit(policy: Policy, slots: _Slots | None, arrivals: list[Draw]) -> _Slots:
+    """Read the arrivals' prompts, each distinct one once, and put their rows below those already there."""
+    device = policy.hardware.device
+    prompts = sorted({draw.prompt_ids for draw in arrivals})
+    longest = max(len(prompt) for prompt in prompts)
+    ids = torch.zeros((len(prompts), longest), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):  # on the left, so that all rows continue at the same column
+        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+        mask[row, longest - len(prompt) :] = 1
+    ids, mask = ids.to(device), mask.to(device)
+    cache = DynamicCache()
+    hidden = policy.hidden(ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
+    logits = policy.head().logits(hidden[:, -1])
+    rows = torch.tensor([prompts.index(draw.prompt_ids) for draw in arrivals], device=device)
+    cache.batch_select_indices(rows)
+    arrived = _Slots(arrivals, cache, mask[rows], logits[rows])
+    return arrived if slots is None else _joined(slots, arrived)
+
+
+def _joined(upper: _Slots, lower: _Slots) -> _Slots:
+    width = max(upper.mask_RT.shape[1], lower.mask_RT.shape[1])
+
+    def padded(states: Tensor) -> Tensor:
+        """Keys or values [R, heads, T, size] with masked columns on the left up to `width`."""
+        return torch.nn.functional.pad(states, (0, 0, width - states.shape[2], 0))
+
+    cache = DynamicCache()
+    for layer, (above, below) in enumerate(zip(upper.cache.layers, lower.cache.layers, strict=True)):
+        keys = torch.cat([padded(above.keys), padded(below.keys)])
+        values = torch.cat([padded(above.values), padded(below.values)])
+        cache.update(keys, values, layer)
+    masks = [torch.nn.functional.pad(s.mask_RT, (width - s.mask_RT.shape[1], 0)) for s in (upper, lower)]
+    return _Slots(upper.draws + lower.draws, cache, torch.cat(masks), torch.cat([upper.logits_RV, lower.logits_RV]))
+
+
+def _kept(slots: _Slots, rows: list[int]) -> _Slots:
+    slots = _thawed(slots)
+    if len(rows) == len(slots.draws):
+        return slots
+    index = torch.tensor(rows, device=slots.mask_RT.device)
+    slots.cache.batch_select_indices(index)
+    return _Slots([slots.draws[row] for row in rows], slots.cache, slots.mask_RT[index], slots.logits_RV[index])
+
+
+def _advance(policy: Policy, fit_rows: Callable[[int], None], slots: _Slots) -> _Slots:
+    """Feed each row's newest token and get the logits of the next."""
+    fit_rows(len(slots.draws))
+    mask_RT = torch.nn.functional.pad(slots.mask_RT, (0, 1), value=1)
+    newest = torch.tensor([[draw.token_ids[-1]] for draw in slots.draws], device=mask_RT.device)
+    positions = mask_RT.sum(dim=1, keepdim=True) - 1
+    hidden = policy.hidden(newest, mask_RT, positions, slots.cache)
+    return _Slots(slots.draws, slots.cache, mask_RT, policy.head().logits(hidden[:, -1]))
+
+
+def _advance_fixed(policy: Policy, slots: _Slots) -> _Slots:
+    """The same without moving anything, as long as there is room."""
+    if slots.steps is not None and slots.steps.is_full:
+        slots = _thawed(slots)
+    steps = slots.steps or FixedSteps(policy, slots.cache, slots.mask_RT)
+    logits = steps.advance([draw.token_ids[-1] for draw in slots.draws])
+    return _Slots(slots.draws, DynamicCache(), slots.mask_RT, logits, steps)
+
+
+def _thawed(slots: _Slots) -> _Slots:
+    """The slots with a cache and mask of their own again."""
+    if slots.steps is None:
+        return slots
+    cache = DynamicCache()
+    states, mask_RT = slots.steps.contents()
+    for layer, (keys, values) in enumerate(states):
+        cache.update(keys, values, layer)
+    return _Slots(slots.draws, cache, mask_RT, slots.logits_RV.clone())

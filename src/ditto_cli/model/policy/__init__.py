@@ -1,0 +1,1 @@
+"""A base in memory with adapters: sampling and scoring."""
