@@ -10,6 +10,9 @@ from conftest import full_logits, imitate_texts, load_tiny, save_tiny_base, toke
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettings
 from ditto_cli.method.reference import score_under_reference
 from ditto_cli.method.updates import Updater
+from ditto_cli.model.base.loading import load_source
+from ditto_cli.model.base.source import BaseSource
+from ditto_cli.model.hardware import detect
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.model.policy.scoring import score
 from ditto_cli.types import Comparison, ComparisonKind, Completion, Demonstration, SampleRequest
@@ -51,6 +54,24 @@ def test_linear_layers_are_nf4_with_double_quantisation_and_the_rest_is_not(poli
     # Close to what it was made from, but not the same.
     similarity = torch.nn.functional.cosine_similarity(logits(policy).flatten(), logits(full).flatten(), dim=0)
     assert 0.9 < similarity < 0.9999
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_weights_are_never_repacked_for_avx512(folder, tmp_path, monkeypatch, kept):
+    """On such a processor bitsandbytes repacks them in the first pass without gradients, and then has none."""
+    repacked = []
+    monkeypatch.setattr(bitsandbytes.nn.modules, "has_avx512bf16", lambda: True)
+    monkeypatch.setattr(
+        bitsandbytes.nn.modules,
+        "_convert_weight_packed_for_cpu",
+        lambda weight, state: repacked.append(1) or (weight, state),
+    )
+    source, cpu = BaseSource("local", str(folder), None, folder), detect("cpu")
+    policy = load_source(source, "nf4", cpu, tmp_path if kept else None)
+    if kept:  # the form that the first load left in the cache
+        policy = load_source(source, "nf4", cpu, tmp_path)
+    logits(policy)
+    assert repacked == []
 
 
 def test_sft_and_dpo_train_an_fp32_adapter_and_leave_the_base_alone(policy, tiny_demonstrations):

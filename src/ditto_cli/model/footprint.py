@@ -18,6 +18,7 @@ from ditto_cli.model.policy.policy import Policy
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # a weight, its block's scale, that scale's own scale
 _PROGRAM_BYTES = int(0.8 * GIB)  # Python with its libraries, or CUDA's context and the gaps of its allocator
 _KEPT_PER_TOKEN = (12, 5)  # numbers that autograd keeps of a token and layer: multiples of hidden and inner size
+_PASSES_LEFT = 1.4  # of a CPU's pass: glibc gives back little of what passes of other lengths have freed
 _LOGITS_BYTES = 3 * 256 * 2**20  # on a GPU, of a chunk of tokens, with its gradient and softmax
 _HEAD_TILES = 9 * 4 * 32_768  # on a CPU, bytes of a token in TRL's output head, which scores prompts too
 
@@ -91,7 +92,7 @@ def memory_need(policy: Policy, settings: Settings, quantize: str, work: Work) -
     num_layers, hidden, item = config.num_hidden_layers, config.hidden_size, hardware.dtype.itemsize
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
     kept = item * (_KEPT_PER_TOKEN[0] * hidden + _KEPT_PER_TOKEN[1] * inner)
-    per_token = num_layers * item * hidden + kept if hardware.is_cuda else num_layers * kept
+    per_token = num_layers * item * hidden + kept if hardware.is_cuda else num_layers * kept * _PASSES_LEFT
     head = _LOGITS_BYTES if hardware.is_cuda else 0
     weights, _ = base_bytes(policy, quantize)
     targets = settings.lora.targets
@@ -105,7 +106,7 @@ def memory_need(policy: Policy, settings: Settings, quantize: str, work: Work) -
     logits = 0 if hardware.is_cuda else settings.sampling.max_slots * config.vocab_size * 16
     phases = {
         "sampling": work.cached * policy.cached_token_bytes + packed + logits,
-        "an update": work.row * per_token + head,
-        "SFT": work.batch * (per_token + (0 if hardware.is_cuda else _HEAD_TILES)) + head,
+        "an update": int(work.row * per_token) + head,
+        "SFT": int(work.batch * (per_token + (0 if hardware.is_cuda else _HEAD_TILES))) + head,
     }
     return Need(_PROGRAM_BYTES, weights, adapter, phases)
