@@ -61,6 +61,7 @@ def test_an_outer_timer_is_put_back_with_what_is_left_of_it() -> None:
         with pytest.raises(AssertionError, match="the outer timer"), limited("a", seconds=20):
             spin()
         assert time.monotonic() - start < 5
+        assert signal.getitimer(signal.ITIMER_REAL)[0] == 0  # and not once more
     finally:
         signal.signal(signal.SIGALRM, before[0])
         signal.setitimer(signal.ITIMER_REAL, *before[1])

@@ -118,18 +118,23 @@ def _time_limit(seconds: float, time_up: _TimeUpError) -> Iterator[None]:
     outer_handler = signal.getsignal(signal.SIGALRM)
     outer_seconds, outer_interval = signal.getitimer(signal.ITIMER_REAL)
     is_outer_sooner = 0 < outer_seconds < seconds
-    is_open = True
+    is_open, has_rung = True, False
 
     def end(number: int, frame: FrameType | None) -> None:
+        nonlocal has_rung
         if not is_open:
             return
         if is_outer_sooner and callable(outer_handler) and time.monotonic() - start < seconds:
+            has_rung = True
             outer_handler(number, frame)
             return
         raise time_up
 
     with ExitStack() as restored:
-        restored.callback(_put_back, outer_handler, start, outer_seconds, outer_interval)
+        # Of an outer timer that rang meanwhile, the next time is an interval away; never, where it has none.
+        restored.callback(
+            lambda: _put_back(outer_handler, start, outer_interval if has_rung else outer_seconds, outer_interval)
+        )
         signal.signal(signal.SIGALRM, end)
         signal.setitimer(signal.ITIMER_REAL, outer_seconds if is_outer_sooner else seconds, _AGAIN_SECONDS)
         try:
