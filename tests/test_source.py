@@ -248,7 +248,7 @@ def test_another_revision_than_the_cached_one_is_downloaded(snapshot, online, tm
 def test_without_the_weights_they_are_not_downloaded(snapshot, online, tmp_path):
     (snapshot / "model.safetensors").unlink()
     found = locate_base("owner/tiny", None, tmp_path, lambda message: None, weights=False)
-    assert (found.revision, online) == (COMMIT, [("owner/tiny", None, False)])
+    assert (found.revision, online) == (COMMIT, [])  # nothing at all: the small files are cached
     assert (found.folder / "tokenizer.json").is_file()
     assert not (found.folder / "model.safetensors").exists()
 
@@ -460,3 +460,18 @@ def test_what_a_killed_conversion_left_is_swept_after_a_day(gguf, tmp_path):
     os.utime(old, (0, 0))
     locate("embedded", tmp_path)
     assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_plan_needs_no_hub_where_the_small_files_are_cached(hub, tmp_path, monkeypatch):
+    """`ditto plan --offline` after a plan that fetched them."""
+
+    def only_cached(base_id, *, allow_patterns, revision=None, local_files_only=False):
+        assert local_files_only, "the hub was asked"
+        return hub.folder  # without weights, whatever was asked for
+
+    monkeypatch.setattr(source, "snapshot_download", only_cached)
+    monkeypatch.setattr(source.constants, "HF_HUB_OFFLINE", True)
+    found = locate_base("owner/tiny", None, tmp_path, lambda message: None, weights=False)
+    assert (found.kind, found.folder) == ("hub", hub.folder)
+    with pytest.raises(InputError, match="is not cached on this machine, or not whole"):
+        locate_base("owner/tiny", None, tmp_path, lambda message: None)

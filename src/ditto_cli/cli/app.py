@@ -169,7 +169,7 @@ def _plan(
     offline: Offline = False,
     json: AsJson = False,
 ) -> None:
-    """Tell what a training would do before it does it: steps, time, memory, disk, and which preset fits."""
+    """Tell what a training would do before it does it: steps, memory, disk, and what the last one took."""
     from ditto_cli.cli.plan import run_plan
 
     uses_model(offline=offline)

@@ -133,8 +133,8 @@ def _show_only(number: int) -> None:
 
 def four_bit_problem(device: torch.device) -> str | None:
     """Why weights cannot be held in NF4 on `device`, in words; None where a small matrix comes back as it should."""
-    weights = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)).to(device)
     try:
+        weights = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)).to(device)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from bitsandbytes.functional import dequantize_4bit, quantize_4bit

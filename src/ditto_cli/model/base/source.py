@@ -79,7 +79,8 @@ def locate_base(
         return BaseSource("local", str(folder.resolve()), None, folder.resolve())
     snapshot = cached_snapshot(base_id, revision)
     if snapshot is None:
-        snapshot = _download(base_id, revision, _SETTINGS)
+        small = None if weights else cached_snapshot(base_id, revision, weights=False)
+        snapshot = small or _download(base_id, revision, _SETTINGS)
         _require_working(snapshot, base_id)
         if not weights:
             return BaseSource("hub", base_id, snapshot.name, snapshot)
@@ -130,21 +131,25 @@ def _sampled_digest(path: Path) -> bytes:
     return digest.digest()
 
 
-def cached_snapshot(base_id: str, revision: str | None) -> Path | None:
+def cached_snapshot(base_id: str, revision: str | None, *, weights: bool = True) -> Path | None:
     """A hub model's folder in the cache, without asking the hub; None where weights or tokenizer are not all there.
+
+    Without `weights` its small files suffice.
 
     Raises:
         InputError: that cannot be the id of a hub model.
     """
     try:
-        folder = Path(snapshot_download(base_id, revision=revision, allow_patterns=_FILES, local_files_only=True))
+        patterns = _FILES if weights else _SETTINGS
+        folder = Path(snapshot_download(base_id, revision=revision, allow_patterns=patterns, local_files_only=True))
     except HFValidationError:
         raise InputError(f"Base model {base_id!r} is neither a folder nor a hub id: {_ADVICE}.") from None
     except (OSError, ValueError):  # ValueError: a name of a file of the cache that is not text
         return None
     has_vocabulary = any(path.is_file() for pattern in _VOCABULARIES for path in folder.glob(pattern))
     try:
-        return folder if has_vocabulary and not _missing_weights(folder) else None
+        is_whole = not _missing_weights(folder) if weights else (folder / "config.json").is_file()
+        return folder if has_vocabulary and is_whole else None
     except ValueError:  # what is damaged is there: it is told, and not hidden by a download that would not replace it
         return folder
 
