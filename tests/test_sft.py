@@ -261,7 +261,7 @@ def test_layers_recompute_without_a_trace_and_with_the_same_gradient(policy, tin
 
     def gradient(is_recomputing):
         policy.recompute_layers(is_recomputing)
-        assert policy.is_recomputing == policy.model.is_gradient_checkpointing == is_recomputing
+        assert policy.model.is_activation_checkpointing == is_recomputing
         policy.model.train()
         for parameter in policy.parameters():
             parameter.grad = None
@@ -278,7 +278,7 @@ def test_layers_recompute_without_a_trace_and_with_the_same_gradient(policy, tin
             torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
     policy.recompute_layers(True)
     run(policy, tiny_demonstrations, SETTINGS.model_copy(update={"max_steps": 1}))
-    assert policy.is_recomputing  # a trainer changes nothing of it
+    assert policy.model.is_activation_checkpointing  # a trainer changes nothing of it
     assert policy.model.is_gradient_checkpointing
     assert len(embedding._forward_hooks) == hooks
 

@@ -401,7 +401,7 @@ def test_full_memory_is_told_to_the_user_and_gives_the_same_adapter(finished, sh
     before = list(reporter.notes)
     shared_policy.guard.noted("The next run has a reporter of its own.")
     assert reporter.notes == before
-    assert not shared_policy.is_recomputing
+    assert not shared_policy.model.is_activation_checkpointing
 
 
 def test_numbers_that_break_down_publish_nothing(shared_policy, texts, tmp_path, monkeypatch):

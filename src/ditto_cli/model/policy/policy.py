@@ -75,7 +75,6 @@ class Policy:
         speed: "auto", "plain" or "graph", see `BaseSettings`.
         active: name of the active adapter, or None for the base.
         guard: how much at a time memory takes.
-        is_recomputing: see `recompute_layers`.
         has_graphs: whether a CUDA graph of its steps has not failed yet.
     """
 
@@ -96,7 +95,6 @@ class Policy:
         self.speed = speed
         self.active: str | None = None
         self.guard = MemoryGuard("GPU memory" if hardware.is_cuda else "This machine's memory")
-        self.is_recomputing = False
         self.has_graphs = True
         self._base = base
         self._decoder = base.get_decoder()
@@ -390,7 +388,6 @@ class Policy:
 
         The library's own switch adds a hook on the embeddings each time, which only reentrant recomputing needs.
         """
-        self.is_recomputing = is_recomputing
         for layer in self._decoder.modules():
             if isinstance(layer, GradientCheckpointingLayer):
                 layer.gradient_checkpointing = is_recomputing
