@@ -187,7 +187,7 @@ def test_a_name_out_of_a_package_counts_as_the_file_that_defines_it():
     assert "ditto_cli.store.records" in graph["ditto_cli.method.run"]
     assert "ditto_cli.store" not in graph
     assert set().union(*graph.values()) <= set(graph)
-    assert "ditto_cli.demonstrations.mail.archive" in graph["ditto_cli.demonstrations.sources"]
+    assert "ditto_cli.demonstrations.mail.mailboxes" in graph["ditto_cli.demonstrations.sources"]
     assert "ditto_cli.cli.cross_validate" in graph["ditto_cli.cli.app"]
     assert "ditto_cli.cli.cross_validate" not in dependencies({"ditto_cli.cli.app": "_train"})["ditto_cli.cli.app"]
 

@@ -26,9 +26,9 @@ from ditto_cli.demonstrations import (
     template_text,
 )
 from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text
-from ditto_cli.demonstrations.formats import reason_to_skip
-from ditto_cli.demonstrations.formats.html_text import html_to_text
+from ditto_cli.demonstrations.html_text import html_to_text
 from ditto_cli.demonstrations.prompts import clean_instruction, plain_instruction, reverse_instruction_request
+from ditto_cli.demonstrations.readers import reason_to_skip
 from ditto_cli.errors import InputError
 from ditto_cli.types import Demonstration, SourceText
 

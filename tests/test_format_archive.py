@@ -9,16 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.formats import (
-    READERS,
-    REFUSED,
-    STREAM_READERS,
-    Skipped,
-    archive,
-    max_bytes,
-    packages,
-    reason_to_skip,
-)
+from ditto_cli.demonstrations import zip_files
+from ditto_cli.demonstrations.formats import packages
+from ditto_cli.demonstrations.readers import READERS, REFUSED, max_bytes, reason_to_skip
+from ditto_cli.demonstrations.reading import Skipped
+from ditto_cli.demonstrations.sources import STREAM_READERS
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 from format_files import attempt, docx, lines, odt, paragraph, pdf, zipped
@@ -237,11 +232,11 @@ def test_a_bomb_is_refused() -> None:
 
 def test_limits_of_an_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     members = {f"{number}.txt": "x" * 100 + str(number) for number in range(5)}
-    monkeypatch.setattr(archive, "MAX_READ_BYTES", 350)
+    monkeypatch.setattr(zip_files, "MAX_READ_BYTES", 350)
     texts, skipped = read(members)
     assert len(texts) == 3
     assert [name for name in skipped if "beyond" in skipped[name]] == ["x.zip/3.txt", "x.zip/4.txt"]
-    monkeypatch.setattr(archive, "MAX_MEMBERS", 4)
+    monkeypatch.setattr(zip_files, "MAX_MEMBERS", 4)
     assert "more than 4 files" in refusal(members)
 
 

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.formats import READERS, Reading, packages
+from ditto_cli.demonstrations.formats import packages
 from ditto_cli.demonstrations.formats.office import read_docx, read_odt
+from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
 from format_files import W, attempt, docx, odt, paragraph, zipped
 

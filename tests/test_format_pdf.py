@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.formats import READERS, Reading
 from ditto_cli.demonstrations.formats.pdf import read_pdf
+from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
 from format_files import attempt, lines, pdf
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.formats import READERS, Reading
+from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 from format_files import attempt

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.formats import READERS, Reading
-from ditto_cli.demonstrations.formats.html_text import html_to_text
 from ditto_cli.demonstrations.formats.web import looks_like_html, read_html
+from ditto_cli.demonstrations.html_text import html_to_text
+from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
 from format_files import attempt
 

@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations import Skipped
-from ditto_cli.demonstrations.mail import archive
-from ditto_cli.demonstrations.mail.archive import (
+from ditto_cli.demonstrations.mail import mailboxes
+from ditto_cli.demonstrations.mail.mailboxes import (
     apple_mbox_file,
     is_maildir,
     is_mbox,
     link_originals,
-    own_mails,
     read_maildir,
     read_mbox,
 )
+from ditto_cli.demonstrations.people import own_mails
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, SourceText
 from mail_corpus import ANNA, write_mbox
@@ -86,13 +86,13 @@ def test_chunks_may_end_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = mbox("one", "two " * 400, ">From\n\nFrom x", "four", line_end="\r\n")
     whole = read(raw)
     for size in (1, 7, 64, 333, 1025):
-        monkeypatch.setattr(archive, "_CHUNK_BYTES", size)
+        monkeypatch.setattr(mailboxes, "_CHUNK_BYTES", size)
         assert read(raw) == whole
 
 
 def test_a_mail_that_is_too_large_is_skipped_without_being_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MAX_MESSAGE_BYTES", 2**20)
-    monkeypatch.setattr(archive, "_CHUNK_BYTES", 4096)
+    monkeypatch.setattr(mailboxes, "MAX_MESSAGE_BYTES", 2**20)
+    monkeypatch.setattr(mailboxes, "_CHUNK_BYTES", 4096)
     found = read(mbox("one", "x" * (2**20), "three"))
     assert found[1] == Skipped("All.mbox#2", "larger than 32 MiB")
     assert [one.text for one in found if isinstance(one, SourceText)] == ["one", "three"]
@@ -281,7 +281,7 @@ def test_an_archive_of_many_large_mails_needs_little_memory(tmp_path: Path) -> N
             )
             file.write("Content-Type: image/png\n\n" + attachment * 100_000 + "\n--x--\n\n")
     code = (
-        "import sys; from ditto_cli.demonstrations.mail.archive import read_mbox\n"
+        "import sys; from ditto_cli.demonstrations.mail.mailboxes import read_mbox\n"
         "with open(sys.argv[1], 'rb') as file: print(len([one.text for one in read_mbox('All', file)]))\n"
         # Not ru_maxrss, which remembers the process that this one was forked from.
         "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"

@@ -52,13 +52,15 @@ class SourceText:
     """One usable text of a person, before a prompt was found for it.
 
     `id` names it for the user and in ditto.yaml: the file's name, with `#2` for the second text of a file. `mail` is
-    None for what is no email.
+    None for what is no email. `authors` are the names under which its file knows who wrote it (a display name first,
+    then user names, ids, addresses); empty where the file names nobody.
     """
 
     id: str
     text: str
     prompt: str | None
     mail: Mail | None = None
+    authors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,18 @@ from ditto_cli.config import FOLDER_FILE, read_folder_file
 from ditto_cli.demonstrations.audit import audit
 from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text
 from ditto_cli.demonstrations.folder_file import render_folder_file
-from ditto_cli.demonstrations.formats import READERS, STREAM_READERS, Skipped
-from ditto_cli.demonstrations.formats.html_text import html_to_text
+from ditto_cli.demonstrations.html_text import html_to_text
 from ditto_cli.demonstrations.intake import take_in
 from ditto_cli.demonstrations.language import language_of, languages_of
-from ditto_cli.demonstrations.mail.archive import is_mbox, link_originals, own_mails, read_maildir
 from ditto_cli.demonstrations.mail.html_quotes import html_mail_to_text
+from ditto_cli.demonstrations.mail.mailboxes import is_mbox, link_originals, read_maildir
 from ditto_cli.demonstrations.mail.quotes import remove_quoted
+from ditto_cli.demonstrations.people import own_mails
 from ditto_cli.demonstrations.personal_data import find_personal_data
+from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.reading import Skipped
 from ditto_cli.demonstrations.redaction import redact
+from ditto_cli.demonstrations.sources import STREAM_READERS
 from ditto_cli.demonstrations.splitting import split_long, split_note
 from ditto_cli.demonstrations.writing import text_file
 from ditto_cli.errors import InputError

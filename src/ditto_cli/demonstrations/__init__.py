@@ -18,7 +18,6 @@ from ditto_cli.demonstrations.folder import (
     stored_prompts,
 )
 from ditto_cli.demonstrations.folder_file import render_folder_file
-from ditto_cli.demonstrations.formats import Reading, Skipped
 from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
 from ditto_cli.demonstrations.intake import Intake, kept_back, take_in
 from ditto_cli.demonstrations.personal_data import personal_data
@@ -26,6 +25,7 @@ from ditto_cli.demonstrations.prompts import (
     attach_prompts,
     stale_prompts,
 )
+from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.demonstrations.sources import gather
 from ditto_cli.demonstrations.template import TEMPLATE_NAME, is_unedited_template, template_text
 

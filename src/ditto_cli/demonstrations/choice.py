@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ditto_cli.demonstrations.authorship import by_language_model, other_authors
-from ditto_cli.demonstrations.formats.reading import Skipped
 from ditto_cli.demonstrations.language import count_words, function_words, language_group, language_name, language_of
+from ditto_cli.demonstrations.reading import Skipped
 from ditto_cli.demonstrations.similarity import content_words, near_duplicates, typicality
 from ditto_cli.types import SourceText
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile
 from ditto_cli.demonstrations.choice import Limits
 from ditto_cli.demonstrations.encoding import readable_name
-from ditto_cli.demonstrations.formats import READERS, STREAM_READERS, Reading, Skipped, reason_to_skip
-from ditto_cli.demonstrations.mail.archive import apple_mbox_file, is_maildir
+from ditto_cli.demonstrations.mail.mailboxes import apple_mbox_file, is_maildir
 from ditto_cli.demonstrations.opening import is_folder, opened
+from ditto_cli.demonstrations.readers import READERS, reason_to_skip
+from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.demonstrations.redaction import redactor_for
-from ditto_cli.demonstrations.sources import Item, is_one_mail, only_own, read_source
+from ditto_cli.demonstrations.sources import STREAM_READERS, Item, is_one_mail, only_own, read_source
 from ditto_cli.demonstrations.splitting import divided
 from ditto_cli.demonstrations.template import is_unedited_template, template_text
 from ditto_cli.errors import InputError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ditto_cli.demonstrations.choice import Choice, Limits, Picked, pick
-from ditto_cli.demonstrations.formats import Skipped
+from ditto_cli.demonstrations.reading import Skipped
 from ditto_cli.demonstrations.redaction import Redactor, redactor_for
 from ditto_cli.demonstrations.splitting import divided
 from ditto_cli.demonstrations.writing import stem_for, text_file

@@ -6,23 +6,26 @@ For `--from`, where one bad file among hundreds is said and left out. A folder o
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER
 from ditto_cli.demonstrations.encoding import readable_name
-from ditto_cli.demonstrations.formats import READERS, STREAM_READERS, Reading, Skipped, max_bytes, reason_to_skip
-from ditto_cli.demonstrations.mail.archive import (
+from ditto_cli.demonstrations.mail.mailboxes import (
     apple_mbox_file,
     is_maildir,
     is_mbox,
     link_originals,
-    own_mails,
     read_maildir,
     read_mbox,
 )
 from ditto_cli.demonstrations.opening import is_folder, opened, read_whole
+from ditto_cli.demonstrations.people import own_mails
+from ditto_cli.demonstrations.readers import READERS, max_bytes, reason_to_skip
+from ditto_cli.demonstrations.reading import Reading, Skipped
+from ditto_cli.demonstrations.zip_files import read_zip
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 
@@ -32,6 +35,9 @@ MAX_CHARACTERS = 2**21  # in one text
 _HEAD_BYTES = 4096
 
 Item = SourceText | Skipped
+
+# (name for the user, the open file) -> what is in it, one text after the other.
+STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[Item]]] = {".mbox": read_mbox, ".zip": read_zip}
 
 
 def gather(paths: Sequence[Path], me: Sequence[str] = ()) -> Reading:

@@ -15,11 +15,11 @@ from typing import Any
 
 from ditto_cli.demonstrations.encoding import unify_line_ends
 from ditto_cli.demonstrations.formats.common import decoded, empty, reason, titled_prompt
-from ditto_cli.demonstrations.formats.html_text import html_to_text
 from ditto_cli.demonstrations.formats.limits import limited
-from ditto_cli.demonstrations.formats.reading import Reading, Skipped
 from ditto_cli.demonstrations.formats.tables import RepeatedKeyError, from_messages, source_text, without_repeats
 from ditto_cli.demonstrations.formats.web import looks_like_html
+from ditto_cli.demonstrations.html_text import html_to_text
+from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.formats.common import empty, missing_package, titled_prompt
-from ditto_cli.demonstrations.formats.html_text import html_to_text
 from ditto_cli.demonstrations.formats.limits import limited, parsing
 from ditto_cli.demonstrations.formats.packages import check_package, is_old_word, is_protected, kind_of
-from ditto_cli.demonstrations.formats.reading import Reading, Skipped
+from ditto_cli.demonstrations.html_text import html_to_text
+from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 

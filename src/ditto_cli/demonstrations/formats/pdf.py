@@ -17,7 +17,7 @@ from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.formats.common import empty, missing_package, titled_prompt
 from ditto_cli.demonstrations.formats.limits import limited, parsing
 from ditto_cli.demonstrations.formats.packages import kind_of
-from ditto_cli.demonstrations.formats.reading import Reading
+from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 

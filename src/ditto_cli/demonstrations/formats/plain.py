@@ -8,7 +8,7 @@ import yaml
 
 from ditto_cli.demonstrations.encoding import normalise_text, unify_line_ends
 from ditto_cli.demonstrations.formats.common import decoded, named, usable
-from ditto_cli.demonstrations.formats.reading import Reading
+from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.formats.common import decoded, empty, named
-from ditto_cli.demonstrations.formats.reading import Reading
+from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.formats.common import decoded, titled_prompt
-from ditto_cli.demonstrations.formats.html_text import html_to_text, tidied
 from ditto_cli.demonstrations.formats.limits import limited, parsing
-from ditto_cli.demonstrations.formats.reading import Reading, Skipped
+from ditto_cli.demonstrations.html_text import html_to_text, tidied
+from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from ditto_cli.demonstrations.formats.html_text import html_to_text, tidied
+from ditto_cli.demonstrations.html_text import html_to_text, tidied
 
 # quote: somebody else's words; wrapped: the same with a line above that a program wrote; rest: from here to the end;
 # dropped: added by the program, a signature or an attribution in whatever language.

@@ -9,11 +9,11 @@ import re
 from dataclasses import replace
 
 from ditto_cli.demonstrations.encoding import normalise_text, unify_line_ends
-from ditto_cli.demonstrations.formats.reading import Reading, Skipped
 from ditto_cli.demonstrations.mail.headers import CALENDAR, KNOWN_FIELDS, mail_of, reason_not_kept
 from ditto_cli.demonstrations.mail.html_quotes import html_mail_to_text
 from ditto_cli.demonstrations.mail.mime import Fields, Part, part_text, split_head, text_parts
 from ditto_cli.demonstrations.mail.quotes import OwnPart, remove_quoted, unwrap_flowed
+from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, SourceText
 

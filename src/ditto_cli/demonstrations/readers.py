@@ -8,10 +8,10 @@ from ditto_cli.demonstrations.formats.exports import read_csv, read_json
 from ditto_cli.demonstrations.formats.office import read_docx, read_odt
 from ditto_cli.demonstrations.formats.pdf import read_pdf
 from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
-from ditto_cli.demonstrations.formats.reading import Reader
 from ditto_cli.demonstrations.formats.tables import read_jsonl
 from ditto_cli.demonstrations.formats.web import read_html
 from ditto_cli.demonstrations.mail.message import read_email
+from ditto_cli.demonstrations.reading import Reader
 
 READERS: dict[str, Reader] = {
     ".csv": read_csv,
@@ -27,7 +27,7 @@ READERS: dict[str, Reader] = {
     ".tsv": read_csv,
     ".txt": read_plain,
 }
-# Read one text after the other: they may be far larger than the memory. Their readers are in `formats`.
+# Read one text after the other: they may be far larger than the memory. Their readers are in `sources`.
 STREAM_SUFFIXES = (".mbox", ".zip")
 
 _MEBIBYTE = 2**20

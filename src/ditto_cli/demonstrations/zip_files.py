@@ -18,10 +18,10 @@ from ditto_cli.demonstrations.encoding import readable_name
 from ditto_cli.demonstrations.formats.common import reason
 from ditto_cli.demonstrations.formats.limits import limited, parsing
 from ditto_cli.demonstrations.formats.packages import MAX_MEMBERS, is_bomb, kind_of_package
-from ditto_cli.demonstrations.formats.readers import READERS, REFUSED, STREAM_SUFFIXES, max_bytes, reason_to_skip
-from ditto_cli.demonstrations.formats.reading import Skipped
-from ditto_cli.demonstrations.mail.archive import read_mbox
+from ditto_cli.demonstrations.mail.mailboxes import read_mbox
 from ditto_cli.demonstrations.mail.message import parse_mail
+from ditto_cli.demonstrations.readers import READERS, REFUSED, STREAM_SUFFIXES, max_bytes, reason_to_skip
+from ditto_cli.demonstrations.reading import Skipped
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 

@@ -1,4 +1,4 @@
-"""An archive of mails -> the mails in it, one at a time; and of many mails, those that its owner sent.
+"""An archive of mails -> the mails in it, one at a time.
 
 Reads mbox files (Thunderbird, Apple Mail, Gmail Takeout, Unix) and Maildir folders. What one mail says is `message`'s
 business.
@@ -9,22 +9,19 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ditto_cli.demonstrations.encoding import readable_name
-from ditto_cli.demonstrations.formats.reading import Skipped
 from ditto_cli.demonstrations.mail.headers import is_sent_folder
 from ditto_cli.demonstrations.mail.message import mail_prompt, parse_mail
+from ditto_cli.demonstrations.reading import Skipped
 from ditto_cli.errors import InputError
-from ditto_cli.types import Mail, SourceText
+from ditto_cli.types import SourceText
 
 MAX_MESSAGE_BYTES = 32 * 2**20
 TOO_LARGE = "larger than 32 MiB"
-RECEIVED = "received, not sent"
 
 _CHUNK_BYTES = 2**20
 _SEPARATOR_BYTES = 1024  # a separator, the blank line above it and the header below it
@@ -37,9 +34,6 @@ _SEPARATOR = re.compile(rb"From (?:[^\r\n]{1,250}? " + _DATE + rb")?\r?\n(?=>?Fr
 _LINE_END_ABOVE = b"\n\r\n"
 _ESCAPED = re.compile(rb"^>(>*From )", re.MULTILINE)
 _FLAGS = re.compile(r"[:!;]2,([A-Za-z]*)$")
-_MOSTLY, _ALMOST_ALWAYS = 0.8, 0.9
-_OWN_SHARE = 0.2
-_NUM_SHOWN = 3
 
 
 def is_mbox(head: bytes) -> bool:
@@ -104,38 +98,10 @@ def read_maildir(name: str, folder: Path) -> Iterator[SourceText | Skipped]:
         yield Skipped(identity, raw) if isinstance(raw, str) else _mail_of_archive(identity, name, raw)
 
 
-def own_mails(texts: Sequence[SourceText], me: Sequence[str]) -> tuple[list[SourceText], list[Skipped]]:
-    """What the owner of the archive sent, and the rest as skipped.
-
-    Args:
-        texts: mails of one person's archives; a text that is no mail counts as own.
-        me: the owner's addresses; if there are none, they are found out.
-
-    Raises:
-        InputError: no mail is from `me`, or it cannot be told who the owner is.
-    """
-    mails = [source.mail for source in texts if source.mail is not None]
-    if not mails:
-        return list(texts), []
-    mine = {address.strip().strip("<>").lower() for address in me}
-    owners = mine or _owner_addresses(mails)
-    if not any(mail.sender in owners for mail in mails) and (mine or not any(mail.is_sent for mail in mails)):
-        raise InputError(_unknown_owner(mails, sorted(mine)))
-    own: list[SourceText] = []
-    skipped: list[Skipped] = []
-    for source in texts:
-        mail = source.mail
-        if mail is None or mail.sender in owners or (not mine and mail.is_sent and mail.sender is None):
-            own.append(source)
-        else:
-            skipped.append(Skipped(source.id, RECEIVED))
-    return own, skipped
-
-
 def link_originals(texts: Sequence[SourceText]) -> list[SourceText]:
     """The same texts; a reply to a mail among them has that mail's text as its original, and the prompt that follows.
 
-    Give it all mails of an archive, received ones too, before `own_mails`.
+    Give it all mails of an archive, received ones too, before `people.own_mails`.
     """
     by_identity = {
         source.mail.message_id: source for source in reversed(texts) if source.mail and source.mail.message_id
@@ -252,29 +218,3 @@ def _is_real_folder(path: Path) -> bool:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except (OSError, ValueError):
         return False
-
-
-def _owner_addresses(mails: Sequence[Mail]) -> set[str]:
-    """The addresses that are surely the owner's; none if that cannot be told."""
-    # One mail of somebody else in a folder of sent ones, moved there or redirected, makes nobody an owner.
-    sent = Counter(mail.sender for mail in mails if mail.is_sent and mail.sender)
-    if sent:
-        return {address for address, count in sent.items() if count >= _OWN_SHARE * sent.total()}
-    senders = Counter(mail.sender for mail in mails if mail.sender)
-    if senders and senders.most_common(1)[0][1] >= _ALMOST_ALWAYS * len(mails):
-        return {senders.most_common(1)[0][0]}
-    taking_part = Counter(address for mail in mails for address in {mail.sender, *mail.recipients} if address)
-    # Two people who write to each other and to hardly anybody else: either may be the owner.
-    often = [address for address, count in taking_part.items() if count >= _MOSTLY * len(mails)]
-    return {often[0]} if len(often) == 1 and senders[often[0]] else set()
-
-
-def _unknown_owner(mails: Sequence[Mail], given: Sequence[str]) -> str:
-    senders = Counter(mail.sender for mail in mails if mail.sender).most_common(_NUM_SHOWN)
-    shown = ", ".join(readable_name(address) for address, _ in senders) or "none"
-    if given:
-        named = readable_name(", ".join(given))
-        return f"None of {len(mails)} mails is from {named} (most are from {shown}): say which is yours: --me ADDRESS."
-    return (
-        f"Who owns these {len(mails)} mails cannot be told (most are from {shown}): say which is yours: --me ADDRESS."
-    )
