@@ -69,7 +69,7 @@ def test_a_stored_prompt_wins_and_a_missing_one_is_none():
         (f"Bonjour [votre nom], {ENGLISH}", "template", "1 mark"),
         (f"{ENGLISH}\u200b\u2060", "control_characters", "2 invisible characters"),
         (f"{ENGLISH}\u202e", "control_characters", "1 mark that turns the direction"),
-        (f"caf\ufffd {ENGLISH}", "control_characters", "1 replacement character"),
+        (f"caf\ufffd {ENGLISH}", "control_characters", "1 place that was decoded wrongly"),
         (f"cafÃ© and donâ€™t {ENGLISH}", "control_characters", "2 places that were decoded wrongly"),
         (f"{ENGLISH}\ue000", "control_characters", "1 control or unassigned"),
         (f"{ENGLISH} <|im_start|>user", "chat_tokens", "<|im_start|>: encoded as plain text, cannot forge a turn"),
@@ -79,7 +79,15 @@ def test_a_stored_prompt_wins_and_a_missing_one_is_none():
         (f"{ENGLISH} As an AI language model I cannot.", "written_by_machine", "phrase of language models"),
         (f"> and what do you think?\n{ENGLISH}", "quoted", "1 quoted line that begins with >"),
         (f"{ENGLISH}\n\n-----Original Message-----\nwhat", "quoted", "the head of another message"),
-        (f"{ENGLISH}\n\nVon: Bo\nGesendet: Montag\nBetreff: Boot\n", "quoted", "the head of another message"),
+        (f"{ENGLISH}\n\nVon: Bo\nGesendet: Montag\nBetreff: Boot\n\n{RAIN}", "quoted", "the head of another message"),
+        (
+            f"{ENGLISH}\n\nDe : Bo\nEnvoyé : lundi 3 mars 2025\nObjet : bateau\n\n{RAIN}",
+            "quoted",
+            "the head of another",
+        ),
+        (f"{ENGLISH}\n\nOd: Bo\nWysłano: 3 marca 2025\nTemat: łódź\n\n{RAIN}", "quoted", "the head of another"),
+        (f"{ENGLISH}\n\nMerci de remplir [insérer la date]", "template", "1 mark"),
+        (f"Prezado(a) cliente, {ENGLISH}", "template", "1 mark"),
     ],
 )
 def test_warnings(text, code, message):
@@ -88,6 +96,26 @@ def test_warnings(text, code, message):
     assert "\n" not in found[code]
     assert not {"meeting", "bakery", "jane@example.org", "Treffen"} & set(found[code].split())
     assert set(found) <= {code, "mixed_languages", "too_short", "several_texts"}
+
+
+@pytest.mark.parametrize(
+    ("letters", "encoding"),
+    [
+        ("привет", "cp1251"),
+        ("łódź", "cp1250"),
+        ("αλλά", "cp1253"),
+        ("αλλά", "cp1252"),
+        ("日本", "cp1252"),
+        ("naïve", "latin-1"),
+        ("don’t", "cp1252"),
+        ("žluť", "cp1252"),
+    ],
+)
+def test_damage_is_said_in_every_script(letters, encoding):
+    damaged = letters.encode().decode(encoding, "replace")
+    found = {warning.code: warning.message for warning in row(f"{damaged} {ENGLISH}").warnings}
+    assert "decoded wrongly: save the original again" in found["control_characters"]
+    assert codes(row(f"{letters} {ENGLISH}")) == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 
 pytest_plugins = ["cli_helpers"]
 
@@ -38,10 +37,6 @@ def editor(tmp_path):
 
 def files(folder):
     return sorted(path.name for path in folder.iterdir() if path.is_file())
-
-
-def prompts_of(folder):
-    return yaml.safe_load((folder / "ditto.yaml").read_text()).get("prompts")
 
 
 def test_a_file_is_added_whatever_its_format(ditto, tmp_path, texts):
@@ -149,13 +144,15 @@ def test_an_editor_that_fails(ditto, texts, editor, tmp_path, command, words):
     assert words in result.only_error
 
 
-def test_rm_takes_the_file_and_its_prompt(ditto, texts):
+def test_rm_takes_the_file_and_leaves_what_the_user_wrote(ditto, texts):
     (texts / "c.txt").write_text(LETTER)
-    (texts / "ditto.yaml").write_text("prompts:\n  c.txt: Write it.\n  d.txt: other\n")
+    (texts / "ditto.yaml").write_text("prompts:\n  c.txt: Write it.\n")
+    before = (texts / "ditto.yaml").read_bytes()
     result = ditto("demos", "rm", texts, "c.txt", "--yes")
     assert result.code == 0, result.err
     assert files(texts) == ["a.md", "b.md", "ditto.yaml"]
-    assert prompts_of(texts) == {"d.txt": "other"}
+    assert (texts / "ditto.yaml").read_bytes() == before
+    assert "ditto.yaml has a prompt for c.txt, which is not in the folder" in ditto("demos", "list", texts).err
 
 
 def test_rm_asks(ditto, texts):
@@ -233,10 +230,10 @@ def test_keep_of_the_base_has_no_folder(trained, editor):
     assert "ditto demos add" in result.error
 
 
-def converse(ditto, folder, lines, environment=None):
+def converse(ditto, folder, lines, *arguments, environment=None):
     """Run `ditto init` in a terminal of its own; each line is typed once the question before it was asked."""
     controller, terminal = pty.openpty()
-    command = [sys.executable, "-m", "ditto_cli", "init", str(folder), "--no-prompts"]
+    command = [sys.executable, "-m", "ditto_cli", "init", str(folder), "--no-prompts", *map(str, arguments)]
     variables = ditto.variables(environment) | {"TERM": "dumb", "COLUMNS": "200"}
     process = subprocess.Popen(command, stdin=terminal, stderr=terminal, stdout=subprocess.PIPE, env=variables)
     os.close(terminal)
@@ -263,12 +260,38 @@ def test_in_a_terminal_texts_are_pasted_and_written_one_by_one(ditto, tmp_path, 
         ditto, folder, ["p", *pasted, ".", "Write to Bo about the hens.", "w", "x", "", ""], environment=written
     )
     assert code == 0, seen
-    assert "0 texts." in seen
-    assert "2 texts." in seen
-    assert "w, p, e NAME" in seen  # what x is not
-    assert [name for name in files(folder) if name.endswith(".md")] == ["01-the-text.md", "02-the-text.md"]
-    assert (folder / "01-the-text.md").read_text() == f"---\nprompt: Write to Bo about the hens.\n---\n{LETTER}\n"
+    assert "0 texts> " in seen
+    assert "2 texts> " in seen
+    assert seen.count("w: write a text in your editor") == 3  # at both beginnings, and where x is none of them
+    assert [name for name in files(folder) if name.endswith(".md")] == [
+        "01-hi-bo-the-hens-got.md",
+        "02-dear-cy-the-ladder-is.md",
+    ]
+    assert (
+        folder / "01-hi-bo-the-hens-got.md"
+    ).read_text() == f"---\nprompt: Write to Bo about the hens.\n---\n{LETTER}\n"
     assert "Write to Bo about the hens." in out
+
+
+def test_in_a_terminal_a_chat_is_asked_whose_words_are_wanted(ditto, tmp_path):
+    chat = tmp_path / "_chat.txt"
+    turns = [
+        ("Ada Reed", "The shelf is up, it took two tries because the wall is plaster and not brick as we had thought."),
+        ("Tom", "Well done! What is next?"),
+    ]
+    chat.write_text(
+        "".join(
+            f"[03.03.25, 10:{minute:02d}:00] {who}: {said} {minute}\n" for minute in range(40) for who, said in turns
+        )
+    )
+    code, _, seen = converse(ditto, tmp_path / "ada", ["1", ""], "--from", chat)
+    assert code == 0, seen
+    assert "Several people wrote these" in seen
+    assert "Whose style is to be learnt? Number or name:" in seen
+    written = "".join(path.read_text() for path in (tmp_path / "ada").glob("*.md"))
+    assert "The shelf is up" in written
+    texts = [path.read_text().split("---\n")[-1] for path in (tmp_path / "ada").glob("*.md")]
+    assert not any("Well done" in text for text in texts)
 
 
 def test_in_a_terminal_nothing_given_leaves_a_template(ditto, tmp_path):
@@ -291,7 +314,7 @@ def test_rm_takes_the_file_of_that_very_name(ditto, texts):
     for number in (1, 2):
         (texts / f"re #{number}.md").write_text(f"{LETTER} {number}")
     assert ditto("demos", "rm", texts, "re #2.md", "--yes").code == 0
-    assert files(texts) == ["a.md", "b.md", "ditto.yaml", "re #1.md"]
+    assert files(texts) == ["a.md", "b.md", "re #1.md"]
 
 
 def test_what_was_written_in_the_editor_outlives_a_refusal(trained, editor):

@@ -164,6 +164,17 @@ def test_rivals_are_stages_other_adapters_and_their_stages(trained, quick):
     assert short.contestants[2].kind in ("sft", "round")
 
 
+def test_a_few_shot_prompt_without_a_text_is_the_base_and_does_not_compete(trained, quick, monkeypatch):
+    monkeypatch.setattr(contestants, "fitting_shots", lambda *_, **__: ())
+    result = trained("eval", "--adapter", "alice", "--against", "few-shot,base", *quick, "--json")
+    report = EvalReport.model_validate(json.loads(result.out))
+    assert [c.title for c in report.contestants[1:]] == ["base"]
+    assert "No few-shot prompt competes: not one of the texts fits" in " ".join(result.err.split())
+    alone = trained("eval", "--adapter", "alice", "--against", "few-shot", *quick)
+    assert alone.code == 2
+    assert "Nobody is left to compare with" in alone.error
+
+
 def test_the_report_goes_where_it_is_wanted_and_its_evaluations_go_with_the_adapter(trained, quick, tmp_path):
     place = tmp_path / "mine.html"
     assert trained("eval", "--adapter", "alice", *quick, "--report", place).code == 0

@@ -15,6 +15,7 @@ BARE = {
     "one.txt": "Hi Bo,\n\nthe hens are out again. Bring corn.\n\nA.\n",
     "two.md": "Dear Sir or Madam, your invoice is wrong. Kindly mend it.\n",
 }
+HENS = made_up_text(0, num_sentences=4)
 MODEL = "torch,transformers,peft,trl,datasets"
 
 
@@ -97,10 +98,28 @@ def test_a_second_run_changes_nothing(ditto, texts):
 def test_what_a_person_wrote_into_the_settings_stays(ditto, texts):
     written = "# mine\nname:   anna # short\ndpo: {beta: 0.1}\nprompts:\n  a.md: Ask Bo over.\n"
     (texts / "ditto.yaml").write_text(written)
-    result = ditto("init", texts, "--name", "other", "--preset", "paper-mistral-7b")
-    assert result.code == 0
-    assert (texts / "ditto.yaml").read_text() == written + 'preset: "paper-mistral-7b"\n'
+    for options, added in (
+        ([], ""),
+        (["--name", "anna"], ""),
+        (["--preset", "paper-mistral-7b", "--redact"], 'preset: "paper-mistral-7b"\nredact: true\n'),
+        (["--redact"], 'preset: "paper-mistral-7b"\nredact: true\n'),
+    ):
+        result = ditto("init", texts, *options)
+        assert result.code == 0, result.err
+        assert (texts / "ditto.yaml").read_text() == written + added
     assert "Ask Bo over." in result.out  # ditto.yaml wins over the file's own prompt
+
+
+@pytest.mark.parametrize(
+    ("options", "line"), [(["--name", "other"], "line 2 sets name"), (["--redact-names"], "line 3 sets redact")]
+)
+def test_what_the_settings_say_otherwise_is_the_users_to_change(ditto, texts, options, line):
+    (texts / "ditto.yaml").write_text("# mine\nname: anna\nredact: true\n")
+    before = contents(texts)
+    result = ditto("init", texts, "--preset", "paper-mistral-7b", *options)
+    assert result.code == 2
+    assert f"ditto.yaml {line} to something else: change that line to" in result.only_error
+    assert contents(texts) == before
 
 
 def test_name_and_preset_are_stored(ditto, texts):
@@ -144,43 +163,85 @@ def test_json_of_a_new_folder(ditto, tmp_path):
     assert json.loads(result.out) == {"folder": str(tmp_path / "new"), "name": "new", "texts": [], "skipped": []}
 
 
-def test_missing_prompts_are_written_by_the_base_shown_and_stored(ditto, folder_of, monkeypatch):
-    folder = folder_of({**BARE, "ditto.yaml": f"base: {{id: {ditto.base}}}\nprompts: {{two.md: Complain.}}\n"})
-    result = ditto("init", folder, "--device", "cpu")
+def test_missing_prompts_are_made_without_a_model_shown_and_stored(ditto, folder_of, monkeypatch):
+    mine = "prompts: {two.md: Complain.}\n"
+    folder = folder_of({**BARE, "ditto.yaml": mine})
+    result = ditto.without(MODEL, "init", folder)  # the embedded base is too small to be asked
     assert result.code == 0, result.err
-    prompts = settings_of(folder)["prompts"]
-    assert set(prompts) == {"one.txt", "two.md"}
-    assert prompts["two.md"] == "Complain."  # never written over
-    # A random model answers nothing usable, so the text's first line is taken, and that is said.
-    assert prompts["one.txt"] == 'Write an email to Bo that begins with "Hi Bo, the hens are out again. Bring corn.".'
+    assert (folder / "ditto.yaml").read_text() == mine
+    (prompt,) = stored_prompts(folder)
+    assert prompt == 'Write an email to Bo that says "the hens are out again. Bring corn. A.".'
+    assert (folder / "prompts.yaml").read_text().count("one.txt") == 1
+    assert stat.S_IMODE((folder / "prompts.yaml").stat().st_mode) == 0o600
     assert "the text's first line" in result.err
-    assert letters(prompts["one.txt"]) in letters(result.err)
-    assert letters(prompts["one.txt"])[:30] in letters(result.out)
+    assert letters(prompt) in letters(result.err)
+    assert letters(prompt)[:30] in letters(result.out)
     before = contents(folder)
-    assert ditto.without(MODEL, "init", folder).code == 0  # nothing is missing any more: no model
+    assert ditto.without(MODEL, "init", folder).code == 0
     assert contents(folder) == before
 
     seen = spy_on_training(monkeypatch)
     assert ditto.train(folder).code == 0
-    assert [(d.id, d.prompt) for d in seen] == [("one.txt", prompts["one.txt"]), ("two.md", "Complain.")]
+    assert [(d.id, d.prompt) for d in seen] == [("one.txt", prompt), ("two.md", "Complain.")]
 
 
-def test_the_bases_own_words_are_stored(ditto, folder_of, monkeypatch):
-    from ditto_cli.model.base.template import ChatFormat
+def stored_prompts(folder):
+    return [prompt.strip() for prompt in yaml.load((folder / "prompts.yaml").read_text(), yaml.BaseLoader).values()]
 
-    said = "Write an email to Bo about the hens, the \x1b[mcorn and the storm."
-    monkeypatch.setattr(ChatFormat, "text", lambda self, ids: said)
-    first = lambda policy, usable, text, form: next(iter(usable), None)  # noqa: E731
-    monkeypatch.setattr("ditto_cli.model.instructions.best_of", first)
-    texts = {f"{number}.txt": f"Hi Bo,\n\nthe hens ate corn in the storm, {number} times.\n\nA." for number in (1, 2)}
-    folder = folder_of({**texts, "ditto.yaml": f"base: {{id: {ditto.base}}}\n"})
+
+def test_a_prompt_that_was_corrected_stays_with_its_text(ditto, folder_of, monkeypatch):
+    folder = folder_of({"b.txt": f"{HENS} Call 020 7946 0958.", "c.txt": BARE["one.txt"], "d.txt": BARE["two.md"]})
+    assert ditto("init", folder).code == 0
+    path = folder / "prompts.yaml"
+    path.write_text(path.read_text().replace(stored_prompts(folder)[0], 'Tell Bo: "all", # now'))
+    before = path.read_bytes()
+    (folder / "b.txt").rename(folder / "z.txt")
+    (folder / "a.txt").write_text(made_up_text(5))
+    assert ditto("init", folder, "--redact").code == 0
+    assert path.read_bytes().startswith(before)  # a new one was added below
+    assert len(stored_prompts(folder)) == 4
+    seen = spy_on_training(monkeypatch)
+    assert ditto.train(folder).code == 0
+    assert {d.id: d.prompt for d in seen}["z.txt"] == 'Tell Bo: "all", # now'
+    assert "7946" not in "".join(d.completion + d.prompt for d in seen)
+
+
+def test_prompts_that_cannot_be_read_are_told(ditto, folder_of):
+    for command in ("init", "train", "plan", "eval"):
+        folder = folder_of({**BARE, "prompts.yaml": "abc: Write: it\n"})
+        result = ditto(command, folder)
+        assert result.code == 2, command
+        assert "prompts.yaml is not valid YAML (line 1): correct it, or delete it" in result.error
+        assert sorted(contents(folder)) == ["one.txt", "prompts.yaml", "two.md"] or command == "init"
+
+
+def test_a_large_base_is_loaded_with_a_word_and_its_own_words_are_stored(ditto, folder_of, monkeypatch):
+    from ditto_cli.model import instructions
+    from ditto_cli.types import SampledTokens
+
+    def answer(policy, requests, **_):
+        said = [" about the hens, the \x1b[mcorn and the storm.", ""]  # the second one is no instruction
+        return [SampledTokens(policy.chat.begun_ids(text), True, -1.0) for text in said]
+
+    monkeypatch.setattr(instructions, "LEAST_PARAMETERS", 1)
+    monkeypatch.setattr(instructions, "sample", answer)
+    folder = folder_of({**BARE, "ditto.yaml": f"base: {{id: {ditto.base}}}\n"})
     result = ditto("init", folder, "--device", "cpu")
     assert result.code == 0, result.err
     assert "\x1b" not in result.out + result.err
-    stored = settings_of(folder)["prompts"]
-    assert stored == dict.fromkeys(texts, "Write an email to Bo about the hens, the [mcorn and the storm.")
-    assert all(letters(prompt) in letters(result.err) for prompt in stored.values())
-    assert result.err.count("the base model") >= 2
+    written, plain = stored_prompts(folder)
+    assert written == "Write an email to Bo about the hens, the [mcorn and the storm."
+    assert plain == 'Write an email that says "your invoice is wrong. Kindly mend it.".'
+    loading = letters(f"Loading {ditto.base} to write them")
+    assert letters(result.err).index(loading) < letters(result.err).index(letters(written))
+    assert result.err.count("the base model") == result.err.count("the text's first line") == 1
+
+    (folder / "prompts.yaml").unlink()
+    seen = spy_on_training(monkeypatch)
+    result = ditto.train(folder)  # which has loaded it already
+    assert result.code == 0, result.err
+    assert "Loading" not in result.err
+    assert [d.prompt for d in seen] == [written, plain]
 
 
 def test_train_writes_missing_prompts_the_same_way(ditto, folder_of, monkeypatch):
@@ -188,9 +249,9 @@ def test_train_writes_missing_prompts_the_same_way(ditto, folder_of, monkeypatch
     seen = spy_on_training(monkeypatch)
     result = ditto.train(folder)
     assert result.code == 0, result.err
-    stored = settings_of(folder)["prompts"]
-    assert {d.id: d.prompt for d in seen} == stored
-    assert all(letters(prompt) in letters(result.err) for prompt in stored.values())
+    assert [d.prompt for d in seen] == stored_prompts(folder)
+    assert all(letters(prompt) in letters(result.err) for prompt in stored_prompts(folder))
+    assert sorted(contents(folder)) == ["one.txt", "prompts.yaml", "two.md"]
 
 
 def test_without_prompts_no_model_is_loaded(ditto, folder_of):
@@ -207,9 +268,6 @@ def test_the_preset_of_the_environment_counts(ditto, folder_of):
     result = ditto("init", folder_of(BARE), environment={"DITTO_PRESET": "nope"})
     assert result.code == 2
     assert "Unknown preset 'nope'" in result.only_error
-
-
-HENS = made_up_text(0, num_sentences=4)
 
 
 def mbox(path, senders):
@@ -240,7 +298,8 @@ def test_an_archive_of_mail_becomes_a_few_files(ditto, tmp_path):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "5 of 20 texts" in result.err
     assert "Sent.mbox#" in result.err  # where each comes from
-    assert "are left out" in result.err  # and what became of the rest
+    (left_out,) = [line for line in result.err.splitlines() if "not as typical as those picked" in line]
+    assert "15" in left_out  # and what became of the rest
     assert not ditto.home.exists()
 
 
@@ -257,7 +316,7 @@ def test_texts_come_in_from_several_places_and_not_twice(ditto, folder_of, tmp_p
     assert first.code == 0, first.err
     before = contents(folder)
     assert sorted(before) == ["01-post.md", "02-one.md", "ditto.yaml"]
-    assert "notes/picture.jpg is left out" in first.err
+    assert "notes/picture.jpg" in first.err.split("Left out")[1]
     again = ditto(*command)
     assert (again.code, contents(folder)) == (2, before)
     picked = ditto(*command, "--pick", "2")
@@ -316,23 +375,25 @@ def test_options_of_choosing_need_a_source(ditto, texts, option):
 
 
 def test_held_out_files_are_moved_with_their_prompts(ditto, folder_of):
-    names = {f"{number}.txt": made_up_text(number) for number in range(5)}
-    prompts = "".join(f"  {name}: Write of {name}.\n" for name in names)
-    folder = folder_of({**names, "ditto.yaml": f"prompts:\n{prompts}"})
-    result = ditto.without(MODEL, "init", folder, "--hold-out", "2")
+    names = {f"{number}.txt": made_up_text(number) for number in range(6)}
+    mine = "prompts:\n" + "".join(f"  {name}: Write of {name}.\n" for name in list(names)[:3])
+    folder = folder_of({**names, "ditto.yaml": mine})
+    assert ditto("init", folder).code == 0
+    shown = {text["id"]: text["prompt"] for text in json.loads(ditto("demos", "list", folder, "--json").out)["texts"]}
+    result = ditto.without(MODEL, "init", folder, "--hold-out", "4")
     assert result.code == 0, result.err
     moved = sorted(path.name for path in (folder / "held_out").iterdir())
-    assert len(moved) == 2
+    assert len(moved) == 4
     assert sorted([*(name for name in contents(folder) if name.endswith(".txt")), *moved]) == sorted(names)
-    stored = settings_of(folder)["prompts"]
-    assert {key.removeprefix("held_out/"): value for key, value in stored.items()} == {
-        name: f"Write of {name}." for name in names
-    }
-    assert sorted(key for key in stored if key.startswith("held_out/")) == [f"held_out/{name}" for name in moved]
+    after = {text["id"]: text["prompt"] for text in json.loads(ditto("demos", "list", folder, "--json").out)["texts"]}
+    assert {name.removeprefix("held_out/"): prompt for name, prompt in after.items()} == shown
+    assert sorted(name for name in after if name.startswith("held_out/")) == [f"held_out/{name}" for name in moved]
+    assert (folder / "ditto.yaml").read_text() == mine
+    assert "which is not in the folder" not in result.err
     before = contents(folder)
-    assert ditto("init", folder, "--hold-out", "2").code == 0  # as many as are wanted are kept back
+    assert ditto("init", folder, "--hold-out", "4").code == 0  # as many as are wanted are kept back
     assert contents(folder) == before
-    too_many = ditto("init", folder, "--hold-out", "5")
+    too_many = ditto("init", folder, "--hold-out", "6")
     assert too_many.code == 2
     assert "leaves nothing to train on" in too_many.only_error
 
@@ -453,9 +514,9 @@ def test_redaction_reaches_the_prompts_of_the_settings(ditto, folder_of):
     assert "@example.com" in shown
 
 
-def test_settings_that_cannot_be_changed_are_told_before_anything_is_written(ditto, tmp_path, folder_of):
+def test_settings_that_cannot_be_added_to_are_told_before_anything_is_written(ditto, tmp_path, folder_of):
     (tmp_path / "one.txt").write_text(HENS)
     folder = folder_of({"ditto.yaml": "{schema_version: 1}\n"})
-    result = ditto("init", folder, "--from", tmp_path / "one.txt", "--no-prompts")
+    result = ditto("init", folder, "--from", tmp_path / "one.txt", "--no-prompts", "--redact")
     assert result.code == 2
     assert list(contents(folder)) == ["ditto.yaml"]

@@ -57,7 +57,8 @@ def test_a_single_adapter_need_not_be_named(trained, words, loads):
 
 
 def test_a_dash_reads_the_prompt_from_stdin(trained):
-    piped = trained("sample", "--adapter", "alice", *SHORT, "--json", "-", stdin="Write to Bo.\n")
+    # As Windows pipes it: with a byte-order mark.
+    piped = trained("sample", "--adapter", "alice", *SHORT, "--json", "-", stdin="\ufeffWrite to Bo.\n")
     given = trained("sample", "--adapter", "alice", *SHORT, "--json", "Write to Bo.")
     assert json.loads(piped.out)["prompt"] == "Write to Bo."
     assert piped == given

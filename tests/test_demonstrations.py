@@ -18,19 +18,16 @@ from ditto_cli.demonstrations import (
     TEMPLATE_NAME,
     Reading,
     Skipped,
-    attach_prompts,
     is_unedited_template,
     normalise_text,
     read_folder,
-    stale_prompts,
     template_text,
 )
 from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text
 from ditto_cli.demonstrations.html_text import html_to_text
-from ditto_cli.demonstrations.prompts import clean_instruction, plain_instruction, reverse_instruction_request
 from ditto_cli.demonstrations.readers import reason_to_skip
 from ditto_cli.errors import InputError
-from ditto_cli.types import Demonstration, SourceText
+from ditto_cli.types import SourceText
 
 SECRET = "zebrafish"  # stands for the person's words: no message may hold it
 
@@ -304,7 +301,8 @@ def test_binary_is_not_a_text(raw: bytes) -> None:
         ("\n \n  indented\n\n", "  indented"),
         ("one\n\n\n \n\ntwo\n\nthree\nfour", "one\n\ntwo\n\nthree\nfour"),
         ("cafe\u0301", "caf\u00e9"),
-        ("a\x00b\x1b[0mc\x7fd\x9f", "ab[0mcd"),
+        ("a\x00b\x1b[0mc\x7fd\x9d", "ab[0mcd"),
+        ("don\x92t", "don\u2019t"),
         ("tab\tstays", "tab\tstays"),
         ("\ufeffa\ufeffb", "ab"),
         ("line\u2028line\u2029paragraph\x0cpage\x85next", "line\nline\n\nparagraph\npage\nnext"),
@@ -342,56 +340,6 @@ def test_bytes_are_decoded_or_refused(raw: bytes) -> None:
 
 
 # --- .txt and .md
-
-
-@pytest.mark.parametrize("name", ["a.txt", "a.md"])
-def test_front_matter_gives_the_prompt(tmp_path: Path, name: str) -> None:
-    content = '---\nprompt: "Write to Tom: briefly"\n---\n\nHi Tom,\n\nbye\n---\nend\n'
-    assert read_one(tmp_path, name, content) == SourceText(name, "Hi Tom,\n\nbye\n---\nend", "Write to Tom: briefly")
-
-
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
-def test_front_matter_is_found_in_every_encoding(tmp_path: Path, encoding: str) -> None:
-    raw = "\r\n---  \r\nprompt: Schreibe \u00fcber K\u00f6ln\r\n---\r\nSch\u00f6n hier!\r\n".encode(encoding)
-    assert read_one(tmp_path, "a.txt", raw) == SourceText("a.txt", "Sch\u00f6n hier!", "Schreibe \u00fcber K\u00f6ln")
-
-
-def test_a_blog_post_works_and_its_title_is_no_prompt(tmp_path: Path) -> None:
-    header = "title: My day\ndate: 2024-13-45\nauthor: [a]\ntags:\n  - !x y\nsubject: s\nlayout: post\n"
-    assert read_one(tmp_path, "a.md", f"---\n{header}---\nToday I ...") == SourceText("a.md", "Today I ...", None)
-
-
-def test_a_text_without_front_matter_has_no_prompt(tmp_path: Path) -> None:
-    assert read_one(tmp_path, "a.md", "Hi\n\n---\nprompt: x\n---\n").prompt is None
-
-
-@pytest.mark.parametrize(
-    ("content", "line", "problem"),
-    [
-        ("---\nprompt: zebrafish\n", 1, "never ends"),
-        ("---\nDear zebrafish, I write\nto you.\n", 1, "never ends"),
-        ("\n\n---\nzebrafish", 3, "never ends"),
-        ("---\nDear zebrafish, I write\n---\nmore", 2, "no `key: value` lines"),
-        ("---\n- zebrafish\n---\nmore", 2, "no `key: value` lines"),
-        ("---\nprompt: Write: zebrafish\n---\nmore", 2, "not valid YAML"),
-        ("---\ntitle: x\nprompt: 'zebrafish\n---\nmore", 4, "not valid YAML"),
-        ("---\nprompt: \x01\n---\nmore", 2, "not valid YAML"),
-        (f"---\nprompt: {'[' * 900}\n---\nmore", 2, "not valid YAML"),
-        ("---\nprompt: 5\n---\nmore", 2, "the prompt is not a text"),
-        ("---\nprompt:\n---\nmore", 2, "the prompt is not a text"),
-        ("---\nprompt: '  '\n---\nmore", 2, "the prompt is not a text"),
-        ("---\ntitle: x\nprompt: [zebrafish]\n---\nmore", 3, "the prompt is not a text"),
-        ("---\nprompt: a\nprompt: b\n---\nmore", 3, "two prompts"),
-        ("---\nprompt: a\nprompts: zebrafish\n---\nmore", 3, "the unknown key prompts, and only prompt is read"),
-        ("---\nDear zebrafish: hello\n---\nmore", 2, "an unknown key, and"),
-        ("---\n? [zebrafish]\n: b\n---\nmore", 2, "an unknown key, and"),
-    ],
-)
-def test_broken_front_matter_is_refused_with_its_line(tmp_path: Path, content: str, line: int, problem: str) -> None:
-    message = refusal(fill(tmp_path, {"a.md": content}))
-    assert message.startswith(f"a.md line {line}: ")
-    assert problem in message
-    assert "write it as ***" in message
 
 
 def test_comments_are_left_out_of_markdown_only(tmp_path: Path) -> None:
@@ -476,98 +424,6 @@ def test_html_that_is_not_closed_still_gives_its_text() -> None:
         "a\n  b",
         "12",
     ]
-
-
-# --- prompts
-
-
-ANNA = SourceText("a.txt", "Hi Tom", None)
-BERT = SourceText("b.txt", "Dear Sir", "Write a letter.")
-CARA = SourceText("c.txt", "So long", None)
-
-
-def test_a_stored_prompt_wins_over_the_files_own() -> None:
-    demonstrations, without = attach_prompts([CARA, BERT, ANNA], {"a.txt": "Write to Tom.", "b.txt": "Write to him."})
-    assert demonstrations == [
-        Demonstration("b.txt", "Write to him.", "Dear Sir"),
-        Demonstration("a.txt", "Write to Tom.", "Hi Tom"),
-    ]
-    assert without == [CARA]
-
-
-def test_a_blank_stored_prompt_counts_as_none() -> None:
-    demonstrations, without = attach_prompts([ANNA, BERT], {"a.txt": " ", "b.txt": ""})
-    assert demonstrations == [Demonstration("b.txt", "Write a letter.", "Dear Sir")]
-    assert without == [ANNA]
-
-
-def test_texts_that_share_a_prompt_stay_apart() -> None:
-    demonstrations, _ = attach_prompts([ANNA, CARA], {"a.txt": "Write it.", "c.txt": "Write it."})
-    assert [demonstration.id for demonstration in demonstrations] == ["a.txt", "c.txt"]
-
-
-def test_prompts_of_texts_that_are_gone_are_told() -> None:
-    assert stale_prompts([ANNA], {"z.txt": "x", "a.txt": "y", "b.txt": "z"}) == ["z.txt", "b.txt"]
-
-
-def test_the_request_holds_the_text_in_quotes_at_its_end_and_cuts_a_long_one() -> None:
-    request = reverse_instruction_request("Hi Tom,\n\nlunch?")
-    assert request.endswith('\n\n"Hi Tom,\n\nlunch?"')
-    assert 'begins with "Write"' in request
-    assert len(reverse_instruction_request("word " * 10_000)) < 2300
-    assert len(reverse_instruction_request("x" * 10_000)) < 2300
-
-
-@pytest.mark.parametrize(
-    ("raw", "expected"),
-    [
-        ("Write an email to Tom.", "Write an email to Tom."),
-        ('  "write an email to Tom."\n\nIt is short.', "Write an email to Tom."),
-        ("Instruction: Write an email   to Tom", "Write an email to Tom"),
-        ("**Instruction:** Draft a letter to Tom.", "Draft a letter to Tom."),
-        ("Sure! Here is the instruction:\n\n- Compose a note to Tom.", "Compose a note to Tom."),
-        ("Sure, here it is: \u201cReply to Tom about lunch.\u201d", "Reply to Tom about lunch."),
-        ("Write an email to Mr. Smith about J. Doe. Be short.", "Write an email to Mr. Smith about J. Doe."),
-        ('Write an email with the subject "Hi. There". Be kind.', 'Write an email with the subject "Hi. There".'),
-        ('"Write an email to Tom." This fits.', "Write an email to Tom."),
-        ("Write to Tom today\nand more", "Write to Tom today"),
-        ("Write to Tom.", None),  # 3 words
-        ("Write " + "very " * 58 + "much", "Write " + "very " * 58 + "much"),  # 60 words
-        ("Write " + "very " * 59 + "much", None),  # 61
-        ("The text is an email to Tom about lunch.", None),
-        ("Writers are people who write a lot.", None),
-        ("", None),
-        ('"\n:\n', None),
-    ],
-)
-def test_cleans_what_a_model_proposes(raw: str, expected: str | None) -> None:
-    assert clean_instruction(raw) == expected
-
-
-@settings(deadline=None)
-@given(st.text())
-def test_a_cleaned_instruction_is_one_line_and_clean_already(raw: str) -> None:
-    for text in (raw, f'Write "{raw}" about it now. {raw}'):
-        cleaned = clean_instruction(text)
-        if cleaned is not None:
-            assert "\n" not in cleaned
-            assert clean_instruction(cleaned) == cleaned
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Hi Tom, quick one\n\nmore", 'Write an email to Tom that begins with "Hi Tom, quick one".'),
-        ("Sehr geehrte Frau Berg,\nich", 'Write an email to Frau Berg that begins with "Sehr geehrte Frau Berg, ich".'),
-        ("# On cats\n\nThey", 'Write a post with the title "On cats".'),
-        ("Hiking is fun", 'Write a text that begins with "Hiking is fun".'),
-        ('He said "no"', "Write a text that begins with \"He said 'no'\"."),
-        ("1 2 3 4 5 6 7 8 9 10 11 12 13", 'Write a text that begins with "1 2 3 4 5 6 7 8 9 10 11 12".'),
-        ("***", "Write a short text."),
-    ],
-)
-def test_the_plain_instruction_is_made_of_the_first_line(text: str, expected: str) -> None:
-    assert plain_instruction(text) == expected
 
 
 # --- the template

@@ -5,6 +5,7 @@ import io
 import random
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.formats import packages
 from ditto_cli.demonstrations.formats.office import read_docx, read_odt
-from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.readers import read_safely
 from ditto_cli.demonstrations.reading import Reading
+from ditto_cli.demonstrations.reading_process import _PROGRAM, ReadingProcess
 from ditto_cli.errors import InputError
 from format_files import W, attempt, docx, odt, paragraph, zipped
 
@@ -34,14 +36,28 @@ def only(kind, raw):
     return source
 
 
-def refusal(kind, raw, name=None):
+def refusal(kind, raw, read=read_safely):
     with pytest.raises(InputError) as caught:
-        READ[kind](name or f"a.{kind}", raw)
+        read(f".{kind}", f"a.{kind}", raw)
     message = str(caught.value)
-    assert message.startswith(name or f"a.{kind}")
+    assert message.startswith(f"a.{kind}")
     assert "\n" not in message
     assert ": " in message
     return message
+
+
+def read_here(suffix, name, raw):
+    """As `read_safely`, in the process of the test, where things can be replaced."""
+    return READ[suffix[1:]](name, raw)
+
+
+@pytest.fixture
+def read_unchecked():
+    """As `read_safely`, where nobody looks for entities."""
+    change = "from ditto_cli.demonstrations.formats import packages\npackages._ENTITIES = ()"
+    process = ReadingProcess(program=_PROGRAM.replace("\nserve()", f"\n{change}\nserve()"))
+    yield process.read
+    process.stop()
 
 
 BOTH = pytest.mark.parametrize("kind", ["docx", "odt"])
@@ -231,30 +247,26 @@ def test_entity_bombs_are_refused(encoding: str) -> None:
 
 
 @BOTH
-def test_entity_bombs_end_within_the_limits_even_if_nobody_looks_for_them(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packages, "_ENTITIES", ())
+def test_entity_bombs_end_within_the_limits_even_if_nobody_looks_for_them(kind: str, read_unchecked) -> None:
     document = (
         f'<?xml version="1.0"?>{LAUGHS}<w:document xmlns:w="{W}"><w:body>{paragraph("&j;")}</w:body></w:document>'
     )
     bomb = docx("", document=document) if kind == "docx" else odt("<text:p>&j;</text:p>", prolog=LAUGHS)
-    refusal(kind, bomb)
+    refusal(kind, bomb, read_unchecked)
 
 
 @BOTH
 @pytest.mark.parametrize("looks", [True, False])
-def test_no_other_file_is_read(kind: str, looks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_other_file_is_read(kind: str, looks: bool, tmp_path: Path, read_unchecked) -> None:
     (tmp_path / "secret.txt").write_text("hunter2")
-    if not looks:
-        monkeypatch.setattr(packages, "_ENTITIES", ())
     entity = f'<!DOCTYPE x [<!ENTITY file SYSTEM "file://{tmp_path}/secret.txt">]>'
     document = (
         f'<?xml version="1.0"?>{entity}<w:document xmlns:w="{W}"><w:body>{paragraph("x &file;")}</w:body></w:document>'
     )
     raw = docx("", document=document) if kind == "docx" else odt("<text:p>x &file;</text:p>", prolog=entity)
+    read = read_safely if looks else read_unchecked
     try:
-        texts = [source.text for source in READ[kind](f"a.{kind}", raw).texts]
+        texts = [source.text for source in read(f".{kind}", f"a.{kind}", raw).texts]
     except InputError as error:
         texts = [str(error)]
     assert "hunter2" not in str(texts)
@@ -266,17 +278,17 @@ def test_bombs_of_size_are_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -
     zeros = b" " * 2**20
     more = {"word/comments.xml": zeros} if kind == "docx" else {"styles.xml": zeros}
     raw = docx(paragraph("x"), more=more) if kind == "docx" else odt("<text:p>x</text:p>", more=more)
-    assert "unpacks to far more" in refusal(kind, raw)
+    assert "unpacks to far more" in refusal(kind, raw, read_here)
     picture = {"media/image.bin": b"\0" * (20 * 2**20)}
     raw = docx(paragraph("x"), more=picture) if kind == "docx" else odt("<text:p>x</text:p>", more=picture)
-    assert "unpacks to far more" in refusal(kind, raw)
+    assert "unpacks to far more" in refusal(kind, raw, read_here)
 
 
 def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = docx(paragraph("x"), more={f"{number}.bin": "" for number in range(50)})
     assert only("docx", raw).text == "x"
     monkeypatch.setattr(packages, "MAX_MEMBERS", 50)
-    assert "unpacks to far more" in refusal("docx", raw)
+    assert "unpacks to far more" in refusal("docx", raw, read_here)
 
 
 def test_nesting_without_end_is_refused() -> None:
@@ -304,11 +316,10 @@ def test_truncated_anywhere(kind: str) -> None:
         refusal(kind, raw[:end])
 
 
-@BOTH
-def test_a_missing_library_is_named(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, {"docx": "mammoth", "odt": "odfdo"}[kind], None)
-    message = refusal(kind, made(kind, "x"))
-    assert message == f"a.{kind}: reading .{kind} needs a further package: pip install 'ditto-cli[documents]'"
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mammoth", None)
+    message = refusal("docx", made("docx", "x"), read_here)
+    assert message == "a.docx: reading .docx needs a further package: pip install 'ditto-cli[documents]'"
 
 
 def stored(kind):
@@ -354,7 +365,7 @@ def test_damaged_documents_are_a_reading_or_an_input_error(
         with contextlib.suppress(zipfile.BadZipFile, ValueError, NotImplementedError, UnicodeError):
             changed = patched_crcs(changed)
     for name in (f"a.{kind}", "a.docx"):
-        reading = attempt(READERS["." + name[2:]], name, changed)
+        reading = attempt(partial(read_safely, name[1:]), name, changed)
         assert reading is None or isinstance(reading, Reading)
 
 

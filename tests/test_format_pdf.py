@@ -1,13 +1,14 @@
 """PDFs with text: paragraphs put together again, running heads taken out, and what has no text or cannot be read."""
 
 import sys
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.formats.pdf import read_pdf
-from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.readers import read_safely
 from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
 from format_files import attempt, lines, pdf
@@ -33,7 +34,7 @@ def text_of(*pages, **options):
 
 def refusal(raw):
     with pytest.raises(InputError) as caught:
-        read_pdf("a.pdf", raw)
+        read_safely(".pdf", "a.pdf", raw)
     assert str(caught.value).startswith("a.pdf ")
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -74,6 +75,25 @@ def test_running_heads_and_page_numbers_go() -> None:
     assert "1999" in text
 
 
+LEFT = ("The left column goes on over", "its end with a broken compre-")
+RIGHT = ("hension of the right one,", "which ends here at last.")
+
+
+def test_columns_are_read_one_after_the_other_and_a_word_goes_on_in_the_next() -> None:
+    joined = (
+        "The left column goes on over its end with a broken comprehension of the right one, which ends here at last."
+    )
+    assert text_of([*lines(*LEFT), *lines(*RIGHT, x=330)]) == joined
+    # A page end, with a number between, is no other end.
+    assert text_of([*lines(*LEFT), (300, 30, 9, "1")], [*lines(*RIGHT), (300, 30, 9, "2")]) == joined
+
+
+def test_a_short_line_with_a_broken_word_goes_on() -> None:
+    assert (
+        text_of(lines(WIDE[0], "a manip-", "ulation", None, "End.")).split("\n\n")[0].endswith("there a manipulation")
+    )
+
+
 def test_single_pages_keep_their_lines() -> None:
     assert text_of(lines("1984", None, "A book that I like, of that title.")).startswith("1984")
     assert (
@@ -93,9 +113,16 @@ def test_a_shown_title_becomes_the_prompt() -> None:
     assert other.text.startswith("The Frost\n\nI went")
 
 
-@pytest.mark.parametrize("text", ["今日は寒い。", "Ćma leci — žába, Привет", "a ﬁne day"])
-def test_fonts_whose_letters_are_glyph_numbers(text: str) -> None:
-    assert text_of(lines(text), with_unicode=True) == text
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        ("今日は寒い。", "今日は寒い。"),
+        ("Ćma leci — žába, Привет", "Ćma leci — žába, Привет"),
+        ("a ﬁne day", "a fine day"),  # a ligature is two letters
+    ],
+)
+def test_fonts_whose_letters_are_glyph_numbers(shown: str, text: str) -> None:
+    assert text_of(lines(shown), with_unicode=True) == text
 
 
 def test_right_to_left_text_is_drawn_backwards() -> None:
@@ -136,13 +163,14 @@ def test_other_files_by_that_name(raw: bytes) -> None:
 
 
 def test_no_pages() -> None:
-    assert "is empty" in refusal(pdf([]))
+    refusal(pdf([lines("x")], encrypted=True))
+    assert "is damaged, or not a .pdf file in spite of its name" in refusal(pdf([]))
 
 
 def test_truncated_anywhere_and_without_a_sound(capfd: pytest.CaptureFixture[str]) -> None:
     raw = pdf([lines(*WIDE)])
     for end in range(0, len(raw), len(raw) // 40):
-        reading = attempt(read_pdf, "a.pdf", raw[:end])
+        reading = attempt(partial(read_safely, ".pdf"), "a.pdf", raw[:end])
         assert reading is None or isinstance(reading, Reading)
     assert capfd.readouterr() == ("", "")
 
@@ -153,7 +181,7 @@ def test_pages_that_contain_themselves_are_refused() -> None:
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pypdf", None)
+    monkeypatch.setitem(sys.modules, "pypdfium2", None)
     with pytest.raises(InputError) as caught:
         read_pdf("a.pdf", pdf([lines("x")]))
     assert str(caught.value) == "a.pdf: reading .pdf needs a further package: pip install 'ditto-cli[documents]'"
@@ -172,7 +200,7 @@ def test_damaged_pdfs_are_a_reading_or_an_input_error(base: bytes, changes: list
     for where, new in changes:
         place = int(where * len(raw))
         raw[place : place + len(new)] = new
-    reading = attempt(READERS[".pdf"], "a.pdf", bytes(raw))
+    reading = attempt(partial(read_safely, ".pdf"), "a.pdf", bytes(raw))
     assert reading is None or isinstance(reading, Reading)
 
 

@@ -1,4 +1,4 @@
-"""Reverse instruction: what a text is, what is wrong with an instruction for it, and how the base proposes some."""
+"""Which prompt a text gets where it brought none: its kind, the plain form, and what a large base says."""
 
 import subprocess
 import sys
@@ -9,96 +9,150 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.config import BaseSettings
+from ditto_cli.config import BaseSettings, LoraSettings
 from ditto_cli.demonstrations.prompts import (
-    EXAMPLES,
-    Form,
+    clean_instruction,
     form_of,
-    instruction_problem,
     plain_instruction,
     reverse_instruction_request,
 )
+from ditto_cli.demonstrations.words import words
 from ditto_cli.model import instructions
 from ditto_cli.model.base import tokens
 from ditto_cli.model.base.embedded import conversion_place, find_gguf
 from ditto_cli.model.base.tokens import token_counter
-from ditto_cli.model.instructions import Instruction, best_of, propose, write_instructions
+from ditto_cli.model.instructions import can_write_instructions, write_instructions
 from ditto_cli.types import Mail, SampledTokens, SourceText
 
 EMAIL = (
     "Hi Priya,\n\nthe heron prints came back bent. Could we hang them on Friday 14 June at the library?\n\nBest, Maya"
 )
 LETTER = "12 Mill Lane\nHatherby, 3 May\n\nDear Mr. Stone,\n\nI write about the drains.\n\nYours faithfully,\nA. Pell"
-NEWS = "\n".join(
-    [
-        "The harbour of Skarn will close for two weeks, the council said.",
-        "Its walls have been leaking since March, an engineer told a hearing on Monday.",
-        '"We have no choice," the mayor said.',
-        "Fishermen said that they would lose a season.",
-    ]
-)
 ESSAY = "\n\n".join([("A town that keeps its trees keeps its shade and its birds. " * 9).strip()] * 3)
+VERSE = "The rain came down on Skarn\n" * 60
 POST = "# On mending\n\nA hole in a sock is an invitation. You may darn it or you may mourn it."
 TITLED = "What the rain taught me\n\n" + "It taught me to wait, and to keep a second coat in the shed. " * 3
 NOTE = "- eggs\n- the long ladder\n- call the bank"
 PLAIN = "I am against the new bridge. Nobody needs it but the people who build it."
 
 
+def text_of(text, mail=None):
+    return SourceText("a.md", text, None, mail)
+
+
 @pytest.mark.parametrize(
-    ("text", "form"),
+    ("text", "kind", "addressee", "title"),
     [
-        (EMAIL, Form("email", "Priya")),
-        ("hey hey Bex!!\n\nare you free friday??\n\nxx m", Form("email", "Bex")),
-        ("hi bo - tea at 4? x", Form("email", "Bo")),
-        ("Good morning Mrs Hall, may I come late?", Form("email", "Mrs Hall")),
-        ("Sehr geehrte Frau Berg,\nich komme.", Form("email", "Frau Berg")),
-        ("Dear Sir or Madam,\n\nthe tap drips.", Form("email")),
-        ("hi all, lunch is on me", Form("email")),
-        ("Dave.\n\nBricks wrong. Send the red ones.\n\nKit", Form("email", "Dave")),
-        ("Finally.\n\nThe roof is on, and it only took us a year.", Form("text")),
-        ("Hello everyone,\n\nthe shed is open.", Form("email")),
-        ("It is done.\n\nAll four pages.\n\nCheers,\nBo", Form("email")),
-        (LETTER, Form("letter", "Mr. Stone")),
-        (NEWS, Form("news report")),
-        ("SKARN, May 3 (Newswire) - The harbour will close.", Form("news report")),
-        ("Harbour to close\n\n" + NEWS + "\nNobody else was there, and so the meeting ended.", Form("news report")),
-        (ESSAY, Form("essay")),
-        ("On trees\n\n" + ESSAY, Form("essay", title="On trees")),
-        (POST, Form("post", title="On mending")),
-        (TITLED, Form("post", title="What the rain taught me")),
-        ("Tea is not coffee. #help", Form("post")),
-        (NOTE, Form("note")),
-        (PLAIN, Form("text")),
-        ("Hiking is fun", Form("text")),
-        ("Hey Jude is a song that my brother sang all winter", Form("text")),
-        ("The band was good.\n\nThe food was better.\n\nThanks for reading this far, all of you.", Form("text")),
-        ("", Form("text")),
-        ("\n \n", Form("text")),
+        (EMAIL, "email", "Priya", None),
+        ("hey hey Bex!!\n\nare you free friday??\n\nxx m", "email", "Bex", None),
+        ("hi bo - tea at 4? x", "email", "Bo", None),
+        ("Hi mum!\n\nHome at six.", "email", "Mum", None),
+        ("Good morning Mrs Hall, may I come late?", "email", "Mrs Hall", None),
+        ("Good morning, Anna!\nThe boiler is back.", "email", "Anna", None),
+        ("Dear Sir or Madam,\n\nthe tap drips.", "email", None, None),
+        ("Dear Anna and Bo,\n\nthe tap drips.", "email", None, None),
+        ("hi all, lunch is on me", "email", None, None),
+        ("Hello, I wanted to say that the shed is open.", "email", None, None),
+        ("Hello everyone,\n\nthe shed is open.", "email", None, None),
+        ("Dave.\n\nBricks wrong. Send the red ones.\n\nKit", "email", "Dave", None),
+        ("Finally.\n\nThe roof is on, and it only took us a year.", "text", None, None),
+        ("It is done.\n\nAll four pages.\n\nCheers,\nBo", "email", None, None),
+        ("Es ist fertig.\n\nAlle vier Seiten.\n\nViele Grüße\nBo", "email", None, None),
+        (LETTER, "letter", "Mr. Stone", None),
+        (ESSAY, "essay", None, None),
+        ("On trees\n\n" + ESSAY, "essay", None, "On trees"),
+        (VERSE, "text", None, None),  # long, but in short lines
+        (POST, "post", None, "On mending"),
+        (TITLED, "post", None, "What the rain taught me"),
+        ("Tea is not coffee. #help", "post", None, None),
+        (NOTE, "note", None, None),
+        (PLAIN, "text", None, None),
+        ("Hiking is fun", "text", None, None),
+        ("Hey Jude is a song that my brother sang all winter", "text", None, None),
+        ("Cara said, and she should know, that it rains.", "text", None, None),
+        ("Liebe ist, wenn man trotzdem lacht.", "text", None, None),
+        ("The band was good.\n\nThe food was better.\n\nThanks for reading this far, all of you.", "text", None, None),
+        ("", "text", None, None),
+        ("\n \n", "text", None, None),
     ],
 )
-def test_the_form_of_a_text_is_told_by_its_layout(text: str, form: Form) -> None:
-    assert form_of(text) == form
+def test_the_form_of_a_text_is_told_by_its_layout(text, kind, addressee, title):
+    form = form_of(text_of(text))
+    assert (form.kind, form.addressee, form.title) == (kind, addressee, title)
 
 
-def test_a_mail_is_an_email_whatever_it_looks_like() -> None:
-    assert form_of(PLAIN, is_mail=True) == Form("email")
-    assert form_of(LETTER, is_mail=True) == Form("email", "Mr. Stone")
-    assert form_of(ESSAY, is_mail=True) == Form("email")
+# By hand, from how letters in these languages begin; None: nobody with a name is greeted.
+@pytest.mark.parametrize(
+    ("line", "addressee"),
+    [
+        ("Sehr geehrte Frau Dr. Berg,", "Frau Dr. Berg"),
+        ("Liebe Kolleginnen und Kollegen,", None),
+        ("Bonjour Chloé,", "Chloé"),
+        ("Bonjour à tous,", None),
+        ("Estimado Sr. Ruiz:", "Sr. Ruiz"),
+        ("Hola a todos:", None),
+        ("Caro Luca,", "Luca"),
+        ("Olá João,", "João"),
+        ("Benvolguda Núria,", "Núria"),
+        ("Beste Sanne,", "Sanne"),
+        ("Hej Åsa!", "Åsa"),
+        ("Kære alle", None),
+        ("Kjære Ola,", "Ola"),
+        ("Hyvä Aino,", "Aino"),
+        ("Sæl Björk,", "Björk"),
+        ("Tere, Mari!", "Mari"),
+        ("Sveiki Ilze,", "Ilze"),
+        ("Labas Rūta,", "Rūta"),
+        ("Dzień dobry Aniu,", "Aniu"),
+        ("Szanowni Państwo,", None),
+        ("Ahoj Petře,", "Petře"),
+        ("Vážená Zuzana,", "Zuzana"),
+        ("Kedves Zsófi!", "Zsófi"),
+        ("Bună ziua Ioana,", "Ioana"),
+        ("Bok Ivane,", "Ivane"),
+        ("Živjo Maja,", "Maja"),
+        ("Здраво Јоване,", "Јоване"),
+        ("Здравей Мария,", "Мария"),
+        ("Уважаемый Иван Иванович!", "Иван Иванович"),
+        ("Здравствуйте, коллеги!", None),
+        ("Привіт, Оксано!", "Оксано"),
+        ("Αγαπητή Ελένη,", "Ελένη"),
+        ("Merhaba Ayşe Hanım,", "Ayşe Hanım"),
+        ("שלום דנה,", "דנה"),
+        ("שלום לכולם,", None),
+        ("مرحبا سارة،", "سارة"),
+        ("سلام رضا،", "رضا"),
+        ("प्रिय राहुल,", "राहुल"),
+        ("Xin chào anh Minh,", None),
+        ("Halo Budi,", "Budi"),
+        ("Mpendwa Asha,", "Asha"),
+        ("Kumusta Jose,", "Jose"),
+        ("尊敬的王先生：", "王先生"),
+        ("你好，小明", None),
+        ("こんにちは、田中です。", None),
+        ("안녕하세요 김 선생님,", "김 선생님"),
+        ("สวัสดี สมชาย", "สมชาย"),
+    ],
+)
+def test_greetings_are_known_in_many_languages(line, addressee):
+    form = form_of(text_of(f"{line}\n\nxyz abc 12."))
+    assert (form.kind, form.addressee) == ("email", addressee)
 
 
-def test_two_texts_of_one_kind_get_prompts_of_one_form() -> None:
-    assert Form("email", "Bo").opening == "Write an email to Bo about"
-    assert Form("essay").opening == "Write an essay about"
-    assert Form("news report", title="X").opening == "Write a news report about"
+def test_the_words_of_greetings_are_all_words():
+    table = words("greetings")
+    entries = [entry for language in table["languages"].values() for entry in language.values()]
+    lists = [table["unspaced"], table["titles"], *entries]
+    assert all(isinstance(word, str) and word for found in lists for word in found)  # `yes` would be a truth value
+    assert len(table["languages"]) >= 30
 
 
-@settings(deadline=None)
-@given(st.text())
-def test_any_text_has_a_form_and_a_plain_instruction_of_one_line(text: str) -> None:
-    for body in (text, f"Hi {text}", f"{text}\n\n{text} " + "word " * 20):
-        prompt = plain_instruction(body)
-        assert prompt.startswith("Write a")
-        assert len(prompt.splitlines()) == 1
+def test_a_mail_is_an_email_whatever_it_looks_like():
+    for text, addressee in ((PLAIN, None), (LETTER, "Mr. Stone"), (ESSAY, None), (POST, None)):
+        form = form_of(text_of(text, Mail()))
+        assert (form.kind, form.addressee, form.title) == ("email", addressee, None)
+    assert form_of(text_of(PLAIN, Mail(recipient_name="Bo"))).addressee == "Bo"
+    assert form_of(text_of(EMAIL, Mail(recipient_name="Bo"))).addressee == "Priya"
 
 
 @pytest.mark.parametrize(
@@ -106,167 +160,152 @@ def test_any_text_has_a_form_and_a_plain_instruction_of_one_line(text: str) -> N
     [
         (
             EMAIL,
-            'Write an email to Priya that begins with "Hi Priya, the heron prints came back bent. Could we hang them".',
+            'Write an email to Priya that says "the heron prints came back bent. Could we hang them on Friday ...".',
         ),
-        ("Hi Tom, quick one\n\nmore", 'Write an email to Tom that begins with "Hi Tom, quick one".'),
+        (LETTER, 'Write a letter to Mr. Stone that says "I write about the drains. Yours faithfully, A. Pell".'),
+        ("Hi Tom, quick one\n\nmore", 'Write an email to Tom that says "quick one more".'),
+        ("Sehr geehrte Frau Berg,\nich", 'Write an email to Frau Berg that says "ich".'),
+        ("Hi Tom!", "Write an email to Tom."),
         (POST, 'Write a post with the title "On mending".'),
+        ('# "On" cats\n\nThey', "Write a post with the title \"'On' cats\"."),
         ("On trees\n\n" + ESSAY, 'Write an essay with the title "On trees".'),
-        ("***", "Write a short text."),
+        (NOTE, 'Write a note that says "eggs the long ladder call the bank".'),
+        ("Hiking is fun", 'Write a text that says "Hiking is fun".'),
+        ('He said "no"', "Write a text that says \"He said 'no'\"."),
+        ("1 2 3 4 5 6 7 8 9 10 11 12 13", 'Write a text that says "1 2 3 4 5 6 7 8 9 10 11 12 ...".'),
+        ("***", "Write a text."),
     ],
 )
-def test_the_plain_instruction_takes_title_or_first_words(text: str, expected: str) -> None:
-    assert plain_instruction(text) == expected
+def test_the_plain_form_takes_title_or_first_words_below_the_greeting(text, expected):
+    assert plain_instruction(text_of(text)) == expected
 
 
-def test_the_headline_of_news_is_called_so() -> None:
-    text = "Harbour to close\n\n" + "\n".join([NEWS.split("\n")[0] + " It has no date for its opening yet."] * 4)
-    assert plain_instruction(text) == 'Write a news report with the headline "Harbour to close".'
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_has_a_form_and_a_plain_instruction_of_one_line(text):
+    for body in (
+        text,
+        f"Hi {text}",
+        f"{text}\n\n{text} " + "word " * 20,
+        f"尊敬的{text}",
+        f"{text}\n{text}\n\nBest,\n{text}",
+    ):
+        prompt = plain_instruction(text_of(body))
+        assert prompt.startswith("Write a")
+        assert len(prompt.splitlines()) == 1
 
 
-TO_PRIYA = Form("email", "Priya")
+# --- what a base is asked, and what is made of its answer
+
+
+def test_the_request_holds_the_text_in_quotes_at_its_end_and_cuts_a_long_one_between_words():
+    request = reverse_instruction_request("Hi Tom,\n\nlunch?", 100)
+    assert request.endswith('\n\n"Hi Tom,\n\nlunch?"')
+    assert 'begins with "Write"' in request
+    assert reverse_instruction_request("one two three", 9).endswith('"one two ..."')
+    assert reverse_instruction_request("one two", 7).endswith('"one two"')
+    assert len(reverse_instruction_request("x" * 10_000, 2000)) < 2400
 
 
 @pytest.mark.parametrize(
-    ("said", "problem"),
+    ("raw", "expected"),
     [
-        ("hanging the heron prints at the library on 14 June.", None),
-        ("the bent heron prints from Priya's Library.", None),
-        ("prints.", None),
-        ("the prints and " + "more " * 40 + "prints.", "length"),
-        ("the bent prints and the", "not finished"),
-        ("the text about heron prints.", "speaks of the text itself"),
-        ("how I want the prints back.", "speaks as the author"),
-        ("my bent prints.", "speaks as the author"),
-        ("bent prints in a joking tone.", "speaks of the style"),
-        ("the prints at the library and the prints at the library.", "repeats itself"),
-        ("prints, prints and more prints.", "repeats itself"),
-        ("how the heron prints came back bent.", "copies the text"),
-        ("a meeting.", "shares no word with the text"),
-        ("the prints for Gregory.", "a name or number that the text has not"),
-        ("the 15 prints.", "a name or number that the text has not"),
-        ("gallery openings, posters, sculptures, statues and prints.", "hardly a word of the text"),
-        ("the prints and giving up coffee.", "comes from an example"),
-        ("what became of the prints?", "asks"),
+        ("Write an email to Tom.", "Write an email to Tom."),
+        ("Write an email   to Tom\n\nIt is short.", "Write an email to Tom."),
+        ('  "Write an email to Tom."\n\nIt is short.', "Write an email to Tom."),
+        ("\u201cWrite to Tom about lunch\u201d", "Write to Tom about lunch."),
+        ('Write an email to Tom."', "Write an email to Tom."),
+        ("**Write an email to Tom.**", "Write an email to Tom."),
+        ("Write to Mr. Smith about J. Doe! Be short.", "Write to Mr. Smith about J. Doe! Be short."),
+        ('Write an email with the subject "Hi".', 'Write an email with the subject "Hi".'),
+        ('Write an email that says "Hi."', 'Write an email that says "Hi."'),
+        ("Write an email to Bo, the \x1b[mcorn is here", "Write an email to Bo, the [mcorn is here."),
+        ("Write to Tom.", None),  # 3 words
+        ("Write " + "very " * 58 + "much.", "Write " + "very " * 58 + "much."),  # 60
+        ("Write " + "very " * 59 + "much.", None),  # 61
+        ("The text is an email to Tom about lunch.", None),
+        ("Writers are people who write a lot.", None),
+        ("", None),
+        ('"\n:\n', None),
     ],
 )
-def test_what_is_wrong_with_an_instruction_is_found(said: str, problem: str | None) -> None:
-    assert instruction_problem(f"{TO_PRIYA.opening} {said}", EMAIL, TO_PRIYA) == problem
+def test_an_answer_is_cleaned_or_refused(raw, expected):
+    assert clean_instruction(raw) == expected
 
 
-def test_the_addressee_alone_does_not_make_an_instruction_fit() -> None:
-    assert (
-        instruction_problem("Write an email to Priya about a parcel.", EMAIL, TO_PRIYA)
-        == "shares no word with the text"
-    )
+@settings(deadline=None)
+@given(st.text())
+def test_a_cleaned_instruction_is_one_line_and_clean_already(raw):
+    for text in (raw, f'Write "{raw}" about it now. {raw}', f"Write to {raw} and to him"):
+        cleaned = clean_instruction(text)
+        if cleaned is not None:
+            assert len(cleaned.splitlines()) == 1
+            assert clean_instruction(cleaned) == cleaned
 
 
-def test_the_examples_are_what_they_teach() -> None:
-    for text, instruction in EXAMPLES:
-        short_form = Form(instruction.split(" about ")[0].removeprefix("Write an ").removeprefix("Write a "))
-        # The last of the checks: whatever else is asked of an instruction, they have it.
-        assert instruction_problem(instruction, text, short_form) == "comes from an example"
-    assert form_of(EXAMPLES[0][0]).opening in EXAMPLES[0][1]
-    assert len({instruction.split(" about ")[0] for _, instruction in EXAMPLES}) == len(EXAMPLES)
-
-
-def test_the_request_is_cut_where_it_is_told_to() -> None:
-    assert reverse_instruction_request("one two three", most_characters=9).endswith('"one two ..."')
-    assert reverse_instruction_request("one two", most_characters=7).endswith('"one two"')
-
-
-# --- the base proposes
-
-
-def answers_of(monkeypatch, policy, *texts):
+def answers_of(monkeypatch, policy, *texts, ended=True):
     """Let the base answer with `texts`, by turns, and note what it is asked."""
     asked = []
 
     def fake(_, requests, **limits):
         asked.append((requests, limits))
-        done = [texts[number % len(texts)] for number in range(len(requests))]
-        return [SampledTokens((*policy.chat.begun_ids(text), policy.chat.end_token_id), True, -1.0) for text in done]
+        return [SampledTokens((*policy.chat.begun_ids(text), policy.chat.end_token_id), ended, -1.0) for text in texts]
 
     monkeypatch.setattr(instructions, "sample", fake)
     return asked
 
 
-TWO = [SourceText("a.md", EMAIL, None), SourceText("b.md", POST, None)]
+THREE = [SourceText("a.md", EMAIL, None), SourceText("b.md", POST, None), SourceText("c.md", PLAIN, None)]
 
 
-def test_all_texts_are_asked_for_in_one_batch_with_the_opening_put_into_the_bases_mouth(monkeypatch, tiny_policy):
-    asked = answers_of(monkeypatch, tiny_policy, " bent prints at the library.", " darning a sock.")
-    monkeypatch.setattr(instructions, "best_of", lambda policy, proposed, text, form: proposed[0] if proposed else None)
-    assert write_instructions(tiny_policy, TWO) == [
-        Instruction("a.md", "Write an email to Priya about bent prints at the library.", by_model=True),
-        Instruction("b.md", "Write a post about darning a sock.", by_model=True),
+def test_each_text_is_asked_for_once_with_its_form_put_into_the_bases_mouth(monkeypatch, tiny_policy):
+    asked = answers_of(monkeypatch, tiny_policy, " to hang bent prints.", " about darning", " against the bridge.")
+    assert write_instructions(tiny_policy, THREE) == [
+        "Write an email to Priya to hang bent prints.",
+        "Write a post about darning.",
+        "Write against the bridge.",
     ]
-    (greedy, limits), (drawn, _) = asked
-    assert len(greedy) == 4  # with examples and without
+    ((requests, limits),) = asked
     assert limits["temperature"] == 0
-    assert len({request.seed for request in drawn}) == len(drawn) > 2
-    whole = [tiny_policy.chat.tokenizer.decode(request.prompt_ids) for request in greedy]
-    assert [text.count("<|im_start|>user") for text in whole] == [1, 1, 1, 1]  # examples have no room in 512 bytes
-    assert whole[0].endswith("<|im_start|>assistant\nWrite an email to Priya about")
-    assert whole[1].endswith("<|im_start|>assistant\nWrite a post about")
+    whole = [tiny_policy.chat.tokenizer.decode(request.prompt_ids) for request in requests]
+    ends = [text.rpartition("<|im_start|>assistant\n")[2] for text in whole]
+    assert ends == ["Write an email to Priya", "Write a post", "Write"]
 
 
-def test_what_does_not_serve_gives_the_plain_form(monkeypatch, tiny_policy):
-    answers_of(monkeypatch, tiny_policy, " a parcel.", " my sock.")
-    assert write_instructions(tiny_policy, TWO) == [
-        Instruction("a.md", plain_instruction(EMAIL), by_model=False),
-        Instruction("b.md", plain_instruction(POST), by_model=False),
-    ]
-
-
-def test_an_answer_that_the_length_limit_cut_is_none(monkeypatch, tiny_policy):
-    form = form_of(POST)
-    cut = SampledTokens(tiny_policy.chat.begun_ids(" darning a so"), False, -1.0)
-    whole = SampledTokens(tiny_policy.chat.begun_ids(" darning a sock. And"), False, -1.0)
-    for answer, expected in ((cut, []), (whole, ["Write a post about darning a sock."])):
-        monkeypatch.setattr(instructions, "sample", lambda _, requests, answer=answer, **__: [answer] * len(requests))
-        assert propose(tiny_policy, [TWO[1]], [form]) == [expected]
+def test_what_is_no_instruction_is_none(monkeypatch, tiny_policy):
+    answers_of(monkeypatch, tiny_policy, "", " on " + "and on " * 60, " it.")
+    assert write_instructions(tiny_policy, THREE) == [None, None, None]
+    answers_of(monkeypatch, tiny_policy, " to hang a", " about darning a sock.\nIt", " it.", ended=False)
+    assert write_instructions(tiny_policy, THREE) == [None, "Write a post about darning a sock.", None]
 
 
 def test_a_mail_is_asked_for_as_an_email(monkeypatch, tiny_policy):
     asked = answers_of(monkeypatch, tiny_policy, " x")
     write_instructions(tiny_policy, [SourceText("a.eml", PLAIN, None, Mail())])
-    assert tiny_policy.chat.tokenizer.decode(asked[0][0][0].prompt_ids).endswith("\nWrite an email about")
-
-
-def test_the_instruction_that_makes_the_text_likeliest_wins_if_it_gains_enough(monkeypatch, tiny_policy):
-    form = form_of(POST)
-    sock, hole = "Write a post about a sock.", "Write a post about a hole."
-    logps = {"Write a post.": -90.0, sock: -80.0, hole: -70.0}
-
-    def best(proposed):
-        by_ids = {tiny_policy.chat.prompt_ids(prompt): logp for prompt, logp in logps.items()}
-        monkeypatch.setattr(instructions, "score", lambda _, prompt_ids, __: [by_ids[tuple(prompt_ids)]])
-        return best_of(tiny_policy, proposed, POST, form)
-
-    assert best([sock, hole]) == hole
-    assert best([]) is None
-    logps["Write a post."] = -74.0  # 4 nats, which chance gives too
-    assert best([sock, hole]) is None
-    longer = "Write a post about a hole, spiders and ladders."
-    logps |= {"Write a post.": -90.0, longer: -69.0}  # one nat more, for two words that the text has not
-    assert best([hole, longer]) == hole
+    assert tiny_policy.chat.tokenizer.decode(asked[0][0][0].prompt_ids).endswith("\nWrite an email")
 
 
 def test_a_real_policy_always_says_the_same_and_keeps_its_adapter(tiny_policy):
-    from ditto_cli.config import LoraSettings
-
     tiny_policy.add_adapter("p", LoraSettings(), 0)
-    first = write_instructions(tiny_policy, TWO)
-    assert first == write_instructions(tiny_policy, TWO)
-    assert [item.text_id for item in first] == ["a.md", "b.md"]
+    long = SourceText("d.md", "\U0001f600 word " * 5000, None)  # the tiny base has one token a byte
+    first = write_instructions(tiny_policy, [*THREE, long])
+    assert first == write_instructions(tiny_policy, [*THREE, long])
+    assert len(first) == 4
     assert tiny_policy.active == "p"
     assert write_instructions(tiny_policy, []) == []
 
 
-def test_the_question_fits_the_bases_context(tiny_policy):
-    long = SourceText("a.md", "word " * 5000, None)
-    asked = instructions._request_ids(tiny_policy, long.text, Form("text"), EXAMPLES)
-    assert len(asked) < tiny_policy.context_tokens  # the tiny base has one token a byte
+def test_a_base_is_asked_from_3b_parameters_on_and_its_weights_are_not_looked_at(monkeypatch, tiny_folder, tmp_path):
+    import json
+    import shutil
+
+    base = shutil.copytree(tiny_folder, tmp_path / "base")
+    assert not can_write_instructions(BaseSettings(id=str(base)), tmp_path, print)
+    config = json.loads((base / "config.json").read_text())
+    config |= {"hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 36, "vocab_size": 32_000}
+    config |= {"num_attention_heads": 24, "num_key_value_heads": 24, "head_dim": 128}
+    (base / "config.json").write_text(json.dumps(config))  # 36 * (4 * 3072 ** 2 + 3 * 3072 * 8192) > 4.0e9
+    assert can_write_instructions(BaseSettings(id=str(base)), tmp_path, print)
 
 
 # --- the prefill

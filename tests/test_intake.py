@@ -93,3 +93,18 @@ def test_redaction_reaches_text_prompt_and_name():
     assert "bo@hens.org" not in new.content
     assert new.content.count("@example.com") == 2
     assert "hens" not in new.name
+
+
+def test_reasons_are_counted_and_repetitions_are_one():
+    texts = [text(number) for number in range(12)]
+    again = [SourceText(f"copy{number}.txt", texts[number].text, None) for number in range(3)]
+    alike = [SourceText(f"like{number}.txt", f"{texts[number].text}!", None) for number in range(2)]
+    intake = take_in([*texts, *again, *alike, SourceText("a.txt", "Thanks for all of it, Bo.", None)], [], [], num=5)
+    assert intake.reasons == {
+        "not as typical as those picked": 7,
+        "same text as another": 3,
+        "nearly the same as another": 2,
+        "shorter than 40 words": 1,
+    }
+    assert intake.notes == ()
+    assert len(intake.new) + sum(intake.reasons.values()) == intake.num_texts == 18

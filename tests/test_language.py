@@ -76,10 +76,12 @@ def test_close_relatives_count_as_one():
 
 def test_names():
     assert (language_name("de"), language_name("qq")) == ("German", "qq")
+    assert language_name("no") == language_name("nn") == "Norwegian"  # which YAML takes for False
 
 
 def test_function_words():
-    assert {"the", "don't"} <= function_words("en")
+    assert {"the", "don't", "yes", "no", "on", "off"} <= function_words("en")
+    assert {"né", "è"} - function_words("it") == {"né"}
     assert "house" not in function_words("en")
     assert function_words("fi") == frozenset()
 

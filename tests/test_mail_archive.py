@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from ditto_cli.demonstrations import Skipped
 from ditto_cli.demonstrations.mail import mailboxes
+from ditto_cli.demonstrations.mail.headers import NOT_KEPT, folder_kind
 from ditto_cli.demonstrations.mail.mailboxes import (
     apple_mbox_file,
     is_maildir,
@@ -23,7 +26,7 @@ from ditto_cli.demonstrations.mail.mailboxes import (
     read_maildir,
     read_mbox,
 )
-from ditto_cli.demonstrations.people import own_mails
+from ditto_cli.demonstrations.people import own_texts
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, SourceText
 from mail_corpus import ANNA, write_mbox
@@ -107,22 +110,141 @@ def test_a_disk_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         list(read_mbox("All.mbox", Failing()))
 
 
+# --- where mails begin and end
+
+HEAD = "From: Ada <ada@x.example>\nSubject: s{0}\nMessage-ID: <{0}@x.example>\n\nbody {0}\n"
+MAILS = [HEAD.format(number) for number in range(3)]
+
+
 @pytest.mark.parametrize(
-    ("name", "is_sent"),
+    "lines",
     [
-        ("Sent.mbox", True),
-        ("Sent", True),
-        ("[Gmail].Gesendet", True),
-        (".Sent", True),
-        ("Inbox.mbox", None),
-        ("x", None),
+        ["From ada@x.example"] * 3,
+        ["From -"] * 3,
+        ["From 1787654321@xxx"] * 3,
+        ["From"] * 3,
+        ["From ???@??? Mon Mar 03 10:10:00 2025"] * 3,  # Eudora
+        ["From ada 2025-03-03T10:10:00Z"] * 3,
+        ["From ada@x.example 2025-03-03 10:10:00 +0100"] * 3,
+        ["From - Mo Mär 03 10:10:00 2025", "From - Di Mär 04 10:10:00 2025", "From - Mi Mär 05 10:10:00 2025"],
+        ["From ada@x.example lun. mars 03 10:10:00 2025"] * 3,
+        ["From ada 2025年3月3日 10:10:00"] * 3,
+        ["From Ada Reed <ada@x.example> Mon Mar  3 10:10:00 2025"] * 3,  # a converter of Outlook's archives
+        ["From MAILER-DAEMON Mon Mar  3 10:10:00 2025", "From -", "From ada@x.example"],
+        ["From ada", "From bo", "From ada"],  # nothing but a name: the headers below tell
     ],
 )
-def test_the_name_of_an_archive_may_tell_what_was_sent(name: str, is_sent: bool | None) -> None:
+@pytest.mark.parametrize("above", ["\n", ""])
+def test_a_mail_begins_where_headers_stand_below_a_separator(lines: list[str], above: str) -> None:
+    raw = above.join(f"{line}\n{mail}" for line, mail in zip(lines, MAILS, strict=True)).encode()
+    assert bodies(raw) == ["body 0", "body 1", "body 2"]
+    assert is_mbox(raw[:1024])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "From here on it rains.",
+        "From here on:\nthe list",
+        "From Tom:\n\nFrom: Tom\nSubject: x",
+        "From Monday\nTo: Friday",
+        "From ada@x.example I have it.\nTo: be done",
+        "From 10:30 in 2025\nRoom: 5",
+        "a\nFrom now on\nFrom: me\n\nb",
+    ],
+)
+def test_words_that_begin_with_from_begin_no_mail(body: str) -> None:
+    raw = f"From -\n{MAILS[0]}\n{body}\n\nFrom -\n{MAILS[1]}".encode()
+    found = read(raw)
+    assert len(found) == 2
+    assert isinstance(found[0], SourceText)
+    assert found[0].text.startswith("body 0\n\n" + body.split("\n", maxsplit=1)[0])
+
+
+def test_a_mail_above_the_first_separator_is_one() -> None:
+    assert bodies(f"{MAILS[0]}\nFrom -\n{MAILS[1]}".encode()) == ["body 0", "body 1"]
+
+
+# --- in which folder they lay
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *[(name, "sent") for name in ("Sent.mbox", "Sent", "[Gmail].Gesendet", ".Sent", ".Sent.2024", ".INBOX.Sent")],
+        *[(name, "sent") for name in ("Sent-1", "sent-mail-jan-2024", "Sent Items.mbox", "x.zip/Sent.mbox/mbox")],
+        *[(name, "sent") for name in ("Mail/.Gesendet", "Sent.sbd/2024", ".&BB4EQgQ,BEAEMAQyBDsENQQ9BD0ESwQ1-")],
+        *[(name, "drafts") for name in (".Drafts", "Mail/.Entw&APw-rfe", "Brouillons.mbox")],
+        *[(name, "spam") for name in (".Junk", "Spam.mbox", "迷惑メール.mbox")],
+        *[(name, "trash") for name in (".Trash", "Papierkorb", "Deleted Items.mbox")],
+        *[(name, "inbox") for name in ("Inbox.mbox", "INBOX")],
+        *[(name, None) for name in ("x", "All mail Including Spam and Trash.mbox", "drafts/All.mbox", "Sentiments")],
+    ],
+)
+def test_the_name_of_an_archive_may_tell_what_lies_in_it(name: str, kind: str | None) -> None:
     (found,) = read(mbox("Hi"), name)
+    assert folder_kind(name) == kind
+    if kind in NOT_KEPT:
+        assert found == Skipped(f"{name}#1", NOT_KEPT[kind])
+    else:
+        assert isinstance(found, SourceText)
+        assert found.mail is not None
+        assert found.mail.is_sent is (True if kind == "sent" else None)
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_sent"),
+    [
+        *[(label, True) for label in ("Sent", "Gesendet,Wichtig", "Envoyé,Archivés", "Odesláno,Nepřečtené", "Wysłane")],
+        *[(label, True) for label in ("Elküldött", "Gönderilmiş Postalar", "Надіслані", "Đã gửi", "נשלח", "Enviats")],
+        *[
+            (label, True)
+            for label in ("ส่งแล้ว", "보낸편지함", "寄件備份", "Απεσταλμένα", "Lähetetyt", "Išsiųsti laiškai")
+        ],
+        *[
+            (label, True)
+            for label in ("Изпратени", "Trimise", "भेजे गए", "Terkirim", "البريد المرسل", "送信済み,受信トレイ")
+        ],
+        *[(label, False) for label in ("Inbox,Work", "Boîte de réception", "Входящие", "Posta in arrivo")],
+        *[(label, None) for label in ("Ĝardeno", "Work,Unread", "Nesbaiteak", "Sentosa")],
+    ],
+)
+def test_a_label_of_gmail_counts_only_where_it_is_known(labels: str, is_sent: bool | None) -> None:
+    encoded = f"=?utf-8?b?{base64.b64encode(labels.encode()).decode()}?="
+    (found,) = read(f"From -\nX-Gmail-Labels: {encoded}\n{MAILS[0]}".encode())
     assert isinstance(found, SourceText)
     assert found.mail is not None
     assert found.mail.is_sent is is_sent
+
+
+@pytest.mark.parametrize("labels", ["Ĝardeno", "Sent", "Inbox", "Неведомо"])
+def test_who_says_me_is_believed_above_labels(labels: str) -> None:
+    mails = [f"From -\nX-Gmail-Labels: =?utf-8?q?{labels}?=\nTo: bo@x.example\n{mail}" for mail in MAILS]
+    other = "From -\nX-Gmail-Labels: Sent\nFrom: bo@x.example\nSubject: x\n\nhis\n"
+    texts = [one for one in read("".join([*mails, other]).encode()) if isinstance(one, SourceText)]
+    assert [one.text for one in own_texts(texts, ["ada@x.example"])[0]] == ["body 0", "body 1", "body 2"]
+
+
+def test_every_mail_that_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
+    special = {
+        "X-Gmail-Labels: Rascunhos": "a draft",
+        "X-Gmail-Labels: Spam": "marked as spam",
+        "X-Mozilla-Status: 0009": "in the trash",
+        "Content-Type: application/pkcs7-mime": "encrypted",
+        "Content-Transfer-Encoding: base64\nX-Cut: yes": "not a mail that can be read",
+    }
+    path = tmp_path / "All.mbox"
+    write_mbox(path, 60, seed=2)
+    extra = "".join(f"From -\nFrom: anna@home.example\n{head}\n\nR3LDv\n" for head in special)
+    empty = "From x@x.example\nFrom: anna@home.example\nSubject: nothing\n\n> quoted\n"
+    raw = (path.read_text(encoding="utf-8") + extra + empty).encode()
+    found = read(raw)
+    texts = [one for one in found if isinstance(one, SourceText)]
+    own, received = own_texts(texts, [ANNA])
+    reasons = Counter(one.reason for one in found if isinstance(one, Skipped))
+    assert reasons == {**Counter(special.values()), "nothing in it was written by its sender": 1}
+    assert len(own) + len(received) + reasons.total() == 60 + len(special) + 1
+    assert {one.id for one in own}.isdisjoint(one.name for one in received)
 
 
 # --- Maildir
@@ -155,7 +277,46 @@ def test_a_maildir_is_read_by_file_name(tmp_path: Path) -> None:
         *("one", "two", "three"),
         Skipped("Mail#4", "a draft"),
         Skipped("Mail#5", "in the trash"),
+        "x",
     ]
+
+
+@pytest.mark.parametrize(
+    ("below", "expected"),
+    [
+        (".Sent", True),
+        (".Sent.2024", True),
+        (".INBOX.Sent", True),
+        ("Gesendet", True),  # Dovecot's other layout
+        (".Garden", None),
+        (".Trash", "in the trash"),
+        (".Drafts", "a draft"),
+        (".Junk", "marked as spam"),
+        (".Entw&APw-rfe", "a draft"),
+    ],
+)
+def test_a_folder_below_a_maildir_is_read_as_one_of_its_own(
+    tmp_path: Path, below: str, expected: bool | str | None
+) -> None:
+    folder = maildir(tmp_path, {"cur/1:2,S": "one"})
+    (folder / below / "cur").mkdir(parents=True, exist_ok=True)
+    (folder / below / "cur" / "2:2,S").write_text("From: a@b.org\n\ntwo\n")
+    first, second = read_maildir("Mail", folder)
+    assert isinstance(first, SourceText)
+    name = f"Mail/{below}#1"
+    if isinstance(expected, str):
+        assert second == Skipped(name, expected)
+    else:
+        assert isinstance(second, SourceText)
+        assert second.mail is not None
+        assert (second.id, second.text, second.mail.is_sent) == (name, "two", expected)
+
+
+def test_a_maildir_whose_empty_folders_were_lost_is_one(tmp_path: Path) -> None:
+    (tmp_path / "cur").mkdir()
+    assert not is_maildir(tmp_path)
+    (tmp_path / "cur" / "1750.M1P1.host:2,S").write_text("From: a@b.org\n\none\n")
+    assert is_maildir(tmp_path)
 
 
 def test_links_of_a_maildir_are_not_followed(tmp_path: Path) -> None:
@@ -187,7 +348,7 @@ def source(number: int, sender: str, recipients: tuple[str, ...] = (), *, is_sen
 
 
 def senders(texts: list[SourceText], me: tuple[str, ...] = ()) -> list[str | None]:
-    own, skipped = own_mails(texts, me)
+    own, skipped = own_texts(texts, me)
     assert len(own) + len(skipped) == len(texts)
     assert all(one.reason == "received, not sent" for one in skipped)
     return [one.mail.sender for one in own if one.mail is not None]
@@ -197,7 +358,7 @@ def test_the_owner_is_the_address_that_was_given() -> None:
     texts = [source(1, "a@x"), source(2, "b@x"), source(3, "b@x", is_sent=True)]
     assert senders(texts, ("A@X",)) == ["a@x"]
     with pytest.raises(InputError, match=r"^None of 3 mails is from c@x \(most are from b@x, a@x\)"):
-        own_mails(texts, ["c@x"])
+        own_texts(texts, ["c@x"])
 
 
 def test_the_owner_is_who_sent_what_is_marked_as_sent() -> None:
@@ -222,15 +383,15 @@ def test_an_owner_who_cannot_be_told_is_asked_for() -> None:
         r"^Who owns these 9 mails cannot be told \(most are from a@x, b@x, c@x\): say which is yours: --me ADDRESS\.$"
     )
     with pytest.raises(InputError, match=message):
-        own_mails(texts, [])
+        own_texts(texts, [])
     with pytest.raises(InputError):
-        own_mails([source(1, "a@x", ("b@x",)), source(2, "b@x", ("a@x",))], [])  # both take part in all
+        own_texts([source(1, "a@x", ("b@x",)), source(2, "b@x", ("a@x",))], [])  # both take part in all
 
 
 def test_texts_that_are_no_mails_stay() -> None:
     note = SourceText("a.txt", "note", None)
-    assert own_mails([note], []) == ([note], [])
-    assert own_mails([], []) == ([], [])
+    assert own_texts([note], []) == ([note], [])
+    assert own_texts([], []) == ([], [])
 
 
 def test_a_reply_gets_its_original_from_the_archive() -> None:
@@ -260,7 +421,7 @@ def test_a_generated_archive_gives_the_owners_mails(tmp_path: Path) -> None:
         found = list(read_mbox("All.mbox", file))
     texts = link_originals([one for one in found if isinstance(one, SourceText)])
     assert len(found) == len(texts) == 200
-    own, _ = own_mails(texts, [])
+    own, _ = own_texts(texts, [])
     assert all(one.mail is not None and one.mail.sender == ANNA for one in own)
     assert 100 < len(own) < 170
     assert all(one.text.startswith("Hi ") or one.text[0].isupper() for one in own)
@@ -318,4 +479,4 @@ def test_one_mail_of_another_among_those_sent_makes_nobody_an_owner() -> None:
     sent = [SourceText(f"s#{n}", "x", None, Mail(sender="a@x", recipients=("b@x",), is_sent=True)) for n in range(5)]
     moved = SourceText("s#9", "x", None, Mail(sender="b@x", recipients=("a@x",), is_sent=True))
     received = [SourceText(f"i#{n}", "x", None, Mail(sender="b@x", recipients=("a@x",))) for n in range(6)]
-    assert own_mails([*sent, moved, *received], [])[0] == sent
+    assert own_texts([*sent, moved, *received], [])[0] == sent

@@ -1,7 +1,10 @@
 """One email: what its sender wrote, the prompt that its headers give, and what is not a person's own mail."""
 
+# ruff: noqa: E501  mails in one line
+
 from __future__ import annotations
 
+import base64
 import contextlib
 import time
 from dataclasses import replace
@@ -27,7 +30,7 @@ def read(raw: str | bytes) -> SourceText:
 
 def bare(raw: str | bytes) -> SourceText:
     """Without what the headers say, which other tests look at."""
-    return replace(read(raw), mail=None)
+    return replace(read(raw), mail=None, authors=())
 
 
 def mail(headers: str, body: str = "Hi\n") -> Mail:
@@ -74,6 +77,84 @@ def test_transfer_encodings_and_charsets(charset: str, transfer: str, body: byte
 def test_base64_that_is_cut_is_refused() -> None:
     head = b"From: a@b.org\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
     assert refusal(head + b"R3LDv").startswith("a.eml is not an email that can be read")
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+LONG = "Hi Mia,\n\nthe shelf is up and I only hit my thumb once, so come by and see it.\n\n"  # two lines of base64
+LINES = base64.encodebytes((LONG + "Gr\u00fc\u00dfe").encode()).decode()
+FOOTER = (
+    "\n_______________________________________________\nallotment mailing list\nhttps://lists.example/info/allotment\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (LINES, LONG + "Gr\u00fc\u00dfe"),
+        (LINES + FOOTER, LONG + "Gr\u00fc\u00dfe"),
+        *[(b64(f"no padding {'x' * n}") + "\n" + FOOTER, f"no padding {'x' * n}") for n in (1, 2, 3)],
+        (f"{b64('one ')}\n{b64('two')}\n", "one two"),  # each with its padding
+        (f"{b64('one ')}\n\n{b64('and two')}\n", "one and two"),
+        (f"{b64('one ')}{b64('two')}", "one two"),
+        (f"{LINES}\nUnsubscribe\n", LONG + "Gr\u00fc\u00dfe"),
+        (f"{LINES}\n-- \nSent by a program\n", LONG + "Gr\u00fc\u00dfe"),
+        (LINES.replace("\n", " \r\n"), LONG + "Gr\u00fc\u00dfe"),
+        ("It is plain, in spite of its label.", "It is plain, in spite of its label."),
+    ],
+)
+def test_base64_is_read_to_its_end_and_no_further(body: str, expected: str) -> None:
+    head = "From: a@b.org\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: BASE64\n\n"
+    assert read(head + body).text == expected
+
+
+SENTENCE = "The second shelf is up, though it took two tries as the wall behind the door is plaster and not brick."
+WRAPPED = "The second shelf is up, though it took two tries as the wall behind the\ndoor is plaster and not brick."
+QUOTE = "On Mon, 3 Mar 2025 at 10:11, Tom <t@x.example> wrote:\n\n> Is it up? And did you keep the lamp for me?\n"
+HTML_QUOTE = (
+    '<div class="gmail_quote"><div class="gmail_attr">On Mon, 3 Mar 2025 at 10:11, Tom wrote:<br></div>'
+    '<blockquote class="gmail_quote">Is it up? And did you keep the lamp for me?</blockquote></div>'
+)
+
+
+@pytest.mark.parametrize(
+    ("plain", "html", "expected"),
+    [
+        (WRAPPED, f"<div>{SENTENCE}</div>", SENTENCE),
+        (f"Hi,\n\n{WRAPPED}\n\n{QUOTE}", f"<div>Hi,</div><div><br></div><div>{SENTENCE}</div>{HTML_QUOTE}", f"Hi,\n\n{SENTENCE}"),
+        ("It is *really* up", "<p>It is <b>really</b> up</p>", "It is really up"),
+        ("See the list<https://x.example/l> now", '<p>See the <a href="https://x.example/l">list</a> now</p>', "See the list now"),
+        ("See the list <https://x.example/l> now", '<p>See the <a href="https://x.example/l">list</a> now</p>', "See the list now"),
+        ("Ask Tom<mailto:t@x.example> first", '<p>Ask <a href="mailto:t@x.example">Tom</a> first</p>', "Ask Tom first"),
+        ("Look\n[image: shelf.jpg]\nat it", '<div>Look</div><div><img src="cid:1"></div><div>at it</div>', "Look\nat it"),
+        ("Look [cid:image001.png@01DB8C3A] at it", '<p>Look <img src="cid:image001.png@01DB8C3A"> at it</p>', "Look at it"),
+        ("こんにちは、お元気\nですか。", "<p>こんにちは、お元気ですか。</p>", "こんにちは、お元気ですか。"),
+        # Not the same words: the plain text was written, the HTML is something else.
+        ("The words", "<p>Please open this mail in a program that shows pictures</p>", "The words"),
+        ("The words", '<img src="cid:1">', "The words"),
+        ("The words", "<p>The words</p><p>and an advertisement of ten words that nobody has written</p>", "The words"),
+        (" ", "<p>in HTML</p>", "in HTML"),
+    ],
+)  # fmt: skip
+def test_of_two_forms_the_richer_original_is_taken(plain: str, html: str, expected: str) -> None:
+    message = EmailMessage()
+    message["From"] = "a@b.org"
+    message.set_content(plain)
+    message.add_alternative(html, subtype="html")
+    assert read(message.as_bytes()).text == expected
+
+
+def test_the_html_may_lie_deeper_with_its_pictures() -> None:
+    message = EmailMessage()
+    message["From"] = "a@b.org"
+    message.set_content(WRAPPED)
+    message.add_alternative(f'<p>{SENTENCE}</p><img src="cid:1">', subtype="html")
+    html = message.get_payload()[1]  # type: ignore[index]
+    html.add_related(b"P", maintype="image", subtype="png", cid="<1>")  # type: ignore[union-attr]
+    message.add_attachment(b"P", maintype="image", subtype="png", filename="a.png")
+    assert read(message.as_bytes()).text == SENTENCE
 
 
 def test_attachments_are_not_text() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 
 import pytest
@@ -50,6 +51,110 @@ def own(body: str) -> str:
 )
 def test_quotes_and_signatures_are_removed(below: str) -> None:
     assert normalise_text(remove_quoted(f"Hi Tom,\n\nfine.\n\n{below}\n").text) == "Hi Tom,\n\nfine."
+
+
+# As Gmail, Apple Mail, Thunderbird and others write them; most of these languages have no word in the lists.
+ATTRIBUTIONS = {
+    "ar": "في الثلاثاء، 4 مارس 2025 في 9:05 م تمت كتابة ما يلي بواسطة "
+    "\u202aTom Berg\u202c\u200f <\u202at@x.example\u202c\u200f>:\u202c",
+    "ar, digits": "في ٤ مارس ٢٠٢٥، الساعة ٩:٠٥، كتب Tom Berg <t@x.example>:",
+    "bg": "На вт, 4.03.2025 г. в 9:05 Tom Berg <t@x.example> написа:",
+    "ca": "Missatge de Tom Berg <t@x.example> del dia dt., 4 de març 2025 a les 9:05:",
+    "cs": "út 4. 3. 2025 v 9:05 odesílatel Tom Berg <t@x.example> napsal:",
+    "el": "Στις Τρί 4 Μαρ 2025 στις 9:05 π.μ., ο χρήστης Tom Berg <t@x.example> έγραψε:",
+    "et": "Tom Berg (t@x.example) kirjutas kuupäeval T, 4. märts 2025 kell 9:05:",
+    "eu": "Tom Berg erabiltzaileak (<t@x.example>) hau idatzi du (2025(e)ko martxoaren 4(a) 9:05):",
+    "fa": "در تاریخ سه‌شنبه ۴ مارس ۲۰۲۵ ساعت ۹:۰۵ Tom Berg <t@x.example> نوشت:",
+    "fi": "ti 4. maalisk. 2025 klo 9.05 Tom Berg (t@x.example) kirjoitti:",
+    "he": "\u202bבתאריך יום ג׳, 4 במרץ 2025 ב-9:05 מאת "
+    "\u202aTom Berg\u202c\u200f <\u202at@x.example\u202c\u200f>:\u202c",
+    "hi": "मंगल, 4 मार्च 2025 को 9:05 am बजे को Tom Berg <t@x.example> ने लिखा:",
+    "hr": "uto, 4. ožu 2025. u 9:05 Tom Berg <t@x.example> napisao je:",
+    "hu": "Tom Berg <t@x.example> ezt írta (időpont: 2025. márc. 4., K, 9:05):",
+    "hy": "Երք, 4 մրտ, 2025 թ., 9:05 Tom Berg <t@x.example> գրել է․\u0589",
+    "id": "Pada tanggal Sel, 4 Mar 2025 pukul 09.05 Tom Berg <t@x.example> menulis:",
+    "is": "þri., 4. mar. 2025 kl. 09:05 skrifaði Tom Berg <t@x.example>:",
+    "ko": "2025년 3월 4일 (화) 오전 9:05, Tom Berg <t@x.example>님이 작성:",
+    "lt": "2025-03-04, an, 09:05 Tom Berg <t@x.example> rašė:",
+    "lv": "otrd., 2025. g. 4. marts, plkst. 09:05 — lietotājs Tom Berg (<t@x.example>) rakstīja:",
+    "ms": "Pada Sel, 4 Mac 2025 pada 9:05 PG Tom Berg <t@x.example> menulis:",
+    "ro": "În mar., 4 mar. 2025 la 09:05, Tom Berg <t@x.example> a scris:",
+    "sk": "ut 4. 3. 2025 o 9:05 Tom Berg <t@x.example> napísal(a):",
+    "sl": "V V tor., 4. mar. 2025 ob 09:05 je oseba Tom Berg <t@x.example> napisala:",
+    "sr": "уто, 4. мар 2025. у 09:05 Tom Berg <t@x.example> је написао/ла:",
+    "sw": "Mnamo Jumanne, 4 Machi 2025, 9:05 Tom Berg <t@x.example> aliandika:",
+    "th": "ในวันที่ อ. 4 มี.ค. 2568 เวลา 09:05 Tom Berg <t@x.example> เขียนว่า:",
+    "tr": "Tom Berg <t@x.example>, 4 Mar 2025 Sal, 09:05 tarihinde şunu yazdı:",
+    "uk": "вт, 4 бер. 2025 р. о 09:05 Tom Berg <t@x.example> пише:",
+    "vi": "Vào Th 3, 4 thg 3, 2025 vào lúc 09:05 Tom Berg <t@x.example> đã viết:",
+    "zh-TW": "Tom Berg <t@x.example> 於 2025年3月4日 週二 上午9:05寫道：",
+}
+
+
+@pytest.mark.parametrize("language", ATTRIBUTIONS)
+@pytest.mark.parametrize("form", ["quoted", "right above", "not marked", "wrapped", "in HTML"])
+def test_attributions_in_any_language(language: str, form: str) -> None:
+    line = ATTRIBUTIONS[language]
+    middle = line.rfind(" ", 0, max(len(line) * 2 // 3, line.find("<") - 1, line.find("(t@")))
+    wrapped = f"{line[:middle]}\n{line[middle + 1 :]}"
+    below = {
+        "quoted": f"{line}\n\n> Can you?\n> Tom",
+        "right above": f"{line}\n> Can you?\n> Tom",
+        "not marked": f"{line}\n\nCan you?\nTom",
+        "wrapped": f"{wrapped}\n> Can you?\n> Tom",
+        "in HTML": f"<p>{html.escape(line)}</p><blockquote class=of-no-client>Can you?<br>Tom</blockquote>",
+    }[form]
+    if form == "in HTML":
+        part = remove_quoted(html_mail_to_text(f"<p>Hi Tom,</p><p>on Friday.</p>{below}"))
+    else:
+        part = remove_quoted(f"Hi Tom,\n\non Friday.\n\n{below}\n")
+    assert normalise_text(part.text) == "Hi Tom,\n\non Friday."
+    assert normalise_text(part.original) == "Can you?\nTom"
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "Tom Berg <t@x.example>:",  # no date, and a quote below
+        "Tom Berg <t@x.example> 4.3.2025 9:05",  # no colon
+        "4.3.2025 9:05 Tom Berg kirjutas:",  # no address
+        "Tom Berg <\nt@x.example> kirjutas kell 9:05:",
+        "T, 4. märts 2025 kell 9:05 kirjutas\nTom Johannes van der Berg\n<t@x.example>:",
+    ],
+)
+def test_attributions_above_a_quote_need_less(above: str) -> None:
+    assert own(f"Yes.\n\n{above}\n> Can you?\n") == "Yes."
+    assert own(f"See you at 9:05.\n{above}\n> Can you?\n") == "See you at 9:05."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "On 4 March 2025 at 9:05 please write to Bo Roth <bo@x.example> and bring:\n\n- the tent\n- the pot",
+        "Those who come on 4.3.2025 at 9:05 are Bo <bo@x.example> and Mia <mia@x.example>:\n\nBo brings the tent.",
+        "What we need by 4.3.2025, 9:05:\n\n1. a tent\n2. a pot",
+        "At 9:05 the plan was:\n\nfirst the tent, then the pot.",
+        "My address since 2025:\n\nMain Street 5",
+        "Write to bo@x.example:\n\nhe knows.",
+        "Note: the tent is here\nPot: there\nDate: 4.3.2025",
+    ],
+)
+def test_own_sentences_that_end_with_a_colon_stay(text: str) -> None:
+    assert own(text) == text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        "Šalje: Tom Berg <t@x.example>\nPoslano: utorak, 4. ožujka 2025. 9:05\nPrima: Anna\nPredmet: šator",
+        "Sendandi: Tom Berg <t@x.example>\nSent: þriðjudagur, 4. mars 2025 09:05\nTil: Anna\nEfni: tjald",
+        "Kutoka: Tom Berg <t@x.example>\nTarehe: 4 Machi 2025 9:05\nKwa: Anna <a@x.example>\nMada: hema",
+        "מאת: Tom Berg <t@x.example>\nנשלח: 4.3.2025 9:05\nאל: Anna\nנושא: אוהל",
+    ],
+)
+def test_copied_headers_in_any_language(headers: str) -> None:
+    part = remove_quoted(f"Hi Tom,\n\nyes.\n\n{headers}\n\nCan you?\n")
+    assert (normalise_text(part.text), part.original) == ("Hi Tom,\n\nyes.", "Can you?")
 
 
 def test_an_answer_below_and_between_quotes_stays() -> None:
@@ -171,6 +276,8 @@ LINES = {
     "one paragraph": "mail confidential " * 55_000,
     "paragraphs": "Mail, confidential, recipient\n\n" * 33_000,
     "names": "Anna Roth\n" * 100_000,
+    "marks above a closing": "--\n" * 300_000 + "Best,\nAnna",
+    "closings": "Best,\n" * 150_000,
     "soft breaks": "a \n" * 330_000,
 }
 

@@ -44,6 +44,10 @@ from ditto_cli.types import Demonstration
         ("mobile: 555-0123", PHONE, {"5550123"}),
         ("my account number is here: account no. 12345678.", ACCOUNT, {"12345678"}),
         ("Kontonummer: 0532 0130 00", ACCOUNT, {"0532013000"}),
+        ("compte n° 123456", ACCOUNT, {"123456"}),
+        ("Account No: 123456", ACCOUNT, {"123456"}),
+        ("móvil 612 345", PHONE, {"612345"}),
+        ("mobil: 555-0123", PHONE, {"5550123"}),
         ("+1 212 555 0123\n020 7946 0958", PHONE, {"12125550123", "02079460958"}),
     ],
 )

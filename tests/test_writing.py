@@ -22,6 +22,15 @@ AWKWARD = [
     "tab\there, ümläut, 漢字, \U0001f600",
     "  indented\n\n\n\nmany blank lines  ",
     "key: value\n# not a comment",
+    "---\n\n---\na rule twice",
+    "---\ntitle: x\n---\n---\nkeys, and a rule",
+    "+++\ntitle = 'x'\n+++\nkeys of Hugo",
+    '{"title": "x"}\nkeys of Hugo',
+    "# My day\n\nTags: a\n\nlines of Notion",
+    "Title: My day\nDate: today\n\nlines of Pelican",
+    "{% include x %}\n\na line of a tag",
+    "[03.03.25, 10:15:00] Ada: hello\n[03.03.25, 10:16:00] Bo: hello",
+    "03/03/2025, 10:15 - Ada: hello\n03/03/2025, 10:16 - Bo: hello",
 ]
 
 

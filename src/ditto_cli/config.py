@@ -10,10 +10,10 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ditto_cli.errors import InputError
 
@@ -27,6 +27,28 @@ _MAX_SETTINGS_BYTES = 2**18
 RESERVED_ENVIRONMENT = frozenset({"DITTO_HOME", "DITTO_PRESET", "DITTO_DEBUG"})
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _split_names(value: Any) -> Any:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+# As a list, or as people write one on a command line: q_proj,v_proj.
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_names), Field(min_length=1)]
+
+
+class _TextLoader(yaml.SafeLoader):
+    """YAML whose values stay as they are written, for the settings know their types.
+
+    YAML would make a number of a commit (1234567, 012345, 1e7), a date of a name, and a text of 1e-6.
+    """
+
+
+_NULL = "tag:yaml.org,2002:null"
+_TextLoader.yaml_implicit_resolvers = {
+    start: [resolver for resolver in resolvers if resolver[0] == _NULL]
+    for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 class _Section(BaseModel):
@@ -52,7 +74,7 @@ class LoraSettings(_Section):
     r: int = Field(16, ge=1, le=512)
     alpha: int = Field(32, ge=1)
     dropout: Share = 0.05
-    targets: Literal["all-linear"] | tuple[str, ...] = Field(("q_proj", "k_proj", "v_proj", "o_proj"), min_length=1)
+    targets: Literal["all-linear"] | Names = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 class SftSettings(_Section):
@@ -71,6 +93,12 @@ class MixtureSettings(_Section):
     online: Share = 0.7
     replay: Share = 0.2
     inter_model: Share = 0.1
+
+    @model_validator(mode="after")
+    def _check_total(self) -> Self:
+        if not self.online + self.replay + self.inter_model:
+            raise ValueError("all three weights are 0, so there is nothing to compare: raise one of them")
+        return self
 
 
 class DpoSettings(_Section):
@@ -123,12 +151,14 @@ class FolderFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: int = Field(SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     name: str | None = None
     preset: str | None = None
     watch_prompt: str | None = Field(None, min_length=1, description="the prompt whose samples are shown as it trains")
-    prompts: dict[str, str] = {}
-    me: list[str] = Field([], description="the person's mail addresses; of a mail archive only these count")
+    prompts: dict[str, str] = Field({}, description="what texts answer, by their files; these win over all others")
+    me: Annotated[list[str], BeforeValidator(_split_names)] = Field(
+        [], description="the person's names, ids and mail addresses: of what several people wrote only these count"
+    )
     redact: bool | Literal["names"] = Field(
         False, description="learn stand-ins in the place of personal data; `names`: of names and places too"
     )
@@ -140,6 +170,15 @@ class FolderFile(BaseModel):
     rounds: dict[str, Any] = {}
     sampling: dict[str, Any] = {}
     seed: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_keys(cls, content: Any) -> Any:
+        return (
+            {key: value for key, value in content.items() if value is not None}
+            if isinstance(content, dict)
+            else content
+        )
 
     def overrides(self) -> dict[str, Any]:
         """The part that overrides a preset."""
@@ -185,9 +224,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     text = read_settings_text(path)
     try:
-        content = yaml.safe_load(text)
-    # ValueError: a date that does not exist. RecursionError: thousands of brackets.
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        content = yaml.load(text, Loader=_TextLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # RecursionError: thousands of brackets
         raise InputError(f"{path} is not valid YAML{_yaml_place(error)}.") from None
     if content is None:
         return {}
@@ -264,14 +302,14 @@ def resolve_settings(
 def environment_settings(environment: Mapping[str, str]) -> dict[str, Any]:
     """Dotted settings from `DITTO_SECTION__KEY` variables."""
     return {
-        key.removeprefix("DITTO_").lower().replace("__", "."): _parse_scalar(value)
+        key.removeprefix("DITTO_").lower().replace("__", "."): _parse_value(value)
         for key, value in environment.items()
         if key.startswith("DITTO_") and key not in RESERVED_ENVIRONMENT
     }
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """`["dpo.beta=0.1"]` -> `{"dpo.beta": 0.1}`; values are read as YAML.
+    """`["dpo.beta=0.1"]` -> `{"dpo.beta": "0.1"}`; lists and mappings are read as YAML.
 
     Raises:
         InputError: not of the form key=value.
@@ -281,7 +319,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         key, separator, value = assignment.partition("=")
         if not separator or not key.strip():
             raise InputError(f"--set {assignment!r} is not of the form key=value; try --set dpo.beta=0.1.")
-        parsed[key.strip()] = _parse_scalar(value)
+        parsed[key.strip()] = _parse_value(value)
     return parsed
 
 
@@ -290,17 +328,11 @@ def adapter_name_of(folder: Path, folder_file: FolderFile, flag: str | None) -> 
     return flag or folder_file.name or Path(os.path.abspath(folder)).name
 
 
-def _parse_scalar(value: str) -> Any:
+def _parse_value(value: str) -> Any:
     try:
-        parsed = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError):  # ValueError: a date that does not exist
+        return yaml.load(value, Loader=_TextLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
         return value
-    if isinstance(parsed, str):  # YAML 1.1 reads 1e-6 as text
-        try:
-            return float(parsed)
-        except ValueError:
-            return parsed
-    return parsed
 
 
 def _nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
@@ -325,13 +357,36 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _first_problem(error: ValidationError, root: type[BaseModel]) -> str:
-    problem = error.errors(include_url=False)[0]
-    where = _printable(".".join(str(part) for part in problem["loc"]))
-    if problem["type"] != "extra_forbidden":
-        return f"{where}: {problem['msg']}."
-    near = difflib.get_close_matches(where, _dotted_keys(root), n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]}?" if near else f"; the settings are {', '.join(_dotted_keys(root))}."
-    return f"unknown setting {where}{hint}"
+    """The first setting that is wrong, and all that it might have been instead."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    path = _setting_path(first["loc"], root)
+    where = _printable(".".join(path))
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, _dotted_keys(root), n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else f"; the settings are {', '.join(_dotted_keys(root))}."
+        return f"unknown setting {where}{hint}"
+    branches = [
+        problem["msg"].partition(", unable to")[0]
+        for problem in problems
+        if _setting_path(problem["loc"], root) == path
+    ]
+    choices = " or ".join(dict.fromkeys(message.removeprefix("Input should be ") for message in branches))
+    message = branches[0] if len(branches) == 1 else f"Input should be {choices}"
+    return f"{where}: {message.removeprefix('Value error, ')}."
+
+
+def _setting_path(loc: tuple[int | str, ...], root: type[BaseModel]) -> tuple[str, ...]:
+    """Where a problem lies, without the branches of a choice that pydantic adds behind the setting."""
+    model: Any = root
+    for place, name in enumerate(loc):
+        field = model.model_fields.get(name)
+        if field is None:
+            return tuple(map(str, loc[: place + 1]))
+        model = field.annotation
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return tuple(map(str, loc[: place + 1]))
+    return tuple(map(str, loc))
 
 
 def _printable(text: str) -> str:

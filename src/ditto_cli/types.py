@@ -53,7 +53,8 @@ class SourceText:
 
     `id` names it for the user and in ditto.yaml: the file's name, with `#2` for the second text of a file. `mail` is
     None for what is no email. `authors` are the names under which its file knows who wrote it (a display name first,
-    then user names, ids, addresses); empty where the file names nobody.
+    then user names, ids, addresses); empty where the file names nobody. `prompt_key` is the hash by which prompts.yaml
+    knows a text that was redacted since; "" where the text gives it.
     """
 
     id: str
@@ -61,6 +62,7 @@ class SourceText:
     prompt: str | None
     mail: Mail | None = None
     authors: tuple[str, ...] = ()
+    prompt_key: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

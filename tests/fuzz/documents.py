@@ -2,7 +2,9 @@
 
 import json
 
-from ditto_cli.demonstrations.folder_file import render_folder_file
+from ditto_cli.demonstrations.folder_file import new_folder_file
+from ditto_cli.demonstrations.prompt_file import render_prompts
+from ditto_cli.types import SourceText
 from odd_documents import content_xml, document_xml, letter, mail, mbox, pdf, zipped
 
 BETWEEN_TEXTS = "\n%%\n"
@@ -75,7 +77,13 @@ FOLDER_FILES = (
     b"schema_version: 1\nname: alice\nprompts:\n  a.md: Write.\n  'b.md': \"x\"\ndpo: {learning_rate: 2.0e-5}\n",
     b"# note\nname: alice\nprompts: {a.md: Write.}\nseed: 1\nredact: false\n",
     b"prompts:\n    a.md: |\n      Two\n      lines\n\n    b.md: >-\n      folded\n\n# the end\nsplit: true\n",
-    render_folder_file(None, defaults={"name": "x"}, prompts={"a.md": "b"}).encode(),
+    new_folder_file({"name": "x", "me": ["a", "b"]}).encode(),
+)
+PROMPT_FILES = (
+    render_prompts(
+        None, [(SourceText("a.md", "one", None), "Write."), (SourceText("b.md", "two", None), "Do:\n\n x")]
+    ).encode(),
+    b"0123456789abcdef: Write to Bo.\n'1123456789abcdef': |\n  Two\n  lines\n",
 )
 SETS_OF_TEXTS = tuple(
     BETWEEN_TEXTS.join(letter(number) for number in range(start, start + num)).encode()

@@ -14,7 +14,7 @@ import atheris
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-with atheris.instrument_imports(include=["ditto_cli.demonstrations", "mammoth", "odfdo", "pypdf", "bs4"]):
+with atheris.instrument_imports(include=["ditto_cli.demonstrations", "mammoth", "pypdfium2", "bs4"]):
     from targets import TARGETS
 
 

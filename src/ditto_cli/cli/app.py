@@ -83,7 +83,11 @@ def _init(
     ] = None,
     me: Annotated[
         list[str] | None,
-        typer.Option(metavar="ADDRESS", help="The person's address; else told from the archive.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="The person's name, id or address there, where several people wrote; can be given several times.",
+            show_default=False,
+        ),
     ] = None,
     split: Annotated[bool, typer.Option("--split", help="Divide texts that are too long at paragraphs.")] = False,
     redact: Annotated[

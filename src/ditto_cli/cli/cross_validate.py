@@ -305,10 +305,11 @@ def _findings(run: _Run, trained: _Trained, part: Author, shown: Reporter) -> Fi
     session, record = trained.session, trained.record
     plan = plan_of(record, held_out_prompts(part), run.options)
     published, sft = (session.load(Voice(_FOLD_ADAPTER, stage)) for stage in (record.published, SFT_STAGE))
+    shown_texts = few_shot(session, part, plan)
     contestants = [
         Contestant(run.task.title, "round", published),
         Contestant(BASE_CONTESTANT, "base"),
-        few_shot(session, part, plan),
+        *([] if shown_texts is None else [shown_texts]),
         Contestant(SFT_STAGE, "sft", sft),
     ]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from ditto_cli.cli.editor import edit_file, edited
-from ditto_cli.cli.folder import audit_texts, machine_preset, say_skipped, show_audit, store_folder_file, view_folder
+from ditto_cli.cli.folder import audit_texts, machine_preset, say_skipped, show_audit, view_folder, write_new_texts
 from ditto_cli.cli.render import ask, print_json, say, warn
 from ditto_cli.config import FOLDER_FILE, BaseSettings, FolderFile, read_folder_file, resolve_settings
 from ditto_cli.demonstrations import (
@@ -16,25 +17,25 @@ from ditto_cli.demonstrations import (
     MANY_TEXTS,
     Intake,
     Reading,
-    attach_prompts,
     file_names,
     gather,
     is_unedited_template,
     read_folder,
     read_held_out,
     read_markdown,
-    stored_prompts,
     take_in,
     template_text,
 )
+from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.demonstrations.sources import read_source
 from ditto_cli.errors import InputError
-from ditto_cli.store import make_private_folder, remove_tree, write_text
+from ditto_cli.store import remove_tree
 from ditto_cli.types import SourceText
 
 _STANDARD_INPUT = "standard input"
 _MAX_INPUT_BYTES = 2 * 2**20
 _END_OF_PASTE = "."
+_NAME_WORDS = 5
 _TEXT_SUFFIXES = frozenset({".md", ".txt", ".eml", ".html", ".htm", ".csv", ".tsv", ".json", ".jsonl", ".yaml"})
 
 
@@ -51,7 +52,7 @@ def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
         raw = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)
         if len(raw) > _MAX_INPUT_BYTES:
             raise InputError(f"{_STANDARD_INPUT} is larger than 2 MiB: give a text of a person, not an archive.")
-        reading = read_markdown(_STANDARD_INPUT, raw)
+        reading = _named_by_words(read_markdown(_STANDARD_INPUT, raw))
     elif source is None:
         _write_in_editor(folder, prompt)
         return
@@ -76,12 +77,10 @@ def add_texts(folder: Path, texts: tuple[SourceText, ...], prompt: str | None = 
     settings = read_folder_file(folder)
     intake = _taken(folder, texts, prompt, settings)
     say_skipped(intake.left_out)
-    make_private_folder(folder)
-    for new in intake.new:
-        write_text(folder / new.name, new.content)
-        has_prompt = new.content.startswith("---\nprompt:")
+    for place, new in zip(write_new_texts(folder, intake.new), intake.new, strict=True):
+        has_prompt = new.long_prompt or new.content.startswith("---\nprompt:")
         missing = "" if has_prompt else "; it has no prompt yet: give one with --prompt, or `ditto init` finds one"
-        say(f"Added {folder / new.name}{missing}.")
+        say(f"Added {folder / place}{missing}.")
 
 
 def _taken(folder: Path, texts: tuple[SourceText, ...], prompt: str | None, settings: FolderFile) -> Intake:
@@ -103,7 +102,7 @@ def _write_in_editor(folder: Path, prompt: str | None = None) -> None:
     with edited(template_text()) as raw:
         if is_unedited_template(raw.decode("utf-8", errors="replace")):
             raise InputError("Nothing was written, so nothing is added.")
-        add_texts(folder, read_markdown("the text", raw).texts, prompt)
+        add_texts(folder, _named_by_words(read_markdown("the text", raw)).texts, prompt)
 
 
 def run_list(folder: Path, *, as_json: bool) -> None:
@@ -114,7 +113,7 @@ def run_list(folder: Path, *, as_json: bool) -> None:
     """
     settings = read_folder_file(folder)
     view = view_folder(folder, settings)
-    demonstrations, _ = attach_prompts(view.texts, stored_prompts(settings, view.texts))
+    demonstrations, _ = attach_stored_prompts(folder, view.texts, settings)
     rows = audit_texts(view.texts, {d.id: d.prompt for d in demonstrations}, _base(settings))
     if as_json:
         print_json({"folder": str(folder), "texts": [row.as_json() for row in rows]})
@@ -142,7 +141,7 @@ def run_edit(folder: Path, name: str) -> None:
 
 
 def run_rm(folder: Path, name: str, *, sure: bool) -> None:
-    """Remove a demonstration's file and its prompt in ditto.yaml.
+    """Remove a demonstration's file.
 
     Raises:
         InputError: no such text, the file holds others too, or the user does not agree.
@@ -150,7 +149,6 @@ def run_rm(folder: Path, name: str, *, sure: bool) -> None:
     """
     path = _file_of(folder, name, exact=sure)
     identity = path.relative_to(folder).as_posix()
-    own = [f"{identity}#", f"{identity}/"]
     try:
         num = sum(isinstance(item, SourceText) for item in read_source(path, identity))
     except InputError:
@@ -163,8 +161,6 @@ def run_rm(folder: Path, name: str, *, sure: bool) -> None:
         if ask(f"Remove {path} for good? [y/N] ").strip().lower() not in ("y", "yes"):
             raise InputError("Nothing was removed.")
     remove_tree(path)
-    stored = read_folder_file(folder).prompts
-    store_folder_file(folder, without=[key for key in stored if key == identity or key.startswith(tuple(own))])
     say(f"Removed {path}. An adapter that learnt it still knows it: train anew, or ditto forget NAME.")
 
 
@@ -191,15 +187,16 @@ def _file_of(folder: Path, name: str, *, exact: bool = False) -> Path:
     raise InputError(f"{name} is the begin of several names ({', '.join(found[:5])}): give more of it.")
 
 
-_QUESTION = "[w]rite a text in your editor, [p]aste one, [e]dit or [r]emove NAME, [l]ist, Enter when done: "
+_COMMANDS = "w: write a text in your editor; p: paste one; e NAME: edit; r NAME: remove; l: list; Enter: done."
 
 
 def converse(folder: Path) -> None:
     """Let the user write, paste, edit and remove texts one by one, until an empty line or the end of input."""
+    say(_COMMANDS)
     while True:
         num = len(_texts_of(folder, read_folder_file(folder)))
         try:
-            command, _, argument = ask(f"{num} texts. {_QUESTION}").strip().partition(" ")
+            command, _, argument = ask(f"{num} texts> ").strip().partition(" ")
         except EOFError:
             return
         if not command:
@@ -222,7 +219,7 @@ def _obey(folder: Path, command: str, argument: str) -> None:
     elif command == "l":
         run_list(folder, as_json=False)
     else:
-        raise InputError("w, p, e NAME, r NAME and l are known, and Enter ends.")
+        raise InputError(_COMMANDS)
 
 
 def _pasted() -> Reading:
@@ -236,7 +233,15 @@ def _pasted() -> Reading:
         if line.strip() == _END_OF_PASTE:
             break
         lines.append(line)
-    return read_markdown("the text", "\n".join(lines).encode("utf-8", errors="replace"))
+    return _named_by_words(read_markdown("the text", "\n".join(lines).encode("utf-8", errors="replace")))
+
+
+def _named_by_words(reading: Reading) -> Reading:
+    """The texts, each named by its first words, which become its file's name; they had none."""
+    texts = [
+        replace(text, id=" ".join(re.findall(r"\w+", text.text)[:_NAME_WORDS]) or text.id) for text in reading.texts
+    ]
+    return replace(reading, texts=tuple(texts))
 
 
 def _asked_prompt() -> str | None:

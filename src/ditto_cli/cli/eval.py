@@ -14,7 +14,8 @@ from ditto_cli.cli.judging import JudgeOptions, consent, say_usage
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import as_json_ready, print_json, say, warn
 from ditto_cli.config import FOLDER_FILE, FolderFile, adapter_name_of, read_folder_file
-from ditto_cli.demonstrations import attach_prompts, read_folder, read_held_out, stored_prompts
+from ditto_cli.demonstrations import read_folder, read_held_out
+from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.recitation import is_version
 from ditto_cli.evaluation.report import ContestantKind, EvalReport, WhatWasRun
@@ -84,10 +85,13 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     prompts = given_prompts(given) if given else evaluation_prompts(author, folder)
     notes += _trained_prompts(prompts, author)
     plan = plan_of(record, prompts, options)
+    competing = (_contestant(rival, session, record, name, author, plan) for rival in rivals)
     contestants = [
         Contestant(main.title, _kind(record.published), session.load(main)),
-        *(_contestant(rival, session, record, name, author, plan) for rival in rivals),
+        *(contestant for contestant in competing if contestant is not None),
     ]
+    if len(contestants) == 1:
+        raise InputError("Nobody is left to compare with: give another rival with --against, or a shorter prompt.")
     others = {rival: _voice(rival, record, name).adapter for rival in _others(contestants)}
     marks = {title: mark_of(store.evaluation_folder(other)) for title, other in others.items()}
     with reporter() as shown:
@@ -234,7 +238,7 @@ def read_author(folder: Path) -> Author:
     """
     settings = read_folder_file(folder)
     read = read_folder(folder, settings).texts
-    demonstrations, without = attach_prompts(read, stored_prompts(settings, read))
+    demonstrations, without = attach_stored_prompts(folder, read, settings)
     if without:
         raise InputError(
             f"{without[0].id} has no prompt: `ditto init {folder}` finds one, or write it into {FOLDER_FILE}."
@@ -244,7 +248,7 @@ def read_author(folder: Path) -> Author:
 
 def _held_out(folder: Path, settings: FolderFile, demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
     reading = read_held_out(folder, settings)
-    texts, without = attach_prompts(reading.texts, stored_prompts(settings, reading.texts))
+    texts, without = attach_stored_prompts(folder, reading.texts, settings)
     for name in (*(text.id for text in without), *(skipped.name for skipped in reading.skipped)):
         warn(f"{name} is left out: a text with a prompt is needed.")
     held_out = []
@@ -343,13 +347,16 @@ def _kind(stage: str) -> ContestantKind:
     return "sft" if stage == SFT_STAGE else "round"
 
 
-def few_shot(session: Session, author: Author, plan: WritingPlan) -> Contestant:
-    """The base with as many of the demonstrations in its prompt as fit."""
+def few_shot(session: Session, author: Author, plan: WritingPlan) -> Contestant | None:
+    """The base with as many of the demonstrations in its prompt as fit; None where none does: that is the base."""
     from ditto_cli.evaluation.contestants import Contestant, fitting_shots
 
     room = session.policy.context_tokens - plan.max_new_tokens
     prompts = [prompt.prompt for prompt in plan.prompts]
     shots = fitting_shots(session.policy.chat, author.demonstrations, prompts, max_tokens=room)
+    if not shots:
+        warn("No few-shot prompt competes: not one of the texts fits the base beside a prompt and its answer.")
+        return None
     if len(shots) < len(author.demonstrations):
         warn(f"The few-shot prompt shows {len(shots)} of {len(author.demonstrations)} texts: no more fit the base.")
     return Contestant(FEW_SHOT_CONTESTANT, "few-shot", shots=shots)
@@ -357,7 +364,7 @@ def few_shot(session: Session, author: Author, plan: WritingPlan) -> Contestant:
 
 def _contestant(
     rival: str, session: Session, record: AdapterRecord, name: str, author: Author, plan: WritingPlan
-) -> Contestant:
+) -> Contestant | None:
     from ditto_cli.evaluation.contestants import Contestant
 
     if rival == BASE_CONTESTANT:

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.render import print_table, say, warn
 from ditto_cli.cli.text import shorten
-from ditto_cli.config import CPU_PRESET, FOLDER_FILE, BaseSettings, FolderFile, read_settings_text
+from ditto_cli.config import (
+    CPU_PRESET,
+    FOLDER_FILE,
+    BaseSettings,
+    FolderFile,
+    read_folder_file,
+    read_settings_text,
+)
 from ditto_cli.demonstrations import (
+    HELD_OUT_FOLDER,
     MANY_TEXTS,
     AuditRow,
     Reading,
@@ -20,13 +28,15 @@ from ditto_cli.demonstrations import (
     audit,
     read_folder,
     read_held_out,
-    render_folder_file,
-    stale_prompts,
 )
-from ditto_cli.demonstrations.folder_file import Value
+from ditto_cli.demonstrations.folder_file import Value, lines_to_add, new_folder_file
+from ditto_cli.demonstrations.intake import NewText
+from ditto_cli.demonstrations.prompt_file import PROMPT_FILE, prompt_key, read_prompts, render_prompts
+from ditto_cli.demonstrations.prompts import attach_stored_prompts, plain_instruction, stale_prompts
+from ditto_cli.model.base.embedded import EMBEDDED_ID
 from ditto_cli.model.base.tokens import token_counter
-from ditto_cli.store import cache_home, write_text
-from ditto_cli.types import SourceText
+from ditto_cli.store import append_line, cache_home, make_private_folder, write_text
+from ditto_cli.types import Demonstration, SourceText
 
 if TYPE_CHECKING:
     from ditto_cli.model.policy.policy import Policy
@@ -126,61 +136,126 @@ def _warn_of(rows: Sequence[AuditRow]) -> None:
             warn(f"{row.id}: {warning.message}.")
 
 
-def write_missing_prompts(folder: Path, without: Sequence[SourceText], policy: Policy) -> dict[str, str]:
-    """Let the base model write the instruction that each text answers; show them and store them in ditto.yaml."""
-    from ditto_cli.model.instructions import write_instructions
+def find_prompts(
+    folder: Path,
+    texts: Sequence[SourceText],
+    folder_file: FolderFile,
+    base: BaseSettings,
+    *,
+    policy: Policy | None = None,
+    device: str = "auto",
+) -> list[Demonstration]:
+    """The texts with their prompts; those that are missing are written, shown, and stored in prompts.yaml.
 
-    say(f"{len(without)} of the texts have no prompt: the base model writes the instruction that each one answers.")
-    instructions = write_instructions(policy, without)
+    A base of 3B parameters and more writes them; else they are made of each text's title or first words.
+
+    Args:
+        folder: where the texts lie.
+        texts: all that need a prompt.
+        folder_file: what ditto.yaml there says.
+        base: which base is trained.
+        policy: the base, if it is loaded; else it is loaded here if it is to write.
+        device: where to load it.
+
+    Raises:
+        DittoError: prompts.yaml cannot be read or written, or the base cannot be found or loaded.
+    """
+    demonstrations, without = attach_stored_prompts(folder, texts, folder_file)
+    if not without:
+        return demonstrations
+    written = _instructions(without, base, policy, device)
+    found = [item or plain_instruction(text) for text, item in zip(without, written, strict=True)]
     rows = [
-        (item.text_id, "the base model" if item.by_model else "the text's first line", item.prompt)
-        for item in instructions
+        (text.id, "the base model" if item else "the text's first line", prompt)
+        for text, item, prompt in zip(without, written, found, strict=True)
     ]
     print_table("", ("text", "prompt by", "prompt"), rows, to_stderr=True)
-    prompts = {item.text_id: item.prompt for item in instructions}
-    store_folder_file(folder, prompts=prompts)
-    say(f"Stored in {folder / FOLDER_FILE}: edit them there where they miss the point.")
-    return prompts
+    add_prompts(folder, list(zip(without, found, strict=True)))
+    say(f"Stored in {folder / PROMPT_FILE}: edit them there where they miss the point.")
+    return attach_stored_prompts(folder, texts, folder_file)[0]
 
 
-def store_folder_file(
-    folder: Path,
-    *,
-    defaults: Mapping[str, Value | None] = {},
-    changes: Mapping[str, Value] = {},
-    prompts: Mapping[str, str] = {},
-    without: Collection[str] = (),
-) -> None:
-    """Write ditto.yaml; what the user has in it stays. The arguments are those of `render_folder_file`.
+def _instructions(
+    texts: Sequence[SourceText], base: BaseSettings, policy: Policy | None, device: str
+) -> Sequence[str | None]:
+    """What the base says that each text answers; nothing where it is too small to be asked, which needs no weights."""
+    missing = f"{len(texts)} of the texts have no prompt"
+    if base.id != EMBEDDED_ID:
+        from ditto_cli.model.instructions import can_write_instructions, write_instructions
+
+        cache = cache_home(os.environ)
+        if can_write_instructions(base, cache, say):
+            if policy is None:
+                from ditto_cli.model.base.loading import load_policy
+                from ditto_cli.model.hardware import detect
+
+                say(f"{missing}. Loading {base.id} to write them: that may take minutes.")
+                policy = load_policy(base, detect(device), cache, say)
+            say(f"{missing}: {base.id} writes the instruction that each one answers.")
+            return write_instructions(policy, texts)
+    say(f"{missing}: each gets a plain one of its title or first words. Bases of 3B and more write better ones.")
+    return [None] * len(texts)
+
+
+def add_prompts(folder: Path, new: Sequence[tuple[SourceText, str]]) -> None:
+    """Store prompts in prompts.yaml, below those that are there.
 
     Raises:
-        InputError: it is laid out so that it cannot be changed.
+        InputError: the file cannot be read, or nothing can be added to it.
         DiskError: it cannot be written.
     """
-    existing, text = _rendered(folder, defaults, changes, prompts, without)
-    if text != existing:
-        write_text(folder / FOLDER_FILE, text)
+    stored, path = read_prompts(folder), folder / PROMPT_FILE
+    lacking = [(text, prompt) for text, prompt in new if stored.get(prompt_key(text)) != prompt]
+    if lacking:
+        write_text(path, render_prompts(read_settings_text(path) if path.exists() else None, lacking))
 
 
-def check_folder_file(
-    folder: Path, *, defaults: Mapping[str, Value | None] = {}, changes: Mapping[str, Value] = {}
-) -> None:
-    """Find out whether ditto.yaml can be changed so, without writing it.
+def write_new_texts(folder: Path, new: Sequence[NewText]) -> list[Path]:
+    """Write what was taken in as files of a folder, which is made if it is missing, and their long prompts.
+
+    Returns:
+        Where each lies, below `folder`.
 
     Raises:
-        InputError: it cannot.
+        DiskError: they cannot be written.
     """
-    _rendered(folder, defaults, changes, {}, ())
+    places = [Path(HELD_OUT_FOLDER, text.name) if text.is_held_out else Path(text.name) for text in new]
+    make_private_folder(folder)
+    if any(text.is_held_out for text in new):
+        make_private_folder(folder / HELD_OUT_FOLDER)
+    for place, text in zip(places, new, strict=True):
+        write_text(folder / place, text.content)
+    texts = [SourceText(place.as_posix(), text.text, text.long_prompt) for place, text in zip(places, new, strict=True)]
+    add_prompts(folder, [(text, text.prompt) for text in texts if text.prompt])
+    return places
 
 
-def _rendered(
-    folder: Path,
-    defaults: Mapping[str, Value | None],
-    changes: Mapping[str, Value],
-    prompts: Mapping[str, str],
-    without: Collection[str],
-) -> tuple[str | None, str]:
-    """The text that ditto.yaml has, and the one that it gets."""
+def store_folder_file(folder: Path, settings: Mapping[str, Value | None]) -> None:
+    """Write ditto.yaml where there is none, else add below it what it lacks; nothing in it is changed.
+
+    Args:
+        folder: where it lies.
+        settings: by key; a None is left out.
+
+    Raises:
+        InputError: it says something else, or nothing can be added to it.
+        DiskError: it cannot be written.
+    """
     path = folder / FOLDER_FILE
-    existing = read_settings_text(path) if path.exists() else None
-    return existing, render_folder_file(existing, defaults=defaults, changes=changes, prompts=prompts, without=without)
+    if not path.exists():
+        write_text(path, new_folder_file(settings))
+        return
+    for line in check_folder_file(folder, settings):
+        append_line(path, line)
+
+
+def check_folder_file(folder: Path, settings: Mapping[str, Value | None]) -> list[str]:
+    """The lines that `store_folder_file` would add to a ditto.yaml; nothing is written.
+
+    Raises:
+        InputError: it says something else, or nothing can be added to it.
+    """
+    path = folder / FOLDER_FILE
+    if not path.exists():
+        return []
+    return lines_to_add(read_settings_text(path), read_folder_file(folder), settings)

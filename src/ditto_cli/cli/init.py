@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from ditto_cli.cli.demos import converse
 from ditto_cli.cli.folder import (
-    FolderView,
+    add_prompts,
     audit_texts,
     check_folder_file,
+    find_prompts,
     machine_preset,
-    say_skipped,
     show_audit,
     store_folder_file,
     view_folder,
-    write_missing_prompts,
+    write_new_texts,
 )
-from ditto_cli.cli.render import print_json, print_table, say
+from ditto_cli.cli.render import ask, print_json, print_table, say, warn
 from ditto_cli.config import (
     FOLDER_FILE,
     FolderFile,
@@ -40,20 +41,21 @@ from ditto_cli.demonstrations import (
     Limits,
     NothingUsableError,
     Reading,
-    attach_prompts,
     file_names,
     gather,
     kept_back,
     pick,
     read_folder,
     read_held_out,
-    stored_prompts,
     take_in,
     template_text,
 )
 from ditto_cli.demonstrations.folder_file import Value
+from ditto_cli.demonstrations.people import UnknownAuthorError
+from ditto_cli.demonstrations.prompt_file import read_prompts
+from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.errors import InputError
-from ditto_cli.store import cache_home, check_name, make_private_folder, move, suggest_name, write_text
+from ditto_cli.store import check_name, make_private_folder, move, suggest_name, write_text
 from ditto_cli.types import SourceText
 
 
@@ -89,11 +91,13 @@ def run_init(options: InitOptions, *, as_json: bool) -> None:
     adapter = options.name or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
     check_name(adapter)
     changes = _changes(options)
-    settings: dict[str, Value | None] = {"name": adapter, "preset": options.preset}
-    check_folder_file(folder, defaults=settings, changes=changes)  # before anything is written
+    name = options.name if (folder / FOLDER_FILE).exists() else adapter
+    settings: dict[str, Value | None] = {"name": name, "preset": options.preset, **changes}
+    check_folder_file(folder, settings)  # before anything is written
+    read_prompts(folder)
     intake: Intake | None = None
     if options.sources:
-        intake = _take_in(options, folder_file)
+        intake = _take_in(options, folder_file, can_ask=_in_terminal(as_json))
     elif _is_empty(folder):
         _refuse_without_texts(options)
         if _in_terminal(as_json):
@@ -106,9 +110,13 @@ def run_init(options: InitOptions, *, as_json: bool) -> None:
         _put_aside(folder, folder_file.model_copy(update=changes), options.hold_out)
     folder_file = read_folder_file(folder).model_copy(update=changes)
     view = view_folder(folder, folder_file)
-    store_folder_file(folder, defaults=settings, changes=changes)
-    prompts = _find_prompts(options, folder_file, view)
-    rows = audit_texts(view.texts, prompts, _settings(options, folder_file).base)
+    store_folder_file(folder, settings)
+    base = _settings(options, folder_file).base
+    if options.write_prompts:
+        demonstrations = find_prompts(folder, view.texts, folder_file, base, device=options.device)
+    else:
+        demonstrations, _ = attach_stored_prompts(folder, view.texts, folder_file)
+    rows = audit_texts(view.texts, {one.id: one.prompt for one in demonstrations}, base)
     if as_json:
         _print_json(folder, adapter, view.reading, rows, intake)
         return
@@ -169,20 +177,20 @@ def _start_folder(options: InitOptions, adapter: str, *, as_json: bool) -> None:
     folder = options.folder
     make_private_folder(folder)
     write_text(folder / TEMPLATE_NAME, template_text())
-    store_folder_file(folder, defaults={"name": adapter, "preset": options.preset})
+    store_folder_file(folder, {"name": adapter, "preset": options.preset})
     say(f"Made {folder} with {TEMPLATE_NAME}, which shows what a demonstration looks like, and {FOLDER_FILE}.")
     say(f"Put your text below its comment, one text a file, four to nine of them; then run: ditto init {folder}")
     if as_json:
         _print_json(folder, adapter, Reading(()), [])
 
 
-def _take_in(options: InitOptions, folder_file: FolderFile) -> Intake:
+def _take_in(options: InitOptions, folder_file: FolderFile, *, can_ask: bool) -> Intake:
     """Choose from the sources, and write what was chosen; nothing is written before all is chosen."""
     folder = options.folder
     trained, held_out = _present(folder, folder_file)
     if options.pick is not None and len(trained) >= options.pick:
         raise InputError(f"{folder} has {len(trained)} texts already, no fewer than --pick {options.pick}: raise that.")
-    found = gather(options.sources, options.me or folder_file.me)
+    found = _gather(options.sources, options.me or folder_file.me, can_ask=can_ask)
     intake = take_in(
         found.texts,
         [*trained, *held_out],
@@ -196,20 +204,51 @@ def _take_in(options: InitOptions, folder_file: FolderFile) -> Intake:
     num = len(trained) + sum(not new.is_held_out for new in intake.new)
     if num > MAX_TEXTS:
         raise InputError(f"{folder} would hold {num} texts, too many to learn from: choose with --pick 7.")
-    make_private_folder(folder)
-    for new in intake.new:
-        if new.is_held_out:
-            make_private_folder(folder / HELD_OUT_FOLDER)
-        write_text(folder / _place(new.name, is_held_out=new.is_held_out), new.content)
-    say_skipped((*found.skipped, *intake.left_out))
-    if senders := sorted({text.mail.sender for text in found.texts if text.mail is not None and text.mail.sender}):
-        say(f"Taken for the person's own: mails from {', '.join(senders[:5])}. If that is wrong, say --me ADDRESS.")
+    places = write_new_texts(folder, intake.new)
+    intake = replace(intake, left_out=(*found.skipped, *intake.left_out))
+    _show_intake(found, intake, places)
+    return intake
+
+
+def _gather(sources: Sequence[Path], me: Sequence[str], *, can_ask: bool) -> Reading:
+    """All texts of the sources that are the person's; where that is not known, the user is asked who it is."""
+    try:
+        return gather(sources, me)
+    except UnknownAuthorError as error:
+        if not can_ask:
+            raise
+        writers = error.writers
     rows = [
-        (_place(new.name, is_held_out=new.is_held_out), new.source, new.reason or "all were taken")
-        for new in intake.new
+        (str(number), writer.name, f"{writer.num_texts:,}", f"{writer.num_words:,}")
+        for number, writer in enumerate(writers, start=1)
     ]
-    print_table(f"{len(intake.new)} of {intake.num_texts:,} texts", ("file", "from", "why"), rows, to_stderr=True)
-    return replace(intake, left_out=(*found.skipped, *intake.left_out))
+    print_table("Several people wrote these", ("", "who", "texts", "words"), rows, to_stderr=True)
+    answer = ask("Whose style is to be learnt? Number or name: ").strip()
+    is_number = answer.isdecimal() and 1 <= int(answer) <= len(writers)
+    return gather(sources, [writers[int(answer) - 1].name if is_number else answer])
+
+
+def _show_intake(found: Reading, intake: Intake, places: Sequence[Path]) -> None:
+    """What came in and why; what did not, counted by reason; and whose words they are."""
+    taken = [
+        (place.as_posix(), new.source, new.reason or "all were taken")
+        for place, new in zip(places, intake.new, strict=True)
+    ]
+    print_table(f"{len(taken)} of {intake.num_texts:,} texts", ("file", "from", "why"), taken, to_stderr=True)
+    if left_out := [(f"{num:,}", reason, example) for reason, num, example in intake.reasons()]:
+        print_table("Left out", ("number", "why", "for example"), left_out, to_stderr=True)
+    for note in intake.notes:
+        warn(note)
+    if writers := Counter(writer for text in found.texts if (writer := _writer_of(text))).most_common(5):
+        shown = ", ".join(f"{name} ({num:,})" for name, num in writers)
+        say(f"Taken for the person's own: what {shown} wrote. If that is wrong, say --me NAME or ADDRESS.")
+
+
+def _writer_of(text: SourceText) -> str | None:
+    """The name by which a person knows who wrote it: the address of a mail, the name in a chat."""
+    if text.mail is not None and text.mail.sender:
+        return text.mail.sender
+    return text.authors[0] if text.authors else None
 
 
 def _place(name: str, *, is_held_out: bool) -> str:
@@ -228,7 +267,7 @@ def _present(folder: Path, folder_file: FolderFile) -> tuple[list[SourceText], l
 
 
 def _put_aside(folder: Path, folder_file: FolderFile, num: int) -> None:
-    """Move files into `held_out`, and their prompts in ditto.yaml with them."""
+    """Move files into `held_out`; prompts that ditto.yaml has for them by name go on in prompts.yaml."""
     num -= len(read_held_out(folder, folder_file).texts)  # a second run moves no more
     if num <= 0:
         return
@@ -248,25 +287,8 @@ def _put_aside(folder: Path, folder_file: FolderFile, num: int) -> None:
         name = picked.text.id
         move(folder / name, folder / HELD_OUT_FOLDER / name)
         if prompt := folder_file.prompts.get(name):
-            store_folder_file(folder, prompts={f"{HELD_OUT_FOLDER}/{name}": prompt}, without=[name])
+            add_prompts(folder, [(picked.text, prompt)])
         say(f"{name} is kept back in {HELD_OUT_FOLDER}: never trained on, and what `ditto eval` asks first.")
-
-
-def _find_prompts(options: InitOptions, folder_file: FolderFile, view: FolderView) -> Mapping[str, str]:
-    """All prompts that there are, by id; the base model writes the missing ones, if it may."""
-    stored = stored_prompts(folder_file, view.texts)
-    demonstrations, without = attach_prompts(view.texts, stored)
-    if without and options.write_prompts:
-        from ditto_cli.model.hardware import detect
-
-        hardware = detect(options.device)
-        from ditto_cli.model.base.loading import load_policy
-
-        settings = _settings(options, folder_file)
-        policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
-        written = write_missing_prompts(options.folder, without, policy)
-        demonstrations, _ = attach_prompts(view.texts, {**stored, **written})
-    return {demonstration.id: demonstration.prompt for demonstration in demonstrations}
 
 
 def _settings(options: InitOptions, folder_file: FolderFile) -> Settings:

@@ -14,7 +14,7 @@ from ditto_cli.cli.arguments import TrainOptions
 from ditto_cli.cli.preparation import DEFAULT_WATCH_PROMPT, Order, Plan, plan_facts, plan_job, prepare, read_order
 from ditto_cli.cli.render import print_facts, print_json, say, warn
 from ditto_cli.config import resolve_settings, resolved_quantize
-from ditto_cli.demonstrations import attach_prompts, stored_prompts
+from ditto_cli.demonstrations.prompts import attach_prompts, attach_stored_prompts
 from ditto_cli.store import AdapterStore, cache_home, store_home
 from ditto_cli.types import Demonstration
 
@@ -95,7 +95,7 @@ def _as_json(plan: Plan, preset: str, num_missing: int, notes: Sequence[str]) ->
 def _demonstrations(order: Order) -> tuple[list[Demonstration], int]:
     """The texts, with a stand-in where a prompt is missing; and how many those are."""
     texts = order.view.reading.texts
-    prompts = stored_prompts(order.folder_file, texts)
-    without = attach_prompts(texts, prompts)[1]
+    found, without = attach_stored_prompts(order.folder, texts, order.folder_file)
+    prompts = {demonstration.id: demonstration.prompt for demonstration in found}
     prompts |= {text.id: _PLACEHOLDER for text in without}
     return attach_prompts(texts, prompts)[0], len(without)

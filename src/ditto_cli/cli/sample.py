@@ -243,7 +243,8 @@ def _read_prompt(prompt: str | None) -> str:
     if prompt is None:
         raise InputError('Say what to write: ditto sample --adapter NAME "Write ...", or - to read it from a pipe.')
     try:
-        text = sys.stdin.read() if prompt == "-" else prompt
+        # A pipe of Windows begins with a byte-order mark.
+        text = (sys.stdin.read() if prompt == "-" else prompt).removeprefix("\ufeff")
         text.encode()  # bytes that are no text come from a shell as halves of characters
     except UnicodeError:
         raise InputError("The prompt is not text in UTF-8: write it anew, or save its file as UTF-8.") from None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from ditto_cli.cli.arguments import TrainOptions
-from ditto_cli.cli.folder import audit_texts, say_audit, write_missing_prompts
+from ditto_cli.cli.folder import audit_texts, find_prompts, say_audit
 from ditto_cli.cli.preparation import (
     DEFAULT_WATCH_PROMPT,
     Order,
@@ -22,7 +21,6 @@ from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, s
 from ditto_cli.config import (
     resolve_settings,
 )
-from ditto_cli.demonstrations import attach_prompts, stored_prompts
 from ditto_cli.store import (
     AdapterRecord,
     AdapterStore,
@@ -30,10 +28,6 @@ from ditto_cli.store import (
     cache_home,
     store_home,
 )
-from ditto_cli.types import Demonstration
-
-if TYPE_CHECKING:
-    from ditto_cli.model.policy.policy import Policy
 
 
 def run_train(options: TrainOptions, *, fresh: bool) -> None:
@@ -63,7 +57,8 @@ def _train(order: Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRec
     settings = resolve_settings(preset, order.folder_file, os.environ, order.overrides)
     publish = check_publish(order.publish, settings)
     policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
-    demonstrations = _demonstrations(order, policy)
+    texts = order.view.reading.texts
+    demonstrations = find_prompts(order.folder, texts, order.folder_file, settings.base, policy=policy)
     watch_prompt = order.folder_file.watch_prompt or DEFAULT_WATCH_PROMPT
     job, selector = prepare(
         policy,
@@ -75,7 +70,7 @@ def _train(order: Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRec
         folder=str(order.folder.resolve()),
     )
     prompts = {demonstration.id: demonstration.prompt for demonstration in demonstrations}
-    say_audit(audit_texts(order.view.reading.texts, prompts, settings.base))
+    say_audit(audit_texts(texts, prompts, settings.base))
     plan = plan_job(policy, job, selector, policy.quantize, store)
     print_facts(plan_facts(plan, preset), to_stderr=True)
     for line in (*hardware.notes(), *plan.warnings):
@@ -86,16 +81,6 @@ def _train(order: Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRec
         record = train_ditto(policy, job, kept, shown, selector)
     say(f"Memory: planned {size(plan.need.peak)}, used {size(hardware.peak_memory_bytes())}.")
     return record
-
-
-def _demonstrations(order: Order, policy: Policy) -> list[Demonstration]:
-    """The texts with their prompts; the base writes those that are missing."""
-    texts = order.view.reading.texts
-    prompts = stored_prompts(order.folder_file, texts)
-    without = attach_prompts(texts, prompts)[1]
-    if without:
-        prompts |= write_missing_prompts(order.folder, without, policy)
-    return attach_prompts(texts, prompts)[0]
 
 
 def _show_result(adapter: str, record: AdapterRecord) -> None:

@@ -15,9 +15,7 @@ from ditto_cli.demonstrations.folder import (
     file_names,
     read_folder,
     read_held_out,
-    stored_prompts,
 )
-from ditto_cli.demonstrations.folder_file import render_folder_file
 from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
 from ditto_cli.demonstrations.intake import Intake, kept_back, take_in
 from ditto_cli.demonstrations.personal_data import personal_data
@@ -53,9 +51,7 @@ __all__ = [
     "read_held_out",
     "read_markdown",
     "read_plain",
-    "render_folder_file",
     "stale_prompts",
-    "stored_prompts",
     "take_in",
     "template_text",
 ]

@@ -9,16 +9,19 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from ditto_cli.demonstrations.authorship import by_language_model, other_authors
 from ditto_cli.demonstrations.choice import Limits
-from ditto_cli.demonstrations.encoding import normalise_text
+from ditto_cli.demonstrations.encoding import damaged_places, normalise_text
 from ditto_cli.demonstrations.language import count_words, language_group, language_name, language_of, languages_of
+from ditto_cli.demonstrations.mail.quotes import remove_quoted
 from ditto_cli.demonstrations.personal_data import personal_data
 from ditto_cli.demonstrations.similarity import near_duplicates
 from ditto_cli.demonstrations.splitting import split_note
+from ditto_cli.demonstrations.words import words
 from ditto_cli.types import SourceText
 
 TOO_SHORT_WORDS = 25
@@ -31,40 +34,6 @@ _INVISIBLE = re.compile(
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _TAGS = re.compile("[\U000e0000-\U000e007f]")
 _EMOJI_BEFORE_TAGS = "\U0001f3f4"  # the flags of England, Scotland and Wales are spelt in tags
-_MOJIBAKE = re.compile(
-    "[\u00c2\u00c3][\u0080-\u00bf\u20ac\u201a-\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2018-\u201d"
-    "\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u017e\u0178]|\u00e2\u20ac[\u0080-\uffff]|\u00ef\u00bb\u00bf"
-)
-_ORIGINAL = re.compile(
-    r"^[ \t]*-{2,}\s*(?:original message|forwarded message|ursprüngliche nachricht|weitergeleitete nachricht"
-    r"|message d['\u2019]origine|message transféré|mensaje original|messaggio originale|oorspronkelijk bericht)\s*-{2,}"
-    r"|^(?:From|Von|De|Da|Van):[^\n]+\n(?:(?:Sent|Date|To|Cc|Subject|Gesendet|Datum|An|Betreff|Envoyé|À|Objet|Enviado"
-    r"|Fecha|Para|Asunto|Inviato|Oggetto|Verzonden|Aan|Onderwerp):[^\n]*\n){2}",
-    re.IGNORECASE | re.MULTILINE,
-)
-
-# Each "mark": something that a person should have filled in.
-_TEMPLATE_MARKS = re.compile(
-    r"\{\{[^{}\n]{1,60}\}\}|\$\{[\w. ]{1,40}\}|%%[\w. ]{2,40}%%|%(?:first_?name|last_?name|name|vorname|nachname)%"
-    r"|\u00ab[A-Z]\w{2,30}\u00bb|<<[\w .]{2,40}>>|\*\|[A-Z_:]{2,40}\|\*|\[%[^\]\n]{1,40}%\]"
-    r"|\[(?:your|the recipient|recipient|sender|first|last|full|company|insert|add|date|name|ihr|ihre|dein|deine|euer"
-    r"|votre|nom|prénom|su|tu|nombre|fecha|vorname|nachname|datum|firma|firmenname|uw|jouw|naam|tuo|nome|inserisci"
-    r"|einfügen|insérer|insertar|xxx+)\b[^\]\n]{0,60}\]"
-    r"|<(?:insert|your|enter|add|name|date|first name|vorname|ihr name|votre nom|su nombre)\b[^>\n]{0,60}>"
-    r"|\blorem ipsum\b|\bdear (?:sir/madam|sir or madam|madam/sir|mr\.?/mrs\.?|mr\.?/ms\.?)"
-    r"|\bto whom it may concern\b|\bsehr geehrte(?:\(r\)|r/e|/r|\*r)? (?:herr/frau|frau/herr)|\bliebe\(r\)\s"
-    r"|\bcher\(e\)\s"
-    r"|\bmonsieur/madame|\bestimado/a\b|\bestimado\(a\)|\bXX/XX/XXXX\b|\bTT\.MM\.JJJJ\b|\bDD/MM/YYYY\b",
-    re.IGNORECASE,
-)
-# Of ChatML, Llama 2 to 4, Mistral, Gemma, Phi, Zephyr, DeepSeek, Command R, Granite, GPT-2, T5 and BERT.
-_CHAT_TOKENS = re.compile(
-    r"<\|[\w .\uff5c:\u2581-]{1,40}\|>|<\uff5c[^\uff5c<>\n]{1,40}\uff5c>"
-    r"|</?(?:start|end)_of_(?:turn|role|image|audio|text)>"
-    r"|\[/?INST\]|<</?SYS>>|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|IMG|PREFIX|MIDDLE|SUFFIX)\]"
-    r"|</?s>|<(?:bos|eos|pad|unk|mask|sep|cls)>|\[(?:CLS|SEP|MASK|PAD|UNK)\]|</?(?:think|tool_call|tool_response)>"
-    r"|<(?:unused|extra_id_|reserved_special_token_)\d{1,3}>|<\|?(?:BOS|EOS|START_OF_TURN|END_OF_TURN)_TOKEN\|?>"
-)
 _MAX_TOKEN_SHOWN = 30
 
 
@@ -98,14 +67,7 @@ class AuditRow:
 
     def as_json(self) -> dict[str, Any]:
         """The row as JSON values."""
-        return {
-            "id": self.id,
-            "words": self.words,
-            "tokens": self.tokens,
-            "language": self.language,
-            "prompt": self.prompt,
-            "warnings": [{"code": warning.code, "message": warning.message} for warning in self.warnings],
-        }
+        return asdict(self)
 
 
 def audit(
@@ -134,18 +96,18 @@ def audit(
     usual = _usual_group(languages)
     rows: list[AuditRow] = []
     for index, source in enumerate(texts):
-        words = count_words(source.text)
+        num_words = count_words(source.text)
         tokens = None if count_tokens is None else count_tokens(source.text)
         warnings: list[Warning] = []
         if firsts[index] != index:
             warnings.append(Warning("duplicate", f"nearly the same as {texts[firsts[index]].id}: keep one of them"))
-        warnings += _about_length(words, tokens, limits, max_tokens)
+        warnings += _about_length(num_words, tokens, limits, max_tokens)
         if source.id in others:
             warnings.append(Warning("other_author", f"{others[source.id]}: is it the same person?"))
         warnings += _about_language(source.text, languages[index], usual)
         warnings += _about_content(source, special_tokens)
         prompt = prompts.get(source.id, "").strip() or (source.prompt or "").strip() or None
-        rows.append(AuditRow(source.id, words, tokens, languages[index], prompt, tuple(warnings)))
+        rows.append(AuditRow(source.id, num_words, tokens, languages[index], prompt, tuple(warnings)))
     return tuple(rows)
 
 
@@ -158,17 +120,13 @@ def _usual_group(languages: Sequence[str | None]) -> str | None:
     return group if 2 * count > groups.total() else None
 
 
-def _about_length(words: int, tokens: int | None, limits: Limits, max_tokens: int) -> list[Warning]:
-    if words < TOO_SHORT_WORDS:
-        return [
-            Warning(
-                "too_short",
-                f"{words} {'word' if words == 1 else 'words'}; below {TOO_SHORT_WORDS} there is little style to learn",
-            )
-        ]
+def _about_length(num_words: int, tokens: int | None, limits: Limits, max_tokens: int) -> list[Warning]:
+    if num_words < TOO_SHORT_WORDS:
+        counted = "1 word" if num_words == 1 else f"{num_words} words"
+        return [Warning("too_short", f"{counted}; below {TOO_SHORT_WORDS} there is little style to learn")]
     advice = "--split cuts it at paragraphs"
-    if words > limits.max_words:
-        return [Warning("too_long", f"{words} words, more than {limits.max_words}: {advice}")]
+    if num_words > limits.max_words:
+        return [Warning("too_long", f"{num_words} words, more than {limits.max_words}: {advice}")]
     if tokens is not None and tokens > max_tokens:
         return [Warning("too_long", f"{tokens} tokens, more than {max_tokens}: {advice}")]
     return []
@@ -188,7 +146,7 @@ def _about_content(source: SourceText, special_tokens: Collection[str]) -> list[
     """What the text itself shows, in the order in which it should be mended."""
     text = source.text
     warnings: list[Warning] = []
-    if num := len(_TEMPLATE_MARKS.findall(text)):
+    if num := len(_template_marks().findall(text)):
         marks = "1 mark" if num == 1 else f"{num} marks"
         warnings.append(Warning("template", f"{marks} of a template left in it: fill in, or take the text out"))
     if odd := _odd_characters(text):
@@ -198,7 +156,8 @@ def _about_content(source: SourceText, special_tokens: Collection[str]) -> list[
         shown += " ..." if len(tokens) > _NUM_SHOWN else ""
         warnings.append(Warning("chat_tokens", f"holds {shown}: encoded as plain text, cannot forge a turn"))
     if kinds := {kind: len(values) for kind, values in personal_data(text).items()}:
-        listed = ", ".join(f"{num} {_plural(kind, num)}" for kind, num in sorted(kinds.items()))
+        endings = {kind: "" if num == 1 else "es" if kind.endswith("s") else "s" for kind, num in kinds.items()}
+        listed = ", ".join(f"{num} {kind}{endings[kind]}" for kind, num in sorted(kinds.items()))
         warnings.append(Warning("personal_data", f"{listed}: --redact puts stand-ins for them"))
     if len(parts := split_note(text)) > 1:
         warnings.append(
@@ -211,24 +170,39 @@ def _about_content(source: SourceText, special_tokens: Collection[str]) -> list[
         warnings.append(Warning("written_by_machine", source.mail.not_written))
     elif by_language_model(text):
         warnings.append(Warning("written_by_machine", "has a phrase of language models: take it out if one wrote it"))
-    if quoted := _quoted(text):
-        warnings.append(Warning("quoted", f"{quoted}: take out what others wrote"))
+    if num := sum(line.startswith(">") for line in text.split("\n")):
+        lines = "1 quoted line that begins" if num == 1 else f"{num} quoted lines that begin"
+        warnings.append(Warning("quoted", f"{lines} with >: take out what others wrote"))
+    elif remove_quoted(text).original:
+        warnings.append(Warning("quoted", "the head of another message is left in it: take out what others wrote"))
     return warnings
 
 
 def chat_tokens(text: str, special_tokens: Collection[str] = ()) -> tuple[str, ...]:
     """The chat-template tokens in a text, in order and each once: those of the usual families, and `special_tokens`."""
-    found = {match[0]: match.start() for match in reversed(list(_CHAT_TOKENS.finditer(text)))}
+    found = {match[0]: match.start() for match in reversed(list(_chat_tokens().finditer(text)))}
     # Of special tokens that are plain characters (a tab, "!") every text is full.
     named = [token for token in special_tokens if len(token) > 2 and not token.isalnum()]
     found |= {token: text.index(token) for token in named if token in text and token not in found}
     return tuple(sorted(found, key=lambda token: (found[token], token)))
 
 
-def _plural(kind: str, num: int) -> str:
-    if num == 1:
-        return kind
-    return kind + ("es" if kind.endswith("s") else "s")
+@cache
+def _chat_tokens() -> re.Pattern[str]:
+    return re.compile("|".join(words("templates")["chat_tokens"]))
+
+
+@cache
+def _template_marks() -> re.Pattern[str]:
+    """Each "mark": something that a person should have filled in."""
+    found = words("templates")
+    square, angled = (
+        "|".join(beginning for beginnings in found[key].values() for beginning in beginnings)
+        for key in ("in_square_brackets", "in_angle_brackets")
+    )
+    hints = [rf"\[(?:{square})\b[^\]\n]{{0,60}}\]", rf"<(?:{angled})\b[^>\n]{{0,60}}>"]
+    phrases = [phrase for of_language in found["phrases"].values() for phrase in of_language]
+    return re.compile("|".join([*found["marks"], *hints, *phrases]), re.IGNORECASE)
 
 
 def _odd_characters(text: str) -> str:
@@ -237,24 +211,13 @@ def _odd_characters(text: str) -> str:
     controls = sum(unicodedata.category(char) in ("Cc", "Co", "Cn", "Cs") and char not in "\n\t" for char in plain)
     tags = sum(len(_TAGS.findall(piece)) for piece in re.split(f"{_EMOJI_BEFORE_TAGS}[\U000e0020-\U000e007f]+", plain))
     counts = (
-        ("control or unassigned character", controls),
-        ("invisible character", len(_INVISIBLE.findall(plain)) + tags),
-        ("mark that turns the direction of writing", len(_BIDI.findall(plain))),
-        ("replacement character of a wrong decoding", plain.count("\ufffd")),
-        ("place that was decoded wrongly", len(_MOJIBAKE.findall(plain))),
+        (controls, "control or unassigned character", "control or unassigned characters"),
+        (len(_INVISIBLE.findall(plain)) + tags, "invisible character", "invisible characters"),
+        (
+            len(_BIDI.findall(plain)),
+            "mark that turns the direction of writing",
+            "marks that turn the direction of writing",
+        ),
+        (damaged_places(text), "place that was decoded wrongly", "places that were decoded wrongly"),
     )
-    return ", ".join(f"{num} {name if num == 1 else _PLURALS.get(name, name + 's')}" for name, num in counts if num)
-
-
-_PLURALS = {
-    "mark that turns the direction of writing": "marks that turn the direction of writing",
-    "replacement character of a wrong decoding": "replacement characters of a wrong decoding",
-    "place that was decoded wrongly": "places that were decoded wrongly",
-}
-
-
-def _quoted(text: str) -> str:
-    num = sum(line.startswith(">") for line in text.split("\n"))
-    if num:
-        return f"{num} quoted {'line' if num == 1 else 'lines'} that begin{'s' if num == 1 else ''} with >"
-    return "the head of another message is left in it" if _ORIGINAL.search(text) else ""
+    return ", ".join(f"{num} {one if num == 1 else several}" for num, one, several in counts if num)

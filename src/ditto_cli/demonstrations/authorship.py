@@ -6,94 +6,49 @@ Who does not sign is never suspected, and "Anna", "A. Smith", "Annie" and "AS" m
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 
+from ditto_cli.demonstrations.closings import closing_in, name_in, plain_word
+from ditto_cli.demonstrations.words import words
 from ditto_cli.types import SourceText
 
 MAJORITY = 0.6  # of those that sign; below, it is not known who "the person" is
 _MIN_SIGNED = 3
-_MAX_LINE_WORDS = 6
 _TAIL_LINES = 8
-_CLOSINGS = (
-    "best|best wishes|best regards|kind regards|warm regards|warmest regards|regards|cheers|thanks|many thanks"
-    "|thank you|thanks again|thanks so much|thx|ta|yours|yours sincerely|sincerely|sincerely yours|yours truly"
-    "|yours faithfully|love|lots of love|all my love|much love|hugs|xx|xxx|x|xo|xoxo|take care|all the best|all best"
-    "|talk soon|see you|see you soon|speak soon|warmly|br|kr|rgds|bw|cordially|respectfully|ttyl|bye"
-    "|lg|vg|mfg|viele grüße|liebe grüße|beste grüße|herzliche grüße|schöne grüße|freundliche grüße|mit besten grüßen"
-    "|mit freundlichen grüßen|mit herzlichen grüßen"
-    "|mit freundlichem gruß|gruß|grüße|danke|vielen dank|alles liebe|alles gute|bis bald|bis dann|herzlich|deine|dein"
-    "|ihr|ihre|cordialement|bien cordialement|bien à vous|bien à toi|amicalement|bises|bisous|merci|à bientôt"
-    "|salutations|sincères salutations|saludos|un saludo|saludos cordiales|atentamente|un abrazo|abrazos|besos|gracias"
-    "|cordiali saluti|distinti saluti|saluti|un abbraccio|baci|grazie|a presto|groeten|groetjes|met vriendelijke groet"
-    "|vriendelijke groet|mvg|liefs|atenciosamente|abraços|beijos|obrigado|obrigada|hilsen|mvh|hälsningar"
-)
-_CLOSINGS = "|".join(sorted(_CLOSINGS.split("|"), key=len, reverse=True))  # "best wishes" before "best"
-# "Best,", "Best, Anna", "xx m", "Many thanks and best wishes": a closing, more of them, and perhaps a name.
-_CLOSING = re.compile(
-    rf"(?:{_CLOSINGS})(?:(?:\s*[,&+/]\s*|\s+(?:and|und|et|y|e|en)\s+)(?:{_CLOSINGS}))*"
-    r"(?:\s+(?:from|von|de|aus)\s+(?=\S))?\s*(?:[,.!;:)*\u2013\u2014-]+\s*|\s+|$)(?P<rest>.*)",
-    re.IGNORECASE | re.DOTALL,
-)
-_NAME = re.compile(r"(?:[^\W\d_][\w'\u2019-]*\.?)(?: [^\W\d_][\w'\u2019-]*\.?){0,3}")
-_AROUND_NAME = " \t,.!;:*_~-\u2013\u2014()<>\"'"
-_KISSES = re.compile(r"(?:^|\s)[x]{1,5}o?x*(?=\s|$)", re.IGNORECASE)
-_TITLES = frozenset(
-    "dr prof mr mrs ms miss herr frau dipl ing phd md mme mlle sr sra jr your deine dein ihr ihre".split()  # noqa: SIM905
-)
-_NO_NAMES = frozenset(
-    """you all everyone team again soon later then today tomorrow there here it this that so much in advance for the
-    and alle euch dir ihnen tous vous todos""".split()  # noqa: SIM905
-)
-
-# What language models say of themselves or begin an answer with, in lower case; each with words that must be there, as
-# looking for these first saves nearly all of the time.
-_OF_MODELS = tuple(
-    (hints, re.compile(pattern, re.MULTILINE))
-    for hints, pattern in (
-        (("as an",), r"\bas an? (?:ai|artificial intelligence)(?:[ -](?:language )?(?:model|assistant)|,| i )"),
-        (("language model",), r"\b(?:as a|i am a|i'm a|i\u2019m a) large language model"),
-        ((" an ai",), r"\bi(?:'m|\u2019m| am) an ai\b(?! (?:engineer|researcher|developer|student|expert))"),
-        (("my knowledge",), r"\bmy knowledge cut-?off\b"),
-        (
-            ("certainly", "sure", "of course", "absolutely"),
-            r"^\s*(?:certainly|sure|of course|absolutely)[!,][^\n]{0,40}\bhere(?:['\u2019]s| is| are)\b[^\n]*:\s*$",
-        ),
-        (("als ",), r"\bals (?:ki(?:-|\s)(?:sprach)?modell|ki-assistent|(?:ein )?(?:großes )?sprachmodell)\b"),
-        (("en tant qu",), r"\ben tant qu(?:e |['\u2019])(?:ia|modèle (?:de langage|linguistique)|intelligence artif)"),
-        (("como ",), r"\bcomo (?:una? )?(?:ia|modelo de (?:lenguaje|linguagem)|intelig[eê]ncia artificial)\b"),
-        (("in quanto ",), r"\bin quanto (?:ia|modello linguistico|intelligenza artificiale)\b"),
-        (("als ",), r"\bals (?:een )?ai-(?:taalmodel|assistent)\b"),
-    )
-)
+_MAX_GREETING_WORDS = 6
+_TITLES = frozenset("dr prof mr mrs ms miss herr frau dipl ing phd md mme mlle sr sra jr".split())  # noqa: SIM905
 
 
 def by_language_model(text: str) -> bool:
     """Whether a text has one of the phrases that language models say of themselves, or begin an answer with."""
     low = text.lower()
-    return any(any(hint in low for hint in hints) and pattern.search(low) is not None for hints, pattern in _OF_MODELS)
+    # Looking for the words that must be there first saves nearly all of the time.
+    return any(any(hint in low for hint in hints) and pattern.search(low) is not None for hints, pattern in _phrases())
 
 
 def signature_of(text: str) -> str | None:
     """The name that a text is signed with, as it is written; None if it is not signed.
 
-    A name is what stands behind or below a closing ("Best, Anna"), or alone on the last line behind a blank one.
+    A name is what stands below a closing, else what stands behind it ("Best, Anna") unless the text greets it ("Hi
+    Mia", "Thanks Mia!"), or what stands alone on the last line behind a blank one.
     """
-    lines = [line.strip() for line in text.strip().split("\n")][-_TAIL_LINES:]
-    closings = [
-        (index, match["rest"])
-        for index, line in enumerate(lines)
-        if index > 0 and len(line.split()) <= _MAX_LINE_WORDS and (match := _CLOSING.fullmatch(line))
-    ]
-    for index, rest in reversed(closings):
-        if name := _name_in(rest):
-            return name
+    whole = [line.strip() for line in text.strip().split("\n")]
+    greeting = whole[0].split() if len(whole[0].split()) <= _MAX_GREETING_WORDS else []
+    greeted = set(map(plain_word, greeting))
+    lines = whole[-_TAIL_LINES:]
+    found = [(index, closing) for index, line in enumerate(lines) if index > 0 and (closing := closing_in(line))]
+    for index, closing in reversed(found):
         below = next((line for line in lines[index + 1 :] if line), "")
-        if len(below.split()) <= _MAX_LINE_WORDS and (name := _name_in(below)):
+        name = None if closing_in(below) else name_in(below)
+        if name and (not name[0].islower() or lines[index][0].islower()):
             return name
-    is_set_apart = len(lines) >= 3 and not lines[-2]
-    return _name_in(lines[-1], max_words=2) if is_set_apart and lines[-1][:1].isupper() else None
+        name = name_in(closing.rest)
+        if name and not set(map(plain_word, name.split())) <= greeted:
+            return name
+    is_set_apart = len(lines) >= 3 and not lines[-2] and lines[-1][0].isupper() and not closing_in(lines[-1])
+    return name_in(lines[-1], max_words=2) if is_set_apart else None
 
 
 def other_authors(texts: Sequence[SourceText]) -> dict[str, str]:
@@ -150,7 +105,7 @@ def _own_addresses(
         return set()
     signed = {senders[identity] for identity in names if identity in senders and identity not in others and ours}
     known = [word for name in (*ours, _local_part(address)) for word in _words_of(name) if len(word) >= 3]
-    named = {sender for sender in counts if any(word in _plain(_local_part(sender)) for word in known)}
+    named = {sender for sender in counts if any(word in plain_word(_local_part(sender)) for word in known)}
     return {address} | signed | named
 
 
@@ -166,25 +121,14 @@ def _majority(names: Counter[str]) -> list[str]:
     return best if total >= _MIN_SIGNED and total >= MAJORITY * names.total() else []
 
 
-def _name_in(line: str, max_words: int = 4) -> str | None:
-    """The name that a line begins with, up to a comma, a bar or what else leads to a role; None if it is none."""
-    head = re.split(r"\s*[,|/(;:@\u2022\u00b7]\s*|\s+[\u2013\u2014-]\s+", _KISSES.sub(" ", line).strip(_AROUND_NAME))[0]
-    head = head.strip(_AROUND_NAME)
-    if not _NAME.fullmatch(head) or len(head.split()) > max_words:
-        return None
-    words = _words_of(head)
-    if not words or any(word in _NO_NAMES for word in words) or _CLOSING.fullmatch(head):
-        return None
-    return head
-
-
 def _words_of(name: str) -> list[str]:
-    return [word for part in re.split(r"[\s._+-]+", name) if (word := _plain(part)) and word not in _TITLES]
+    return [word for part in re.split(r"[\s._+-]+", name) if (word := plain_word(part)) and word not in _TITLES]
 
 
-def _plain(word: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", word.casefold())
-    return "".join(char for char in decomposed if char.isalpha())
+@cache
+def _phrases() -> list[tuple[list[str], re.Pattern[str]]]:
+    """What language models say, with words that must be there."""
+    return [(entry["hints"], re.compile(entry["pattern"], re.MULTILINE)) for entry in words("model_phrases")]
 
 
 def _match(one: str, other: str) -> bool:

@@ -1,34 +1,45 @@
 """Many texts of a person -> the few that represent them, and for every other text the reason why it is not among them.
 
-Typical is meant in style, not in topic. The outcome depends on the texts alone, not on their order. Knows no file.
+1. Never taken: what the person did not write, and what is in another language than most.
+2. Taken first: texts within the limits of length that are like no other. Where these are too few, then one after the
+   other: what is too short or too long, the nearest in length first; very short ones, several joined to one; what is
+   nearly the same as another; form letters and lists. A very short one alone is taken only where there is nothing else.
+3. Where there are more than wanted, each kind (form, length, language) gets places by the root of its number, and in it
+   those count that are near the middle of all and far from those that are taken.
+
+The outcome depends on the texts alone, not on their order. Knows no file.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
 from ditto_cli.demonstrations.authorship import by_language_model, other_authors
-from ditto_cli.demonstrations.language import count_words, function_words, language_group, language_name, language_of
+from ditto_cli.demonstrations.language import (
+    MIN_PARAGRAPH_WORDS,
+    count_words,
+    language_group,
+    language_name,
+    language_of,
+)
 from ditto_cli.demonstrations.reading import Skipped
-from ditto_cli.demonstrations.similarity import content_words, near_duplicates, typicality
+from ditto_cli.demonstrations.similarity import Figures, near_duplicates, style_figures, typicality
 from ditto_cli.types import SourceText
 
 NOT_AS_TYPICAL = "not as typical as those picked"
 FORM_LETTER = "a form letter sent many times"
 MOSTLY_LISTS = "mostly quotes, links or lists"
-SHORT_WORDS, LONG_WORDS = 80, 200  # what short and long mean as long as there are too few texts for thirds
-_MIN_FOR_THIRDS = 30
-_LEAST_WORDS = 5
-_LEAST_TYPICAL = -0.5  # robust standard deviations; the rest is picked only where nothing else is left
+SHORT_WORDS, LONG_WORDS = 80, 200  # up to which a text is short, and from which on it is long
+JOINED_WORDS = 15  # a text of fewer words teaches nothing alone
 _LANGUAGE_SHARE, _LANGUAGE_TEXTS = 0.2, 3  # what makes a second language one of the person's own
-_MIN_FOR_OWN_MIDDLE = 8
-_NUM_CANDIDATES = 60
-_USUAL_OVERLAP = 0.3
+_TYPICAL_SHARE = 2 / 3  # the others are taken only where nothing else is left
+_WITHIN, _LENGTH, _JOINED, _ALIKE, _FORM, _TINY = range(6)  # what is taken first
 _FORMS = {"new": ("email", "emails"), "reply": ("reply", "replies"), "forward": ("forwarded email", "forwarded emails")}
 _NO_MAIL = ("text", "texts")
 _LIST_LINE = re.compile(r"\s*(?:>|[-*•·\u2013]\s|\d{1,3}[.)]\s|\|)|[^\t\n]*\t[^\t\n]*\t")
@@ -45,21 +56,26 @@ class Limits:
 
 @dataclass(frozen=True)
 class Picked:
-    """A text that represents its writer, and why it does, in one line without words of the text."""
+    """A text that represents its writer, and why it does, in one line without words of the text.
+
+    `num_texts` is more than 1 where short texts were joined to this one.
+    """
 
     text: SourceText
     reason: str
+    num_texts: int = 1
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was picked, the most typical first, and what was left out and why."""
+    """What was picked, the most typical first, what was left out and why, and what the person should know of it."""
 
     picked: tuple[Picked, ...]
     left_out: tuple[Skipped, ...]
+    notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Kind:
     """Texts of one form, length and language."""
 
@@ -71,220 +87,220 @@ class Kind:
         """The kind for one text ("a short reply") or the number of them ("12 short replies")."""
         name = self.form[num != 1]
         article = str(num) if num != 1 else "an" if name[0] in "aeiou" and self.length == 1 else "a"
-        sized = (f"short {name}", f"{name} of medium length", f"long {name}")[self.length]
-        return f"{article} {sized}{self.language}"
+        return f"{article} {(f'short {name}', f'{name} of medium length', f'long {name}')[self.length]}{self.language}"
 
 
 @dataclass
-class _Sieve:
-    """Texts in the order of their ids, their figures, and why some of them are left out."""
+class _Entry:
+    """A text on its way through the rules.
 
-    texts: list[SourceText]
-    words: list[int]
-    languages: dict[int, str | None] = field(default_factory=dict)
-    reasons: dict[int, str] = field(default_factory=dict)
+    Attributes:
+        members: the texts in it, more than one where short ones were joined.
+        refusal: why it is never taken.
+        doubt: why it is taken only where too few others are left.
+        rank: of entries in doubt, the lowest are taken first.
+        language: its code, the same one for those that are hard to tell apart; where unsure that of most.
+    """
 
-    def left(self) -> list[int]:
-        return [index for index in range(len(self.texts)) if index not in self.reasons]
+    text: SourceText
+    words: int
+    members: tuple[SourceText, ...]
+    refusal: str = ""
+    doubt: str = ""
+    rank: tuple[float, ...] = (_WITHIN,)
+    language: str = ""
 
 
 def pick(texts: Sequence[SourceText], num: int, limits: Limits | None = None) -> Choice:
-    """The `num` texts that represent their writer; all usable ones if there are fewer.
-
-    Too few texts within the limits widen these, to half and double, then to a quarter and four times; a text that is
-    taken for this reason says so.
-    """
+    """The `num` texts that represent their writer; all usable ones if there are fewer."""
     assert num >= 1
     limits = limits if limits is not None else Limits()
     ordered = sorted(texts, key=lambda source: (_natural_key(source.id), source.text))
-    words = [count_words(source.text) for source in ordered]
-    sieve = _Sieve(ordered, words)
-    for factor in (1, 2, 4):
-        wider = _Sieve(ordered, words, sieve.languages)
-        _leave_out(wider, limits, factor)
-        if factor == 1 or len(wider.left()) > len(sieve.left()):
-            sieve = wider
-        if len(sieve.left()) >= num:
-            break
-    usable = sieve.left()
-    scores = _scores(sieve, usable)
-    kinds = _kinds(sieve, usable)
-    chosen = _spread(sieve, scores, kinds, min(num, len(usable)))
-    reasons = _ranked_reasons(scores, kinds)
-    picked = [
-        Picked(ordered[index], f"{reasons[index]}, {_words(words[index])}{_beyond(words[index], limits)}")
-        for index in sorted(chosen, key=lambda index: (-scores[index], index))
-    ]
+    entries = [_Entry(source, count_words(source.text), (source,)) for source in ordered]
+    for entry in entries:
+        entry.refusal = _refusal(entry.text)
+        _doubt(entry, limits)
+    # Those that are taken first come first, so that a text is never doubted for one that is itself in doubt.
+    by_rank = sorted(entries, key=lambda entry: entry.rank)
+    _doubt_alike([entry for entry in by_rank if not entry.refusal and entry.rank[0] < _FORM])
+    others = other_authors([entry.text for entry in entries if not entry.refusal and entry.rank[0] < _FORM])
+    for entry in entries:
+        entry.refusal = entry.refusal or others.get(entry.text.id, "")
+    entries = _join_short(entries, limits)
+    _refuse_other_languages([entry for entry in entries if not entry.refusal])
+    usable = sorted((entry for entry in entries if not entry.refusal), key=lambda entry: entry.rank)
+    chosen: list[_Entry] = []
+    reasons: dict[str, str] = {}
+    for rank, group in groupby(usable, key=lambda entry: entry.rank):
+        if len(chosen) < num and not (chosen and rank == (_TINY,)):
+            chosen += _represent(list(group), num - len(chosen), reasons)
+    ids = {entry.text.id for entry in chosen}
     left_out = [
-        Skipped(source.id, sieve.reasons.get(index, NOT_AS_TYPICAL))
-        for index, source in enumerate(ordered)
-        if index not in chosen
+        Skipped(member.id, entry.refusal or entry.doubt or NOT_AS_TYPICAL)
+        for entry in entries
+        if entry.text.id not in ids
+        for member in entry.members
     ]
-    return Choice(tuple(picked), tuple(left_out))
+    picked = [Picked(entry.text, reasons[entry.text.id], len(entry.members)) for entry in chosen]
+    return Choice(tuple(picked), tuple(left_out), tuple(_notes(chosen, limits)))
 
 
-def kind_of(text: SourceText, cuts: tuple[int, int] = (SHORT_WORDS, LONG_WORDS)) -> str:
-    """A text's form and length, as "a short reply"; of `cuts` words, the first still short, the second not yet long."""
-    return _kind(text, count_words(text.text), cuts).words(1)
-
-
-def _leave_out(sieve: _Sieve, limits: Limits, factor: int) -> None:
-    """Enter the reason for every text that is not to be picked; each test sees those that the ones before it left."""
-    least = max(min(_LEAST_WORDS, limits.min_words), limits.min_words // factor)
-    most = limits.max_words * factor
-    for index in sieve.left():
-        if reason := _own_reason(sieve.texts[index], sieve.words[index], least, most, limits):
-            sieve.reasons[index] = reason
-    _leave_out_repeated(sieve)
-    _leave_out_languages(sieve)
-    left = sieve.left()
-    others = other_authors([sieve.texts[index] for index in left])
-    sieve.reasons |= {index: others[sieve.texts[index].id] for index in left if sieve.texts[index].id in others}
-
-
-def _own_reason(source: SourceText, words: int, least: int, most: int, limits: Limits) -> str | None:
+def _refusal(source: SourceText) -> str:
     if source.mail is not None and source.mail.not_written is not None:
         return source.mail.not_written
     if source.mail is not None and source.mail.is_sent is False:
         return "received, not sent"
-    if words < least:
-        return f"shorter than {limits.min_words} words"
-    if words > most:
-        return f"longer than {limits.max_words} words"
-    if _is_mostly_lists(source.text):
-        return MOSTLY_LISTS
-    return "written by a language model" if by_language_model(source.text) else None
+    return "written by a language model" if by_language_model(source.text) else ""
+
+
+def _doubt(entry: _Entry, limits: Limits) -> None:
+    least, most = limits.min_words, limits.max_words
+    if _is_mostly_lists(entry.text.text):
+        entry.doubt, entry.rank = MOSTLY_LISTS, (_FORM,)
+    elif entry.words < least:
+        entry.doubt, entry.rank = f"shorter than {least} words", (_LENGTH, least / max(1, entry.words))
+    elif entry.words > most:
+        entry.doubt, entry.rank = f"longer than {most} words", (_LENGTH, entry.words / most)
+
+
+def _doubt_alike(entries: Sequence[_Entry]) -> None:
+    """Doubt all texts but the first of those that are nearly the same, and of a form letter the first as well."""
+    firsts = near_duplicates([entry.text.text for entry in entries])
+    groups: dict[int, list[_Entry]] = {}
+    for entry, first in zip(entries, firsts, strict=True):
+        groups.setdefault(first, []).append(entry)
+    for first, members in groups.items():
+        mails = [entry.text.mail for entry in members if entry.text.mail is not None]
+        is_sent_often = len(mails) >= 5 or len({mail.recipients for mail in mails if mail.recipients}) >= 3
+        for place, entry in enumerate(members):
+            if is_sent_often and entry.words >= JOINED_WORDS:
+                entry.doubt, entry.rank = FORM_LETTER, (_FORM, place, *entry.rank)
+            elif place:
+                entry.doubt = f"nearly the same as {entries[first].text.id}"
+                entry.rank = (_ALIKE, place, *entry.rank)
 
 
 def _is_mostly_lists(text: str) -> bool:
-    running = other = 0
+    num_words = {True: 0, False: 0}
     for line in text.split("\n"):
         prose, num_links = _LINK.subn("", line)
-        num = len(prose.split())
-        other += 8 * num_links  # a link takes the place of a clause
-        if _LIST_LINE.match(line):
-            other += num
+        num_words[_LIST_LINE.match(line) is not None] += len(prose.split())
+        num_words[True] += 8 * num_links  # a link takes the place of a clause
+    return num_words[True] > num_words[False]
+
+
+def _join_short(entries: Sequence[_Entry], limits: Limits) -> list[_Entry]:
+    """Make of neighbours of one form with fewer than `JOINED_WORDS` words one text that is within the limits."""
+    most = min(JOINED_WORDS, limits.min_words)
+    found: list[_Entry] = []
+    groups: dict[tuple[str, str], list[list[_Entry]]] = {}
+    for entry in entries:
+        if entry.refusal or entry.rank[0] != _LENGTH or entry.words >= most:
+            found.append(entry)
+            continue
+        parts = groups.setdefault(_form(entry.text), [[]])
+        if sum(member.words for member in parts[-1]) >= limits.min_words:
+            parts.append([])
+        parts[-1].append(entry)
+    for parts in groups.values():
+        if len(parts) > 1 and sum(member.words for member in parts[-1]) < limits.min_words:
+            remainder = parts.pop()
+            parts[-1] += remainder
+        for members in parts:
+            entry = _join(members) if len(members) > 1 else members[0]
+            entry.rank = (_JOINED if entry.words >= most else _TINY,)
+            found.append(entry)
+    return found
+
+
+def _join(entries: Sequence[_Entry]) -> _Entry:
+    first, num = entries[0].text, len(entries)
+    names = "messages" if first.mail is None else _form(first)[1]
+    joined = replace(
+        first,
+        id=f"{first.id} and {num - 1} more",
+        text="\n\n".join(entry.text.text for entry in entries),
+        prompt=f"Write {num} short {names}, with a blank line between them.",
+    )
+    members = tuple(entry.text for entry in entries)
+    return _Entry(joined, sum(entry.words for entry in entries), members, doubt=entries[0].doubt)
+
+
+def _refuse_other_languages(entries: Sequence[_Entry]) -> None:
+    """Refuse what is in languages that few of the texts are in; of a few words nobody can tell."""
+    codes = [language_of(entry.text.text) if entry.words >= MIN_PARAGRAPH_WORDS else None for entry in entries]
+    counts = Counter(language_group(code) for code in codes if code is not None)
+    main = min(counts, key=lambda group: (-counts[group], group), default="")
+    # Of languages that are hard to tell apart the most frequent names them all.
+    frequent = sorted(Counter(code for code in codes if code is not None).items(), key=lambda item: (item[1], item[0]))
+    names = {language_group(code): code for code, _ in frequent}
+    for entry, code in zip(entries, codes, strict=True):
+        group = main if code is None else language_group(code)
+        entry.language = names.get(group, "")
+        is_own = counts[group] >= _LANGUAGE_TEXTS and counts[group] >= _LANGUAGE_SHARE * counts.total()
+        if code is not None and group != main and not is_own:
+            entry.refusal = f"in another language than most ({language_name(code)})"
+
+
+def _represent(entries: Sequence[_Entry], num: int, reasons: dict[str, str]) -> list[_Entry]:
+    """The `num` entries that stand for all of these, the most typical first; `reasons` gets why, by id."""
+    figures = style_figures([entry.text.text for entry in entries])
+    scores = [0.0] * len(entries)
+    for language in {entry.language for entry in entries}:
+        rows = [row for row, entry in enumerate(entries) if entry.language == language]
+        for row, score in zip(rows, typicality(figures[rows]), strict=True):
+            scores[row] = score
+    ranked = sorted(range(len(entries)), key=lambda row: (-scores[row], row))
+    several = len({entry.language for entry in entries}) > 1
+    kinds = [
+        Kind(
+            _form(entry.text),
+            (entry.words > SHORT_WORDS) + (entry.words > LONG_WORDS),
+            f" in {language_name(entry.language)}" if several else "",
+        )
+        for entry in entries
+    ]
+    chosen = set(ranked if len(ranked) <= num else _spread(ranked, figures, scores, kinds, num))
+    sizes, places = Counter(kinds), Counter[Kind]()
+    for row in ranked:
+        entry, kind = entries[row], kinds[row]
+        places[kind] += 1
+        if entry.doubt:
+            what = kind.words(1) if len(entry.members) == 1 else f"{kind.words(len(entry.members))} in one"
+        elif sizes[kind] == 1:
+            what = f"the only one that is {kind.words(1)}"
         else:
-            running += num
-    return other > running
+            what = f"{_ordinal(places[kind])}most typical of {kind.words(sizes[kind])}"
+        doubt = f"; {entry.doubt}, but too few others are left" if entry.doubt else ""
+        reasons[entry.text.id] = f"{what}, {entry.words} {'word' if entry.words == 1 else 'words'}{doubt}"
+    return [entries[row] for row in ranked if row in chosen]
 
 
-def _leave_out_repeated(sieve: _Sieve) -> None:
-    left = sieve.left()
-    firsts = near_duplicates([sieve.texts[index].text for index in left])
-    groups: dict[int, list[int]] = {}
-    for index, first in zip(left, firsts, strict=True):
-        groups.setdefault(left[first], []).append(index)
-    for first, members in groups.items():
-        mails = [mail for index in members if (mail := sieve.texts[index].mail) is not None]
-        is_form_letter = len(mails) >= 5 or len({mail.recipients for mail in mails if mail.recipients}) >= 3
-        for index in members:
-            if is_form_letter:
-                sieve.reasons[index] = FORM_LETTER
-            elif index != first:
-                sieve.reasons[index] = f"nearly the same as {sieve.texts[first].id}"
+def _form(source: SourceText) -> tuple[str, str]:
+    return _NO_MAIL if source.mail is None else _FORMS[source.mail.form]
 
 
-def _leave_out_languages(sieve: _Sieve) -> None:
-    """Leave out texts in languages that few of the texts are in; of unsure ones nothing is thought."""
-    left = sieve.left()
-    for index in left:
-        if index not in sieve.languages:
-            sieve.languages[index] = language_of(sieve.texts[index].text)
-    counts = Counter(language_group(code) for index in left if (code := sieve.languages[index]) is not None)
-    main = min(counts, key=lambda group: (-counts[group], group), default="")
-    own = {
-        group
-        for group, count in counts.items()
-        if group == main or (count >= _LANGUAGE_TEXTS and count >= _LANGUAGE_SHARE * counts.total())
-    }
-    for index in left:
-        code = sieve.languages[index]
-        if code is not None and language_group(code) not in own:
-            sieve.reasons[index] = f"in another language than most ({language_name(code)})"
-
-
-def _by_language(sieve: _Sieve, usable: Sequence[int]) -> dict[str, list[int]]:
-    """The usable texts by group of languages; unsure ones are with the most frequent."""
-    codes = {index: sieve.languages.get(index) for index in usable}
-    counts = Counter(language_group(code) for code in codes.values() if code is not None)
-    main = min(counts, key=lambda group: (-counts[group], group), default="")
-    groups: dict[str, list[int]] = {}
-    for index, code in codes.items():
-        groups.setdefault(main if code is None else language_group(code), []).append(index)
-    return groups
-
-
-def _scores(sieve: _Sieve, usable: Sequence[int]) -> dict[int, float]:
-    """How typical each text is among those in its language."""
-    groups = _by_language(sieve, usable)
-    own = [members for members in groups.values() if len(members) >= _MIN_FOR_OWN_MIDDLE or len(groups) == 1]
-    rest = sorted(index for members in groups.values() if members not in own for index in members)
-    scores: dict[int, float] = {}
-    for members in (*own, rest):
-        codes = {code for index in members if (code := sieve.languages.get(index)) is not None}
-        known = function_words(codes.pop()) if len(codes) == 1 else frozenset()
-        values = typicality([sieve.texts[index].text for index in members], known)
-        scores |= dict(zip(members, values, strict=True))
-    return scores
-
-
-def _kinds(sieve: _Sieve, usable: Sequence[int]) -> dict[int, Kind]:
-    cuts = (SHORT_WORDS, LONG_WORDS)
-    if len(usable) >= _MIN_FOR_THIRDS:
-        lower, upper = np.quantile([sieve.words[index] for index in usable], (1 / 3, 2 / 3), method="lower")
-        cuts = int(lower), int(upper)
-    groups = _by_language(sieve, usable)
-    kinds: dict[int, Kind] = {}
-    for members in groups.values():
-        codes = Counter(code for index in members if (code := sieve.languages.get(index)) is not None)
-        name = min(codes, key=lambda code: (-codes[code], code), default="")
-        language = f" in {language_name(name)}" if len(groups) > 1 and name else ""
-        for index in members:
-            kinds[index] = _kind(sieve.texts[index], sieve.words[index], cuts, language)
-    return kinds
-
-
-def _kind(source: SourceText, words: int, cuts: tuple[int, int], language: str = "") -> Kind:
-    form = _NO_MAIL if source.mail is None else _FORMS[source.mail.form]
-    return Kind(form, (words > cuts[0]) + (words > cuts[1]), language)
-
-
-def _spread(sieve: _Sieve, scores: Mapping[int, float], kinds: Mapping[int, Kind], num: int) -> set[int]:
-    """`num` texts, of each kind as many as its slots, in it the typical ones that are not about the same."""
-    ranked = sorted(scores, key=lambda index: (-scores[index], index))
-    core = [index for index in ranked if scores[index] >= _LEAST_TYPICAL]
-    core += [index for index in ranked if scores[index] < _LEAST_TYPICAL][: max(0, num - len(core))]
+def _spread(
+    ranked: Sequence[int], figures: Figures, scores: Sequence[float], kinds: Sequence[Kind], num: int
+) -> list[int]:
+    """`num` rows, of each kind as many as its slots; each is the one that is typical and least like those before."""
     by_kind: dict[Kind, list[int]] = {}
-    for index in core:
-        by_kind.setdefault(kinds[index], []).append(index)
-    chosen: dict[int, frozenset[str]] = {}
-    for kind, slots in _slots({kind: len(members) for kind, members in by_kind.items()}, num).items():
-        members = by_kind[kind]
-        # The typical half is enough to find different ones in.
-        candidates = members[: max(slots, min(_NUM_CANDIDATES, (len(members) + 1) // 2))]
-        contents = {index: content_words(sieve.texts[index].text) for index in candidates}
+    for row in ranked[: max(num, round(_TYPICAL_SHARE * len(ranked)))]:
+        by_kind.setdefault(kinds[row], []).append(row)
+    chosen: list[int] = []
+    for kind, slots in _slots({kind: len(rows) for kind, rows in by_kind.items()}, num).items():
+        rows = by_kind[kind]
+        candidates = rows[: max(slots, (len(rows) + 1) // 2)]
         for _ in range(slots):
-            best = max(
-                (index for index in candidates if index not in chosen),
-                key=lambda index: (
-                    -candidates.index(index) / len(candidates) - _overlap(contents[index], chosen.values()),
-                    -index,
-                ),
-            )
-            chosen[best] = contents[best]
-    return set(chosen)
-
-
-def _overlap(content: frozenset[str], others: Collection[frozenset[str]]) -> float:
-    """How far a text shares more of its longer words with another than any two texts of a person: 0 for most pairs."""
-    shares = [len(content & other) / max(1, min(len(content), len(other))) for other in others]
-    return max(0.0, max(shares, default=0.0) - _USUAL_OVERLAP)
+            near = figures[candidates] @ figures[chosen].T if chosen else np.zeros((len(candidates), 1))
+            values = np.array([scores[row] for row in candidates]) - near.max(axis=1)
+            chosen.append(candidates.pop(int(values.argmax())))
+    return chosen
 
 
 def _slots(sizes: Mapping[Kind, int], num: int) -> dict[Kind, int]:
     """Slots by the square roots of the kinds' sizes (Sainte-Laguë), to none more than its texts; large kinds first."""
-    order = sorted(sizes, key=lambda kind: (-sizes[kind], kind.form, kind.length, kind.language))
+    order = sorted(sizes, key=lambda kind: (-sizes[kind], kind))
     slots = dict.fromkeys(order, 0)
     for _ in range(num):
         open_kinds = [kind for kind in order if slots[kind] < sizes[kind]]
@@ -293,36 +309,34 @@ def _slots(sizes: Mapping[Kind, int], num: int) -> dict[Kind, int]:
     return slots
 
 
-def _ranked_reasons(scores: Mapping[int, float], kinds: Mapping[int, Kind]) -> dict[int, str]:
-    sizes = Counter(kinds.values())
-    seen: Counter[Kind] = Counter()
-    reasons: dict[int, str] = {}
-    for index in sorted(scores, key=lambda index: (-scores[index], index)):
-        kind = kinds[index]
-        seen[kind] += 1
-        if sizes[kind] == 1:
-            reasons[index] = f"the only one that is {kind.words(1)}"
-        else:
-            place = "" if seen[kind] == 1 else f"{_ordinal(seen[kind])} "
-            reasons[index] = f"{place}most typical of {kind.words(sizes[kind])}"
-    return reasons
-
-
-def _beyond(words: int, limits: Limits) -> str:
-    if words < limits.min_words:
-        return f"; shorter than {limits.min_words}, as too few are longer"
-    if words > limits.max_words:
-        return f"; longer than {limits.max_words}, as too few are shorter"
-    return ""
-
-
-def _words(num: int) -> str:
-    return "1 word" if num == 1 else f"{num} words"
+def _notes(chosen: Sequence[_Entry], limits: Limits) -> Iterator[str]:
+    """What of the choice is not as it should be, a line each."""
+    if short := [
+        entry.words for entry in chosen if entry.words < limits.min_words and entry.rank[0] in (_LENGTH, _TINY)
+    ]:
+        span = str(short[0]) if min(short) == max(short) else f"{min(short)} to {max(short)}"
+        yield (
+            f"Too few texts have {limits.min_words} words or more: the longest of the others were taken "
+            f"({len(short)} of {span} words). Longer ones teach more, if there are any."
+        )
+    if joined := [entry for entry in chosen if len(entry.members) > 1]:
+        num = sum(len(entry.members) for entry in joined)
+        yield (
+            f"{num} texts of fewer than {JOINED_WORDS} words were joined to {len(joined)}, each with a prompt that "
+            "asks for so many: one such text alone teaches nothing."
+        )
+    if alike := sum(entry.rank[0] in (_ALIKE, _FORM) for entry in chosen):
+        yield (
+            f"{alike} of the texts taken are form letters, lists or nearly the same as another, as too few others are "
+            "left: look whether they should stay."
+        )
 
 
 def _ordinal(num: int) -> str:
+    if num == 1:
+        return ""
     ending = "th" if 10 <= num % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(num % 10, "th")
-    return f"{num}{ending}"
+    return f"{num}{ending} "
 
 
 def _natural_key(identity: str) -> tuple[list[tuple[int, str]], str]:

@@ -1,4 +1,4 @@
-"""Bytes of a text file -> clean text: encoding found, line ends and blank lines settled, invisible characters removed.
+"""Bytes of a text, and the label that they bear -> clean characters, with line ends settled and mojibake repaired.
 
 Words, paragraph breaks and indentation stay as the person wrote them. Knows no file format and no folder.
 """
@@ -6,69 +6,132 @@ Words, paragraph breaks and indentation stay as the person wrote them. Knows no 
 from __future__ import annotations
 
 import codecs
+import math
 import re
 import unicodedata
+from collections import Counter
+from functools import cache
 
-from charset_normalizer import from_bytes
+import ftfy
+import webencodings  # type: ignore[import-untyped]
+from ftfy.badness import badness
+from ftfy.chardata import UTF8_DETECTOR_RE
+
+from ditto_cli.demonstrations.words import words
 
 # UTF-32 comes first: its little-endian mark begins with that of UTF-16.
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# What people's old files are in. Left to all of its encodings, charset-normalizer takes "café" for UTF-16.
-_LEGACY_ENCODINGS = [
-    *("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "koi8_r", "mac_roman"),
-    *("cp932", "euc_jp", "gb18030", "big5", "cp949"),
-]
-_LINE_ENDS = re.compile(r"\r\n|[\r\v\f\x85\u2028]")
+# Not the second byte of a damaged letter, as in "Ã\x85".
+_LINE_ENDS = re.compile(r"\r\n|[\r\v\f\u2028]|(?<![\x80-\xf4])\x85")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Old editors leave form feeds, DOS end marks (1a) and terminal colours (1b) in texts; the other controls are binary.
 _BINARY_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f-\x84\x86-\x9f]")
 _BYTE_ORDER_CHARACTER = "\ufeff"
+_LOST = "\ufffd"
+
+_CODE_PAGE = re.compile(r"(?:x-)?(?:cp|ibm|dos|ms|win|windows)-?(\d{3,4})")
+_ISO_2022_ESCAPE = re.compile(rb"(\x1b(?:\([BIJ]|\$[@AB]|\$\([@A-D]|\$\)[AC])|[\x0e\x0f])")
+_ISO_2022_SHIFT = re.compile(rb"\x1b(?:\$[@AB()]|\([IJ])")
+_HIGH = bytes(byte | 0x80 if 0x21 <= byte <= 0x7E else byte for byte in range(256))
+_LOW = bytes(byte & 0x7F for byte in range(256))
+# Where Python's big5hkscs differs from what Windows writes and the WHATWG table reads.
+_BIG5_AS_IN_WINDOWS = str.maketrans("•､∼¥¢£", "‧﹑～￥￠￡")  # noqa: RUF001
+
+_BAD_BYTES = re.compile("[\udc80-\udcff]+")  # as "surrogateescape" leaves them
+_BEYOND_ASCII = re.compile("[^\x00-\x7f]")
+_OTHER_MARKS = "€…‘’“”–—«»°"  # noqa: RUF001
+_ALSO_LOST = re.compile(f"{_LOST}+|\u951f\u65a4\u62f7")  # U+FFFD itself, read as GBK
+
+_SAMPLE_BYTES = 4000
+_ONLY_AT_END = "ךםןףץς"  # of a word
+_QUOTES, _SIGNS = "“”‘’–—…«»„‚\xa0", "€°§£·•ªº²½©®™№µ"  # noqa: RUF001
+
+_WHOLE_ONLY = ftfy.TextFixerConfig(decode_inconsistent_utf8=False)
+_ONE_LETTER_WORDS = frozenset("àáèéìíòóùú")
 
 
 class UndecodableTextError(ValueError):
     """The bytes are not a text in any encoding that people write in."""
 
 
-def decode_text(raw: bytes) -> str:
-    """The characters of a text file, in whichever encoding it was saved.
+def decode_text(raw: bytes, declared: str | None = None) -> str:
+    """The characters of a text, in whichever encoding it was saved.
 
-    A byte-order mark decides; then UTF-16 without one, UTF-8, and what charset-normalizer finds, in this order.
+    A byte-order mark decides; then, where they fit, UTF-8, the label, and at last the letters that are likeliest. Of
+    a text that fits but for a few bytes only these are lost.
+
+    Args:
+        raw: the bytes.
+        declared: the label that they bear, as it was found: a charset of a mail or a page.
 
     Raises:
         UndecodableTextError: the bytes are binary.
     """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if raw.startswith(mark):
-            try:
-                return _checked(raw.decode(encoding))
-            except UnicodeDecodeError:
-                raise UndecodableTextError("damaged after its byte-order mark") from None
+            return _checked(raw.decode(encoding, "replace"))
+    if raw.startswith(codecs.BOM_UTF8):
+        raw, declared = raw.removeprefix(codecs.BOM_UTF8), "utf-8"
+    codec = _codec_of(declared) if declared else None
     if b"\0" in raw:
-        return _decode_bare_utf16(raw)
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return _decode_legacy(raw)
+        return _decode_wide(raw, codec)
+    if raw.isascii():
+        is_shifted = _ISO_2022_SHIFT.search(raw) is not None
+        return _decode(raw, "iso-2022" if is_shifted else codec if codec in ("utf-7", "hz") else "ascii")
+    text = raw.decode("utf-8", "surrogateescape")
+    num_bad = sum(map(len, _BAD_BYTES.findall(text)))
+    num_good = sum(byte > 0x7F for byte in raw) - num_bad
+    # By chance, bytes in another encoding make letters of alphabets that nobody mixes.
+    alphabets = {ord(letter) >> 7 for letter in _BEYOND_ASCII.findall(text) if letter < "\u0800" and letter.isalpha()}
+    is_utf8 = num_good > 10 * num_bad or (num_good > num_bad and len(alphabets) <= 2)
+    # Of a few letters all may be valid by chance, and then their label is believed.
+    if is_utf8 and (codec in (None, "utf-8", "cp1252") or len(raw) - len(text) >= 4):
+        return _BAD_BYTES.sub(_mended, text)
+    if codec is not None and not codec.startswith("utf"):
+        labelled = _decode(raw, codec)
+        if labelled.count(_LOST) <= max(1, len(_BEYOND_ASCII.findall(labelled)) // 10):
+            return labelled
+    return _checked(_decode(raw, _likeliest_codec(raw)))
 
 
 def normalise_text(text: str) -> str:
     r"""The text as a model should learn it; a second time changes nothing.
 
-    Line ends become \n, trailing whitespace and outer blank lines go, and several blank lines become one, so paragraph
-    breaks stay. Control characters except \n and \t and byte-order marks go. Characters are composed (NFC).
+    Mojibake is repaired. Line ends become \n, trailing whitespace and outer blank lines go, and several blank lines
+    become one, so paragraph breaks stay. Control characters except \n and \t and byte-order marks go. Characters are
+    composed (NFC).
     """
-    text = unify_line_ends(text).replace("\u2029", "\n\n").replace(_BYTE_ORDER_CHARACTER, "")
-    text = _CONTROLS.sub("", text)
-    # After the removals: they may bring a letter and its accent together.
-    text = unicodedata.normalize("NFC", text)
-    text = "\n".join(line.rstrip() for line in text.split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", text).strip("\n")
+    before = None
+    while before != text:  # what is taken out may bring together what belongs together
+        before = text
+        text = repair_mojibake(unify_line_ends(text))
+        text = _CONTROLS.sub("", text.replace("\u2029", "\n\n").replace(_BYTE_ORDER_CHARACTER, ""))
+        text = "\n".join(line.rstrip() for line in unicodedata.normalize("NFC", text).split("\n"))
+        text = re.sub(r"\n{3,}", "\n\n", text).strip("\n")
+    return text
+
+
+def repair_mojibake(text: str) -> str:
+    """UTF-8 that a program read as another encoding becomes what it was; a clean text stays as it is.
+
+    The whole text must have been read wrongly, or whole lines. A text that speaks of such letters stays.
+    """
+    if text.isascii() or not badness(text) or _speaks_of_mojibake(text):
+        return text
+    repaired = ftfy.fix_encoding(text, _WHOLE_ONLY)
+    if repaired == text:
+        repaired = "\n".join(ftfy.fix_encoding(line, _WHOLE_ONLY) for line in text.split("\n"))
+    return repaired
+
+
+def damaged_places(text: str) -> int:
+    """In how many places letters were lost, or stand there as mojibake."""
+    return len(_ALSO_LOST.findall(text)) + (0 if text.isascii() else badness(text.replace(_LOST, "")))
 
 
 def unify_line_ends(text: str) -> str:
@@ -82,32 +145,185 @@ def readable_name(name: str) -> str:
     return composed if composed.isprintable() else repr(composed)[1:-1]
 
 
-def _decode_bare_utf16(raw: bytes) -> str:
-    # A space or a line end is one NUL byte and one ASCII byte: the side of the NULs gives the byte order.
-    is_little_endian = raw[1::2].count(0) > raw[0::2].count(0)
-    high_bytes = raw[1::2] if is_little_endian else raw[0::2]
-    # Alphabets, from Latin to Thai, lie below U+1000; two bytes of other data rarely do.
-    num_alphabetic = sum(byte < 0x10 for byte in high_bytes)
-    if len(raw) % 2 or num_alphabetic < 0.9 * len(high_bytes):
-        raise UndecodableTextError("NUL bytes")
-    try:
-        return _checked(raw.decode("utf-16-le" if is_little_endian else "utf-16-be"))
-    except UnicodeDecodeError:
-        raise UndecodableTextError("NUL bytes") from None
+@cache
+def _codec_of(label: str) -> str | None:
+    """The codec that a charset label means in use; None for an unknown label."""
+    found = re.search(r"[a-z0-9][a-z0-9_.:+-]*", label.lower().rpartition("=")[2])
+    name = found[0].rstrip(":.") if found else ""
+    supersets = {alias: codec for codec, labels in words("charsets")["labels"].items() for alias in labels}
+    for spelling in (name, name.replace("_", "-"), re.sub("^latin[-_]", "latin", name)):
+        if spelling in supersets:
+            return str(supersets[spelling])
+        if encoding := webencodings.lookup(spelling):
+            codec: str = supersets.get(encoding.name, encoding.codec_info.name)
+            return None if codec in ("replacement", "x-user-defined") else codec
+    if page := _CODE_PAGE.fullmatch(name.replace("_", "-")):
+        try:
+            # Pages of mainframes do not hold ASCII.
+            return f"cp{page[1]}" if "Az 09".encode(f"cp{page[1]}") == b"Az 09" else None
+        except LookupError:
+            pass
+    return None
 
 
-def _decode_legacy(raw: bytes) -> str:
-    matches = from_bytes(raw, cp_isolation=_LEGACY_ENCODINGS)
-    best = matches.best()
-    if best is None:
-        raise UndecodableTextError("no encoding fits")
-    # In a short text many encodings are equally likely to the library; to people cp1252 is by far the likeliest.
-    cleanest = [match for match in matches if match.chaos == min(other.chaos for other in matches)]
-    western = [match for match in cleanest if "cp1252" in match.could_be_from_charset]
-    return _checked(str(western[0] if western else best))
+def _decode(raw: bytes, codec: str) -> str:
+    """The characters, with U+FFFD for what the codec does not know."""
+    if codec == "iso-2022":
+        return _decode_iso_2022(raw)
+    if codec == "euc-jp":
+        raw = re.sub(
+            rb"\x8e(?=[\xa1-\xdf])|[\xa1-\xfe]{2}",
+            lambda match: _shift_jis(match[0].translate(_LOW)) if len(match[0]) == 2 else b"",
+            raw,
+        )
+        codec = "cp932"
+    if codec == "big5":
+        text = raw.decode("big5hkscs", "replace").translate(_BIG5_AS_IN_WINDOWS)
+        # Only Windows' own has the sign of the euro.
+        return raw.decode("cp950", "replace") if _LOST in text and b"\xa3\xe1" in raw else text
+    text = raw.decode(codec, "replace")
+    # Python puts bytes that mean nothing where everybody may put their own signs.
+    return re.sub("[\uf8f0-\uf8f3]", _LOST, text) if codec == "cp932" else text
+
+
+def _decode_iso_2022(raw: bytes) -> str:
+    """ISO-2022-JP as Microsoft writes it, -KR and -CN: escapes say in which set of characters the next bytes are."""
+    pieces: list[str] = []
+    here, shifted, is_shifted = b"(B", b"$C", False
+    for piece in _ISO_2022_ESCAPE.split(raw):
+        if piece in (b"\x0e", b"\x0f"):
+            is_shifted = piece == b"\x0e"
+        elif piece.startswith(b"\x1b$)"):
+            shifted = b"$" + piece[3:]
+        elif piece.startswith(b"\x1b"):
+            here = piece[1:].replace(b"$(", b"$")
+        else:
+            charset = shifted if is_shifted else here
+            if charset in (b"$@", b"$B"):
+                piece = re.sub(rb"[\x21-\x7e]{2}", lambda match: _shift_jis(match[0]), piece)  # noqa: PLW2901
+            elif charset == b"$D":
+                piece = re.sub(rb"[\x21-\x7e]{2}", lambda match: b"\x8f" + match[0], piece)  # noqa: PLW2901
+            if charset in (b"(I", b"$A", b"$C", b"$D"):
+                piece = piece.translate(_HIGH)  # noqa: PLW2901
+            codec = {b"$A": "gb18030", b"$C": "cp949", b"$D": "euc_jp"}.get(charset, "cp932")
+            pieces.append(piece.decode(codec, "replace"))
+    return "".join(pieces)
+
+
+def _shift_jis(pair: bytes) -> bytes:
+    """The two bytes of a JIS character as Shift_JIS has them, for Python's only table with all that Windows writes."""
+    row, cell = pair[0] - 0x21, pair[1]
+    cell += 0x7E if row % 2 else 0x1F + (cell >= 0x60)
+    return bytes(((row // 2 + (0x81 if row < 62 else 0xC1)) & 0xFF, cell & 0xFF))
+
+
+def _decode_wide(raw: bytes, codec: str | None) -> str:
+    """UTF-16 or -32 without a byte-order mark."""
+    if codec is None or not codec.startswith(("utf-16", "utf-32")):
+        # A space or a line end is one NUL byte and one ASCII byte: the side of the NULs gives the byte order.
+        is_little_endian = raw[1::2].count(0) > raw[0::2].count(0)
+        codec = "utf-16-le" if is_little_endian else "utf-16-be"
+        high_bytes = raw[1::2] if is_little_endian else raw[0::2]
+        # Alphabets, from Latin to Thai, lie below U+1000; two bytes of other data rarely do.
+        if len(raw) % 2 or sum(byte < 0x10 for byte in high_bytes) < 0.9 * len(high_bytes):
+            raise UndecodableTextError("NUL bytes")
+    return _checked(raw.decode(codec, "replace"))
+
+
+def _mended(bad: re.Match[str]) -> str:
+    """What bytes amid UTF-8 were: letters of an older text that was pasted there, or nothing that can be known."""
+    raw = bad[0].encode("utf-8", "surrogateescape")
+    letters = raw.decode("cp1252", "replace")
+    before, after = bad.string[max(0, bad.start() - 1) : bad.start()], bad.string[bad.end() : bad.end() + 1]
+    is_cut = len(raw) > 1 and raw[0] >= 0xC2 and all(0x80 <= byte <= 0xBF for byte in raw[1:])
+    is_among_latin = all(ord(one) < 0x250 or not one.isalpha() for one in before + after)
+    fits = all(one in _OTHER_MARKS or (one.isalpha() and one not in "ÂÃÿ") for one in letters)
+    is_in_place = not (letters[0].isupper() and before.islower())
+    return letters if fits and is_among_latin and is_in_place and not is_cut else _LOST
+
+
+@cache
+def _alphabets() -> list[tuple[str, dict[str, float], float]]:
+    """Codec, log-probability of each letter, and that of codec and alphabet."""
+    models: list[tuple[str, dict[str, float], float]] = []
+    for number, alphabet in enumerate(words("charsets")["alphabets"]):
+        letters = alphabet["letters"]
+        total = sum(1 / (rank + 6) for rank in range(len(letters)))
+        chances = {letter: -math.log((rank + 6) * total) for rank, letter in enumerate(letters)}
+        chances |= {one.upper(): chance for one, chance in chances.items() if len(one.upper()) == 1}
+        models += [(codec, chances, -0.17 * number - 2 * place) for place, codec in enumerate(alphabet["codecs"])]
+    return models
+
+
+def _likeliest_codec(raw: bytes) -> str:
+    """The codec whose text is the likeliest by the letters of an alphabet, and by how letters stand together."""
+    sample = b"\n".join(line for line in raw.splitlines() if not line.isascii())[:_SAMPLE_BYTES]
+    seen: dict[str, tuple[Counter[str], float, float, float]] = {}
+    best, best_codec = -math.inf, ""
+    for codec, chances, chance in _alphabets():
+        if codec not in seen:
+            seen[codec] = _traits(_decode(sample, codec))
+        counts, penalty, latin, other = seen[codec]
+        score = chance - penalty
+        if codec not in words("charsets")["frequent"]:
+            score -= latin if next(iter(chances)) < "\u0370" else other
+        for letter, count in counts.items():
+            score += count * (chances[letter] if letter in chances else _chance_of_other(letter, codec))
+        if score > best:
+            best, best_codec = score, codec
+    return best_codec
+
+
+def _traits(text: str) -> tuple[Counter[str], float, float, float]:
+    """The characters beyond ASCII, and penalties for how they stand: in all, in Latin and in other alphabets."""
+    counts: Counter[str] = Counter()
+    penalty = latin = other = 0.0
+    for before, here, after in zip(f" {text}", text, f"{text[1:]} ", strict=False):
+        if here.isascii():
+            continue
+        counts[here] += 1
+        if here.isalpha():
+            penalty += 3 * (before.isdigit() or after.isdigit()) + 2 * (not before.isalpha() and not after.isalpha())
+            if here.isupper():
+                penalty += 5 if before.islower() else 0.2 if before.isupper() or after.isupper() else 1.5
+            penalty += 4 * (here in _ONLY_AT_END and after.isalpha())
+            latin += 3 * (before > "\x7f" and before.isalpha() and after > "\x7f" and after.isalpha())
+            other += 5 * ((before.isascii() and before.isalpha()) + (after.isascii() and after.isalpha()))
+        elif here in _SIGNS or here in "–‚":  # noqa: RUF001
+            penalty += 6 * ((after.isalpha() and here not in "°©µ‚") or before.isalpha())  # noqa: RUF001
+    return counts, penalty, latin, other
+
+
+def _chance_of_other(letter: str, codec: str) -> float:
+    """The log-probability of a character that is not in the alphabet."""
+    if letter in _QUOTES:
+        return -4.5
+    if letter in _SIGNS:
+        return -6
+    if letter == _LOST:
+        return -14
+    if frequent := words("charsets")["frequent"].get(codec):
+        if codec in ("cp932", "euc-jp") and "\u3041" <= letter <= "\u30fe":
+            return -6.5
+        stored = letter.encode("big5hkscs" if codec == "big5" else codec, "replace")
+        return -8.8 if len(stored) == 2 and frequent[0] <= stored[0] <= frequent[1] else -11
+    return -10
+
+
+def _speaks_of_mojibake(text: str) -> bool:
+    """Whether damaged letters stand in quotes or alone, as a word or as none, where a text is about them."""
+    for found in UTF8_DETECTOR_RE.finditer(text):
+        before, after = text[max(0, found.start() - 1) : found.start()], text[found.end() : found.end() + 1]
+        if not before or not after or before.isalpha() or after.isalpha():
+            continue
+        letter = ftfy.fix_encoding(found[0], _WHOLE_ONLY)
+        is_quoted = before in "\"'`„“‚‘«(" and after in "\"'`“”‘’»)"  # noqa: RUF001
+        if len(letter) == 1 and letter.isalpha() and (is_quoted or letter.lower() not in _ONE_LETTER_WORDS):
+            return True
+    return False
 
 
 def _checked(text: str) -> str:
-    if _BINARY_CONTROLS.search(text):
+    if _BINARY_CONTROLS.search(text) or (text and not text.strip(_LOST)):
         raise UndecodableTextError("control characters")
     return text

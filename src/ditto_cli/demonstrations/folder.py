@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +16,11 @@ from ditto_cli.demonstrations.choice import Limits
 from ditto_cli.demonstrations.encoding import readable_name
 from ditto_cli.demonstrations.mail.mailboxes import apple_mbox_file, is_maildir
 from ditto_cli.demonstrations.opening import is_folder, opened
-from ditto_cli.demonstrations.readers import READERS, reason_to_skip
+from ditto_cli.demonstrations.prompt_file import PROMPT_FILE
+from ditto_cli.demonstrations.readers import reason_to_skip
 from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.demonstrations.redaction import redactor_for
-from ditto_cli.demonstrations.sources import STREAM_READERS, Item, is_one_mail, only_own, read_source
+from ditto_cli.demonstrations.sources import Item, is_one_mail, only_own, read_source
 from ditto_cli.demonstrations.splitting import divided
 from ditto_cli.demonstrations.template import is_unedited_template, template_text
 from ditto_cli.errors import InputError
@@ -76,14 +76,6 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
     return reading
 
 
-def stored_prompts(settings: FolderFile, texts: Sequence[SourceText]) -> dict[str, str]:
-    """The prompts of ditto.yaml by id, redacted as the texts are."""
-    redactor = redactor_for(settings.redact, [text.text for text in texts])
-    if redactor is None:
-        return dict(settings.prompts)
-    return {identity: redactor.redact(prompt)[0] for identity, prompt in settings.prompts.items()}
-
-
 def read_held_out(folder: Path, settings: FolderFile | None = None) -> Reading:
     """The texts that are kept back in a demonstrations folder's `held_out`; ids begin with "held_out/".
 
@@ -121,18 +113,17 @@ def _prepared(texts: Sequence[SourceText], settings: FolderFile) -> Iterator[Sou
 def _entries(folder: Path) -> list[Path]:
     shown = readable_name(str(folder))
     try:
-        mode = os.stat(folder).st_mode
-        names = os.listdir(folder) if stat.S_ISDIR(mode) else None
+        names = os.listdir(folder)
     except FileNotFoundError:
         raise InputError(f"{shown} does not exist: give the folder that holds your texts.") from None
+    except NotADirectoryError:
+        raise InputError(f"{shown} is not a folder: put the file into a folder of its own and give that.") from None
     # ValueError: a NUL in the path.
     except (OSError, ValueError) as error:
         raise InputError(f"{shown} cannot be read ({type(error).__name__}): check the path and its rights.") from None
-    if names is None:
-        raise InputError(f"{shown} is not a folder: put the file into a folder of its own and give that.")
     if len({readable_name(name) for name in names}) < len(names):
         raise InputError(f"{shown} holds two files whose names look the same: rename one of them.")
-    return [folder / name for name in sorted(names, key=_natural_key) if name != FOLDER_FILE]
+    return [folder / name for name in sorted(names, key=_natural_key) if name not in (FOLDER_FILE, PROMPT_FILE)]
 
 
 def _natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -142,17 +133,11 @@ def _natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
 
 
 def _reason_to_skip(path: Path) -> str | None:
-    if path.name.startswith("."):
-        return "a hidden file"
-    if is_folder(path):
+    if is_folder(path) and not path.name.startswith("."):
         if path.name == HELD_OUT_FOLDER:
             return _HELD_OUT_REASON
         return None if is_maildir(path) or apple_mbox_file(path) is not None else _FOLDER_REASON
-    if path.suffix.lower() not in (*READERS, *STREAM_READERS):
-        return reason_to_skip(path.name)
-    if reason := reason_to_skip(path.name):
-        return reason
-    return _TEMPLATE_REASON if _is_template(path) else None
+    return reason_to_skip(path.name) or (_TEMPLATE_REASON if _is_template(path) else None)
 
 
 def _is_template(path: Path) -> bool:

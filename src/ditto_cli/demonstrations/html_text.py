@@ -1,17 +1,34 @@
-"""HTML -> plain text with its line and paragraph breaks. Of mails, pages, and documents that a library made HTML of."""
+"""HTML -> plain text with its line and paragraph breaks. Of mails, pages, and documents that a library made HTML of.
+
+Smileys that programs write as pictures or in symbol fonts become characters; other pictures leave nothing.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from html.parser import HTMLParser
 
-_DROPPED = frozenset({"script", "style", "title"})
+# Elements inside which the text is read otherwise.
+_REGIONS = {
+    **dict.fromkeys(("script", "style", "title"), "dropped"),
+    **dict.fromkeys(("ul", "ol"), "list"),
+    **dict.fromkeys(("td", "th"), "cell"),
+    "blockquote": "quote",
+    "pre": "pre",
+}
 _PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "pre"})
 _LINES = frozenset({"div", "li", "tr", "hr", "body", "section", "article", "header", "footer"})
-_LISTS = frozenset({"ul", "ol"})
-_CELLS = frozenset({"td", "th"})
 _BULLET = "- "
 _HTML_SPACE = re.compile(r"[ \t\r\n\f\xa0]+")
+_COMMENTED_STYLE = re.compile(r"(<style\b[^<>]{0,200}>)\s{0,20}<!--", re.IGNORECASE)  # as Word hides its sheets
+_NUMBER = re.compile(r"\d*\.?\d+")
+_MAX_ALT_CHARACTERS = 12  # a family in skin tones has eleven
+# What Word writes for ":)", "-->" and what else it corrects; its own private characters lie 0xf000 above.
+_WINGDINGS = dict(zip(map(ord, "JKLàßçèóüûCDFRY«n§v"), "🙂😐🙁→←⇐⇒⇔✓✗👍👎☞☀✡★■▪❖", strict=True))
+_WORD_PRIVATE = {0xF000 + code: character for code, character in _WINGDINGS.items()}
+_SYMBOL_FONT, _OTHER_FONT, _LIST_MARK = "symbol", "other", "list"  # what an element's style says of its letters
 
 
 def html_to_text(html: str, *, is_document: bool = False) -> str:
@@ -24,7 +41,7 @@ def html_to_text(html: str, *, is_document: bool = False) -> str:
         is_document: made of an office document. There, each space was typed, and a table is no means of layout: a row
             is a line.
     """
-    reader = _TextReader(is_document=is_document)
+    reader = _TextReader(is_document=is_document, tight=_tight_selectors(html))
     reader.feed(tidied(html))
     reader.close()
     return "".join(reader.pieces)
@@ -36,6 +53,7 @@ def tidied(html: str) -> str:
     The standard library's parser looks for the end of each open tag, comment and section anew: a broken mail of 100 KB
     takes it half a minute. Of sections that Office writes (<![if ...]>) it refuses some.
     """
+    html = _COMMENTED_STYLE.sub(r"\1", html)
     pieces: list[str] = []
     position = 0
     while (start := html.find("<!--", position)) >= 0:
@@ -48,60 +66,70 @@ def tidied(html: str) -> str:
 
 
 class _TextReader(HTMLParser):
-    def __init__(self, *, is_document: bool) -> None:
+    def __init__(self, *, is_document: bool, tight: dict[str, bool]) -> None:
         super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
         self._is_document = is_document
-        self._cell_depth = 0
-        self._list_depth = 0
-        self._dropped_depth = 0
-        self._quote_depth = 0
-        self._pre_depth = 0
+        self._tight = tight
+        self._is_tight_paragraph = False
+        self._has_blank_line = False  # the line is a space that does not break, with which programs keep a line open
+        self._depths: Counter[str] = Counter()  # by region
+        self._font_tag = ""  # the element that set a symbol font, and what those of its name inside it set
+        self._fonts: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "body":
-            self._dropped_depth = 0  # a head that was never closed must not swallow the text
-        if tag in _DROPPED:
-            self._dropped_depth += 1
-        elif tag == "blockquote":
+            self._depths["dropped"] = 0  # a head that was never closed must not swallow the text
+        elif tag == "p":
+            self._is_tight_paragraph = self._is_tight(dict(attrs))
+        if tag == "blockquote":
             self._break(1)
             self._write(">")
             self._break(1)
-            self._quote_depth += 1
         elif tag == "br":
             self._write("\n")
+        elif tag == "img":
+            self._write(_emoji(dict(attrs)))
         elif not (tag in ("p", "div") and self.pieces and self.pieces[-1] == _BULLET):
             self._break_around(tag)
-        if tag == "pre":
-            self._pre_depth += 1
-        elif tag in _LISTS:
-            self._list_depth += 1
-        elif tag in _CELLS:
-            self._cell_depth += 1
-        elif tag == "li":
+        if tag == "li":
             self._write(_BULLET)
+        if region := _REGIONS.get(tag):
+            self._depths[region] += 1
+        font = _font(attrs)
+        if not self._fonts and font in (_SYMBOL_FONT, _LIST_MARK) and tag != "p":
+            self._font_tag, self._fonts = tag, [font]
+        elif self._fonts and tag == self._font_tag:
+            outer = self._fonts[-1]
+            self._fonts.append(font if font and outer != _LIST_MARK else outer)
+        elif font == _LIST_MARK and self._fonts:  # Symbol, say, around it
+            self._fonts[-1] = font
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in _DROPPED:
-            self._dropped_depth = max(0, self._dropped_depth - 1)
-        elif tag == "blockquote":
-            self._quote_depth = max(0, self._quote_depth - 1)
-        elif tag == "pre":
-            self._pre_depth = max(0, self._pre_depth - 1)
-        elif tag in _LISTS:
-            self._list_depth = max(0, self._list_depth - 1)
-        elif tag in _CELLS:
-            self._cell_depth = max(0, self._cell_depth - 1)
+        if region := _REGIONS.get(tag):
+            self._depths[region] = max(0, self._depths[region] - 1)
+        if region == "cell":
             self._end_cell_part()
+        elif self._fonts and tag == self._font_tag:
+            self._fonts.pop()
         self._break_around(tag)
 
     def handle_data(self, data: str) -> None:
-        if self._pre_depth or self._is_document:
+        font = self._fonts[-1] if self._fonts else _OTHER_FONT
+        if font == _LIST_MARK:
+            mark = data.strip()
+            if mark and not (self.pieces and self.pieces[-1] == _BULLET):
+                self._write(f"{mark} " if mark[0].isalnum() and mark[-1] in ".)" else _BULLET)
+            return
+        data = data.translate(_WINGDINGS if font == _SYMBOL_FONT else _WORD_PRIVATE)
+        if self._depths["pre"] or self._is_document:
             self._write(data)
             return
         folded = _HTML_SPACE.sub(" ", data)
         if not self.pieces or self.pieces[-1].endswith(("\n", " ")):
             folded = folded.lstrip(" ")
+            if not folded and "\xa0" in data and self.pieces and not self._depths["cell"]:
+                self._has_blank_line = self.pieces[-1].endswith("\n")
         self._write(folded)
 
     def parse_marked_section(self, i: int, report: bool = True) -> int:
@@ -111,14 +139,22 @@ class _TextReader(HTMLParser):
         except AssertionError:
             return self.rawdata.find(">", i) + 1 or -1
 
+    def _is_tight(self, attributes: dict[str, str | None]) -> bool:
+        """Whether no space stands above and below a paragraph: to its writer it was a line."""
+        classes = (attributes.get("class") or "").lower().split()
+        said = [_has_no_margins(attributes.get("style") or "")]
+        said += [self._tight.get(f"{tag}.{name}") for name in classes for tag in ("p", "")]
+        said += [True if name.startswith(("mso", "x_mso")) else None for name in classes]
+        return next((value for value in said if value is not None), self._tight.get("p", False))
+
     def _break_around(self, tag: str) -> None:
-        if self._is_document and self._cell_depth:
+        if self._is_document and self._depths["cell"]:
             if tag == "p":
                 self._end_cell_part()
-        elif tag in _LISTS and self._list_depth:
+        elif _REGIONS.get(tag) == "list" and self._depths["list"]:
             self._break(1)  # a list inside a list
         elif tag in _PARAGRAPHS:
-            self._break(2)
+            self._break(1 if tag == "p" and self._is_tight_paragraph else 2)
         elif tag in _LINES:
             self._break(1)
 
@@ -132,8 +168,61 @@ class _TextReader(HTMLParser):
             return
         tail = "".join(self.pieces[-2:])
         present = len(tail) - len(tail.rstrip("\n"))
-        self._write("\n" * max(0, num_line_ends - present))
+        self._write("\n" * max(0, (2 if self._has_blank_line else num_line_ends) - present))
 
     def _write(self, text: str) -> None:
-        if text and not self._dropped_depth and not self._quote_depth:
+        if text and not self._depths["dropped"] and not self._depths["quote"]:
             self.pieces.append(text)
+            self._has_blank_line = False
+
+
+def _tight_selectors(html: str) -> dict[str, bool]:
+    """By "p", "p.class" and ".class": whether the page's style sheets take all space from such paragraphs."""
+    found: dict[str, bool] = {}
+    low = html.lower()
+    position = low.find("<style")
+    while position >= 0 and (end := low.find("</style", position)) >= 0:
+        for rule in low[low.find(">", position) + 1 : end].split("}"):
+            selectors, _, declarations = rule.partition("{")
+            said = _has_no_margins(declarations) if "margin" in declarations else None
+            if said is not None:
+                found.update((selector.split()[-1], said) for selector in selectors.split(",") if selector.strip())
+        position = low.find("<style", end)
+    return found
+
+
+def _has_no_margins(style: str) -> bool | None:
+    """Whether a style leaves no space above and below; None where it does not say both."""
+    values: dict[str, str] = {}
+    for declaration in style.lower().split(";"):
+        name, _, value = declaration.partition(":")
+        sizes = value.split()
+        if name.strip() == "margin" and sizes:
+            values["margin-top"], values["margin-bottom"] = sizes[0], sizes[2] if len(sizes) > 2 else sizes[0]
+        elif sizes:
+            values[name.strip()] = sizes[0]
+    numbers = [_NUMBER.match(values[side]) for side in ("margin-top", "margin-bottom") if side in values]
+    if any(number is not None and float(number[0]) >= 0.1 for number in numbers):
+        return False
+    return True if len(numbers) == 2 and all(numbers) else None
+
+
+def _font(attributes: list[tuple[str, str | None]]) -> str:
+    """What an element says of its letters' font; "" for nothing."""
+    said = ";".join(value.lower() for name, value in attributes if name in ("style", "face") and value)
+    if "mso-list:" in said.replace(" ", "") and "ignore" in said:
+        return _LIST_MARK
+    if "wingdings" in said:
+        return _SYMBOL_FONT
+    is_face = any(name == "face" for name, _ in attributes)
+    return _OTHER_FONT if is_face or "font-family" in said or "font:" in said else ""
+
+
+def _emoji(attributes: dict[str, str | None]) -> str:
+    """The character that a picture stands for; "" for other pictures, whatever their description says."""
+    alt = (attributes.get("data-emoji") or attributes.get("alt") or "").strip()
+    if not 0 < len(alt) <= _MAX_ALT_CHARACTERS or any(map(str.isalpha, alt)):
+        return ""
+    names = f"{attributes.get('class')} {attributes.get('src')}".lower()
+    is_sign = any(character > "\u2000" and unicodedata.category(character) in ("So", "Me") for character in alt)
+    return alt if is_sign or "emoji" in names or "smil" in names or "emoticon" in names else ""

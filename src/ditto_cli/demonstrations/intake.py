@@ -5,6 +5,7 @@ Decides and renders; writing the files is the caller's.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -29,25 +30,44 @@ class NewText:
     Attributes:
         name: of the file.
         content: what it holds.
+        text: the person's text in it.
+        long_prompt: a prompt of several lines, which quotes somebody else and so stays out of the person's file.
         source: the id of the text.
         reason: in a line, why it was picked; "" where nothing had to be chosen.
         is_held_out: whether it is kept back for `ditto eval`.
+        num_texts: how many short texts were joined to it; 1 for most.
     """
 
     name: str
     content: str
+    text: str
+    long_prompt: str | None
     source: str
     reason: str
     is_held_out: bool
+    num_texts: int = 1
 
 
 @dataclass(frozen=True)
 class Intake:
-    """What comes into the folder, and what does not, of `num_texts` texts."""
+    """What comes into the folder, and what does not, of `num_texts` texts; every text is in the one or the other.
+
+    `notes` are what the person should know of the choice, a line each.
+    """
 
     new: tuple[NewText, ...]
     left_out: tuple[Skipped, ...]
     num_texts: int
+    notes: tuple[str, ...] = ()
+
+    def reasons(self) -> list[tuple[str, int, str]]:
+        """Why texts were left out, the most frequent reason first: the reason, how many, and one of them."""
+        names: dict[str, list[str]] = {}
+        for entry in self.left_out:
+            # Which text another one repeats would be a reason of its own for each.
+            reason = re.sub(r"(nearly the same|same text) as .*", r"\1 as another", entry.reason, flags=re.DOTALL)
+            names.setdefault(reason, []).append(entry.name)
+        return [(why, len(those), those[0]) for why, those in sorted(names.items(), key=lambda item: -len(item[1]))]
 
 
 def take_in(
@@ -101,10 +121,23 @@ def take_in(
     new: list[NewText] = []
     names = set(taken)
     for picked in choice.picked:
-        file = text_file(stem_for(_about(picked.text), names), picked.text.text, picked.text.prompt)
+        text = picked.text
+        is_long = text.prompt is not None and "\n" in text.prompt.strip()
+        file = text_file(stem_for(_about(text), names), text.text, None if is_long else text.prompt)
         names.add(file.name)
-        new.append(NewText(file.name, file.content, picked.text.id, picked.reason, picked.text.id in held_out))
-    return Intake(tuple(new), (*repeated, *choice.left_out), len(parts))
+        new.append(
+            NewText(
+                name=file.name,
+                content=file.content,
+                text=text.text,
+                long_prompt=text.prompt if is_long else None,
+                source=text.id,
+                reason=picked.reason,
+                is_held_out=text.id in held_out,
+                num_texts=picked.num_texts,
+            )
+        )
+    return Intake(tuple(new), (*repeated, *choice.left_out), len(parts), choice.notes)
 
 
 def kept_back(picked: Sequence[Picked], num: int) -> list[Picked]:
@@ -130,19 +163,18 @@ def kept_back(picked: Sequence[Picked], num: int) -> list[Picked]:
 
 def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int, limits: Limits | None) -> Choice:
     """All of a few texts, but those that nobody wrote; of many, or where lengths are given, the best ones."""
-    if num is None and limits is None and len(candidates) - num_held_out <= MOST_WITHOUT_PICK:
-        written = [text for text in candidates if text.mail is None or text.mail.not_written is None]
-        others = [text for text in candidates if text.mail is not None and text.mail.not_written is not None]
-        return Choice(
-            tuple(Picked(text, "") for text in written),
-            tuple(Skipped(text.id, text.mail.not_written or "") for text in others if text.mail is not None),
-        )
-    return pick(candidates, (num or DEFAULT_PICK) + num_held_out, limits or Limits())
+    if num is not None or limits is not None or len(candidates) - num_held_out > MOST_WITHOUT_PICK:
+        return pick(candidates, (num or DEFAULT_PICK) + num_held_out, limits)
+    refusals = [text.mail.not_written if text.mail is not None else None for text in candidates]
+    pairs = list(zip(candidates, refusals, strict=True))
+    return Choice(
+        tuple(Picked(text, "") for text, refusal in pairs if refusal is None),
+        tuple(Skipped(text.id, refusal) for text, refusal in pairs if refusal is not None),
+    )
 
 
 def _about(text: SourceText) -> str:
     """Words for a file's name; a subject may hold an address, which a file's name should not give away."""
     if text.mail is not None and text.mail.subject:
         return Redactor().redact(text.mail.subject)[0]
-    path = PurePosixPath(text.id.split("#", 1)[0])
-    return path.stem
+    return PurePosixPath(text.id.split("#", 1)[0]).stem

@@ -1,48 +1,141 @@
-"""Texts of several people -> those of one person, the owner of the archives in which they lie."""
+"""Texts of several people -> those of one: the owner of the mail archives, or one of those who wrote in a chat."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from ditto_cli.demonstrations.encoding import readable_name
+from ditto_cli.demonstrations.language import count_words
 from ditto_cli.demonstrations.reading import Skipped
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, SourceText
 
 RECEIVED = "received, not sent"
+OTHERS = "written by somebody else"
 
 _MOSTLY, _ALMOST_ALWAYS = 0.8, 0.9
 _OWN_SHARE = 0.2
-_NUM_SHOWN = 3
+_NUM_SENDERS_SHOWN = 3
+_NUM_WRITERS_SHOWN = 8
+_NUMBER = re.compile(r"\+?[\d ()./-]{7,20}")
 
 
-def own_mails(texts: Sequence[SourceText], me: Sequence[str]) -> tuple[list[SourceText], list[Skipped]]:
-    """What the owner of the archive sent, and the rest as skipped.
+@dataclass(frozen=True)
+class Writer:
+    """One who wrote in what was given, by the name that people see."""
+
+    name: str
+    num_texts: int
+    num_words: int
+
+
+class UnknownAuthorError(InputError):
+    """Texts of several people, and nobody said which of them is the person; `writers` wrote them, most words first."""
+
+    def __init__(self, message: str, writers: tuple[Writer, ...]) -> None:
+        super().__init__(message)
+        self.writers = writers
+
+
+def own_texts(texts: Sequence[SourceText], me: Sequence[str]) -> tuple[list[SourceText], list[Skipped]]:
+    """What the person wrote, and the rest as skipped; a text of which nobody says who wrote it counts as own.
 
     Args:
-        texts: mails of one person's archives; a text that is no mail counts as own.
-        me: the owner's addresses; if there are none, they are found out.
+        texts: mails of the person's archives, chats, tables, and texts of their own.
+        me: addresses, names, user names or ids of the person; found out for mails if there are none.
 
     Raises:
+        UnknownAuthorError: several people wrote, and `me` names none of them.
         InputError: no mail is from `me`, or it cannot be told who the owner is.
     """
     mails = [source.mail for source in texts if source.mail is not None]
-    if not mails:
-        return list(texts), []
-    mine = {address.strip().strip("<>").lower() for address in me}
-    owners = mine or _owner_addresses(mails)
-    if not any(mail.sender in owners for mail in mails) and (mine or not any(mail.is_sent for mail in mails)):
-        raise InputError(_unknown_owner(mails, sorted(mine)))
+    authored = [source for source in texts if source.mail is None and source.authors]
+    wanted = [_fold(value) for value in me if value.strip()]
+    mine = _keys_of(authored, wanted)
+    owners = _keys_of([source for source in texts if source.mail is not None], wanted)
+    if authored and not mine:
+        if wanted or len({_key(source) for source in authored}) > 1:
+            raise _unknown_author(authored, me)
+        mine = {_key(source) for source in authored}
+    if mails and not owners:
+        if wanted and not authored:
+            raise InputError(_unknown_owner(mails, sorted(me)))
+        owners = _owner_addresses(mails)
+        if not owners and not any(mail.is_sent for mail in mails):
+            raise InputError(_unknown_owner(mails, ()))
     own: list[SourceText] = []
     skipped: list[Skipped] = []
     for source in texts:
         mail = source.mail
-        if mail is None or mail.sender in owners or (not mine and mail.is_sent and mail.sender is None):
+        if mail is None:
+            is_own, reason = not source.authors or _key(source) in mine, OTHERS
+        else:
+            is_own, reason = _key(source) in owners or (not wanted and bool(mail.is_sent) and not mail.sender), RECEIVED
+        if is_own:
             own.append(source)
         else:
-            skipped.append(Skipped(source.id, RECEIVED))
+            skipped.append(Skipped(source.id, reason))
     return own, skipped
+
+
+def _key(source: SourceText) -> str:
+    """What tells a writer from others: the address, else the last of the names, which is the one that never changes."""
+    if source.mail is not None:
+        return source.mail.sender or ""
+    return _fold(source.authors[-1])
+
+
+def _names_of(source: SourceText) -> Iterable[str]:
+    sender = (source.mail.sender,) if source.mail is not None and source.mail.sender else ()
+    return map(_fold, (*source.authors, *sender))
+
+
+def _keys_of(texts: Sequence[SourceText], wanted: Sequence[str]) -> set[str]:
+    """The writers that bear one of the names; where none does, the only one whose first name it is."""
+    found: set[str] = set()
+    for value in wanted:
+        exact = {_key(source) for source in texts if value in _names_of(source)}
+        by_first_name = {
+            _key(source) for source in texts if any(name.split(" ")[0] == value for name in _names_of(source))
+        }
+        found |= exact or (by_first_name if len(by_first_name) == 1 else set())
+    return found - {""}
+
+
+def _fold(name: str) -> str:
+    """A name as it is compared: without case, "@", brackets, invisible marks; of a telephone number only the digits."""
+    plain = re.sub("[<>\u200e\u200f\u202a-\u202e\u2066-\u2069]", "", name)
+    plain = " ".join(plain.split()).casefold().removeprefix("mailto:").removeprefix("@")
+    if _NUMBER.fullmatch(plain):
+        return re.sub(r"\D", "", plain).removeprefix("00")
+    return re.sub(r"#(?:0|\d{4})$", "", plain)  # Discord: ada#1234
+
+
+def _unknown_author(texts: Sequence[SourceText], me: Sequence[str]) -> UnknownAuthorError:
+    names: dict[str, str] = {}
+    num_texts: Counter[str] = Counter()
+    num_words: Counter[str] = Counter()
+    for source in texts:
+        key = _key(source)
+        if key not in names or len(source.authors) > 1:  # Slack says a name with some of the messages only
+            names[key] = source.authors[0]
+        num_texts[key] += 1
+        num_words[key] += count_words(source.text)
+    writers = tuple(Writer(readable_name(names[key]), num_texts[key], num) for key, num in num_words.most_common())
+    first, *others = writers[:_NUM_WRITERS_SHOWN]
+    shown = f"{first.name} ({first.num_texts:,} messages, {first.num_words:,} words)"
+    shown += "".join(f", {one.name} ({one.num_texts:,}, {one.num_words:,})" for one in others)
+    if len(writers) > _NUM_WRITERS_SHOWN:
+        shown += f" and {len(writers) - _NUM_WRITERS_SHOWN} more"
+    said = (
+        f"Nobody in these chats or tables is called {readable_name(', '.join(me))}"
+        if me
+        else "In these chats or tables several people wrote"
+    )
+    return UnknownAuthorError(f"{said}: {shown}: say which is you: --me NAME.", writers)
 
 
 def _owner_addresses(mails: Sequence[Mail]) -> set[str]:
@@ -61,10 +154,10 @@ def _owner_addresses(mails: Sequence[Mail]) -> set[str]:
 
 
 def _unknown_owner(mails: Sequence[Mail], given: Sequence[str]) -> str:
-    senders = Counter(mail.sender for mail in mails if mail.sender).most_common(_NUM_SHOWN)
+    senders = Counter(mail.sender for mail in mails if mail.sender).most_common(_NUM_SENDERS_SHOWN)
     shown = ", ".join(readable_name(address) for address, _ in senders) or "none"
     if given:
-        named = readable_name(", ".join(given))
+        named = readable_name(", ".join(value.strip().strip("<>").lower() for value in given))
         return f"None of {len(mails)} mails is from {named} (most are from {shown}): say which is yours: --me ADDRESS."
     return (
         f"Who owns these {len(mails)} mails cannot be told (most are from {shown}): say which is yours: --me ADDRESS."

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+
+from ditto_cli.demonstrations.words import words
 
 MAIL, WEB, IBAN, CARD, ACCOUNT, PHONE = (
     *("mail address", "web address", "IBAN", "card number", "account number", "phone number"),
@@ -23,13 +26,7 @@ _WEB = re.compile(
 # Two letters, two check digits, then groups of four and a rest, with or without spaces between them.
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
 _CARD = re.compile(r"(?<![\w.,+-])\d(?:[ -]?\d){12,18}(?![\w-])")
-# Account and short phone numbers look like any number; the word before them tells.
-_ACCOUNT = re.compile(
-    r"\b(?:account|acct|a/c|konto|compte|cuenta|conto)(?:[ -]?(?:no|nr|num|number|nummer|numéro|número|n°))?[.:# ]{1,3}"
-    r"(\d[\d -]{4,18}\d)(?![\w-])|\bkonto(?:nr|nummer)[.: ]{1,3}(\d[\d -]{4,18}\d)(?![\w-])",
-    re.I,
-)
-_NAMED_PHONE = re.compile(
+_PHONE = re.compile(
     r"\b(?:tel|telefon|téléphone|tél|teléfono|telefono|phone|ph|mobile?|handy|móvil|cell|fax)\b[.:]{0,2} ?"
     r"(\+?\d[\d ()./-]{3,20}\d)(?![\w:]|[.,/-]\d)",
     re.I,
@@ -118,30 +115,45 @@ def _cards(text: str) -> Iterator[Found]:
 
 
 def _accounts(text: str) -> Iterator[Found]:
-    for match in _ACCOUNT.finditer(text):
+    for match in _named_numbers()[0].finditer(text):
         group = 1 if match[1] is not None else 2
         yield Found(ACCOUNT, *match.span(group), _digits(match[group]))
 
 
 def _named_phones(text: str) -> Iterator[Found]:
-    for match in _NAMED_PHONE.finditer(_without_dates(text)):
-        value = _digits(match[1].replace("(0)", ""))
-        if 5 <= len(value) <= 15:
-            yield Found(PHONE, *match.span(1), value.removeprefix("00"))
+    for match in _named_numbers()[1].finditer(_without_dates(text)):
+        yield from _phone(match[1], match.start(1), least=5)
 
 
 def _phones(text: str) -> Iterator[Found]:
     for match in _PHONE.finditer(_without_dates(text)):
         written = match[0].strip()
-        value = _digits(written.replace("(0)", ""))
-        if 7 <= len(value) <= 15 and _looks_dialled(written):  # E.164 allows 15 digits
-            start = match.start() + len(match[0]) - len(match[0].lstrip())
-            yield Found(PHONE, start, start + len(written), value.removeprefix("00"))
+        if _looks_dialled(written):
+            yield from _phone(written, match.start() + match[0].index(written), least=7)
+
+
+def _phone(written: str, start: int, least: int) -> Iterator[Found]:
+    value = _digits(written.replace("(0)", ""))
+    if least <= len(value) <= 15:  # E.164 allows 15 digits
+        yield Found(PHONE, start, start + len(written), value.removeprefix("00"))
 
 
 _FINDERS: tuple[Callable[[str], Iterator[Found]], ...] = (
     *(_webs, _mails, _ibans, _cards, _accounts, _named_phones, _phones),
 )
+
+
+@cache
+def _named_numbers() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What finds numbers of accounts and of phones that a word before them names."""
+    names = words("number_names")
+    accounts = "|".join(name for of_language in names["account"].values() for name in of_language)
+    phones = "|".join(name for of_language in names["phone"].values() for name in of_language)
+    number, account_number = "|".join(names["number"]), "|".join(names["account_number"])
+    digits = r"(\d[\d -]{4,18}\d)(?![\w-])"
+    account = rf"\b(?:{accounts})(?:[ -]?(?:{number}))?[.:# ]{{1,3}}{digits}|\b(?:{account_number})[.: ]{{1,3}}{digits}"
+    phone = rf"\b(?:{phones})\b[.:]{{0,2}} ?(\+?\d[\d ()./-]{{3,20}}\d)(?![\w:]|[.,/-]\d)"
+    return re.compile(account, re.I), re.compile(phone, re.I)
 
 
 def _without_dates(text: str) -> str:

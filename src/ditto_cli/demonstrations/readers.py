@@ -4,73 +4,73 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from ditto_cli.demonstrations.formats.exports import read_csv, read_json
+from ditto_cli.demonstrations.formats.chat_pages import read_page
+from ditto_cli.demonstrations.formats.chats import read_chat_text
 from ditto_cli.demonstrations.formats.office import read_docx, read_odt
 from ditto_cli.demonstrations.formats.pdf import read_pdf
 from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
-from ditto_cli.demonstrations.formats.tables import read_jsonl
-from ditto_cli.demonstrations.formats.web import read_html
+from ditto_cli.demonstrations.formats.records import read_csv, read_js, read_json, read_jsonl
 from ditto_cli.demonstrations.mail.message import read_email
-from ditto_cli.demonstrations.reading import Reader
+from ditto_cli.demonstrations.reading import Reader, Reading
+from ditto_cli.demonstrations.reading_process import ReadingProcess
+from ditto_cli.demonstrations.words import words
+
+
+def _read_text(name: str, raw: bytes) -> Reading:
+    return read_chat_text(name, raw) or read_plain(name, raw)
+
+
+def _read_markdown(name: str, raw: bytes) -> Reading:
+    return read_chat_text(name, raw) or read_markdown(name, raw)
+
 
 READERS: dict[str, Reader] = {
     ".csv": read_csv,
     ".docx": read_docx,
     ".eml": read_email,
-    ".htm": read_html,
-    ".html": read_html,
+    ".htm": read_page,
+    ".html": read_page,
+    ".js": read_js,
     ".json": read_json,
     ".jsonl": read_jsonl,
-    ".md": read_markdown,
+    ".markdown": _read_markdown,
+    ".md": _read_markdown,
     ".odt": read_odt,
     ".pdf": read_pdf,
     ".tsv": read_csv,
-    ".txt": read_plain,
+    ".txt": _read_text,
 }
+# Their readers run here; those of all other kinds in a process that may hang.
+_QUICK_SUFFIXES = (".eml", ".markdown", ".md", ".txt")
 # Read one text after the other: they may be far larger than the memory. Their readers are in `sources`.
 STREAM_SUFFIXES = (".mbox", ".zip")
 
 _MEBIBYTE = 2**20
 _TEXT_BYTES = 2 * _MEBIBYTE  # a novel
 _MAX_BYTES = {
-    **dict.fromkeys((".csv", ".htm", ".html", ".json", ".tsv"), 16 * _MEBIBYTE),
+    **dict.fromkeys((".csv", ".htm", ".html", ".js", ".json", ".jsonl", ".tsv"), 16 * _MEBIBYTE),
     **dict.fromkeys((".docx", ".eml", ".odt", ".pdf"), 32 * _MEBIBYTE),  # with their pictures and attachments
     ".zip": 2048 * _MEBIBYTE,
     ".mbox": 64 * 1024 * _MEBIBYTE,
 }
-
-_OLD_DOCUMENT = "open it in the program that wrote it, and save it as .docx or .txt"
-_PICTURE = "a picture, not a text: type the text as .txt, or run a text recognition (OCR) over it"
-_SOUND = "sound or film, not a text: write down what is said, as .txt"
-_TABLE = "a spreadsheet: save the sheet with the texts as .csv"
-_SLIDES = "slides, not a running text: copy the text of one person into a .txt"
-_ARCHIVE = "an archive of a kind that is not read: pack the texts as .zip, or give their folder"
-REFUSED: dict[str, str] = {
-    ".msg": "a message of Outlook: save it as .eml, or drag it into another mail program and save it there",
-    ".oft": "a message of Outlook: save it as .eml",
-    **dict.fromkeys((".pst", ".ost", ".olm"), "an archive of Outlook: export its mails as .mbox or .eml"),
-    ".emlx": "a message of Apple Mail: choose Save As in Mail, which writes .eml",
-    **dict.fromkeys((".doc", ".dot"), f"an old Word file: {_OLD_DOCUMENT}"),
-    **dict.fromkeys((".docm", ".dotx", ".rtf", ".wpd", ".wps", ".sxw", ".ott", ".fodt"), f"not read: {_OLD_DOCUMENT}"),
-    ".pages": "a Pages document: export it as Word (.docx) or as .txt",
-    **dict.fromkeys(
-        (".gdoc", ".gsheet", ".gslides"), "a link to a document, not the document: download it as .docx or .txt"
-    ),
-    ".epub": "a whole book: copy a few texts of the person into .txt files",
-    ".tex": "LaTeX source: save the text without its commands as .txt",
-    **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), _TABLE),
-    **dict.fromkeys((".pptx", ".ppt", ".odp", ".key"), _SLIDES),
-    ".xml": "XML of an unknown kind: export the posts as .html, .csv or .json",
-    **dict.fromkeys((".mht", ".mhtml", ".webarchive"), "a saved page with its pictures: save it as .html"),
-    **dict.fromkeys(
-        (".png", ".jpg", ".jpeg", ".heic", ".heif", ".gif", ".tif", ".tiff", ".bmp", ".webp", ".svg"), _PICTURE
-    ),
-    **dict.fromkeys(
-        (".mp3", ".m4a", ".wav", ".ogg", ".opus", ".flac", ".aac", ".mp4", ".mov", ".avi", ".mkv", ".webm"), _SOUND
-    ),
-    **dict.fromkeys((".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz"), _ARCHIVE),
-}
+REFUSED: dict[str, str] = {suffix: reason for reason, suffixes in words("refused_kinds").items() for suffix in suffixes}
 _OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+
+_process = ReadingProcess()
+
+
+def read_safely(suffix: str, name: str, raw: bytes) -> Reading:
+    """What a file holds, whatever its bytes are and whatever a library makes of them.
+
+    Args:
+        suffix: a key of `READERS`.
+        name: the file, for the user.
+        raw: its bytes.
+
+    Raises:
+        InputError: nothing can be read, or not within the limits of time and memory.
+    """
+    return READERS[suffix](name, raw) if suffix in _QUICK_SUFFIXES else _process.read(suffix, name, raw)
 
 
 def max_bytes(suffix: str) -> int:

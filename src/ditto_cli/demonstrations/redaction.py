@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from ditto_cli.demonstrations.language import language_of
 from ditto_cli.demonstrations.personal_data import IBAN, MAIL, WEB, Found, find_personal_data
+from ditto_cli.demonstrations.prompt_file import prompt_key
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 
@@ -57,7 +58,7 @@ class Redactor:
     def redacted(self, source: SourceText) -> SourceText:
         """The same with stand-ins in text and prompt."""
         prompt = None if source.prompt is None else self.redact(source.prompt)[0]
-        return replace(source, text=self.redact(source.text)[0], prompt=prompt)
+        return replace(source, text=self.redact(source.text)[0], prompt=prompt, prompt_key=prompt_key(source))
 
     def _stand_in(self, found: Found, written: str) -> str:
         numbered = {

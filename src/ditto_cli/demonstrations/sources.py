@@ -22,8 +22,8 @@ from ditto_cli.demonstrations.mail.mailboxes import (
     read_mbox,
 )
 from ditto_cli.demonstrations.opening import is_folder, opened, read_whole
-from ditto_cli.demonstrations.people import own_mails
-from ditto_cli.demonstrations.readers import READERS, max_bytes, reason_to_skip
+from ditto_cli.demonstrations.people import own_texts
+from ditto_cli.demonstrations.readers import READERS, max_bytes, read_safely, reason_to_skip
 from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.demonstrations.zip_files import read_zip
 from ditto_cli.errors import InputError
@@ -41,14 +41,15 @@ STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[Item]]] = {".mbox":
 
 
 def gather(paths: Sequence[Path], me: Sequence[str] = ()) -> Reading:
-    """All texts below `paths`; of mail archives only what their owner sent.
+    """All texts below `paths`; of archives of mail and of chats only what the person wrote.
 
     Args:
         paths: files and folders.
-        me: the owner's mail addresses; found out from the archives where none is given.
+        me: names, ids and addresses of the person; found out from archives of mail where none is given.
 
     Raises:
-        InputError: a path that cannot be read, nothing usable in any, or archives whose owner cannot be told.
+        UnknownAuthorError: several people wrote, and `me` names none of them.
+        InputError: a path that cannot be read, nothing usable in any, or mail whose owner cannot be told.
     """
     items: list[Item] = []
     given: set[str] = set()
@@ -71,19 +72,19 @@ def is_one_mail(path: Path) -> bool:
 
 
 def only_own(items: Sequence[Item], me: Sequence[str] = (), *, given: Collection[str] = ()) -> Reading:
-    """Without mails that others sent; what a mail answers becomes part of its prompt where that mail is there too.
+    """Without what others wrote; what a mail answers becomes part of its prompt where that mail is there too.
 
     Args:
         items: what was read.
-        me: the owner's mail addresses; found out from the archives where none is given.
+        me: names, ids and addresses of the person; found out from archives of mail where none is given.
         given: ids of mails that were handed in one by one, and are the person's whatever their sender.
 
     Raises:
-        InputError: mails of several people, and it cannot be told whose they are.
+        InputError: texts of several people, and it cannot be told which are the person's.
     """
     texts = link_originals([item for item in items if isinstance(item, SourceText)])
     skipped = [item for item in items if isinstance(item, Skipped)]
-    own, received = own_mails([text for text in texts if text.id not in given], me)
+    own, received = own_texts([text for text in texts if text.id not in given], me)
     kept = {text.id for text in own}.union(given)
     return Reading(tuple(text for text in texts if text.id in kept), (*skipped, *received))
 
@@ -109,7 +110,7 @@ def read_file(path: Path, name: str) -> Iterator[Item]:
     """
     suffix = path.suffix.lower()
     if suffix in READERS:
-        reading = READERS[suffix](name, read_whole(path, name, max_bytes(suffix)))
+        reading = read_safely(suffix, name, read_whole(path, name, max_bytes(suffix)))
         for text in reading.texts:
             if len(text.text) > MAX_CHARACTERS:
                 raise InputError(f"{text.id} has more than {MAX_CHARACTERS:,} characters: give the part that matters.")

@@ -46,7 +46,8 @@ def split_note(text: str) -> list[str]:
     are at least two, each of at least `MIN_PART_WORDS` words; else a rule is the writer's own ornament.
     """
     lines = text.split("\n")
-    for places in (_rules(lines), _numbers(lines)):
+    rules = [index for index, line in enumerate(lines) if _RULE.fullmatch(line)]
+    for places in (rules, _numbers(lines)):
         parts = _between(lines, places)
         if len(parts) >= 2 and all(count_words(part) >= MIN_PART_WORDS for part in parts):
             return parts
@@ -62,14 +63,9 @@ def split_long(text: str, max_words: int) -> list[str]:
     assert max_words >= 1
     if count_words(text) <= max_words:
         return [text]
-    pieces = [
-        piece for paragraph in _paragraphs(text) for piece in _cut_paragraph(paragraph, max_words) if piece.strip()
-    ]
+    paragraphs = [part.strip("\n") for part in _PARAGRAPH_END.split(text) if part.strip()]
+    pieces = [piece for paragraph in paragraphs for piece in _cut_paragraph(paragraph, max_words) if piece.strip()]
     return ["\n\n".join(group) for group in _even_groups(pieces, max_words)]
-
-
-def _rules(lines: Sequence[str]) -> list[int]:
-    return [index for index, line in enumerate(lines) if _RULE.fullmatch(line)]
 
 
 def _numbers(lines: Sequence[str]) -> list[int]:
@@ -83,18 +79,9 @@ def _numbers(lines: Sequence[str]) -> list[int]:
 
 
 def _between(lines: Sequence[str], places: Sequence[int]) -> list[str]:
-    parts: list[str] = []
-    start = 0
-    for end in (*places, len(lines)):
-        part = "\n".join(lines[start:end]).strip("\n")
-        if part.strip():
-            parts.append(part)
-        start = end + 1
-    return parts
-
-
-def _paragraphs(text: str) -> list[str]:
-    return [part.strip("\n") for part in _PARAGRAPH_END.split(text) if part.strip()]
+    bounds = pairwise([-1, *places, len(lines)])
+    parts = ["\n".join(lines[start + 1 : end]).strip("\n") for start, end in bounds]
+    return [part for part in parts if part.strip()]
 
 
 def _cut_paragraph(paragraph: str, max_words: int) -> list[str]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import yaml
 
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
+from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.errors import InputError
 
 _RULE = "---"
 _SLUG_CHARACTERS = 40
@@ -34,12 +35,23 @@ def text_file(stem: str, text: str, prompt: str | None) -> TextFile:
     """
     text = normalise_text(text)
     prompt = normalise_text(prompt or "").strip() or None
-    is_plain = "<!--" in text  # in Markdown that would be a comment
-    content = f"{_front_matter(text, prompt)}{text}\n"
-    name = stem + (".txt" if is_plain else ".md")
-    (read,) = (read_plain if is_plain else read_markdown)(name, content.encode()).texts
-    assert (read.text, read.prompt) == (text, prompt), "what is written is read as the same"
-    return TextFile(name, content)
+    suffix = ".txt" if "<!--" in text else ".md"  # in Markdown that would be a comment
+
+    def reads_back(content: str) -> bool:
+        try:
+            texts = READERS[suffix](stem + suffix, content.encode()).texts
+        except InputError:
+            return False
+        return [(read.text, read.prompt) for read in texts] == [(text, prompt)]
+
+    content = f"{text}\n"
+    if prompt is not None:
+        header = yaml.dump({"prompt": prompt}, Dumper=_Dumper, allow_unicode=True, width=10_000)
+        content = f"{_RULE}\n{header}{_RULE}\n{content}"
+    elif not reads_back(content):  # it begins as front matter or a chat does
+        content = f"{_RULE}\n{_RULE}\n{content}"
+    assert reads_back(content), "what is written is read as the same"
+    return TextFile(stem + suffix, content)
 
 
 def stem_for(about: str, taken: Collection[str]) -> str:
@@ -53,14 +65,6 @@ def stem_for(about: str, taken: Collection[str]) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG_CHARACTERS].strip("-") or "text"
     used = {int(match[1]) for name in taken if (match := re.match(r"(\d{1,6})-", name))}
     return f"{max(used, default=0) + 1:02d}-{slug}"
-
-
-def _front_matter(text: str, prompt: str | None) -> str:
-    if prompt is None:
-        # A text that begins with a rule would be read as front matter.
-        return f"{_RULE}\n{_RULE}\n" if text.split("\n", 1)[0].rstrip() == _RULE else ""
-    header = yaml.dump({"prompt": prompt}, Dumper=_Dumper, allow_unicode=True, width=10_000)
-    return f"{_RULE}\n{header}{_RULE}\n"
 
 
 class _Dumper(yaml.SafeDumper):

@@ -47,11 +47,15 @@ def build_report(
 
     Args:
         evaluated: the adapter.
-        parts: at least one; all with contestants of the same titles.
+        parts: at least one; a contestant that not all of them have is left out.
         run: what the figures were made with.
         warnings: what the reader should know besides.
     """
-    contestants = [_contestant(contestant, parts) for contestant in parts[0].contestants]
+    contestants = [
+        _contestant(contestant, parts)
+        for contestant in parts[0].contestants
+        if all(contestant.title in part.writings for part in parts)
+    ]
     judgements = [judgement for part in parts for judgement in part.judgements]
     rates = _rates(judgements, evaluated.title, [c.title for c in contestants], run.seed)
     against = _against_the_usual(rates, parts[0].contestants)

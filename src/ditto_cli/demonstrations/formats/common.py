@@ -9,17 +9,23 @@ from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text,
 from ditto_cli.errors import InputError
 
 _TITLE_CHARACTERS = 200
+_ABOUT_CHARACTERS = 400
 _KEY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,30}")
 
 
-def decoded(name: str, raw: bytes) -> str:
+def decoded(name: str, raw: bytes, declared: str | None = None) -> str:
     """The characters of a text file.
+
+    Args:
+        name: the file, for the user.
+        raw: its bytes.
+        declared: the charset that it names itself.
 
     Raises:
         InputError: it is binary.
     """
     try:
-        return decode_text(raw)
+        return decode_text(raw, declared)
     except UndecodableTextError:
         raise InputError(
             f"{name} is a binary file in spite of its name, so there is no text to read: save the text itself as .txt."
@@ -42,16 +48,24 @@ def empty(name: str) -> str:
     return f"{name} is empty, so there is nothing to learn from it: put your text into it, or delete it."
 
 
-def titled_prompt(kind: str, title: str) -> str | None:
-    """The instruction that a text with this title answers; None if the title says nothing.
+def titled_prompt(kind: str, title: str, about: str = "") -> str | None:
+    """The instruction that a text with this title answers; None if neither that nor what it is about says anything.
 
     Args:
         kind: what the text is, with its article: "a post".
         title: as it was found, in any number of lines.
+        about: what the text is about, as its author says.
     """
-    words = " ".join(normalise_text(title).split()).replace('"', "'")
-    says_something = len(words) <= _TITLE_CHARACTERS and re.search(r"\w", words)
-    return f'Write {kind} with the title "{words}".' if says_something else None
+    title, about = _one_line(title, _TITLE_CHARACTERS), _one_line(about, _ABOUT_CHARACTERS)
+    if not title:
+        return f"Write {kind} about this: {about}" if about else None
+    prompt = f'Write {kind} with the title "{title}".'
+    return f"{prompt} It is about this: {about}" if about and about != title else prompt
+
+
+def _one_line(text: str, max_characters: int) -> str:
+    line = " ".join(normalise_text(text).split()).replace('"', "'")
+    return line if len(line) <= max_characters and re.search(r"\w", line) else ""
 
 
 def reason(name: str, error: InputError) -> str:

@@ -5,22 +5,24 @@ Running heads, page numbers and hyphens at line ends are taken out. The library 
 
 from __future__ import annotations
 
-import io
+import ctypes
 import re
 import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from typing import Any
 
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.formats.common import empty, missing_package, titled_prompt
-from ditto_cli.demonstrations.formats.limits import limited, parsing
-from ditto_cli.demonstrations.formats.packages import kind_of
+from ditto_cli.demonstrations.formats.common import missing_package, titled_prompt
 from ditto_cli.demonstrations.reading import Reading
+from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 
+_HEAD_BYTES = 1024
 _MAX_PAGES = 1000
 _EDGE_LINES = 3  # of a page, that may be running heads or feet
 _REPEATED_SHARE = 0.6  # of the pages, on which the same line at the same edge is a running head
@@ -29,12 +31,8 @@ _SIZE_STEP = 1.15  # a heading's letters are larger
 _INDENT = 0.8  # of the letter size, from which on a first line is indented
 _FULL_SHARE = 0.85  # of the widest line: a shorter line, into which the next word had fitted, was ended on purpose
 _UNREADABLE_SHARE = 0.2
-_PAGE_NUMBER = re.compile(
-    r"(?:(?:page|seite|p\.|s\.|pagina|página|side|sida|strona)\s*)?[-\u2013\u2014]?\s*\d{1,4}\s*[-\u2013\u2014]?"
-    r"(?:\s*(?:/|of|von|de|sur|av|af|z)\s*\d{1,4})?",
-    re.IGNORECASE,
-)
-_OF_PAGES = re.compile(r"\d\s*(?:/|of|von|de|sur|av|af|z)\s*\d|page|seite|pagina|página", re.IGNORECASE)
+_HYPHEN = "\ufffe"  # what pdfium writes for one at the end of a line, in place of the line end
+_LINE = re.compile(rf"[^\r\n{_HYPHEN}]+{_HYPHEN}?")
 _BULLET = re.compile(r"(?:[-*\u2022\u2023\u25aa\u25cf\u2013]|\d{1,2}[.)])\s")
 _SENTENCE_END = re.compile(r"[.!?\u2026:;\u3002\uff01\uff1f][\"'\u2019\u201d»)\]]*$")
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
@@ -55,71 +53,62 @@ def read_pdf(name: str, raw: bytes) -> Reading:
     """A .pdf file with text in it: one text.
 
     Raises:
-        InputError: the extra is missing, or it is another kind of file, damaged, encrypted, or only pictures of pages.
+        InputError: the extra is missing, or it is another kind of file, encrypted, or only pictures of pages.
     """
-    if kind_of(raw) != "pdf":
+    if b"%PDF-" not in raw[:_HEAD_BYTES]:
         raise InputError(
             f"{name} is not a PDF in spite of its name: open it in the program that wrote it, and save it as .txt."
         )
     try:
-        import pypdf
+        import pypdfium2
     except ImportError:
         raise missing_package(name, ".pdf") from None
-    pages: list[list[_Line]] = []
-    with parsing(name, "a PDF"):
-        reader = pypdf.PdfReader(io.BytesIO(raw))
-        is_encrypted = reader.is_encrypted
-        num_pages = 0 if is_encrypted else len(reader.pages)
-        if num_pages <= _MAX_PAGES:
-            pages = [_lines(page) for page in reader.pages] if num_pages else []
-        title = "" if is_encrypted or reader.metadata is None else str(reader.metadata.title or "")
-    if is_encrypted:
+    try:
+        document = pypdfium2.PdfDocument(raw)
+    except pypdfium2.PdfiumError:
+        if b"/Encrypt" not in raw:  # its error code may be that of a file before
+            raise
         raise InputError(
             f"{name} is protected (encrypted), so its text cannot be read: print it into a new PDF, or save it as .txt."
-        )
-    if num_pages > _MAX_PAGES:
+        ) from None
+    if len(document) > _MAX_PAGES:
         raise InputError(
             f"{name} has more than {_MAX_PAGES} pages: put a few texts of a person into files of their own."
         )
-    if not num_pages:
-        raise InputError(empty(name))
-    with limited(name):
-        text = normalise_text(_text_of(pages))
-        _check_readable(name, text)
-        title, text = _split_title(title, text)
-    return Reading((SourceText(name, text, titled_prompt("a text", title)),))
+    text = normalise_text(_text_of([_lines(page.get_textpage()) for page in document]))
+    if not text:
+        raise InputError(
+            f"{name} holds pictures of pages and no text: run a text recognition (OCR) over it first, "
+            "or type the text as .txt."
+        )
+    if len(_UNREADABLE.findall(text)) > _UNREADABLE_SHARE * len(text):
+        raise InputError(
+            f"{name} does not say which letters its text is made of: run a text recognition (OCR) over it, "
+            "or type the text as .txt."
+        )
+    # A title in the file's properties is one if the text begins with it.
+    title = " ".join(normalise_text(document.get_metadata_value("Title")).split())
+    first, _, rest = text.partition("\n")
+    if not (title and first.strip() == title and rest.strip()):
+        title, rest = "", text
+    return Reading((SourceText(name, rest.strip("\n"), titled_prompt("a text", title)),))
 
 
-def _lines(page: object) -> list[_Line]:
-    from pypdf import PageObject
+def _lines(page: Any) -> list[_Line]:
+    from pypdfium2 import raw as pdfium
 
-    assert isinstance(page, PageObject), "a page of pypdf"
     lines: list[_Line] = []
-    pieces: list[str] = []
-    place: tuple[float, float, float] | None = None
-
-    def end_line() -> None:
-        nonlocal place
-        text = " ".join("".join(pieces).split())
-        if text and place is not None:
-            lines.append(_Line(text, *place))
-        pieces.clear()
-        place = None
-
-    def on_text(text: str, cm: list[float], tm: list[float], _font: object, size: float) -> None:
-        nonlocal place
-        if place is None and text.strip():
-            x = tm[4] * cm[0] + tm[5] * cm[2] + cm[4]
-            y = tm[4] * cm[1] + tm[5] * cm[3] + cm[5]
-            place = (x, y, abs(size * tm[3] * cm[3]) or size)
-        *ended, rest = text.split("\n")
-        for part in ended:
-            pieces.append(part)
-            end_line()
-        pieces.append(rest)
-
-    page.extract_text(visitor_text=on_text)
-    end_line()
+    text = page.get_text_range()
+    x, y, matrix = ctypes.c_double(), ctypes.c_double(), pdfium.FS_MATRIX()
+    for match in _LINE.finditer(text):
+        shown = " ".join(match[0].replace(_HYPHEN, "-").split())
+        if shown:
+            start = match.start() + len(match[0]) - len(match[0].lstrip())
+            index = pdfium.FPDFText_GetCharIndexFromTextIndex(page, start)
+            pdfium.FPDFText_GetCharOrigin(page, index, x, y)
+            pdfium.FPDFText_GetMatrix(page, index, matrix)
+            size = pdfium.FPDFText_GetFontSize(page, index)
+            lines.append(_Line(shown, x.value, y.value, abs(size * matrix.d) or size))
     return lines
 
 
@@ -158,6 +147,8 @@ def _separator(above: _Line, below: _Line, usual_step: float, widest: int) -> st
     ends_with_column = step < 0 and _SENTENCE_END.search(above.text) is not None
     if step > _GAP * usual_step or has_other_size or ends_with_column:
         return "\n\n"
+    if above.text.endswith("-") and below.text[:1].islower():
+        return ""
     first_word = below.text.split(maxsplit=1)[0]
     was_ended = len(above.text) + 1 + len(first_word) <= _FULL_SHARE * widest
     is_indented = step > 0 and below.x - above.x > _INDENT * below.size
@@ -185,14 +176,10 @@ def _without_edges(pages: Sequence[Sequence[_Line]]) -> list[list[_Line]]:
     for edge in (0, -1):
         for _ in range(_EDGE_LINES):
             counts = Counter(_shape(page[edge].text) for page in bare if page)
-            num_pages = sum(counts.values())
-            taken = False
+            least = max(2, _REPEATED_SHARE * sum(counts.values())) if len(pages) > 2 else len(pages) + 1
             for number, page in enumerate(bare, start=1):
-                if page and _is_edge(page[edge].text, number, counts, num_pages, len(pages)):
+                if page and (counts[_shape(page[edge].text)] >= least or _is_number(page[edge].text, number, counts)):
                     del page[edge]
-                    taken = True
-            if not taken:
-                break
     return bare
 
 
@@ -201,29 +188,17 @@ def _shape(text: str) -> str:
     return re.sub(r"^\d+\b|\b\d+\W*$", "#", text)
 
 
-def _is_edge(text: str, number: int, counts: Counter[str], num_pages: int, num_all: int) -> bool:
-    if _PAGE_NUMBER.fullmatch(text):
-        return bool(_OF_PAGES.search(text)) or str(number) in re.findall(r"\d+", text) or counts[_shape(text)] > 2
-    return num_all > 2 and counts[_shape(text)] >= max(2, _REPEATED_SHARE * num_pages)
+def _is_number(text: str, page: int, counts: Counter[str]) -> bool:
+    match = _page_number().fullmatch(text)
+    return match is not None and (
+        bool(match["page"] or match["of"]) or str(page) in re.findall(r"\d+", text) or counts[_shape(text)] > 2
+    )
 
 
-def _check_readable(name: str, text: str) -> None:
-    if not text:
-        raise InputError(
-            f"{name} holds pictures of pages and no text: run a text recognition (OCR) over it first, "
-            "or type the text as .txt."
-        )
-    if len(_UNREADABLE.findall(text)) > _UNREADABLE_SHARE * len(text):
-        raise InputError(
-            f"{name} does not say which letters its text is made of: run a text recognition (OCR) over it, "
-            "or type the text as .txt."
-        )
-
-
-def _split_title(title: str, text: str) -> tuple[str, str]:
-    """The title that the file's properties say, if the text begins with it, and the rest."""
-    words = " ".join(normalise_text(title).split())
-    first, _, rest = text.partition("\n")
-    if words and first.strip() == words and rest.strip():
-        return words, rest.strip("\n")
-    return "", text
+@cache
+def _page_number() -> re.Pattern[str]:
+    page, of = ("|".join(map(re.escape, words("pages")[subject])) for subject in ("page", "of"))
+    dash = "[-\u2013\u2014]?"
+    return re.compile(
+        rf"(?P<page>{page})?\s*{dash}\s*\d{{1,4}}\s*{dash}(?P<of>\s*(?:{of})\s*\d{{1,4}})?", re.IGNORECASE
+    )

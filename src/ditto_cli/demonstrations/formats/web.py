@@ -11,34 +11,20 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.formats.common import decoded, titled_prompt
-from ditto_cli.demonstrations.formats.limits import limited, parsing
+from ditto_cli.demonstrations.formats.front_matter import split_front_matter
 from ditto_cli.demonstrations.html_text import html_to_text, tidied
 from ditto_cli.demonstrations.reading import Reading, Skipped
+from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
 
-_NOT_CONTENT = [
-    *("script", "style", "noscript", "template", "nav", "header", "footer", "aside", "form", "iframe", "svg", "object"),
-    *("button", "select", "dialog", "menu", "audio", "video", "canvas"),
-]
-_NOT_CONTENT_ROLES = frozenset({"navigation", "banner", "contentinfo", "complementary", "search", "dialog"})
-# Ids and classes by which the usual blog programs mark what is not the post.
-_NOT_CONTENT_NAMES = frozenset(
-    """comments comment comment-list commentlist comments-area disqus_thread respond sidebar breadcrumb breadcrumbs
-    sharedaddy share-buttons social-share related related-posts jp-relatedposts post-navigation navigation pagination
-    entry-meta entry-footer post-meta postmeta byline tags-links skip-link screen-reader-text cookie-notice""".split()  # noqa: SIM905
-)
 _FRAME = frozenset({"html", "body", "main", "article"})  # whatever their classes are, they hold the content
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"<meta\s[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{2,30})", re.IGNORECASE)
 _META_BYTES = 4096  # within which a page names its charset
-_CHARSETS = re.compile(
-    r"utf-?8|us-ascii|ascii|iso-?8859|latin|windows-\d|cp125|koi8|shift|s-?jis|x-sjis|euc|gb|big5|iso-2022|macintosh|tis",
-    re.IGNORECASE,
-)
 _BEGINS_AS_HTML = re.compile(
     r"\s*<(?:!--|(?:!doctype|html|p|div|h[1-6]|ul|ol|figure|article|section|span)\b[^>]*>)", re.IGNORECASE
 )
@@ -52,32 +38,40 @@ def read_html(name: str, raw: bytes) -> Reading:
     """A page's posts: each `<article>` is one, else the main part of the page is.
 
     Raises:
-        InputError: binary, nothing but menus and quotations, or too large to read in time.
+        InputError: binary, or nothing but menus and quotations.
     """
     from bs4 import BeautifulSoup  # takes longer to import than most commands take
 
-    html = _decoded_page(name, raw)
-    with parsing(name, "a web page"):
-        soup = BeautifulSoup(tidied(html), "html.parser")
-    with limited(name):
-        page_title = _page_title(soup)
-        articles, num_teasers = _articles(soup)
-        roots = articles or [_main_part(soup)]
-        # First of all: a heading may stand in a <header>, which is left out.
-        titles = [_take_heading(root, is_one_of_many=len(roots) > 1) for root in roots]
-        _drop_what_is_no_content(soup)
-        nums_quotes = [_drop_quotations(root) for root in roots]
-        bodies = [normalise_text(html_to_text(str(root))) for root in roots]
+    # A page that says so in ASCII is not in UTF-16.
+    named = _META_CHARSET.search(raw[:_META_BYTES])
+    charset = named[1].decode("ascii") if named and b"utf-16" not in named[1].lower() else None
+    head = split_front_matter(name, decoded(name, raw, charset))  # of a post of Jekyll
+    soup = BeautifulSoup(tidied(head.body), "html.parser")
+    page_title = _page_title(soup)
+    articles, num_teasers = _articles(soup)
+    roots = articles or [soup.find("main") or soup.find(role="main") or soup.body or soup]
+    # First of all: a heading may stand in a <header>, which is left out.
+    titles = [_take_heading(root, is_one_of_many=len(roots) > 1) for root in roots]
+    for tag in soup.find_all(_is_left_out):
+        if not tag.decomposed:
+            tag.decompose()
     texts: list[SourceText] = []
     skipped = [Skipped(name, "the teaser of another post")] * num_teasers
-    for number, (title, text, num_quotes) in enumerate(zip(titles, bodies, nums_quotes, strict=True), start=1):
+    for number, (root, title) in enumerate(zip(roots, titles, strict=True), start=1):
         identity = name if len(roots) == 1 else f"{name}#{number}"
+        quotations = root.find_all("blockquote")
+        for quotation in quotations:
+            if not quotation.decomposed:
+                quotation.decompose()
+        text = normalise_text(html_to_text(str(root)))
         if not text:
             skipped.append(Skipped(identity, "no text of its own in this article"))
             continue
-        shown = title or page_title if len(roots) == 1 else title
-        texts.append(SourceText(identity, text, titled_prompt("a post", shown)))
-        if num_quotes:
+        prompt = titled_prompt("a post", title)
+        if len(roots) == 1:
+            prompt = head.prompt or titled_prompt("a post", title or page_title)
+        texts.append(SourceText(identity, text, prompt))
+        if quotations:
             skipped.append(Skipped(identity, _QUOTE_REASON))
     if not texts:
         raise InputError(
@@ -90,21 +84,6 @@ def read_html(name: str, raw: bytes) -> Reading:
 def looks_like_html(text: str) -> bool:
     """Whether a text, such as the field of an export, is HTML and no plain text."""
     return _BEGINS_AS_HTML.match(text) is not None
-
-
-def _decoded_page(name: str, raw: bytes) -> str:
-    declared = _META_CHARSET.search(raw[:_META_BYTES])
-    has_mark = raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"))
-    if declared and not has_mark and b"\0" not in raw:
-        charset = declared[1].decode("ascii").lower()
-        # As browsers do: latin-1 and ASCII mean cp1252.
-        charset = "cp1252" if re.fullmatch(r"iso-?8859-1|latin-?1|(us-)?ascii", charset) else charset
-        if _CHARSETS.match(charset):
-            try:
-                return raw.decode(charset)
-            except (LookupError, UnicodeError):
-                pass  # an unknown or a wrong name: the bytes themselves tell more
-    return decoded(name, raw)
 
 
 def _page_title(soup: BeautifulSoup) -> str:
@@ -143,27 +122,18 @@ def _outermost(soup: BeautifulSoup, is_one: Callable[[Tag], bool]) -> Iterator[T
             yield tag
 
 
-def _main_part(soup: BeautifulSoup) -> Tag:
-    return soup.find("main") or soup.find(role="main") or soup.body or soup
-
-
-def _drop_what_is_no_content(soup: BeautifulSoup) -> None:
-    for tag in soup.find_all(_is_left_out):
-        if not tag.decomposed:
-            tag.decompose()
-
-
 def _is_left_out(tag: Tag) -> bool:
-    if tag.name in _NOT_CONTENT:
+    left_out = words("page_parts")
+    if tag.name in left_out["elements"]:
         return True
     if tag.name in _FRAME or not tag.attrs:
         return False
     names = {*_words(tag.get("class")), *_words(tag.get("id"))}
     return (
-        not names.isdisjoint(_NOT_CONTENT_NAMES)
+        not names.isdisjoint(left_out["names"])
         or tag.has_attr("hidden")
         or tag.get("aria-hidden") == "true"
-        or not _NOT_CONTENT_ROLES.isdisjoint(_words(tag.get("role")))
+        or not set(_words(tag.get("role"))).isdisjoint(left_out["roles"])
         or _HIDDEN_STYLE.search(" ".join(_words(tag.get("style")))) is not None
     )
 
@@ -181,14 +151,6 @@ def _take_heading(root: Tag, *, is_one_of_many: bool) -> str:
     title = _one_line(heading)
     heading.decompose()
     return title
-
-
-def _drop_quotations(root: Tag) -> int:
-    quotations = root.find_all("blockquote")
-    for quotation in quotations:
-        if not quotation.decomposed:
-            quotation.decompose()
-    return len(quotations)
 
 
 def _one_line(tag: Tag) -> str:

@@ -6,11 +6,14 @@ Reads what is decided before the text is decoded. Knows labels and flags of mail
 from __future__ import annotations
 
 import re
+import unicodedata
+from functools import cache
+from itertools import chain
 from typing import Literal
 
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.mail.mime import Fields, decoded_words, first
-from ditto_cli.demonstrations.mail.quote_words import FORWARD_PREFIXES, REPLY_PREFIXES
+from ditto_cli.demonstrations.words import words
 from ditto_cli.types import Mail
 
 _Form = Literal["new", "reply", "forward"]
@@ -21,9 +24,18 @@ OUT_OF_OFFICE = "an out-of-office notice"
 DELIVERY = "a delivery report"
 CALENDAR = "a calendar message"
 BULK = "a list or bulk mail"
+NOT_KEPT = {"drafts": "a draft", "spam": "marked as spam", "trash": "in the trash"}  # by kind of folder
+
+
+def _one_of(subject: str) -> str:
+    """A pattern for the words of a kind in the subjects of mails."""
+    entries = words("mail_subjects")[subject]
+    flat = chain.from_iterable(entry if isinstance(entry, list) else [entry] for entry in entries)
+    return "|".join(re.escape(word) for word in sorted(flat, key=len, reverse=True))
+
 
 _PREFIX = re.compile(
-    rf"(?:(?P<reply>{'|'.join(REPLY_PREFIXES)})|(?P<forward>{'|'.join(FORWARD_PREFIXES)}))(?:\[\d{{1,3}}\]|\(\d{{1,3}}\))?"
+    rf"(?:(?P<reply>{_one_of('reply')})|(?P<forward>{_one_of('forward')}))(?:\[\d{{1,3}}\]|\(\d{{1,3}}\))?"
     r"\s?[:\uff1a]\s*",
     re.IGNORECASE,
 )
@@ -38,113 +50,14 @@ _BOT = re.compile(
     r"|automailer|alerts?|auto(?:reply|mated)?|robot|bot|ne-pas-repondre|noresponder|nicht-antworten"
 )
 _DELIVERY_SENDER = re.compile(r"mailer.?daemon|postmaster")
-_CALENDAR_SUBJECT = re.compile(
-    r"(?:accepted|declined|tentative(?:ly accepted)?|cancell?ed|invitation|updated invitation|zugesagt|abgelehnt"
-    r"|mit vorbehalt|abgesagt|angenommen|accepté|refusé|provisoire|annulé|aceptad[oa]|rechazad[oa]|provisional"
-    r"|cancelad[oa]|accettat[oa]|rifiutat[oa]|annullat[oa]|aceit[oe]|recusado|geaccepteerd|afgewezen|voorlopig"
-    r"|geannuleerd|accepterat|avböjt|accepteret|afvist|akseptert|avslått|zaakceptowane|odrzucone|přijato|odmítnuto"
-    r"|принято|отклонено|承諾|辞退|已接受|已拒绝)\s?[:\uff1a]\s",
-    re.IGNORECASE,
-)
-_ABSENCE_SUBJECT = re.compile(
-    r"(?:re: |aw: )?(?:(?:automatic|auto).?(?:reply|response)\s?:|out of (?:the )?office|abwesenheit|abwesend"
-    r"|automatische antwort|réponse automatique|absence du bureau|respuesta automática|fuera de la oficina"
-    r"|risposta automatica|fuori sede|fuori ufficio|resposta automática|fora do escritório|automatisch antwoord|afwezig"
-    r"|autosvar|automatiskt? svar|frånvaro|fravær|automatyczna odpowiedź|odpowiedź automatyczna|automatická odpověď"
-    r"|автоматический ответ|автоответ|自動返信|自動応答|自动回复|自动答复|on (?:vacation|holiday|leave):)",
-    re.IGNORECASE,
-)
-_DELIVERY_SUBJECT = re.compile(
-    r"(?:undeliver(?:able|ed)|delivery (?:status notification|failure|report)|mail delivery (?:failed|system)"
-    r"|returned mail|unzustellbar|failure notice|non remis|no se puede entregar|read:\s|gelesen:\s|lu\s?:\s)",
-    re.IGNORECASE,
-)
-_TITLES = frozenset(
-    "mr mrs ms miss dr prof sir herr frau hr fr mme m mlle sr sra srta don doña sig dott ing dhr mevr pan".split()  # noqa: SIM905
-)
-_NO_PERSON = frozenset(
-    "team support info office sales service kontakt contact admin the mail customer undisclosed".split()  # noqa: SIM905
-)
+_CALENDAR_SUBJECT = re.compile(rf"(?:{_one_of('calendar')})\s?[:\uff1a]\s", re.IGNORECASE)
+_ABSENCE_SUBJECT = re.compile(rf"(?:re: |aw: )?(?:{_one_of('absence')})", re.IGNORECASE)
+_DELIVERY_SUBJECT = re.compile(_one_of("delivery"), re.IGNORECASE)
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _NAME = re.compile(r"[^\W\d_][^\W\d_.'\u2019-]*(?:['\u2019-][^\W\d_]+){0,2}")
-_SENT_LABELS = frozenset(
-    (
-        *("sent", "sent mail", "sent items", "sent messages", "gesendet", "gesendete elemente", "gesendete objekte"),
-        *(
-            "envoyés",
-            "messages envoyés",
-            "éléments envoyés",
-            "enviados",
-            "elementos enviados",
-            "correo enviado",
-            "enviadas",
-        ),
-        *(
-            "itens enviados",
-            "posta inviata",
-            "inviati",
-            "inviata",
-            "verzonden",
-            "verzonden items",
-            "skickat",
-            "skickade",
-            "sendt",
-        ),
-        *("sendte", "sendt post", "wysłane", "elementy wysłane", "odeslané", "odeslaná pošta", "отправленные"),
-        *(
-            "送信済み",
-            "送信済みメール",
-            "已发邮件",
-            "已发送",
-            "已发送邮件",
-            "寄件備份",
-            "보낸편지함",
-            "sent-mail",
-            "sent_mail",
-        ),
-    )
-)
-_NOT_KEPT = {
-    "a draft": (
-        *(
-            "drafts",
-            "draft",
-            "entwürfe",
-            "brouillons",
-            "borradores",
-            "bozze",
-            "rascunhos",
-            "concepten",
-            "utkast",
-            "kladder",
-        ),
-        *("kladde", "wersje robocze", "koncepty", "черновики", "下書き", "草稿"),
-    ),
-    "marked as spam": (
-        "spam",
-        "junk",
-        "junk-e-mail",
-        "courrier indésirable",
-        "correo no deseado",
-        "迷惑メール",
-        "垃圾邮件",
-        "спам",
-    ),
-    "in the trash": (
-        *(
-            "trash",
-            "papierkorb",
-            "corbeille",
-            "papelera",
-            "cestino",
-            "lixeira",
-            "prullenbak",
-            "papperskorgen",
-            "papirkurv",
-        ),
-        *("kosz", "koš", "корзина", "ゴミ箱", "已删除邮件", "deleted", "deleted items", "gelöschte elemente"),
-    ),
-}
+# "Sent-1", "Sent 2024", "sent-mail-jan-2024"
+_FOLDER_NUMBER = re.compile(r"(?:[-_ .]*\(?\d{1,4}\)?|[-_][a-z]{3}(?=[-_]\d))+\Z")
+_MODIFIED_UTF7 = re.compile(r"&([A-Za-z0-9+,]*)-")
 
 
 def mail_of(fields: Fields) -> Mail:
@@ -155,6 +68,7 @@ def mail_of(fields: Fields) -> Mail:
     if form == "new" and "in-reply-to" in fields:
         form = "reply"
     sender = next(iter(_addresses(fields, "from")), None)
+    kinds = _labelled_kinds(fields)
     return Mail(
         sender=sender,
         recipients=tuple(dict.fromkeys(_addresses(fields, "to") + _addresses(fields, "cc"))),
@@ -163,16 +77,24 @@ def mail_of(fields: Fields) -> Mail:
         message_id=_identity(fields, "message-id"),
         in_reply_to=answered if form == "reply" else None,
         not_written=_not_written(fields, sender, written),
-        is_sent=_is_sent(fields),
+        is_sent="sent" in kinds if kinds else None,
         recipient_name=_recipient_name(fields),
     )
 
 
+def authors_of(fields: Fields) -> tuple[str, ...]:
+    """The names under which a mail knows its sender: as displayed, and the address."""
+    written = fields.get("from", [""])[0][:_MAX_RECIPIENTS_CHARACTERS]
+    name, _, comment = written.partition("<")[0].partition("(")  # "ada@x.org (Ada Reed)" is the old form
+    shown = decoded_words((comment if "@" in name else name).strip(" \"'\t)"))
+    return tuple(one for one in (shown, *_addresses(fields, "from")[:1]) if one)
+
+
 def reason_not_kept(fields: Fields) -> str | None:
     """Why the program that kept the mail does not count it as one: a draft, spam, deleted; None if it does."""
-    labels = _labels(fields)
-    for reason, names in _NOT_KEPT.items():
-        if labels & set(names):
+    kinds = _labelled_kinds(fields)
+    for kind, reason in NOT_KEPT.items():
+        if kind in kinds:
             return reason
     status = "".join(fields.get("x-status", []))
     if "T" in status or fields.get("x-unsent", [""])[0].strip() == "1":
@@ -183,10 +105,37 @@ def reason_not_kept(fields: Fields) -> str | None:
     return "in the trash" if "D" in status or is_expunged else None
 
 
-def is_sent_folder(name: str) -> bool:
-    """Whether a folder or file of this name is where a mail program keeps what its owner sent."""
-    last = re.split(r"[/\\]", name.lower().removesuffix(".mbox").removesuffix(".mbx"))[-1]
-    return last in _SENT_LABELS or last.rsplit(".", 1)[-1] in _SENT_LABELS
+def folder_kind(name: str) -> str | None:
+    """What a mail program keeps in a folder or file of this name: sent, drafts, spam, trash or inbox; None if unknown.
+
+    Args:
+        name: as a path; the folder nearest to the mails decides. In Maildir++, dots lie between folders.
+    """
+    path = re.split(r"[/\\]", name)
+    parts = path[-1].split(".")
+    for above in reversed(path[:-1]):  # as Thunderbird and Apple Mail lay them
+        if not above.endswith((".sbd", ".mbox")):
+            break
+        parts = [*above.split("."), *parts]
+    for part in reversed(parts):
+        label = _MODIFIED_UTF7.sub(
+            lambda match: f"+{match[1].replace(',', '/')}-".encode().decode("utf-7", "replace") if match[1] else "&",
+            part,
+        )
+        for spelling in (label, _FOLDER_NUMBER.sub("", label.lower())):
+            if kind := _folders().get(_folded(spelling)):
+                return kind
+    return None
+
+
+@cache
+def _folders() -> dict[str, str]:
+    return {_folded(name): kind for kind, rows in words("mail_folders").items() for name in chain.from_iterable(rows)}
+
+
+def _folded(label: str) -> str:
+    """A label for comparison: without case, quotes and marks that nobody sees."""
+    return " ".join(unicodedata.normalize("NFC", label).casefold().replace("\u200c", "").strip(' "').split())
 
 
 def _form_and_subject(written: str) -> tuple[_Form, str]:
@@ -220,14 +169,14 @@ def _recipient_name(fields: Fields) -> str:
         return ""
     if shown.count(",") == 1:
         shown = " ".join(reversed(shown.split(",")))  # "Berg, Bo"
-    words = [word.strip(",.") for word in shown.split()]
-    if not words or len(words) > 5 or words[0].lower() in _NO_PERSON:
+    parts = [part.strip(",.") for part in shown.split()]
+    if not parts or len(parts) > 5 or parts[0].lower() in words("mail_subjects")["no_person"]:
         return ""
-    if words[0].lower() in _TITLES:
-        return " ".join(shown.split()) if len(words) > 1 else ""
+    if parts[0].lower() in words("mail_subjects")["titles"]:
+        return " ".join(shown.split()) if len(parts) > 1 else ""
     if _CJK.search(shown):
         return " ".join(shown.split())
-    return words[0] if _NAME.fullmatch(words[0]) and len(words[0]) > 1 else ""
+    return parts[0] if _NAME.fullmatch(parts[0]) and len(parts[0]) > 1 else ""
 
 
 def _not_written(fields: Fields, sender: str | None, subject: str) -> str | None:
@@ -248,14 +197,10 @@ def _not_written(fields: Fields, sender: str | None, subject: str) -> str | None
     return BULK if precedence in ("bulk", "list", "junk") else None
 
 
-def _labels(fields: Fields) -> set[str]:
-    value = first(fields, "x-gmail-labels")
-    return {label.strip(' "').lower() for label in value.split(",")} if value else set()
-
-
-def _is_sent(fields: Fields) -> bool | None:
-    labels = _labels(fields)
-    return bool(labels & _SENT_LABELS) if labels else None
+def _labelled_kinds(fields: Fields) -> set[str]:
+    """The kinds of folders that Gmail's labels name, in whatever language; those that the person made are none."""
+    labels = first(fields, "x-gmail-labels").split(",")
+    return {kind for label in labels if (kind := _folders().get(_folded(label)))}
 
 
 def _hexadecimal(value: str) -> int:

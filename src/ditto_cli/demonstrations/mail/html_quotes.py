@@ -17,12 +17,6 @@ from ditto_cli.demonstrations.html_text import html_to_text, tidied
 # dropped: added by the program, a signature or an attribution in whatever language.
 _Kind = Literal["quote", "wrapped", "rest", "dropped"]
 
-# Without one of these there is nothing to mark.
-_HINT = re.compile(
-    r"blockquote|gmail_|moz-|divRplyFwdMsg|appendonsend|stopSpelling|OutlookMessageHeader|mail-editor-reference"
-    r"|yahoo_quoted|protonmail_|zmail_extra|signature|border-top:\s?solid #(?:E1E1E1|B5C4DF)",
-    re.IGNORECASE,
-)
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:]{0,30})\b([^<>]*)>")
 _NAMES = re.compile(
     r"\b(?:class|id)\s{0,3}=\s{0,3}(?:\"([^\"]{0,400})|'([^']{0,400})|([^\s\"'>]{1,100}))", re.IGNORECASE
@@ -38,6 +32,8 @@ _KINDS: dict[str, _Kind] = {
 }
 _GMAIL_ATTRIBUTION = "gmail_attr"
 _OUTLOOK_RULE = re.compile(r"border-top:\s?solid #(?:E1E1E1|B5C4DF)", re.IGNORECASE)
+# A line down the left side is how every program shows a quote, Outlook's prefix for each line among them.
+_LEFT_RULE = re.compile(r"border-left:\s?(?!none|0)[^;\"']{0,60}\b(?:solid|\d)", re.IGNORECASE)
 # Gmail's "indent more": the person's own words.
 _INDENTED = re.compile(r"margin:\s?0(?:px)?\s0(?:px)?\s0(?:px)?\s40px;\s?border:\s?(?:none|medium none)", re.IGNORECASE)
 _BLOCKQUOTE = re.compile(r"(</?)blockquote\b", re.IGNORECASE)  # where it is only an indentation
@@ -64,8 +60,6 @@ def html_mail_to_text(html: str) -> str:
         ValueError: the HTML is too broken to be read.
     """
     try:
-        if not _HINT.search(html):
-            return html_to_text(html)
         own, quotes = _taken_apart(tidied(html.replace(_MARK_CHARACTER, "")))
         return _MARK.sub(lambda match: _as_quote(quotes[int(match[1])]), html_to_text(_BLOCKQUOTE.sub(r"\1div", own)))
     # AssertionError: the standard library's parser meets an unknown <![section.
@@ -135,6 +129,8 @@ def _kind(tag: re.Match[str], last_blockquote: int) -> _Kind | None:
                 return "dropped" if has_quote_below else "rest"  # without a quote it is a forward
             if kind := _KINDS.get(word):
                 return "quote" if kind == "wrapped" and not has_quote_below else kind
+    if tag[2].lower() == "div" and _LEFT_RULE.search(attributes):
+        return "quote"
     return "rest" if _OUTLOOK_RULE.search(attributes) else None
 
 

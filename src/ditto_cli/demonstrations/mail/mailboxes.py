@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from ditto_cli.demonstrations.mail.headers import is_sent_folder
+from ditto_cli.demonstrations.encoding import readable_name
+from ditto_cli.demonstrations.mail.headers import NOT_KEPT, folder_kind
 from ditto_cli.demonstrations.mail.message import mail_prompt, parse_mail
 from ditto_cli.demonstrations.reading import Skipped
 from ditto_cli.errors import InputError
@@ -24,26 +25,37 @@ MAX_MESSAGE_BYTES = 32 * 2**20
 TOO_LARGE = "larger than 32 MiB"
 
 _CHUNK_BYTES = 2**20
-_SEPARATOR_BYTES = 1024  # a separator, the blank line above it and the header below it
-_DATE = (
-    rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +(?:(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +\d{1,2}|\d{1,2} +"
-    rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)) +[^\r\n]{0,40}\d{2}:\d{2}[^\r\n]{0,40}"
+_SEPARATOR_BYTES = 4096  # a separator and the headers below it
+_LINE = re.compile(rb"From(?: ([^\r\n]{0,250}))?\r?\n")
+_HEAD_LINE = re.compile(rb">?From |[!-9;-~]{1,76}:")
+_HEADERS = re.compile(rb"^([!-9;-~]{1,76}):", re.MULTILINE)
+_HEAD_END = re.compile(rb"\n\r?\n")
+# What programs write behind "From ": nothing, a sign, an address, or a date in any language.
+_ENVELOPE = re.compile(rb"\s*\Z|-(?:\s|\Z)|MAILER-DAEMON|(?:[^\s<>@]{0,50}\s){0,4}\S{1,200}@\S{1,200}(?:\s*\Z|.*\d\d)")
+_TIME, _YEAR = re.compile(rb"\d[:.]\d\d(?!\d)"), re.compile(rb"(?<!\d)(?:19|20)\d\d(?!\d)")
+_FIELDS = frozenset(b"from to cc bcc subject date sender reply-to in-reply-to references status message-id".split())
+# Nobody types these below a line of a text.
+_TECHNICAL = re.compile(
+    rb"x-.+|received|return-path|delivered-to|envelope-to|mime-version|content-.+|message-id|dkim-signature|arc-.+"
+    rb"|authentication-results"
 )
-# A line "From " alone is what a recent Thunderbird writes. Below a separator stands a header.
-_SEPARATOR = re.compile(rb"From (?:[^\r\n]{1,250}? " + _DATE + rb")?\r?\n(?=>?From |[!-9;-~]{1,76}:)")
-_LINE_END_ABOVE = b"\n\r\n"
 _ESCAPED = re.compile(rb"^>(>*From )", re.MULTILINE)
-_FLAGS = re.compile(r"[:!;]2,([A-Za-z]*)$")
+_FLAGS = re.compile(r"[:;!_-]2,([A-Za-z]*)$")
 
 
 def is_mbox(head: bytes) -> bool:
     """Whether a file that begins with `head` (a kilobyte is enough) is an mbox, whatever its name."""
-    return _SEPARATOR.match(_without_blank_start(head)) is not None
+    return _separator_end(_without_blank_start(head), 0) is not None
 
 
 def is_maildir(folder: Path) -> bool:
-    """Whether a folder is a Maildir: it has real folders cur and new."""
-    return all(_is_real_folder(folder / part) for part in ("cur", "new"))
+    """Whether a folder is a Maildir: it has a real folder cur, and new, which a copy may have lost as it was empty."""
+    if not _is_real_folder(folder / "cur"):
+        return False
+    try:
+        return _is_real_folder(folder / "new") or any(map(_FLAGS.search, os.listdir(folder / "cur")))
+    except OSError:
+        return False
 
 
 def apple_mbox_file(folder: Path) -> Path | None:
@@ -74,34 +86,47 @@ def read_mbox(name: str, stream: BinaryIO) -> Iterator[SourceText | Skipped]:
 
 
 def read_maildir(name: str, folder: Path) -> Iterator[SourceText | Skipped]:
-    """The mails of a Maildir's cur and new, by file name; links and subfolders are left alone.
+    """The mails of a Maildir's cur and new, by file name, and then those of the folders below it, as "Mail/.Sent#3".
+
+    Links are left alone.
 
     Raises:
         InputError: the folder cannot be read.
     """
     files: list[tuple[str, str]] = []
-    for part in ("cur", "new"):
-        try:
-            with os.scandir(folder / part) as entries:
-                files += [(entry.name, entry.path) for entry in entries if not entry.name.startswith(".")]
-        except OSError as error:
-            raise InputError(
-                f"{name} cannot be read ({type(error).__name__}): check the folder and its rights."
-            ) from None
-    for number, (file_name, path) in enumerate(sorted(files), start=1):
+    folders: list[str] = []
+    try:
+        for part in ("cur", "new"):
+            if _is_real_folder(folder / part):
+                with os.scandir(folder / part) as entries:
+                    files += [(entry.name, entry.path) for entry in entries if not entry.name.startswith(".")]
+        with os.scandir(folder) as entries:
+            folders = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError as error:
+        raise InputError(f"{name} cannot be read ({type(error).__name__}): check the folder and its rights.") from None
+    for number, (_, path) in enumerate(sorted(files), start=1):
         identity = f"{name}#{number}"
-        flags = match[1] if (match := _FLAGS.search(file_name)) else ""
-        if "D" in flags or "T" in flags:
-            yield Skipped(identity, "a draft" if "D" in flags else "in the trash")
-            continue
         raw = _file_of_maildir(path)
-        yield Skipped(identity, raw) if isinstance(raw, str) else _mail_of_archive(identity, name, raw)
+        yield Skipped(identity, raw) if isinstance(raw, str) else read_maildir_mail(identity, path, raw)
+    for below in folders:
+        if below not in ("cur", "new", "tmp") and any(
+            _is_real_folder(folder / below / part) for part in ("cur", "new")
+        ):
+            yield from read_maildir(f"{name}/{readable_name(below)}", folder / below)
+
+
+def read_maildir_mail(identity: str, path: str, raw: bytes) -> SourceText | Skipped:
+    """A mail of a Maildir, by its bytes and its path, which says in which folder it lies and what became of it."""
+    flags = match[1] if (match := _FLAGS.search(path)) else ""
+    if "D" in flags or "T" in flags:
+        return Skipped(identity, "a draft" if "D" in flags else "in the trash")
+    return _mail_of_archive(identity, re.split(r"[/\\](?:cur|new)[/\\]", path)[0], raw)
 
 
 def link_originals(texts: Sequence[SourceText]) -> list[SourceText]:
     """The same texts; a reply to a mail among them has that mail's text as its original, and the prompt that follows.
 
-    Give it all mails of an archive, received ones too, before `people.own_mails`.
+    Give it all mails of an archive, received ones too, before `people.own_texts`.
     """
     by_identity = {
         source.mail.message_id: source for source in reversed(texts) if source.mail and source.mail.message_id
@@ -121,27 +146,23 @@ def link_originals(texts: Sequence[SourceText]) -> list[SourceText]:
 
 
 def _mail_of_archive(identity: str, archive: str, raw: bytes | None) -> SourceText | Skipped:
-    if raw is None:
-        return Skipped(identity, TOO_LARGE)
-    found = parse_mail(identity, raw)
-    if (
-        isinstance(found, SourceText)
-        and found.mail is not None
-        and found.mail.is_sent is None
-        and is_sent_folder(archive)
-    ):
+    kind = folder_kind(archive)
+    if kind in NOT_KEPT:
+        return Skipped(identity, NOT_KEPT[kind])
+    found = Skipped(identity, TOO_LARGE) if raw is None else parse_mail(identity, raw)
+    if kind == "sent" and isinstance(found, SourceText) and found.mail is not None and found.mail.is_sent is None:
         return replace(found, mail=replace(found.mail, is_sent=True))
     return found
 
 
 def _messages(name: str, stream: BinaryIO) -> Iterator[bytes | None]:
-    """Each message without its separator; None for one that is too large to hold."""
-    data = _start(name, stream)
-    match = _SEPARATOR.match(data)
-    is_inside = match is not None
-    data = data[match.end() :] if match else data
+    """Each message without its separator; None for one that is too large to hold.
+
+    What stands above the first separator is one, too, if there is any separator.
+    """
+    data = b"\n"  # below which the first separator may stand
     held: list[bytes] = []
-    size = 0
+    size = num_separators = 0
     is_last = False
     while not is_last:
         chunk = _chunk(name, stream)
@@ -149,37 +170,42 @@ def _messages(name: str, stream: BinaryIO) -> Iterator[bytes | None]:
         # What the next chunk may turn into a separator waits for it.
         limit = len(data) if is_last else len(data) - _SEPARATOR_BYTES
         start = 0
-        for match in _separators(data, limit):
-            if is_inside:
-                yield _joined([*held, data[start : match.start()]], size + match.start() - start)
-            is_inside, held, size, start = True, [], 0, match.end()
-        # The two line ends above a separator stay with it.
-        keep = len(data) if is_last else max(start, limit - len(_LINE_END_ABOVE))
+        for begin, end in _separators(data, limit):
+            num_separators += 1
+            if size or data[start:begin].strip(b"\xef\xbb\xbf\r\n"):
+                yield _joined([*held, data[start:begin]], size + begin - start)
+            held, size, start = [], 0, end
+        keep = len(data) if is_last else max(start, limit - 1)  # the line end above a separator stays with it
         size += keep - start
-        if is_inside:
-            held = [*held, data[start:keep]] if size <= MAX_MESSAGE_BYTES else []
+        held = [*held, data[start:keep]] if size <= MAX_MESSAGE_BYTES else []
         data = data[keep:] + chunk
-    if is_inside:
+    if num_separators:
         yield _joined(held, size)
 
 
-def _start(name: str, stream: BinaryIO) -> bytes:
-    """The first bytes, enough for a separator, without the blank lines above it."""
-    data = b""
-    while len(data) < _SEPARATOR_BYTES and (chunk := _chunk(name, stream)):
-        data = _without_blank_start(data + chunk)
-    return data
+def _separators(data: bytes, limit: int) -> Iterator[tuple[int, int]]:
+    """Where before `limit` the lines with which a message begins start and end."""
+    position = 0
+    while 0 < (position := data.find(b"\nFrom", position) + 1) < limit:
+        if end := _separator_end(data, position):
+            yield position, end
+            position = end - 1
 
 
-def _separators(data: bytes, limit: int) -> Iterator[re.Match[bytes]]:
-    """The lines before `limit` with which a message begins."""
-    position = data.find(b"\nFrom ")
-    while 0 <= position < limit - 1:
-        is_below_blank_line = data[max(0, position - 2) : position].endswith((b"\n", b"\n\r"))
-        match = _SEPARATOR.match(data, position + 1) if is_below_blank_line else None
-        if match is not None:
-            yield match
-        position = data.find(b"\nFrom ", position + 1)
+def _separator_end(data: bytes, position: int) -> int | None:
+    """Where the line at `position` ends, if a message begins with it; what stands below it tells."""
+    line = _LINE.match(data, position)
+    if line is None or not _HEAD_LINE.match(data, line.end()):
+        return None
+    head = data[line.end() : line.end() + _SEPARATOR_BYTES - 300]
+    if blank := _HEAD_END.search(head):
+        head = head[: blank.start()]
+    names = {found.lower() for found in _HEADERS.findall(head)}
+    is_technical = any(_TECHNICAL.fullmatch(found) for found in names)
+    is_known = is_technical or names & _FIELDS
+    behind = line[1] or b""
+    is_envelope = _ENVELOPE.match(behind) or (_TIME.search(behind) and _YEAR.search(behind))
+    return line.end() if is_known and (is_envelope or (is_technical and names & _FIELDS)) else None
 
 
 def _joined(pieces: list[bytes], size: int) -> bytes | None:

@@ -6,13 +6,16 @@ Reads text parts only; an attachment is never taken for the text. Quotes and sig
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
+from email.message import Message
+from itertools import islice
 
 from ditto_cli.demonstrations.encoding import normalise_text, unify_line_ends
-from ditto_cli.demonstrations.mail.headers import CALENDAR, KNOWN_FIELDS, mail_of, reason_not_kept
+from ditto_cli.demonstrations.mail.headers import CALENDAR, KNOWN_FIELDS, authors_of, mail_of, reason_not_kept
 from ditto_cli.demonstrations.mail.html_quotes import html_mail_to_text
-from ditto_cli.demonstrations.mail.mime import Fields, Part, part_text, split_head, text_parts
-from ditto_cli.demonstrations.mail.quotes import OwnPart, remove_quoted, unwrap_flowed
+from ditto_cli.demonstrations.mail.mime import Fields, is_attachment, open_mail, parameter, part_text
+from ditto_cli.demonstrations.mail.quotes import remove_quoted, unwrap_flowed
 from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, SourceText
@@ -25,6 +28,11 @@ _ENCRYPTED_KINDS = ("multipart/encrypted", "application/pkcs7-mime", "applicatio
 _PGP_SIGNED = re.compile(r"-----BEGIN PGP SIGNED MESSAGE-----\n(?:[A-Za-z-]{1,20}: [^\n]{0,100}\n){0,9}\n?")
 _PGP_SIGNATURE = "-----BEGIN PGP SIGNATURE-----"
 _PGP_MESSAGE = "-----BEGIN PGP MESSAGE-----"
+_MAX_PARTS = 200
+# Added to the plain text that a program makes of HTML: where a link leads, what a picture is called.
+_OF_THE_PROGRAM = re.compile(r"<[^<>\s]{1,2000}>|\[(?:image|cid):[^\[\]]{0,500}\]|https?://\S+")
+# A word, or a character where words are not separated.
+_WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u9fff\uac00-\ud7af]|[^\W\u0e00-\u0eff\u3040-\u9fff\uac00-\ud7af]+")
 _ORIGINAL_WORDS, _ORIGINAL_CHARACTERS = 200, 1600
 _SENTENCE_END = re.compile(r"[.!?\u2026][\"'\u201d\u2019)]?(?=\s|\Z)|[\u3002\uff01\uff1f]")
 _CUT_MARK = " [...]"
@@ -41,8 +49,7 @@ def read_email(name: str, raw: bytes) -> Reading:
         InputError: not an email, damaged, encrypted, or nothing in it was written by the sender.
     """
     try:
-        fields, body = _opened(raw)
-        return Reading((_read(name, fields, body),))
+        return Reading((_read(name, *_opened(raw)),))
     except _UnusableError as problem:
         raise InputError(_refusal(name, str(problem))) from None
 
@@ -50,10 +57,10 @@ def read_email(name: str, raw: bytes) -> Reading:
 def parse_mail(name: str, raw: bytes) -> SourceText | Skipped:
     """One mail of an archive: its own text with what its headers say, or why there is none."""
     try:
-        fields, body = _opened(raw)
+        fields, message = _opened(raw)
         if reason := reason_not_kept(fields):
             return Skipped(name, reason)
-        return _read(name, fields, body)
+        return _read(name, fields, message)
     except _UnusableError as problem:
         return Skipped(name, str(problem))
 
@@ -75,49 +82,74 @@ def mail_prompt(mail: Mail) -> str | None:
     return f"Write an email{to}{about}."
 
 
-def _opened(raw: bytes) -> tuple[Fields, bytes]:
+def _opened(raw: bytes) -> tuple[Fields, Message]:
     try:
-        fields, body = split_head(raw)
+        fields, message = open_mail(raw)
     except ValueError:
         raise _UnusableError(NOT_READABLE) from None
     if not any(field in fields for field in KNOWN_FIELDS):
         raise _UnusableError(NOT_READABLE)
-    return fields, body
+    return fields, message
 
 
-def _read(name: str, fields: Fields, body: bytes) -> SourceText:
+def _read(name: str, fields: Fields, message: Message) -> SourceText:
     try:
         mail = mail_of(fields)
-        parts, kinds = text_parts(fields, body)
-        part = _own_part(parts)
+        own = remove_quoted(_text_of(message, is_whole=True)[0])
+        kinds = {part.get_content_type() for part in islice(message.walk(), _MAX_PARTS)}
     # UndecodableTextError among them: damaged beyond what decoders forgive.
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _UnusableError(NOT_READABLE) from None
-    text = normalise_text(part.text)
+    text = normalise_text(own.text)
     if not text:
         raise _UnusableError(ENCRYPTED if kinds & set(_ENCRYPTED_KINDS) else NOTHING_OWN)
     if text.startswith(_PGP_MESSAGE):
         raise _UnusableError(ENCRYPTED)
     if mail.form == "reply":
-        mail = replace(mail, original=normalise_text(part.original))
+        mail = replace(mail, original=normalise_text(own.original))
     if "text/calendar" in kinds:
         mail = replace(mail, not_written=CALENDAR)
-    return SourceText(id=name, text=text, prompt=mail_prompt(mail), mail=mail)
+    return SourceText(id=name, text=text, prompt=mail_prompt(mail), mail=mail, authors=authors_of(fields))
 
 
-def _own_part(parts: list[Part]) -> OwnPart:
-    return remove_quoted("\n\n".join(text for part in parts if (text := _text_of(part)).strip()))
-
-
-def _text_of(part: Part) -> str:
+def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
+    """The text of a part and of all below it, with quotes in lines with ">"; and whether it was HTML."""
+    kind = part.get_content_type()
+    below = part.get_payload()
+    is_mail = isinstance(below, list) and part.get_content_maintype() != "multipart"  # that was attached
+    if is_mail or (is_attachment(part) and not is_whole):
+        return "", False
+    if isinstance(below, list):
+        # Beside the first part of related ones lie its pictures.
+        parts = below[: 1 if kind == "multipart/related" else _MAX_PARTS]
+        inner = [_text_of(one) for one in parts if isinstance(one, Message)]
+        filled = [one for one in inner if one[0].strip()]
+        if kind == "multipart/alternative":
+            return _best(filled)
+        return "\n\n".join(text for text, _ in filled), any(is_html for _, is_html in filled)
+    if kind == "text/html":
+        return html_mail_to_text(unify_line_ends(part_text(part))), True
+    if kind != "text/plain":
+        return "", False
     text = unify_line_ends(part_text(part))
-    if part.kind == "text/html":
-        return html_mail_to_text(text)
-    if part.parameter("format").lower() == "flowed":
-        text = unwrap_flowed(text, delete_space=part.parameter("delsp").lower() == "yes")
+    if parameter(part, "format").lower() == "flowed":
+        text = unwrap_flowed(text, delete_space=parameter(part, "delsp").lower() == "yes")
     if match := _PGP_SIGNED.match(text):
         text = text[match.end() :].partition(_PGP_SIGNATURE)[0]
-    return text
+    return text, False
+
+
+def _best(alternatives: list[tuple[str, bool]]) -> tuple[str, bool]:
+    """The HTML where a program made the plain text of it, breaking its lines; else the plain text."""
+    plain = next((text for text, is_html in alternatives if not is_html), None)
+    rich = next((text for text, is_html in alternatives if is_html), None)
+    if plain is None or rich is None:
+        return (plain or rich or "", plain is None)
+    of_plain, of_rich = (Counter(_WORD.findall(_OF_THE_PROGRAM.sub(" ", text).lower())) for text in (plain, rich))
+    num_common = (of_plain & of_rich).total()
+    # The plain text alone has the line above a quote and the signature.
+    is_made_of_it = num_common >= 0.9 * of_rich.total() and num_common >= 0.4 * of_plain.total()
+    return (rich, True) if is_made_of_it else (plain, False)
 
 
 def _excerpt(original: str) -> str:

@@ -1,59 +1,48 @@
-"""Bytes of an email -> its headers and its text parts. Attachments are stepped over, never decoded.
-
-The standard library's parser reads every line of every attachment; an archive of ten thousand mails is read here in
-seconds.
-"""
+"""Bytes of an email -> its headers, and the characters of its parts. The standard library takes it apart."""
 
 from __future__ import annotations
 
 import binascii
+import contextlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 
-from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text
+from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, repair_mojibake
 
-_HEAD_END = re.compile(rb"\r?\n\r?\n|\r\r")
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
-_MAX_DEPTH, _MAX_PARTS = 20, 200
-_MAX_HEAD_BYTES = 512 * 1024
+Fields = dict[str, list[str]]  # by lower-case name, on one line; encoded words are not yet decoded
+
+# A mark, blank lines, and what an archive puts above a mail.
+_ABOVE_THE_HEAD = re.compile(rb"(?:\xef\xbb\xbf|[\r\n]+|>?From [^\r\n]*[\r\n]+){1,9}")
+_BASE64_LINE = re.compile(rb"(?:[A-Za-z0-9+/]+={1,2})*[A-Za-z0-9+/]*={0,2}")
+_FULL_LINE = 60  # bytes in a line of base64 that another one follows
+_META_CHARSET = re.compile(rb"<meta\s[^>]{0,200}?charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{2,30})", re.IGNORECASE)
 _MAX_TEXT_BYTES = 2 * 2**20
 _MAX_WORD_CHARACTERS = 2000  # of a header with encoded words
-
-Fields = dict[str, list[str]]  # by lower-case name, unfolded, not decoded
-
-
-@dataclass(frozen=True)
-class Part:
-    """One leaf of a message, or the whole of a simple one."""
-
-    fields: Fields
-    kind: str
-    body: bytes
-
-    def parameter(self, name: str, header: str = "content-type") -> str:
-        """A parameter of Content-Type or of another header; "" if it is not there."""
-        return _parameter(self.fields, name, header)
+_MAX_VALUE_CHARACTERS = 4000
 
 
-def split_head(raw: bytes) -> tuple[Fields, bytes]:
-    """The header fields and the body.
+def open_mail(raw: bytes) -> tuple[Fields, Message]:
+    """The header fields, and the mail with its parts.
 
     Raises:
-        UndecodableTextError: the head is binary or endless.
+        UndecodableTextError: parts lie in parts without end, or the headers are binary.
     """
-    raw = raw.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
-    end = _HEAD_END.search(raw)
-    head, body = (raw[: end.start()], raw[end.end() :]) if end else (raw, b"")
-    if len(head) > _MAX_HEAD_BYTES:
-        raise UndecodableTextError("no end of the headers")
-    return _fields(head.decode("ascii") if head.isascii() else decode_text(head)), body
+    above = _ABOVE_THE_HEAD.match(raw)
+    try:
+        message = message_from_bytes(raw[above.end() :] if above else raw)
+    except RecursionError:
+        raise UndecodableTextError("parts in parts without end") from None
+    fields: Fields = {}
+    for name, value in message.raw_items():
+        line = " ".join(str(value).split())
+        if not line.isascii():  # bytes that nobody encoded, mostly in the charset of the body
+            line = decode_text(line.encode("ascii", "surrogateescape"), parameter(message, "charset"))
+        fields.setdefault(name.lower(), []).append(line)
+    return fields, message
 
 
 def first(fields: Fields, name: str) -> str:
@@ -67,166 +56,77 @@ def decoded_words(value: str) -> str:
     value = value[: 10 * _MAX_WORD_CHARACTERS]
     if "=?" in value:
         value = value[:_MAX_WORD_CHARACTERS]
-        try:
-            pieces = decode_header(value)
-            value = "".join(
-                piece if isinstance(piece, str) else decode_payload(piece, charset) for piece, charset in pieces
-            )
-        except (HeaderParseError, ValueError):
-            pass  # shown as it is
-    return " ".join(value.split())
+        with contextlib.suppress(HeaderParseError, ValueError):  # then it is shown as it is
+            pieces: list[str] = []
+            # Neighbours with one charset come joined: some programs cut in the middle of a character.
+            for piece, charset in decode_header(value):
+                if isinstance(piece, bytes):
+                    pieces.append(decode_text(piece, charset) if charset else piece.decode("raw-unicode-escape"))
+                else:
+                    pieces.append(piece)
+            value = "".join(pieces)
+    return " ".join(repair_mojibake(value).split())
 
 
-def text_parts(fields: Fields, body: bytes) -> tuple[list[Part], frozenset[str]]:
-    """The parts that hold the mail's text, in reading order, and the kinds of all its parts.
-
-    Of alternatives, the plain text, else the first that holds any.
-    """
-    kinds: set[str] = set()
-    return _text_parts(fields, body, kinds, depth=0), frozenset(kinds)
-
-
-def part_text(part: Part) -> str:
-    """The decoded characters of a text part.
-
-    Raises:
-        UndecodableTextError: damaged, binary, or longer than what anybody writes.
-    """
-    encoding = (part.fields.get("content-transfer-encoding") or [""])[0].strip().lower()
-    payload = part.body
-    if encoding == "base64":
-        payload = _from_base64(payload)
-    elif encoding == "quoted-printable":
-        payload = binascii.a2b_qp(payload)
-    if len(payload) > _MAX_TEXT_BYTES:
-        raise UndecodableTextError("a text of more than 2 MiB")
-    return decode_payload(payload, part.parameter("charset").strip().lower() or None)
+def is_attachment(part: Message) -> bool:
+    """Whether a part is a file that was attached, whatever its kind."""
+    disposition = str(part.get("content-disposition", "")).partition(";")[0].strip().lower()
+    return disposition == "attachment" or bool(
+        parameter(part, "filename", "content-disposition") or parameter(part, "name")
+    )
 
 
-def decode_payload(payload: bytes, charset: str | None) -> str:
-    """Characters of bytes that are declared to be in `charset`, and may be in another.
-
-    Raises:
-        UndecodableTextError: they are in none.
-    """
-    # latin-1 is declared for what is in truth cp1252, and decodes anything.
-    declared = {"iso-8859-1": "cp1252", "latin-1": "cp1252", "us-ascii": "utf-8"}.get(charset or "", charset)
-    if declared is not None:
-        try:
-            # A name may also be that of a codec that is no charset ("hex").
-            return "".encode(declared).decode(declared) + payload.decode(declared)
-        except (LookupError, ValueError, TypeError, AttributeError):
-            pass  # an unknown or a wrong name: the bytes themselves tell more
-    return decode_text(payload)
-
-
-def _fields(head: str) -> Fields:
-    fields: Fields = {}
-    values: list[list[str]] = []
-    names: list[str] = []
-    for line in _LINE_END.split(head):
-        if line[:1] in (" ", "\t"):
-            if values:
-                values[-1].append(line.strip())
-            continue
-        name, colon, value = line.partition(":")
-        name = name.rstrip()
-        if colon and _FIELD_NAME.fullmatch(name):
-            names.append(name.lower())
-            values.append([value.strip()])
-    for name, pieces in zip(names, values, strict=True):
-        fields.setdefault(name, []).append(" ".join(pieces))
-    return fields
-
-
-def _text_parts(fields: Fields, body: bytes, kinds: set[str], *, depth: int) -> list[Part]:
-    kind = _kind(fields)
-    kinds.add(kind)
-    if depth and _is_attachment(fields):
-        return []
-    if not kind.startswith("multipart/"):
-        return [Part(fields, kind, body)] if kind in ("text/plain", "text/html") else []
-    boundary = _parameter(fields, "boundary").encode("utf-8", "replace")
-    if not boundary or depth >= _MAX_DEPTH or len(kinds) > _MAX_PARTS:
-        return []
-    subparts: list[list[Part]] = []
-    for raw in _split_at(body, boundary):
-        subfields, subbody = _subpart(raw)
-        subparts.append(_text_parts(subfields, subbody, kinds, depth=depth + 1))
-        if kind == "multipart/related":
-            break  # the rest are its pictures
-    if kind == "multipart/alternative":
-        return _best_alternative(subparts)
-    return [part for parts in subparts for part in parts]
-
-
-def _subpart(raw: bytes) -> tuple[Fields, bytes]:
-    if raw.startswith((b"\n", b"\r\n")):
-        return {}, raw.lstrip(b"\r\n")
-    end = _HEAD_END.search(raw)
-    head, body = (raw[: end.start()], raw[end.end() :]) if end else (raw, b"")
-    return _fields(head[:_MAX_HEAD_BYTES].decode("latin-1")), body
-
-
-def _split_at(body: bytes, boundary: bytes) -> Iterator[bytes]:
-    delimiter = b"--" + boundary
-    start: int | None = None
-    position = body.find(delimiter)
-    num_parts = 0
-    while position >= 0 and num_parts < _MAX_PARTS:
-        end = position + len(delimiter)
-        line_end = body.find(b"\n", end, end + 200)
-        rest = body[end : line_end if line_end >= 0 else end + 200].strip()
-        is_line = (position == 0 or body[position - 1] in b"\r\n") and rest in (b"", b"--")
-        if is_line:
-            if start is not None:
-                num_parts += 1
-                yield body[start:position].removesuffix(b"\n").removesuffix(b"\r")
-            start = line_end + 1 if line_end >= 0 else len(body)
-            if rest == b"--":
-                return
-        position = body.find(delimiter, end)
-    if start is not None and num_parts < _MAX_PARTS:
-        yield body[start:]
-
-
-def _best_alternative(alternatives: list[list[Part]]) -> list[Part]:
-    # False sorts first, and the sort is stable.
-    for parts in sorted(alternatives, key=lambda parts: not parts or parts[0].kind != "text/plain"):
-        if any(part.body.strip() for part in parts):
-            return parts
-    return []
-
-
-def _kind(fields: Fields) -> str:
-    value = (fields.get("content-type") or ["text/plain"])[0]
-    kind = value.partition(";")[0].strip().lower()
-    return kind if kind.count("/") == 1 else "text/plain"
-
-
-def _is_attachment(fields: Fields) -> bool:
-    disposition = (fields.get("content-disposition") or [""])[0].partition(";")[0].strip().lower()
-    if disposition == "attachment":
-        return True
-    return bool(_parameter(fields, "filename", "content-disposition") or _parameter(fields, "name"))
-
-
-def _parameter(fields: Fields, name: str, header: str = "content-type") -> str:
-    value = (fields.get(header) or [""])[0][:4000]
+def parameter(part: Message, name: str, header: str = "content-type") -> str:
+    """A parameter of Content-Type or of another header; "" if it is not there."""
+    value = str(part.get(header, ""))[:_MAX_VALUE_CHARACTERS]
     if name not in value.lower():
         return ""
-    message = Message()
-    message[header] = value
+    short = Message()
+    short[header] = value
     try:
-        found = message.get_param(name, header=header)
+        found = short.get_param(name, header=header)
         return collapse_rfc2231_value(found) if found is not None else ""
     # The standard library raises these on malformed parameters.
     except (ValueError, LookupError, AttributeError, TypeError):
         return ""
 
 
-def _from_base64(payload: bytes) -> bytes:
-    data = _NOT_BASE64.sub(b"", payload)
-    if len(data) % 4 == 1:
-        raise UndecodableTextError("broken base64")
-    return binascii.a2b_base64(data + b"=" * (-len(data) % 4))
+def part_text(part: Message) -> str:
+    """The characters of a part that is a text.
+
+    Raises:
+        UndecodableTextError: damaged, binary, or longer than what anybody writes.
+    """
+    is_base64 = str(part.get("content-transfer-encoding", "")).partition(";")[0].strip().lower() == "base64"
+    if is_base64:
+        del part["content-transfer-encoding"]  # the standard library reads what stands below it, too
+    content = part.get_payload(decode=True)
+    raw = content if isinstance(content, bytes) else b""
+    raw = _from_base64(raw) if is_base64 else raw
+    if len(raw) > _MAX_TEXT_BYTES:
+        raise UndecodableTextError("a text of more than 2 MiB")
+    charset = parameter(part, "charset")
+    if not charset and part.get_content_subtype() == "html" and (named := _META_CHARSET.search(raw[:4096])):
+        charset = named[1].decode("ascii")
+    return decode_text(raw, charset)
+
+
+def _from_base64(raw: bytes) -> bytes:
+    """What was encoded, in one block or several; without the plain footer that a mailing list puts below."""
+    lines = [line.strip() for line in raw.splitlines()]
+    are_data = [_BASE64_LINE.fullmatch(line) is not None for line in lines]
+    if not any(is_data and line for is_data, line in zip(are_data, lines, strict=True)):
+        return raw  # somebody decoded it and left the label
+    end = max((number for number, line in enumerate(lines) if are_data[number] and len(line) >= _FULL_LINE), default=-1)
+    is_below_blank = False
+    for number in range(end + 1, len(lines)):
+        if not are_data[number] or (is_below_blank and lines[number] and not lines[number].endswith(b"=")):
+            break
+        is_below_blank = not lines[number] and end >= 0
+        end = number if lines[number] else end
+    decoded: list[bytes] = []
+    for block in re.findall(rb"[A-Za-z0-9+/]+", re.sub(rb"[^A-Za-z0-9+/=]", b"", b"".join(lines[: end + 1]))):
+        if len(block) % 4 == 1:
+            raise UndecodableTextError("broken base64")
+        decoded.append(binascii.a2b_base64(block + b"=" * (-len(block) % 4)))
+    return b"".join(decoded)

@@ -1,17 +1,21 @@
 """The body of an email -> what its sender wrote, and what was quoted: no reply, no forward, no signature in the former.
 
-Attributions ("On Monday Anna wrote:"), rules and copied headers are known in the languages of `quote_words`. Every
-pattern looks at one short line, so that no text takes long.
+An attribution ("On Monday Anna wrote:") is known in any language by the address and the date in it; words, rules and
+copied headers are in words/quotes.yaml. Every pattern looks at few short lines, so that no text takes long.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
-from ditto_cli.demonstrations.mail import quote_words
-from ditto_cli.demonstrations.mail.signatures import without_rule_at_end, without_signature
+from ditto_cli.demonstrations.mail.signatures import without_program_marks, without_rule_at_end, without_signature
+from ditto_cli.demonstrations.words import words
+
+_WORDS: dict[str, list[str]] = words("quotes")
 
 
 @dataclass(frozen=True)
@@ -27,41 +31,57 @@ class OwnPart:
     original: str = ""
 
 
-def _one_of(words: Iterable[str]) -> str:
-    return "|".join(re.escape(word) for word in sorted(set(words), key=len, reverse=True))
+@dataclass(frozen=True)
+class _Body:
+    """The lines of a body, and what is asked of each more than once.
+
+    Attributes:
+        bare: the lines without blanks around them and without invisible marks.
+        fields: by line, the name of the mail header that it is, in lower case; None if it is none.
+        is_above_quote: by line, whether the next line with text is a quoted one.
+    """
+
+    lines: Sequence[str]
+    bare: Sequence[str]
+    fields: Sequence[str | None]
+    is_above_quote: Sequence[bool]
+
+
+def _one_of(name: str) -> str:
+    return "|".join(re.escape(word) for word in sorted(set(_WORDS[name]), key=len, reverse=True))
 
 
 _ATTRIBUTION_LINES = 4  # a long name and address push "wrote:" down
-_ATTRIBUTION_CHARACTERS = 500
-_COLONS = (":", "\uff1a")
-_WROTE = re.compile(
-    rf"(?<![^\s>\u00a0,])(?:{_one_of(quote_words.WROTE)})(?=[\s:\uff1a,(])|{_one_of(quote_words.WROTE_UNSPACED)}",
-    re.IGNORECASE,
-)
-_WORD_START = re.compile(rf"(?:{_one_of(quote_words.ATTRIBUTION_STARTS)})\s|[在于於]")
+_ATTRIBUTION_CHARACTERS, _ATTRIBUTION_WORDS = 500, 30
+_COLONS = (":", "\uff1a", "\u0589", "\ufe55", "\u1366")
+_COLON = re.compile("[:\uff1a]")
+_INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_WROTE = re.compile(rf"(?<![^\s>,])(?:{_one_of('wrote')})(?=[\s:\uff1a,(])|{_one_of('wrote_unspaced')}", re.IGNORECASE)
+_WORD_START = re.compile(rf"(?:{_one_of('starts')})\s|[在于於]")
 _DATE_START = re.compile(
     r"(?:[^\W\d_]{2,14}[.,]{0,2}\s)?\d{1,2}(?:[./]|\.?\s\S|,)|\d{4}[-/.\u5e74\ub144]|[^\W\d_]{3,14},\s[^\W\d_]{3,12}\s\d{1,2}"
 )
-# Without a ">" below it, only a date or an address tells an attribution from "On the wall somebody wrote:".
-_DATE = re.compile(r"\b(?:19|20)\d\d(?!\d)|\b\d{1,2}[:.]\d\d(?!\d)")
+# A year in one of four calendars or a date in figures, and a time of day.
+_DAY = re.compile(r"(?<!\d)(?:1[34]|19|2[05])\d\d(?!\d)|(?<!\d)\d{1,4}([./-])\s?\d{1,2}\1\s?\d{2,4}(?!\d)")
+_TIME = re.compile(r"(?<!\d)\d{1,2}\s?[:.h\u6642\u65f6\uc2dc]\s?\d\d(?!\d)")
 _ADDRESS = re.compile(r"[<(\[]?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}[>)\]]?")
-_BRACKETED_ADDRESS = re.compile(r"[<\[][^\s<>@]{1,100}@[^\s<>@]{1,200}[>\]]")
-_PRONOUNS = frozenset(
-    {"you", "he", "she", "they", "i", "we", "someone", "somebody", "er", "sie", "ich", "il", "elle", "du", "as"}
-)
+_BRACKETED_ADDRESS = re.compile(r"[<(\[]\s?(?:mailto:)?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}[>)\]]")
+_SENTENCE_ENDS = ("!", "?", "\u2026", "\u3002")
+_ABBREVIATION_CHARACTERS = 4  # "Dr.", "p.m."
+_BULLET = re.compile(r"[-*\u2022\u2013+]\s|\d{1,3}[.)]\s")
 _NAME_WORDS = 5
 _MESSAGE_RULE = re.compile(
-    rf"[-_=*\u2013\u2014]{{2,40}}\s*(?:{_one_of(quote_words.MESSAGE_RULES)})\s*[-_=*:\u2013\u2014]{{1,60}}",
-    re.IGNORECASE,
+    rf"[-_=*\u2013\u2014]{{2,40}}\s*(?:{_one_of('message_rules')})\s*[-_=*:\u2013\u2014]{{1,60}}", re.IGNORECASE
 )
 _ZOHO_RULE = re.compile(r"-{3,8} .{10,300} -{3,8}")
-_FORWARD_LINE = re.compile(rf"(?:{_one_of(quote_words.FORWARD_LINES)})\s*[:\uff1a]", re.IGNORECASE)
+_FORWARD_LINE = re.compile(rf"(?:{_one_of('forward_lines')})\s*[:\uff1a]", re.IGNORECASE)
 _RULE_CHARACTERS = 160
 _RULE_STARTS = "-_=*\u2013\u2014"
 _FIELD_NAME_CHARACTERS = 40
 _FIELD_MARKS = " \t*\u00a0"
-_SENDER_FIELDS, _OTHER_FIELDS = frozenset(quote_words.SENDER_FIELDS), frozenset(quote_words.OTHER_FIELDS)
+_SENDER_FIELDS, _OTHER_FIELDS = frozenset(_WORDS["sender_fields"]), frozenset(_WORDS["other_fields"])
 _FIELD_LINES = 7  # the lines below the first that may hold its fellow fields
+_UNKNOWN_FIELD = re.compile(r"\*?[^\W\d_][^\d:\uff1a<>@]{1,30}[:\uff1a]\*?\s?(.{1,300})")
 _MAX_ORIGINAL_CHARACTERS = 20_000
 
 
@@ -74,8 +94,9 @@ def remove_quoted(body: str) -> OwnPart:
     own, quoted = _split(body.split("\n"))
     original = ""
     if any(line.strip() for line in quoted):
-        first, nested = _split(_without_fields(_limited(quoted)))
-        original = "\n".join(first).strip() or "\n".join(_without_fields(nested)).strip()
+        first, nested = _split(_without_fields("\n".join(quoted)[:_MAX_ORIGINAL_CHARACTERS].split("\n")))
+        original = "\n".join(first).strip()
+        original = original or "\n".join(without_program_marks(_without_fields(nested))).strip()
     return OwnPart("\n".join(own), original)
 
 
@@ -110,18 +131,15 @@ def unwrap_flowed(body: str, *, delete_space: bool) -> str:
 
 def _split(lines: Sequence[str]) -> tuple[list[str], list[str]]:
     """The own lines, and the quoted ones with one level of marks taken off."""
+    body = _body(lines)
     own: list[str] = []
     stretch: list[str] = []  # of own lines, up to the next quote
     quoted: list[str] = []
     index = 0
     while index < len(lines):
         line = lines[index]
-        if not line:
-            stretch.append(line)
-            index += 1
-            continue
-        height = _introduction_height(lines, index)
-        if height and not _is_quoted(lines, index + height):  # the original follows without marks
+        height = _introduction_height(body, index) if line else 0
+        if height and not body.is_above_quote[index + height - 1]:  # the original follows without marks
             quoted += lines[index + height :]
             stretch = without_rule_at_end(stretch)
             break
@@ -139,131 +157,151 @@ def _split(lines: Sequence[str]) -> tuple[list[str], list[str]]:
     return own + without_signature(stretch), quoted
 
 
-def _limited(lines: Sequence[str]) -> list[str]:
-    """The first lines, up to the length that an original may have."""
-    kept: list[str] = []
-    left = _MAX_ORIGINAL_CHARACTERS
-    for line in lines:
-        kept.append(line[:left])
-        left -= len(line) + 1
-        if left <= 0:
-            break
-    return kept
+def _body(lines: Sequence[str]) -> _Body:
+    bare = [line.strip() if line.isascii() else _INVISIBLE.sub("", line).replace("\xa0", " ").strip() for line in lines]
+    is_above_quote = [False] * len(lines)
+    for index in range(len(lines) - 2, -1, -1):
+        is_above_quote[index] = lines[index + 1].startswith(">") or (not bare[index + 1] and is_above_quote[index + 1])
+    return _Body(lines, bare, [_field(line) for line in bare], is_above_quote)
 
 
 def _without_fields(lines: Sequence[str]) -> list[str]:
     """Without the headers of the original that may stand above its text."""
+    body = _body(lines)
     start = 0
     while start < len(lines):
-        if not lines[start].strip():
-            start += 1
-        elif height := _introduction_height(lines, start):
-            start += height
-        else:
+        if body.bare[start] and not (height := _introduction_height(body, start)):
             break
+        start += height if body.bare[start] else 1
     return list(lines[start:])
 
 
-def _introduction_height(lines: Sequence[str], index: int) -> int:
+def _introduction_height(body: _Body, index: int) -> int:
     """How many lines from `index` on introduce somebody else's words: attribution, rule, headers; 0 if none do."""
-    line = lines[index].strip()
+    line = body.bare[index]
     if not line or line.startswith(">"):
         return 0
     if len(line) <= _ATTRIBUTION_CHARACTERS and (line.endswith(_COLONS) or line[0] in _RULE_STARTS):
         if len(line) <= _RULE_CHARACTERS and (_MESSAGE_RULE.fullmatch(line) or _FORWARD_LINE.fullmatch(line)):
-            return _rule_height(lines, index)
-        if _ZOHO_RULE.fullmatch(line) and _WROTE.search(line) and _DATE.search(line):
+            return _rule_height(body, index)
+        if _ZOHO_RULE.fullmatch(line) and _WROTE.search(line) and (_DAY.search(line) or _TIME.search(line)):
             return 1
-    return _header_height(lines, index) or _attribution_height(lines, index)
+    return _header_height(body, index) or _attribution_height(body, index)
 
 
-def _rule_height(lines: Sequence[str], index: int) -> int:
+def _rule_height(body: _Body, index: int) -> int:
     """How many lines a rule ("--- Original Message ---") takes with the headers or the attribution below it."""
-    height = 1
-    while index + height < len(lines) and not lines[index + height].strip():
-        height += 1
-    if index + height >= len(lines):
+    below = next((position for position in range(index + 1, len(body.bare)) if body.bare[position]), None)
+    if below is None:
         return 1
-    return height + (_header_height(lines, index + height) or _attribution_height(lines, index + height))
+    return below - index + (_header_height(body, below) or _attribution_height(body, below))
 
 
-def _header_height(lines: Sequence[str], index: int) -> int:
-    """How many lines from `index` on are headers that a program copied; 0 if none."""
-    kinds: set[str] = set()
-    last = index
-    has_sender = False
-    for position in range(index, min(len(lines), index + 1 + _FIELD_LINES)):
-        field = _field(lines[position])
-        if field is None:
-            if position == index:
-                return 0
-            continue
-        last = position
-        kinds.add(field)
-        has_sender = has_sender or (field in _SENDER_FIELDS and _has_value(lines, position))
-    return last + 1 - index if has_sender and len(kinds) >= 3 else 0
+def _header_height(body: _Body, index: int) -> int:
+    """How many lines from `index` on are headers that a program copied; 0 if none.
+
+    In a language that is not known, a block of three fields is one if the first holds an address, and another a date.
+    """
+    bare = body.bare
+    if ":" not in bare[index] and body.fields[index] is None:
+        return 0
+    region = range(index, min(len(bare), index + 1 + _FIELD_LINES))
+    fields = {position: field for position in region if (field := body.fields[position])}
+    has_sender = any(
+        field in _SENDER_FIELDS and _COLON.split(bare[at], 1)[1].strip(" *") for at, field in fields.items()
+    )
+    if index in fields and has_sender and len(set(fields.values())) >= 3:
+        return max(fields) + 1 - index
+    first = _UNKNOWN_FIELD.fullmatch(bare[index]) if "@" in bare[index] else None
+    if first is None or not _BRACKETED_ADDRESS.search(first[1]):
+        return 0
+    block = list(takewhile(bool, (_UNKNOWN_FIELD.fullmatch(bare[position]) for position in region)))
+    has_day = any(match and _DAY.search(_with_ascii_digits(match[1])) for match in block)
+    return len(block) if has_day and len(block) >= 3 else 0
 
 
 def _field(line: str) -> str | None:
-    """The name of the mail header that the line is, in lower case; None if it is none."""
-    name, colon, _ = line[:_FIELD_NAME_CHARACTERS].replace("\uff1a", ":").partition(":")
-    name = name.strip(_FIELD_MARKS).lower()
-    return name if colon and (name in _SENDER_FIELDS or name in _OTHER_FIELDS) else None
+    colon = _COLON.search(line, 0, _FIELD_NAME_CHARACTERS)
+    name = line[: colon.start()].strip(_FIELD_MARKS).lower() if colon else ""
+    return name if name in _SENDER_FIELDS or name in _OTHER_FIELDS else None
 
 
-def _has_value(lines: Sequence[str], index: int) -> bool:
-    return bool(re.split("[:\uff1a]", lines[index], maxsplit=1)[1].strip(" *\t"))
+def _attribution_height(body: _Body, index: int) -> int:
+    """How many lines from `index` on are an attribution; 0 if none.
 
-
-def _attribution_height(lines: Sequence[str], index: int) -> int:
-    """How many lines from `index` on are an attribution; 0 if none."""
-    height = _lines_to_colon(lines, index)
-    if not height:
-        return 0
-    window = [line.strip() for line in lines[index : index + height]]
-    if any(_begins_attribution(line) for line in window[1:]) and not _DATE.search(window[0]):
-        return 0  # the attribution begins further down
-    joined = re.sub(r"\s+", " ", " ".join(window))
-    return height if _is_attribution(joined, height, is_quote_below=_is_quoted(lines, index + height)) else 0
-
-
-def _lines_to_colon(lines: Sequence[str], index: int) -> int:
-    """How many lines it is from `index` to one that ends with a colon, if they may be one sentence; else 0."""
-    for position in range(index, min(len(lines), index + _ATTRIBUTION_LINES)):
-        line = lines[position].strip()
+    It ends with a line that ends with a colon, or that stands above a quote.
+    """
+    window: list[str] = []
+    for position in range(index, min(len(body.bare), index + _ATTRIBUTION_LINES)):
+        line = body.bare[position]
         if not line or len(line) > _ATTRIBUTION_CHARACTERS or line.startswith(">"):
-            return 0
-        if line.endswith(_COLONS):
-            return position + 1 - index
+            break
+        window.append(_with_ascii_digits(line))
+        if not line.endswith(_COLONS) and not body.is_above_quote[position]:
+            continue
+        below = next(filter(None, body.bare[position + 1 : position + 3]), "")
+        if (len(window) == 1 or _begins_in_first(window)) and _is_attribution(
+            window, is_above_quote=body.is_above_quote[position], is_above_list=_BULLET.match(below) is not None
+        ):
+            return len(window)
     return 0
+
+
+def _begins_in_first(window: Sequence[str]) -> bool:
+    """Whether an attribution of several lines begins with the first: it says what the others do not say."""
+    first, others = window[0], " ".join(window[1:])
+    is_abbreviated = len(first.split()[-1]) <= _ABBREVIATION_CHARACTERS
+    if first.endswith(_SENTENCE_ENDS) or (first.endswith(".") and others[0].isupper() and not is_abbreviated):
+        return False
+    patterns = (_DAY, _TIME, _BRACKETED_ADDRESS)
+    says, others_say = ({pattern for pattern in patterns if pattern.search(text)} for text in (first, others))
+    if says - others_say or first.endswith(("<", "(")) or others.startswith(("<", "(", "[")):
+        return True
+    is_complete_below = _BRACKETED_ADDRESS in others_say and len(others_say) > 1
+    return _begins_attribution(first) and not is_complete_below and not any(map(_begins_attribution, window[1:]))
 
 
 def _begins_attribution(line: str) -> bool:
     return _WORD_START.match(line) is not None or _DATE_START.match(line) is not None
 
 
-def _is_attribution(joined: str, height: int, *, is_quote_below: bool) -> bool:
+def _is_attribution(window: Sequence[str], *, is_above_quote: bool, is_above_list: bool) -> bool:
+    joined = re.sub(r"\s+", " ", " ".join(window))
     if len(joined) > _ATTRIBUTION_CHARACTERS:
         return False
-    verb = _WROTE.search(joined)
-    has_date, address = _DATE.search(joined) is not None, _ADDRESS.search(joined)
-    begins = _begins_attribution(joined)
-    if verb is None:
-        # Gmail in Russian and Japanese: date, name and address, and no verb.
-        return begins and has_date and height <= 3 and _BRACKETED_ADDRESS.search(joined) is not None
-    if begins:
-        return is_quote_below or has_date or address is not None
+    has_day = _DAY.search(joined) is not None
+    has_time = _TIME.search(_DAY.sub(" ", joined)) is not None
+    has_colon = joined.endswith(_COLONS)
+    is_full = has_colon and has_day and has_time  # all that programs write
+    is_told_by_address = len(_BRACKETED_ADDRESS.findall(joined)) == 1 and len(joined.split()) <= _ATTRIBUTION_WORDS
+    if is_above_quote:
+        is_found = (is_full and len(window) <= 2) or (is_told_by_address and (has_colon or has_day or has_time))
+    else:
+        is_found = is_full and is_told_by_address and not is_above_list
+    if is_found:
+        return True
+    verb = _WROTE.search(joined) if has_colon else None
+    return verb is not None and _is_by_words(
+        joined, verb.start(), len(window), is_above_quote=is_above_quote, has_date=has_day or has_time
+    )
+
+
+def _is_by_words(joined: str, start: int, height: int, *, is_above_quote: bool, has_date: bool) -> bool:
+    """Whether a sentence with a verb of writing at `start` is an attribution.
+
+    Without a quote below, only a date or an address tells it from "On the wall somebody wrote:".
+    """
+    address = _ADDRESS.search(joined)
+    if _begins_attribution(joined):
+        return is_above_quote or has_date or address is not None
     if address is not None and height <= 2:
-        # "Tom Berg <t@x.org> wrote:" is sure only with a date or a quote.
-        return has_date or (is_quote_below and address.start() < verb.start())
-    before = joined[: verb.start()].split()
+        return has_date or (is_above_quote and address.start() < start)
+    before = joined[:start].split()
     is_name = 0 < len(before) <= _NAME_WORDS and all(not word[0].islower() for word in before)
-    return height == 1 and is_quote_below and is_name and before[0].lower() not in _PRONOUNS
+    return height == 1 and is_above_quote and is_name and before[0].lower() not in _WORDS["pronouns"]
 
 
-def _is_quoted(lines: Sequence[str], index: int) -> bool:
-    """Whether the first line with text from `index` on is a quoted one."""
-    for position in range(index, len(lines)):
-        if lines[position].strip():
-            return lines[position].startswith(">")
-    return False
+def _with_ascii_digits(line: str) -> str:
+    if line.isascii():
+        return line
+    return "".join(str(unicodedata.decimal(character)) if character.isdecimal() else character for character in line)

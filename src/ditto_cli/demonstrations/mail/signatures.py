@@ -1,90 +1,97 @@
-"""The lines that somebody wrote -> the same without what their mail program adds below every mail.
+"""The lines that somebody wrote -> the same without what their mail program adds below and between them.
 
-Signature after "-- ", contact block, disclaimer and "Sent from my iPhone" go. A sign-off and the name below it ("Best,
-Anna") are the person's style and stay.
+Signature after "-- ", contact block, disclaimer, "Sent from my iPhone", and the marks that a program makes of HTML go.
+A sign-off and the name below it ("Best, Anna") are the person's style and stay.
 """
-
-# ruff: noqa: RUF001  words of other alphabets look like Latin ones
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from ditto_cli.demonstrations.mail.quote_words import PHONE_LABELS, PROGRAMS, SENT_WITH, SENT_WITH_AT_END, SIGN_OFFS
+from ditto_cli.demonstrations.closings import closing_in, name_in
+from ditto_cli.demonstrations.words import words
+
+_WORDS: dict[str, list[str]] = words("signatures")
+
+
+def _pattern(names: str, form: str = "{}") -> re.Pattern[str]:
+    found = ("|".join(_WORDS[name]) for name in names.split())
+    return re.compile(form.format(*found), re.IGNORECASE)
+
 
 _SIGNATURE_MARKS = frozenset({"--", "\u2014\u2014"})
 _RULE_LINE = re.compile(r"[_\-=*\u2014\u2500]{5,}")
 _SENT_LINE_CHARACTERS, _SENT_LINE_WORDS = 130, 14
+_SENT_WITH, _SENT_WITH_AT_END = tuple(_WORDS["sent_with"]), tuple(_WORDS["sent_with_at_end"])
 _LINK = re.compile(r"<?https?://\S+|<\S*>|\[image:[^\]]*\]")
 _TAIL_LINES = 16  # no contact block is longer
 _LINE_CHARACTERS, _LINE_WORDS = 90, 10  # nor its lines
-_PHONE = re.compile(
-    rf"(?:[\W_]*(?:{'|'.join(PHONE_LABELS)})\b[\W_]*){{0,3}}\+?[\d()][\d\s()./\-\u2013]{{5,28}}\d"
-    r"(?:[ \t]*\(?(?:ext|x|int|durchwahl)\W{0,3}\d{1,5}\)?)?",
-    re.IGNORECASE,
+_PHONE = _pattern(
+    "phone_labels",
+    r"(?:[\W_]*(?:{})\b[\W_]*){{0,3}}\+?[\d()][\d\s()./\-\u2013]{{5,28}}\d"
+    r"(?:[ \t]*\(?(?:ext|x|int|durchwahl)\W{{0,3}}\d{{1,5}}\)?)?",
 )
-_ADDRESS = re.compile(
-    r"(?:\w{1,12}\W{1,3})?\W{0,2}[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}\W{0,2}", re.IGNORECASE
-)
+_ADDRESS = re.compile(r"(?:\w{1,12}\W{1,3})?\W{0,2}[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}\W{0,2}")
 _WEB = re.compile(r"(?:web\w*\W{1,3}|www\W{1,3}|internet\W{1,3})?(?:https?://|www\.)\S{3,100}", re.IGNORECASE)
 _POSTAL = re.compile(
     r"(?:[A-Z]{1,2}-)?\d{4,5}(?:\s?[A-Z]{2})?\s+\w.{1,40}"
     r"|.{2,40}\s\d{1,4}[a-z]?,\s*(?:[A-Z]{1,2}-)?\d{4,6}\b.{0,40}"
 )
-_COMPANY = re.compile(
-    r".*\b(?:GmbH|AG|KG|e\.\s?V\.|Ltd|LLC|Inc|Corp|S\.?A\.?R?\.?L?|B\.?V|S\.?r\.?l|S\.?p\.?A|AB|ApS|A/S|AS|Oy"
-    r"|s\.\s?r\.\s?o|Sp\. z o\.o|ООО|ЗАО|HRB|USt-?Id\w*|VAT)\b.*|.*(?:株式会社|有限公司).*"
-)
+_COMPANY = re.compile(rf".*(?:\b(?:{'|'.join(_WORDS['companies'])})\b|{'|'.join(_WORDS['companies_unspaced'])}).*")
 _BULLET = re.compile(r"\s*(?:[-*\u2022\u2013+]\s|\d{1,3}[.)]\s)")
-_SIGN_OFF = re.compile(rf"(?:[^\W\d_]{{1,14}} ){{0,2}}(?:{'|'.join(SIGN_OFFS)})", re.IGNORECASE)
-_NAME = re.compile(r"(?:[^\W\d_][\w.'\u2019-]{0,20}\s?){1,4}")
-_SIGN_OFF_WORDS = 6
-_LEGAL_WORDS = 10  # no disclaimer is shorter
-_MAIL_WORD = re.compile(
-    r"\b(?:e-?mail|message|communication|transmission|nachricht|courriel|messaggio|comunicazione|mensaje|correo|mensagem"
-    r"|bericht|meddeland\w*|mejl|meddelelse\w*|besked|e-post\w*|melding\w*|wiadomość|zpráva|сообщение|письмо)\b"
-    r"|メール|邮件|郵件",
-    re.IGNORECASE,
+_SENTENCE_ENDS = (".", "?", "!", ":", "\u3002", "\uff1f", "\uff01", ";")
+_NUM_LEGAL_WORDS = 10  # no disclaimer is shorter
+_OF_DISCLAIMERS = (
+    _pattern("mail_words mail_words_unspaced", r"\b(?:{})\b|{}"),
+    _pattern("secret_words"),
+    _pattern("legal_words"),
 )
-_SECRET_WORD = re.compile(
-    r"confiden[tc]|privileged|proprietary|vertraulich|riservat|vertrouwelijk|konfiden|fortrolig|poufn|důvěrn|конфиденц"
-    r"|機密|保密|机密",
-    re.IGNORECASE,
-)
-_LEGAL_WORD = re.compile(
-    r"recipient|addressee|intended|unauthor|disclos|delete|liabilit|empfänger|adressat|bestimmt|irrtümlich|vernicht"
-    r"|lösch|destinat|supprim|détrui|interdit|elimin|borr|prohib|proibi|cancell|erro\b|ontvanger|geadresseerde|bestemd"
-    r"|verwijder|mottagare|avsedd|radera|modtager|slet|mottaker|slett|odbiorc|usuń|usunię|příjemc|smaž|получател|удалит"
-    r"|宛先|削除|破棄|收件人|删除|刪除",
-    re.IGNORECASE,
-)
-_FOOTER = re.compile(
-    r"\W*(?:please (?:consider|think of) the environment|bitte (?:denken|prüfen) sie .{0,60}(?:umwelt|ausdruck|drucken)"
-    r"|pensez à l.environnement|virus-?free\b|virenfrei\b|sin virus\b|this e-?mail has been (?:checked|scanned)"
-    r"|diese e-?mail wurde von avast|you received this message because|confidentiality notice\b|disclaimer\s*:"
-    r"|to unsubscribe from this)",
-    re.IGNORECASE,
-)
-_MAILING_LIST = re.compile(r"mailing list|mailingliste|liste de diffusion", re.IGNORECASE)
+_FOOTER, _MAILING_LIST = _pattern("footers", r"\W*(?:{})"), _pattern("mailing_lists")
 _PARAGRAPH_CHARACTERS = 4000  # as much of a paragraph as is looked at
 _LAST_PARAGRAPHS = 6
+_LINES_BELOW_CLOSING = 60
 _SENT_LINE_PLACES = 3
-_SIGN_OFF = re.compile(
-    r"\W*(?:(?:all|my|with|many|warm|kind)?\s*(?:the )?(?:best|regards|love|cheers|yours|thanks|thank you|wishes|hugs?)"
-    r"|(?:mit )?(?:viele|liebe|beste|herzliche|freundliche[nm]?)\s+gr(?:ü|ue)(?:ß|ss)\w*|gru(?:ß|ss)|lg|vg|mfg"
-    r"|cordialement|amitiés|bises|bisous|saludos|un abrazo|abraços?|saluti|baci|groet(?:en|jes)|hälsningar|mvh"
-    r"|pozdrawiam|s pozdravem|с уважением|x+o*x*)\b[^.?]{0,30}$",
+# What Gmail and Outlook write in plain text for a picture, a link and bold letters.
+_PICTURE = re.compile(
+    r"\[(?:cid:|image: ?|image removed by sender|inline image|https?://\S{1,500}\.(?:png|jpe?g|gif)\b)([^\]\n]{0,500})\]",
     re.IGNORECASE,
 )
+_ADDRESS_OF_LINK = re.compile(
+    r"(?<=[^\s(<:])[ \t]?(\n?)[ \t]?<(?:(?:https?|ftp|file)://|mailto:|tel:|sip:)[^<>\s]{1,2000}>", re.IGNORECASE
+)
+_STARS = re.compile(r"(?<![\w*\\])\*(?=[^\s*])((?:[^*\n]|\n(?!\n)){0,200}[^\s*])\*(?![\w*])")
 
 
 def without_signature(lines: Sequence[str]) -> list[str]:
-    """The lines of one stretch of own text, without what was added below them; unchanged where nothing was."""
-    kept = _before_mark(lines)
+    """The lines of one stretch of own text, without what was added to them; unchanged where nothing was."""
+    kept = _before_mark(without_program_marks(lines))
     kept = _without_sent_line(kept)
     kept = _without_footers(kept)
     return _without_contact_block(kept)
+
+
+def without_program_marks(lines: Sequence[str]) -> list[str]:
+    """The lines without the marks that programs write in plain text for what was HTML.
+
+    Stands for pictures and the addresses of links behind their words go. Stars around words go where the program made
+    other marks too, and around a heading or a label ("*Where:* in the hall"); else they are the person's own.
+    """
+    if not lines:
+        return []
+    written = "\n".join(lines)
+    text = _PICTURE.sub(lambda mark: "" if re.search(r"\w", mark[1]) else mark[1], written)  # an emoji is a picture too
+    text = _ADDRESS_OF_LINK.sub(r"\1", text)
+    is_of_program = text != written
+
+    def bare(stars: re.Match[str]) -> str:
+        inner, around = stars[1], (text[: stars.start()][-1:], text[stars.end() :][:1])
+        is_heading = around[0] in ("", "\n") and around[1] in ("", "\n") and " " in inner and inner[0].isupper()
+        is_label = inner.endswith(":") or around[1] == ":"
+        return inner if is_of_program or is_heading or is_label else stars[0]
+
+    reduced = _STARS.sub(bare, text).split("\n")
+    return [line for line, before in zip(reduced, lines, strict=True) if line.strip() or not before.strip()]
 
 
 def without_rule_at_end(lines: Sequence[str]) -> list[str]:
@@ -95,14 +102,17 @@ def without_rule_at_end(lines: Sequence[str]) -> list[str]:
     return kept[:-1] if kept and _RULE_LINE.fullmatch(kept[-1].strip()) else list(lines)
 
 
-def _before_mark(lines: Sequence[str]) -> list[str]:
+def _before_mark(lines: list[str]) -> list[str]:
+    last_closing = _last_closing(lines)
     for index, line in enumerate(lines):
-        if line == "-- " or (line.rstrip() in _SIGNATURE_MARKS and not _has_sign_off(lines[index + 1 :])):
-            return list(lines[:index])
+        if line == "-- " or (line.rstrip() in _SIGNATURE_MARKS and index > last_closing):
+            return lines[:index]
         # Mailman draws a rule and names the list below it.
-        if _RULE_LINE.fullmatch(line.strip()) and any(map(_is_list_line, lines[index + 1 : index + 3])):
-            return list(lines[:index])
-    return list(lines)
+        if _RULE_LINE.fullmatch(line.strip()) and any(
+            len(below) < _SENT_LINE_CHARACTERS and _MAILING_LIST.search(below) for below in lines[index + 1 : index + 3]
+        ):
+            return lines[:index]
+    return lines
 
 
 def _without_sent_line(lines: list[str]) -> list[str]:
@@ -111,19 +121,16 @@ def _without_sent_line(lines: list[str]) -> list[str]:
     return [line for index, line in enumerate(lines) if index not in last or not _is_sent_line(line)]
 
 
-def _is_list_line(line: str) -> bool:
-    return len(line) < _SENT_LINE_CHARACTERS and _MAILING_LIST.search(line) is not None
-
-
 def _is_sent_line(line: str) -> bool:
     if not 8 <= len(line) <= 3 * _SENT_LINE_CHARACTERS:
         return False
     bare = _LINK.sub("", line).strip(" \t*_[]()\u200b").lower()
     if not bare or len(bare) > _SENT_LINE_CHARACTERS:
         return False
-    if not (bare.startswith(SENT_WITH) or bare.endswith(SENT_WITH_AT_END)):
+    if not (bare.startswith(_SENT_WITH) or bare.endswith(_SENT_WITH_AT_END)):
         return False
-    return len(bare.split()) <= _SENT_LINE_WORDS and not bare.endswith("?") and any(map(bare.__contains__, PROGRAMS))
+    has_program = any(map(bare.__contains__, _WORDS["programs"]))
+    return has_program and len(bare.split()) <= _SENT_LINE_WORDS and not bare.endswith("?")
 
 
 def _without_footers(lines: list[str]) -> list[str]:
@@ -131,32 +138,30 @@ def _without_footers(lines: list[str]) -> list[str]:
     starts = [
         index for index, line in enumerate(lines) if line.strip() and (index == 0 or not lines[index - 1].strip())
     ]
+    last_closing = _last_closing(lines)
     for start in starts[-_LAST_PARAGRAPHS:]:
         end = next((index for index in range(start, len(lines)) if not lines[index].strip()), len(lines))
-        if _is_footer(" ".join(lines[start:end])[:_PARAGRAPH_CHARACTERS]) and not _has_sign_off(lines[end:]):
+        if _is_footer(" ".join(lines[start:end])[:_PARAGRAPH_CHARACTERS]) and last_closing < end:
             return without_rule_at_end(lines[:start])
     return lines
 
 
-def _has_sign_off(lines: Sequence[str]) -> bool:
-    """Whether the letter still goes on in these lines: it ends below its sign-off."""
-    return any(len(line) < _SENT_LINE_CHARACTERS and _SIGN_OFF.match(line) for line in lines)
+def _last_closing(lines: Sequence[str]) -> int:
+    """The last line that is a closing, or -1: up to there, what looks like a mark or a footer is the letter's."""
+    first = max(0, len(lines) - _LINES_BELOW_CLOSING)
+    return next((index for index in range(len(lines) - 1, first - 1, -1) if closing_in(lines[index])), -1)
 
 
 def _is_footer(paragraph: str) -> bool:
     if _FOOTER.match(paragraph):
         return True
-    is_long = len(paragraph.split()) >= _LEGAL_WORDS or (not paragraph.isascii() and len(paragraph) >= 60)
-    return is_long and all(word.search(paragraph) for word in (_MAIL_WORD, _SECRET_WORD, _LEGAL_WORD))
+    is_long = len(paragraph.split()) >= _NUM_LEGAL_WORDS or (not paragraph.isascii() and len(paragraph) >= 60)
+    return is_long and all(word.search(paragraph) for word in _OF_DISCLAIMERS)
 
 
 def _without_contact_block(lines: list[str]) -> list[str]:
-    tail = [
-        index
-        for index, line in enumerate(lines[-3 * _TAIL_LINES :], max(0, len(lines) - 3 * _TAIL_LINES))
-        if line.strip()
-    ]
-    tail = tail[-_TAIL_LINES:]
+    first = max(0, len(lines) - 3 * _TAIL_LINES)
+    tail = [index for index in range(first, len(lines)) if lines[index].strip()][-_TAIL_LINES:]
     region: list[int] = []
     for index in reversed(tail):
         if not _may_stand_in_block(lines[index]):
@@ -167,28 +172,27 @@ def _without_contact_block(lines: list[str]) -> list[str]:
     num_hard = sum(_is_hard_contact(lines[index]) for index in region)
     if not num_hard:
         return lines
-    first_contact = next(position for position, index in enumerate(region) if _is_contact(lines[index]))
-    cut = _first_to_drop(lines, region, first_contact)
+    cut = _first_to_drop(lines, region)
     before = next((lines[index].rstrip() for index in reversed(tail) if index < cut), "")
-    is_announced = before.endswith((":", "\uff1a")) and not _is_sign_off(before)
-    is_signed = bool(before) and (_is_sign_off(before) or _is_name(before))
+    is_signed = closing_in(before) is not None or name_in(before) is not None
+    is_announced = before.endswith((":", "\uff1a")) and not is_signed  # "My new number:"
     if is_announced or not (is_signed or num_hard >= 2):
         return lines
     return without_rule_at_end(lines[:cut])
 
 
-def _first_to_drop(lines: Sequence[str], region: Sequence[int], first_contact: int) -> int:
-    """The line with which the block begins: below the sign-off and its name, or below a name."""
-    for position in range(first_contact - 1, -1, -1):
-        if _is_sign_off(lines[region[position]]):
-            has_name = position + 1 < first_contact and not _is_contact(lines[region[position + 1]])
-            return region[min(position + 1 + has_name, len(region) - 1)]
-    # Without a sign-off: the names that begin the block, job titles and companies below them.
-    above = region[:first_contact]
-    names = next((position for position, index in enumerate(above) if _is_name(lines[index])), None)
-    if names is not None:
-        return region[names + 1]
-    return region[first_contact]
+def _first_to_drop(lines: Sequence[str], region: Sequence[int]) -> int:
+    """The line with which the block begins: below the closing and its name, or below a name."""
+    num_above = next(position for position, index in enumerate(region) if _is_contact(lines[index]))
+    above = [lines[index] for index in region[:num_above]]
+    for position in range(num_above - 1, -1, -1):
+        if closing := closing_in(above[position]):
+            below = above[position + 1] if position + 1 < num_above else ""
+            # "Thanks Mia!" above "Ada"; but below "Best, Ada" stands what she is.
+            has_name = bool(below) and (not closing.rest or name_in(below) is not None)
+            return region[position + 1 + has_name]
+    # Without a closing: the names that begin the block, job titles and companies below them.
+    return region[next((position + 1 for position, line in enumerate(above) if name_in(line)), num_above)]
 
 
 def _may_stand_in_block(line: str) -> bool:
@@ -197,7 +201,7 @@ def _may_stand_in_block(line: str) -> bool:
         return True
     if len(text) > _LINE_CHARACTERS or len(text.split()) > _LINE_WORDS or _BULLET.match(line):
         return False
-    return _is_sign_off(text) or not text.endswith((".", "?", "!", ":", "\u3002", "\uff1f", "\uff01", ";"))
+    return not text.endswith(_SENTENCE_ENDS) or closing_in(text) is not None
 
 
 def _is_hard_contact(line: str) -> bool:
@@ -206,11 +210,7 @@ def _is_hard_contact(line: str) -> bool:
     if not text or len(text) > _LINE_CHARACTERS or _BULLET.match(line):
         return False
     pieces = [piece.strip() for piece in re.split(r"\s[|\u00b7\u2022/]\s|\s{3,}|,\s(?=\D)", text) if piece.strip()]
-    return (
-        bool(pieces)
-        and any(_PHONE.fullmatch(piece) or _ADDRESS.fullmatch(piece) for piece in pieces)
-        and len(pieces) <= 5
-    )
+    return 0 < len(pieces) <= 5 and any(_PHONE.fullmatch(piece) or _ADDRESS.fullmatch(piece) for piece in pieces)
 
 
 def _is_contact(line: str) -> bool:
@@ -220,18 +220,3 @@ def _is_contact(line: str) -> bool:
     if _is_hard_contact(line) or _WEB.fullmatch(text):
         return True
     return len(text.split()) <= _LINE_WORDS and bool(_POSTAL.fullmatch(text) or _COMPANY.fullmatch(text))
-
-
-def _is_sign_off(line: str) -> bool:
-    text = line.strip(" \t*")
-    return len(text) <= 50 and len(text.split()) <= _SIGN_OFF_WORDS and _SIGN_OFF.match(text) is not None
-
-
-def _is_name(line: str) -> bool:
-    text = line.strip(" \t*,\u2013-")
-    if len(text) > 40 or not _NAME.fullmatch(text):
-        return False
-    return all(
-        not word[0].islower() or word in ("von", "van", "de", "der", "da", "di", "del", "la", "el")
-        for word in text.split()
-    )

@@ -1,0 +1,161 @@
+"""The records in which programs export chats and posts -> their texts. archive_forms.yaml has which key holds what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ditto_cli.demonstrations.encoding import repair_mojibake
+from ditto_cli.demonstrations.formats.chats import (
+    FORWARDED,
+    SYSTEM_LINE,
+    Message,
+    chat_reading,
+    in_order,
+    is_owner_name,
+    posts_reading,
+    seconds_of,
+)
+from ditto_cli.demonstrations.html_text import html_to_text
+from ditto_cli.demonstrations.reading import Reading
+from ditto_cli.demonstrations.words import words
+
+_NUM_RECORDS_TRIED = 200
+_MENTION, _QUOTE = "at", "quote"  # elements of Teams and Skype that hold other people's names and words
+_LINE_ELEMENT = re.compile(r"<(?:p|div|br)\b")
+_EMOJI_ELEMENT = re.compile(r"<emoji [^<>]{0,200}?\balt=\"([^\"<>]{1,20})\"[^<>]{0,200}>")
+# Parts of a message in Telegram.
+_NAMES_OF_OTHERS = ("mention", "mention_name", "bot_command")
+_NO_WORDS = (*_NAMES_OF_OTHERS, "link", "email", "phone", "hashtag", "cashtag", "bank_card")
+
+
+def archive_reading(name: str, content: Any) -> Reading | None:
+    """The texts of an archive of a known program; None if it is of none.
+
+    Args:
+        name: the file, for the user.
+        content: what a .json file holds, or the rows of a table with the names of their columns.
+
+    Raises:
+        InputError: it holds no words of a person.
+    """
+    for form in words("archive_forms").values():
+        lists = [found for path in form["lists"] for found in _lists_at(content, path)]
+        if chats := [found for found in lists if _fits(form, found)]:
+            owner = _text_at(content, form.get("top_owner", ""))
+            messages = [_read_messages(form, part, owner) for chat in chats for part in _divide_chats(form, chat)]
+            return posts_reading(name, messages) if "posts" in form else chat_reading(name, messages)
+    return None
+
+
+def _lists_at(content: Any, path: str) -> list[list[Any]]:
+    places = _values_at(content, path)
+    # The nodes of a conversation with ChatGPT lie in an object, all other records in a list.
+    return [places] if path.endswith("mapping{}") else [place for place in places if isinstance(place, list)]
+
+
+def _fits(form: Mapping[str, Any], records: list[Any]) -> bool:
+    needs = set(form["needs"])
+    return any(isinstance(record, dict) and needs <= record.keys() for record in records[:_NUM_RECORDS_TRIED])
+
+
+def _divide_chats(form: Mapping[str, Any], records: list[Any]) -> list[list[dict[str, Any]]]:
+    chats: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        if isinstance(record, dict):
+            key = _text_at(record, form["apart"]) if "apart" in form else ""
+            chats.setdefault(key, []).append(record)
+    return list(chats.values())
+
+
+def _read_messages(form: Mapping[str, Any], records: list[dict[str, Any]], owner: str) -> list[Message]:
+    messages = [_read_message(form, record, owner) for record in records]
+    # Slack says a person's name with some of the messages only, the id with all.
+    names: dict[str, tuple[str, ...]] = {}
+    for message in messages:
+        if message.authors and len(message.authors) > len(names.get(message.authors[-1], ())):
+            names[message.authors[-1]] = message.authors
+    return in_order([replace(each, authors=names.get((each.authors or ("",))[-1], ())) for each in messages])
+
+
+def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -> Message:
+    names = [repair_mojibake(text) for path in form.get("authors", ()) if (text := _text_at(record, path).strip())]
+    authors = tuple(dict.fromkeys(names))
+    text = next((text for path in form["text"] if (text := _text_at(record, path))), "")
+    if form.get("html"):
+        bare = _drop_element(_drop_element(text, _QUOTE), _MENTION)
+        bare = bare if _LINE_ELEMENT.search(bare) else bare.replace("\n", "<br>")
+        text = html_to_text(_EMOJI_ELEMENT.sub(r"\1", bare)).strip().removeprefix(">")
+    is_persons = (
+        all(_text_at(record, path) in [value or "" for value in only] for path, only in form.get("only", {}).items())
+        and not any(_is_filled(record, path) for path in form.get("never", ()))
+        and not ("posts" in form and text.startswith("RT @"))
+    )
+    reason = "" if is_persons else form.get("posts", SYSTEM_LINE)
+    if not reason and any(_is_filled(record, path) for path in form.get("foreign", ())):
+        reason = FORWARDED
+    is_owner = any(
+        _text_at(record, path) in values if values else _is_filled(record, path)
+        for path, values in form.get("owner", {}).items()
+    )
+    identity, answers = _text_at(record, form.get("id", "")), _text_at(record, form.get("answers", ""))
+    times = (seconds_of(value) for path in form.get("time", ()) for value in _values_at(record, path))
+    return Message(
+        authors,
+        text,
+        seconds=next((time for time in times if time is not None), None),
+        id=identity,
+        answers="" if answers == identity else answers,
+        is_owner=is_owner or (bool(authors) and (authors[-1] == owner or is_owner_name(authors[0]))),
+        reason=reason,
+    )
+
+
+def _values_at(node: Any, path: str) -> list[Any]:
+    """All that lies at a path."""
+    found = [node]
+    for part in path.split(".") if path else ():
+        key = part.rstrip("[]{}")
+        if key:
+            found = [inner[key] for inner in found if isinstance(inner, dict) and key in inner]
+        if part.endswith("[]"):
+            found = [one for inner in found if isinstance(inner, list) for one in inner]
+        elif part.endswith("{}"):
+            found = [one for inner in found if isinstance(inner, dict) for one in inner.values()]
+    return found
+
+
+def _is_filled(record: Any, path: str) -> bool:
+    return any(bool(value) and value not in ("False", "0") for value in _values_at(record, path))
+
+
+def _text_at(record: Any, path: str) -> str:
+    """What lies at a path, as text; "" if there is nothing."""
+    return "\n".join(text for value in _values_at(record, path) if (text := _text_of(value))) if path else ""
+
+
+def _text_of(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bool, int, float)):
+        return str(value)
+    return "".join(_join_parts(value)) if isinstance(value, list) else ""
+
+
+def _join_parts(parts: list[Any]) -> Iterator[str]:
+    """The words of a message that Telegram divides by their form; none if they are only names, links and tags."""
+    kinds = {str(part.get("type")) for part in parts if isinstance(part, dict)}
+    has_words = any(isinstance(part, str) and part.strip() for part in parts) or not kinds <= set(_NO_WORDS)
+    for part in parts if has_words else ():
+        is_of_form = isinstance(part, dict) and part.get("type") not in _NAMES_OF_OTHERS
+        text = part.get("text") if is_of_form else part
+        if isinstance(text, str):
+            yield text
+
+
+def _drop_element(html: str, element: str) -> str:
+    """The HTML without an element and what is in it."""
+    first, *others = re.split(rf"<{element}\b", html)
+    return "".join([first, *(other.partition(f"</{element}>")[2] for other in others)])

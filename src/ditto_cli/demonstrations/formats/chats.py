@@ -1,0 +1,425 @@
+"""A chat -> the turns of its people: messages in a row are one text, and what they answer is its prompt.
+
+Reads what WhatsApp, iMessage, Signal and Discord export as text. Which of the people is ours, `people` knows; an
+archive that calls its owner "Me" says so itself.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cache
+from math import isfinite
+
+from ditto_cli.demonstrations.encoding import decode_text, normalise_text, repair_mojibake, unify_line_ends
+from ditto_cli.demonstrations.people import OTHERS
+from ditto_cli.demonstrations.prompt_forms import excerpt
+from ditto_cli.demonstrations.reading import Reading, Skipped
+from ditto_cli.demonstrations.words import words
+from ditto_cli.errors import InputError
+from ditto_cli.types import SourceText
+
+SYSTEM_LINE = "a line of the chat program"
+STAND_IN = "a picture, call or deleted message, no words"
+NO_WORDS = "no words in it, only signs or links"
+FORWARDED = "passed on: somebody else's words"
+HALF_CHARACTERS = "holds half of a character (a lone surrogate)"
+
+_OWNER = "\0owner"
+_PAUSE_SECONDS = 3600
+_ANSWER_SECONDS = 86_400  # a day later, a message begins anew
+_DAY_SECONDS = 86_400
+
+_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# <@U02>, <@!123>, <#C1|general>, <!here>, <:party:123>; WhatsApp isolates the name, or writes the number.
+_MENTION = re.compile(
+    r" ?(?:<[@#!][^<>\n]{1,100}>|<a?:\w{1,60}:\d{1,25}>|@\u2068[^\u2069\n]{1,80}\u2069|"
+    r"@\u202a?\+?\d(?:[ \u00a0]?\d){6,15}\u202c?)"
+)
+_LABELLED_LINK = re.compile(r"<(?:https?://|mailto:)[^|<>\s]{1,2000}\|([^<>\n]{1,500})>")
+_BARE_LINK = re.compile(r"<(?:mailto:|(?=https?://))([^|<>\s]{1,2000})>")
+_EMOJI_CODE = re.compile(r"(?<![\w:]):([a-z0-9_+-]{1,40}):(?::skin-tone-\d:)?(?![\w:])")
+# X and Mastodon begin an answer with the names of those who get it.
+_ANSWERED_NAMES = re.compile(r"\A(?:@[\w.@-]{1,100}\s+)+")
+_SHORT_LINK = re.compile(r"\s?https?://t\.co/\w{1,20}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+# A date and a time as telephones write them all over the world, in brackets or before a dash.
+_STAMP = (
+    r"(?P<date>\d{1,4}(?:[./-] ?|\u5e74 ?|\ub144 ?)\d{1,2}(?:[./-] ?|\u6708 ?|\uc6d4 ?)\d{1,4})"
+    r"(?P<between>[^\d\n\[\]]{1,14}?)(?P<hour>\d{1,2})[:.\u6642](?P<minute>\d{2})(?:[:.](?P<second>\d{2}))?"
+)
+_WHATSAPP = re.compile(
+    r"[\u200e\u200f\ufeff]*(?:\["
+    + _STAMP
+    + r"(?P<behind>[^\d\n\]]{0,12})\] ?|"
+    # Android; in Korean a comma stands for the dash.
+    + re.sub(r"\?P<(\w+)>", r"?P<\1_>", _STAMP)
+    + r"(?P<behind_>[^\d\n:,-]{0,12}?)(?: [-\u2013] |, (?=[^\n:]{1,80} : )))(?P<rest>.*)"
+)
+_IMESSAGE = re.compile(r"([A-Z][a-z]{2} \d{1,2}, \d{4} +\d{1,2}:\d{2}:\d{2} [AP]M)(?: \([^\n]*\))?(?P<event> .+)?")
+_DISCORD = re.compile(r"\[(\d{1,2}[/-]\w{1,9}[/-]\d{2,4} \d{1,2}:\d{2}(?: [AP]M)?)\] (.+)")
+_SIGTOP = re.compile(r"(From|Type|Sent): (.+)")
+# "IMG-1.jpg (file attached)" above a caption, "<attached: 1.jpg>" behind one, "plan.pdf • 2 pages ...".
+_ATTACHED = re.compile(
+    r"\A\S[^\n]{0,200}\.\w{2,5} \([^()\n]{3,40}\)(?:\n|\Z)|[\u200e ]?<[^<>:\n]{3,30}: ?[^<>\n]{1,200}\.\w{2,5}>"
+)
+_DOCUMENT = re.compile(r"[^\n]{1,200}\.\w{2,5} \u2022 [^\n]{1,60}")
+_PATH = re.compile(r"(?:[~/]|attachments/|[A-Z]:\\)\S.*\.\w{2,5}")
+_PLACE = re.compile(r"[^\n]{0,80}https://(?:maps\.google\.com/|maps\.app\.goo\.gl/|foursquare\.com/v/)\S*")
+_EDITED = re.compile(r"(?:\u200e?<[^<>\n]{3,60}>|\([^()\n]{3,30}\))\Z")
+_TAIL_CHARACTERS = 70
+_NAME_CHARACTERS = 80
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a chat.
+
+    Attributes:
+        authors: names of its writer; none where the program itself speaks.
+        text: as the person typed it; "" if there is nothing but a picture.
+        seconds: when, on any one clock; None if it is not known.
+        id: what others name it by; "" if they cannot.
+        answers: the id of the message that it answers; "" if it says none.
+        is_owner: whether the archive says that its owner wrote it.
+        reason: why it is left out; "" if it is not.
+    """
+
+    authors: tuple[str, ...]
+    text: str
+    seconds: float | None = None
+    id: str = ""
+    answers: str = ""
+    is_owner: bool = False
+    reason: str = ""
+
+
+@dataclass
+class _Turn:
+    first: Message
+    number: int
+    key: str
+    last_seconds: float | None = None
+    parts: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.parts)
+
+
+def chat_reading(name: str, chats: Iterable[Sequence[Message]]) -> Reading:
+    """The turns of one file's chats, each with its people's names; ids count the messages of the file.
+
+    Raises:
+        InputError: there are no words in any.
+    """
+    texts: list[SourceText] = []
+    skipped: list[Skipped] = []
+    number = 0
+    turns_of_chats: list[list[_Turn]] = []
+    for chat in chats:
+        turns, left_out = _divide_turns(name, chat, number)
+        number += len(chat)
+        turns_of_chats.append(turns)
+        skipped += left_out
+    knows_owner = any(turn.key == _OWNER for turns in turns_of_chats for turn in turns)
+    for turns in turns_of_chats:
+        by_id = {each: turn for turn in turns for each in turn.ids if each}
+        for before, turn in zip([None, *turns], turns, strict=False):
+            identity = f"{name}#{turn.number}"
+            if not turn.parts:
+                continue
+            if knows_owner and turn.key != _OWNER:
+                skipped.append(Skipped(identity, OTHERS))
+            elif not any(re.search(r"\w", word) for word in turn.text.split() if "://" not in word and "@" not in word):
+                skipped.append(Skipped(identity, NO_WORDS))
+            else:
+                prompt = _make_prompt(turn, by_id.get(turn.first.answers), before)
+                authors = () if turn.key == _OWNER else turn.first.authors
+                texts.append(SourceText(identity, turn.text, prompt, authors=authors))
+    return _make_reading(name, texts, skipped)
+
+
+def posts_reading(name: str, archive: Iterable[Sequence[Message]]) -> Reading:
+    """What one person wrote in public or to a language model, each a text of its own; ids count what the file holds.
+
+    Raises:
+        InputError: there are no words in any.
+    """
+    texts: list[SourceText] = []
+    skipped: list[Skipped] = []
+    for number, post in enumerate((post for posts in archive for post in posts), start=1):
+        identity = f"{name}#{number}"
+        text, reason = _take_words(replace(post, is_owner=True))
+        text = normalise_text(_SHORT_LINK.sub("", _ANSWERED_NAMES.sub("", text, count=1))).strip()
+        if reason or not re.search(r"\w", text):
+            skipped.append(Skipped(identity, reason or NO_WORDS))
+        else:
+            texts.append(SourceText(identity, text, None))
+    return _make_reading(name, texts, skipped)
+
+
+def _make_reading(name: str, texts: Sequence[SourceText], skipped: Sequence[Skipped]) -> Reading:
+    if not texts:
+        why = f" ({', '.join(dict.fromkeys(entry.reason for entry in skipped))})" if skipped else ""
+        raise InputError(f"{name} holds no texts of a person{why}: give the files with the messages or posts.")
+    return Reading(tuple(texts), tuple(skipped))
+
+
+def _divide_turns(name: str, chat: Sequence[Message], num_before: int) -> tuple[list[_Turn], list[Skipped]]:
+    """Messages in a row of one person, unless a long pause or an answer to another message divides them."""
+    turns: list[_Turn] = []
+    skipped: list[Skipped] = []
+    for number, message in enumerate(chat, start=num_before + 1):
+        key = _OWNER if message.is_owner else (message.authors or ("",))[-1]
+        text, reason = _take_words(message)
+        if reason:
+            skipped.append(Skipped(f"{name}#{number}", reason))
+        if not key or reason == SYSTEM_LINE:
+            continue
+        turn = turns[-1] if turns else None
+        if (
+            turn is None
+            or turn.key != key
+            or (message.answers and message.answers != turn.first.answers)
+            or (_seconds_between(turn.last_seconds, message.seconds) or 0) > _PAUSE_SECONDS
+        ):
+            turns.append(turn := _Turn(message, number, key))
+        if text and not turn.parts:
+            turn.number = number
+        turn.last_seconds = message.seconds
+        turn.parts += [text] if text else []
+        turn.ids.append(message.id)
+    return turns, skipped
+
+
+def _make_prompt(turn: _Turn, answered: _Turn | None, before: _Turn | None) -> str | None:
+    if answered is None or answered is turn:
+        answered = before
+        gap = None if before is None else _seconds_between(before.last_seconds, turn.first.seconds)
+        if gap is not None and gap > _ANSWER_SECONDS:
+            return None
+    if answered is None or answered.key == turn.key or not answered.parts:
+        return None
+    return f"Write a reply to this message:\n\n{excerpt(answered.text)}"
+
+
+def _seconds_between(earlier: float | None, later: float | None) -> float | None:
+    return None if earlier is None or later is None else later - earlier
+
+
+def _take_words(message: Message) -> tuple[str, str]:
+    """The words of a message, or "" and why there are none."""
+    if message.reason or not (message.authors or message.is_owner):
+        return "", message.reason or SYSTEM_LINE
+    if _SURROGATE.search(message.text):
+        return "", HALF_CHARACTERS
+    text = unify_line_ends(repair_mojibake(message.text)).strip()
+    if _is_written_by_program(text, message.authors):
+        return "", STAND_IN
+    text = _ATTACHED.sub("", text)
+    tail = text[-_TAIL_CHARACTERS:]
+    if (edited := _EDITED.search(tail)) and (edited[0].startswith("\u200e") or _fold(edited[0]) in _lines_of("edited")):
+        text = text[: len(text) - len(edited[0])]
+    text = _BARE_LINK.sub(r"\1", _LABELLED_LINK.sub(r"\1", _MENTION.sub("", text)))
+    text = _EMOJI_CODE.sub(lambda code: words("chat_lines")["emoji"].get(code[1], ""), text)
+    text = normalise_text(_MARKS.sub("", html.unescape(text))).strip()
+    return text, "" if text else STAND_IN
+
+
+def _is_written_by_program(text: str, authors: Sequence[str]) -> bool:
+    """Whether a message is what the program put in place of a picture, call or deleted message."""
+    plain = _fold(text)
+    heading, line_end, _ = text.partition("\n")
+    starts = [f"{who} " for who in (*(author.casefold() for author in authors), *_lines_of("you"))]
+    return (
+        not plain
+        # On iPhones a mark that nobody sees stands before everything that WhatsApp writes, in any language.
+        or text.startswith("\u200e")
+        or re.fullmatch(r"<[^<>\n]{3,60}>", text) is not None
+        or plain in _lines_of("stand_ins")
+        or _PLACE.fullmatch(text) is not None
+        or _DOCUMENT.fullmatch(text) is not None
+        or (line_end and heading.rstrip().endswith(":") and _fold(heading.rstrip(" :")) in _lines_of("headings"))
+        or any(plain.startswith(start) and plain.removeprefix(start) in _lines_of("deeds") for start in starts)
+        or (
+            not line_end and any(plain.startswith(a) and plain.endswith(b) for a, b in words("chat_lines")["reactions"])
+        )
+    )
+
+
+def _fold(line: str) -> str:
+    folded = " ".join(_MARKS.sub("", line).strip().strip("<>()").casefold().split())
+    return folded.rstrip(".").strip()
+
+
+@cache
+def _lines_of(kind: str) -> frozenset[str]:
+    lines = {_fold(line) for line in words("chat_lines")[kind]}
+    if kind == "stand_ins":
+        for entry in words("chat_lines")["absences"].values():
+            pairs = [(thing, gone) for thing in entry["things"] for gone in entry["gone"]]
+            lines |= {_fold(f"{thing}{space}{gone}") for thing, gone in pairs for space in ("", " ")}
+            lines |= {_fold(f"{gone} {thing}") for thing, gone in pairs}
+    return frozenset(lines)
+
+
+def in_order(messages: Sequence[Message]) -> list[Message]:
+    """Messages by their time, for some programs write the newest first; one without a time stays where it is."""
+    last = next((message.seconds for message in messages if message.seconds is not None), 0.0)
+    times = [last := last if message.seconds is None else message.seconds for message in messages]
+    return [message for _, message in sorted(zip(times, messages, strict=True), key=lambda pair: pair[0])]
+
+
+def is_owner_name(name: str) -> bool:
+    """Whether it is what exports call the one whose telephone or account it was: "Me"."""
+    return name.strip().casefold() in _lines_of("owners")
+
+
+def seconds_of(value: object) -> float | None:
+    """A time as programs store it: seconds or milliseconds since 1970, or a date in the form of ISO 8601."""
+    if not isinstance(value, (int, float, str)) or isinstance(value, bool):
+        return None
+    try:
+        if isinstance(value, str) and not re.fullmatch(r"\d{1,20}(?:\.\d{1,20})?", value):
+            moment = datetime.fromisoformat(value.strip().removesuffix(" UTC"))
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return None if not isfinite(number) else number / 1000 if number > 1e11 else number
+
+
+# --- chats as text
+
+
+def read_chat_text(name: str, raw: bytes) -> Reading | None:
+    """The turns of a chat that was exported as text; None if it is no such chat.
+
+    Raises:
+        InputError: it is one without any words.
+    """
+    try:
+        text = unify_line_ends(decode_text(raw))
+    except ValueError:
+        return None
+    lines = text.removeprefix("\ufeff").split("\n")
+    for read in (_of_whatsapp, _of_imessage, _of_discord, _of_sigtop):
+        messages = read(lines)
+        if len(messages) > 1 and any(message.authors or message.is_owner for message in messages):
+            return chat_reading(name, [messages])
+    return None
+
+
+def _begins(lines: Sequence[str], pattern: re.Pattern[str]) -> bool:
+    """Whether the first line with anything on it has this form; a text that only quotes such a line is no chat."""
+    first = next((line for line in lines if line.strip("\ufeff\u200e \t")), "")
+    return pattern.fullmatch(first) is not None
+
+
+def _of_whatsapp(lines: Sequence[str]) -> list[Message]:
+    """Also of the exporters that write as WhatsApp does: "[date, time] name: text"."""
+    if not _begins(lines, _WHATSAPP):
+        return []
+    messages: list[Message] = []
+    day, last_date = 0, ""
+    for line in lines:
+        head = _WHATSAPP.fullmatch(line)
+        if head is None:
+            if messages:
+                messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}")
+            continue
+        found = {key.rstrip("_"): value for key, value in head.groupdict().items() if value is not None}
+        # Which number is the month is not known, and does not matter: days that are written on are counted.
+        day += found["date"] != last_date
+        last_date = found["date"]
+        around = {_fold(found["between"].strip(" ,\u060c")), _fold(found.get("behind", ""))}
+        hour = int(found["hour"])
+        if around & (_lines_of("afternoon") | _lines_of("forenoon")):
+            hour = hour % 12 + (12 if around & _lines_of("afternoon") else 0)
+        seconds = day * _DAY_SECONDS + hour * 3600 + int(found["minute"]) * 60 + int(found.get("second", 0))
+        messages.append(_split_name(found["rest"], seconds))
+    return messages
+
+
+def _split_name(rest: str, seconds: float) -> Message:
+    name, colon, text = rest.partition(": ")
+    if not colon and rest.endswith(":"):
+        name, colon = rest[:-1], ":"
+    name = _MARKS.sub("", name).strip(" \u202f\u00a0~")
+    # 'Mia changed the subject to "Plan: garden"' is no name.
+    if not colon or not name or len(name) > _NAME_CHARACTERS or re.search('["\u201c\u201e\u00ab]', name):
+        return Message((), rest, seconds)
+    return Message((name,), text, seconds, is_owner=is_owner_name(name))
+
+
+def _of_imessage(lines: Sequence[str]) -> list[Message]:
+    """imessage-exporter: a line with the time, one with the name, the text; indented copies below what they answer."""
+    if not _begins(lines, _IMESSAGE):
+        return []
+    messages: list[Message] = []
+    is_name = is_reaction = False
+    for line in lines:
+        if line.startswith("    "):
+            continue
+        if head := _IMESSAGE.fullmatch(line):
+            messages.append(Message((), "", _seconds_of_imessage(head[1])))
+            is_name, is_reaction = head["event"] is None, False
+        elif is_name:
+            messages[-1] = replace(messages[-1], authors=(line.strip(),), is_owner=is_owner_name(line))
+            is_name = False
+        elif line.startswith(("Tapbacks:", "Stickers:", "Reactions:")):
+            is_reaction = True
+        elif not is_reaction and not _PATH.fullmatch(line) and _fold(line) not in _lines_of("stand_ins"):
+            messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}")
+    return messages
+
+
+def _seconds_of_imessage(stamp: str) -> float | None:
+    try:
+        moment = datetime.strptime(" ".join(stamp.split()), "%b %d, %Y %I:%M:%S %p")
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC).timestamp()
+
+
+def _of_discord(lines: Sequence[str]) -> list[Message]:
+    """DiscordChatExporter's text: "[03-Mar-25 10:10 AM] ada", the text, blocks like {Reactions}."""
+    if not any(line.startswith("Guild: ") for line in lines[:5]):
+        return []
+    messages: list[Message] = []
+    is_block = False
+    for line in lines:
+        if head := _DISCORD.fullmatch(line):
+            messages.append(Message((head[2].removesuffix(" (pinned)"),), ""))
+            is_block = False
+        elif re.fullmatch(r"\{\w+\}|={20,}", line):
+            is_block = True
+        elif messages and not is_block:
+            messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}")
+    return messages
+
+
+def _of_sigtop(lines: Sequence[str]) -> list[Message]:
+    """Signal by sigtop: fields as in a mail, a blank line, the text."""
+    if not any(line.startswith("Conversation: ") for line in lines[:2]):
+        return []
+    messages: list[Message] = []
+    is_head = False
+    for line in lines:
+        if line.startswith("From: "):
+            name = re.sub(r" \([^()]*\)$", "", line.removeprefix("From: "))
+            messages.append(Message((name,), "", is_owner=is_owner_name(name)))
+            is_head = True
+        elif messages and is_head:
+            is_head = bool(line.strip())
+            if line == "Type: outgoing":
+                messages[-1] = replace(messages[-1], is_owner=True)
+        elif messages:
+            messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}")
+    return messages

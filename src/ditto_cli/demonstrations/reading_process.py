@@ -1,0 +1,185 @@
+"""The readers of formats that may hang or fill the memory, in a process of their own, with limits of time and memory.
+
+It is started for the first such file and reads one after the other; one that a file has stopped is replaced for the
+next. It ends with ours, however ours ends. What libraries print, warn of and log in it is not shown.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO
+
+from ditto_cli.demonstrations.reading import Reading
+from ditto_cli.errors import InputError
+
+SECONDS = 20
+MEGABYTES = 1024
+
+# The __init__ of this room imports what reads no file (numpy, pydantic), which would take most of the time to start.
+_PROGRAM = """
+import sys, types
+room = sys.modules[sys.argv[1]] = types.ModuleType(sys.argv[1])
+room.__path__ = [sys.argv[2]]
+from ditto_cli.demonstrations.reading_process import serve
+serve()
+"""
+
+_Request = tuple[str, str, bytes]  # suffix, name, bytes
+
+
+class ReadingProcess:
+    """A process that reads files, for as long as this object is used.
+
+    Args:
+        seconds: how long it may take for one file.
+        program: what it runs, for tests.
+    """
+
+    def __init__(self, seconds: float = SECONDS, program: str = _PROGRAM) -> None:
+        self._seconds = seconds
+        self._program = program
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.stop)
+
+    def read(self, suffix: str, name: str, raw: bytes) -> Reading:
+        """What the reader for this suffix gives back.
+
+        Raises:
+            InputError: the reader refuses the file, fails, or hits a limit.
+        """
+        with self._lock:
+            try:
+                answer = self._ask((suffix, name, raw))
+            except BaseException:  # Ctrl-C: what it would still answer belongs to no later file
+                self.stop()
+                raise
+        if isinstance(answer, Reading):
+            return answer
+        raise InputError(answer)
+
+    def stop(self) -> None:
+        """Ends the process; a further file would start another one."""
+        process, self._process = self._process, None
+        if process is not None:
+            # OSError: of a request that it did not take.
+            with contextlib.suppress(OSError), process:
+                process.kill()
+
+    def _ask(self, request: _Request) -> Reading | str:
+        process, requests, answers = self._running()
+        is_time_up = threading.Event()
+
+        def end() -> None:
+            is_time_up.set()
+            process.kill()
+
+        timer = threading.Timer(self._seconds, end)
+        timer.start()
+        try:
+            pickle.dump(request, requests)
+            requests.flush()
+            answer: Reading | str = pickle.load(answers)
+        # It was killed, or a library brought it down.
+        except (OSError, EOFError, pickle.UnpicklingError):
+            self.stop()
+            answer = _damaged(*request[:2])
+            if is_time_up.is_set():
+                answer = _hit_limit(request[1], f"takes more than {self._seconds:g} s")
+        finally:
+            timer.cancel()
+        return answer
+
+    def _running(self) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+        if self._process is not None and self._process.poll() is not None:
+            self.stop()
+        is_new = self._process is None
+        if self._process is None:
+            arguments = [__name__.rpartition(".")[0], str(Path(__file__).parent)]
+            self._process = subprocess.Popen(
+                # -P: a module in the folder where the user is must not be taken for one of ours.
+                [sys.executable, "-P", "-c", self._program, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        assert self._process.stdin is not None, "a pipe"
+        assert self._process.stdout is not None, "a pipe"
+        if is_new:
+            is_ready = self._process.stdout.read(1)  # the clock is for the file
+            assert is_ready, "it starts"
+        return self._process, self._process.stdin, self._process.stdout
+
+
+def serve() -> None:
+    """What the process runs: answers requests until its standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too; it ends when our process wants it to
+    answers, sys.stdout = sys.stdout.buffer, sys.stderr
+    _limit_memory()
+    from ditto_cli.demonstrations.readers import READERS
+
+    requests: SimpleQueue[_Request] = SimpleQueue()
+    threading.Thread(target=_receive, args=(requests,), daemon=True).start()
+    answers.write(b".")
+    answers.flush()
+    while True:
+        request = requests.get()
+        suffix, name, raw = request
+        if sys.platform != "win32":
+            # Our process ends it sooner, except where that is gone and a library keeps the thread from noticing.
+            signal.alarm(2 * SECONDS)
+        try:
+            answer = pickle.dumps(READERS[suffix](name, raw))
+        except InputError as error:
+            answer = pickle.dumps(str(error))
+        except MemoryError:
+            answer = pickle.dumps(_hit_limit(name, f"needs more than {MEGABYTES} MB of memory"))
+        except RecursionError:
+            answer = pickle.dumps(_hit_limit(name, "is nested too deep"))
+        # On damaged files libraries raise whatever their code runs into: KeyError, struct.error, even SystemExit.
+        except BaseException:
+            answer = pickle.dumps(_damaged(suffix, name))
+        if sys.platform != "win32":
+            signal.alarm(0)
+        del request, raw
+        answers.write(answer)
+        answers.flush()
+
+
+def _receive(requests: SimpleQueue[_Request]) -> None:
+    try:
+        while True:
+            requests.put(pickle.load(sys.stdin.buffer))
+    finally:
+        os._exit(0)  # our process has ended, whatever a reader is doing
+
+
+def _limit_memory() -> None:
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = MEGABYTES * 2**20
+    with contextlib.suppress(ValueError, OSError):  # macOS knows the limit, and does not always take it
+        resource.setrlimit(resource.RLIMIT_AS, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+
+
+def _hit_limit(name: str, problem: str) -> str:
+    return f"{name} {problem} to read, so it is damaged or no text of a person: save the text itself as .txt."
+
+
+def _damaged(suffix: str, name: str) -> str:
+    return (
+        f"{name} is damaged, or not a {suffix} file in spite of its name: open it in the program that wrote it, "
+        "and save the text as .txt."
+    )

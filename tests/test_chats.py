@@ -1,0 +1,343 @@
+"""Chats and archives as programs export them: whose turns there are, what is no text, and what a turn answers."""
+
+import contextlib
+import time
+
+import pytest
+
+from ditto_cli.demonstrations.formats.chats import read_chat_text
+from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.errors import InputError
+
+ASKED = "Shall we plant the beans on Sunday?"
+SAID = "Yes, behind the shed, where the sun comes first."
+MORE = "And bring the twine!"
+REPLY_TO = "Write a reply to this message:\n\n"
+MIA, ADA = ("Mia", ASKED, None), ("Ada", f"{SAID}\n{MORE}", REPLY_TO + ASKED)
+
+
+def turns(content, suffix=".json"):
+    """(who, text, prompt) of each turn; "" where the file knows its owner."""
+    raw = content if isinstance(content, bytes) else content.encode()
+    reading = READERS[suffix](f"a{suffix}", raw)
+    assert all(source.id.startswith(f"a{suffix}#") for source in reading.texts)
+    return [((source.authors or ("",))[0], source.text, source.prompt) for source in reading.texts]
+
+
+def left_out(content, suffix=".json"):
+    raw = content if isinstance(content, bytes) else content.encode()
+    return [(item.name.partition("#")[2], item.reason) for item in READERS[suffix](f"a{suffix}", raw).skipped]
+
+
+# --- WhatsApp: a date and a time as telephones write them
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "[03.03.25, {}:15:22] ",
+        "[03/03/2025, {}:15:22] ",
+        "\u200e[3/3/25, {}:15:22\u202fAM] ",
+        "[2025-03-03, {}:15:22] ",
+        "[2025/3/3 上午{}:15:22] ",
+        "[3.3.2025 klo {}.15.22] ",
+        "[03-03-2025 {}:15:22] ",
+        "[03/03/2025 à {}:15:22] ",
+        "3/3/25, {}:15 AM - ",
+        "3/3/25, {}:15\u202fa.\u00a0m. - ",
+        "3/3/2025 {}:15 - ",
+        "03.03.25, {}:15 - ",
+        "03.03.2025 kl. {}.15 - ",
+        "2025-03-03 {}:15 - ",
+        "2025. 03. 03. {}:15 - ",
+        "03/03/25 {}.15 - ",
+        "3.03.2025 г., {}:15 ч. - ",
+        "2025/3/3 上午{}:15 - ",
+        "٠٣/٠٣/٢٠٢٥، {}:١٥ ص - ",
+    ],
+)
+def test_whatsapp_in_every_form_of_date(stamp: str) -> None:
+    at = stamp.format
+    chat = (
+        f"{at(10)}Mia: {ASKED}\n{at(10)}Ada: Yes, behind the shed,\nwhere the sun comes first.\n{at(10)}Ada: {MORE}\n"
+    )
+    answer = f"Yes, behind the shed,\nwhere the sun comes first.\n{MORE}"
+    assert turns(chat, ".txt") == [MIA, ("Ada", answer, REPLY_TO + ASKED)]
+
+
+def test_whatsapp_in_korean() -> None:
+    day = "2025년 3월 3일"
+    chat = f"{day} 오전 10:15, 미아 : {ASKED}\n{day} 오후 1:15, Ada : {SAID}\n{day} 오후 1:16, Ada : {MORE}\n"
+    assert turns(chat, ".txt") == [("미아", ASKED, None), ADA]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "<Media omitted>",
+        "<Medien ausgeschlossen>",
+        "<Без медиафайлов>",
+        "<Any words of a language that nobody here knows>",
+        "\u200eqwertz uiop",  # the mark before whatever the program writes
+        "image omitted",
+        "Bild weggelassen",
+        "image absente",
+        "imagen omitida",
+        "imagem ocultada",
+        "immagine omessa",
+        "afbeelding weggelaten",
+        "obraz pominięty",
+        "obrázek vynechán",
+        "bild utesluten",
+        "billede udeladt",
+        "görüntü dahil edilmedi",
+        "изображение отсутствует",
+        "зображення відсутнє",
+        "圖片已略去",
+        "画像は含まれていません",
+        "이미지 생략됨",
+        "התמונה הושמטה",
+        "لم يتم إدراج الصورة",
+        "gambar tidak disertakan",
+        "IMG-20250303-WA0001.jpg (Datei angehängt)",
+        "\u200e<attached: 00000042-PHOTO-2025-03-03.jpg>",
+        "plan.pdf \u2022 \u200e2 pages \u200edocument omitted",
+        "This message was deleted",
+        "Du hast diese Nachricht gelöscht.",
+        "Missed voice call",
+        "null",
+        "location: https://maps.google.com/?q=52.5,13.4",
+        "POLL:\nWhere?\nOPTION: here (2 votes)",
+    ],
+)
+def test_what_whatsapp_writes_in_place_of_words(line: str) -> None:
+    chat = f"03.03.25, 10:15 - Mia: {ASKED}\n03.03.25, 10:16 - Ada: {line}\n03.03.25, 10:17 - Ada: {SAID}\n"
+    assert turns(chat, ".txt") == [MIA, ("Ada", SAID, REPLY_TO + ASKED)]
+    assert left_out(chat, ".txt") == [("2", "a picture, call or deleted message, no words")]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (f"IMG-1.jpg (file attached)\n{SAID}", SAID),
+        (f"{SAID} \u200e<attached: 7.jpg>", SAID),
+        (f"{SAID} \u200e<Diese Nachricht wurde bearbeitet.>", SAID),
+        (f"{SAID} <This message was edited>", SAID),
+        ("Ask @\u2068Tom Holm\u2069 about it", "Ask about it"),
+        ("Ask @491712345678 about it", "Ask about it"),
+        ("10:15 at the shed: I <3 it (really)", "10:15 at the shed: I <3 it (really)"),
+        ("the image omitted nothing", "the image omitted nothing"),
+        ("two:\n\nparagraphs", "two:\n\nparagraphs"),
+    ],
+)
+def test_what_whatsapp_writes_around_words(line: str, text: str) -> None:
+    chat = f"03.03.25, 10:15 - Mia: {ASKED}\n03.03.25, 10:16 - Ada: {line}\n"
+    assert turns(chat, ".txt") == [MIA, ("Ada", text, REPLY_TO + ASKED)]
+
+
+def test_lines_without_a_name_are_the_programs() -> None:
+    chat = (
+        "03/03/2025, 10:10 - Messages are end-to-end encrypted. Tap to learn more.\n"
+        f"03/03/2025, 10:15 - ~\u202fMia: {ASKED}\n"
+        '03/03/2025, 10:15 - Mia changed the subject to "Plan: garden"\n'
+        f"03/03/2025, 10:16 - \u202a+49 171 2345678\u202c: {SAID}\n"
+    )
+    assert turns(chat, ".txt") == [MIA, ("+49 171 2345678", SAID, REPLY_TO + ASKED)]
+    assert left_out(chat, ".txt") == [("1", "a line of the chat program"), ("3", "a line of the chat program")]
+
+
+@pytest.mark.parametrize(
+    ("second", "texts"),
+    [
+        ("03.03.25, 10:55", ["one\ntwo"]),
+        ("03.03.25, 11:20", ["one", "two"]),  # more than an hour later
+        ("04.03.25, 10:16", ["one", "two"]),
+    ],
+)
+def test_a_long_pause_divides_messages_in_a_row(second: str, texts: list[str]) -> None:
+    assert [text for _, text, _ in turns(f"03.03.25, 10:15 - Ada: one\n{second} - Ada: two\n", ".txt")] == texts
+
+
+def test_midnight_and_noon_are_no_pause() -> None:
+    chat = "[3/3/25, 11:50:00 PM] Ada: one\n[3/4/25, 12:10:00 AM] Ada: two\n[3/4/25, 11:58:00 AM] Ada: three\n"
+    assert [text for _, text, _ in turns(chat + "[3/4/25, 12:03:00 PM] Ada: four\n", ".txt")] == [
+        "one\ntwo",
+        "three\nfour",
+    ]
+
+
+def test_a_picture_of_somebody_else_comes_between_and_is_nothing_to_answer() -> None:
+    chat = "03.03.25, 10:15 - Ada: one\n03.03.25, 10:16 - Mia: <Media omitted>\n03.03.25, 10:17 - Ada: two\n"
+    assert turns(chat, ".txt") == [("Ada", "one", None), ("Ada", "two", None)]
+
+
+def test_a_days_old_message_is_not_answered_any_more() -> None:
+    chat = f"03.03.25, 10:15 - Mia: {ASKED}\n05.03.25, 09:15 - Tom: x\n06.03.25, 18:16 - Ada: {SAID}\n"
+    assert turns(chat, ".txt")[-1] == ("Ada", SAID, None)
+
+
+def test_of_a_long_message_only_the_beginning_is_in_the_prompt() -> None:
+    long = "It was a long day. " * 100
+    prompt = turns(f"03.03.25, 10:15 - Mia: {long}\n03.03.25, 10:16 - Ada: {SAID}\n", ".txt")[1][2]
+    assert prompt == REPLY_TO + ("It was a long day. " * 40).rstrip() + " [...]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Dear diary,\n\n03.03.25, 10:15 - Mia: she said\n03.03.25, 10:16 - Ada: and I said\n",
+        "03.03.25, 10:15 - Mia: only one\n",
+        "2025-03-03 was a day\n",
+        "",
+        "\n\n",
+    ],
+)
+def test_a_text_that_only_speaks_of_a_chat_is_none(text: str) -> None:
+    assert read_chat_text("a.txt", text.encode()) is None
+
+
+def test_a_chat_may_have_another_name_and_encoding() -> None:
+    chat = f"03.03.25, 10:15 - Mia: {ASKED}\r\n03.03.25, 10:16 - Jörg: Schön früh\r\n"
+    for raw in (chat.encode("utf-16"), b"\xef\xbb\xbf" + chat.encode()):
+        assert turns(raw, ".md")[1] == ("Jörg", "Schön früh", REPLY_TO + ASKED)
+
+
+# --- other programs, as text
+
+
+IMESSAGE = f"""\
+Mar 03, 2025 10:15:22 AM (Read by you after 1 minute)
+Mia
+{ASKED}
+Tapbacks:
+    Loved by Me
+
+Mar 03, 2025 10:16:00 AM
+Me
+{SAID}
+attachments/12/IMG_1.HEIC
+
+Mar 03, 2025 10:16:30 AM
+Me
+{MORE}
+This message responded to an earlier message.
+
+Mar 03, 2025 10:17:00 AM Mia named the conversation "Beans"
+
+"""
+SIGTOP = f"""\
+Conversation: Mia
+
+From: Mia (+49171)
+Type: incoming
+Sent: Mon, 3 Mar 2025 10:15:22 +0100
+
+{ASKED}
+
+From: You
+Type: outgoing
+Sent: Mon, 3 Mar 2025 10:16:22 +0100
+
+{SAID}
+
+From: You
+Type: outgoing
+Sent: Mon, 3 Mar 2025 10:16:52 +0100
+
+{MORE}
+"""
+DISCORD = f"""\
+==============================================================
+Guild: Garden
+Channel: beans
+==============================================================
+
+[03-Mar-25 10:15 AM] Mia
+{ASKED}
+
+{{Reactions}}
+:heart: (1)
+
+[03-Mar-25 10:16 AM] Ada
+{SAID}
+{MORE}
+
+==============================================================
+Exported 2 message(s)
+==============================================================
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "expected"),
+    [
+        (IMESSAGE, ".txt", [("", f"{SAID}\n{MORE}", REPLY_TO + ASKED)]),
+        (SIGTOP, ".txt", [("", f"{SAID}\n\n{MORE}".replace("\n\n", "\n"), REPLY_TO + ASKED)]),
+        (DISCORD, ".txt", [MIA, ADA]),
+        (
+            f"[2025-03-03, 10:15:22] Mia: {ASKED}\n[2025-03-03, 10:16:22] Me: {SAID}\n",  # signal-export
+            ".md",
+            [("", SAID, REPLY_TO + ASKED)],
+        ),
+    ],
+)
+def test_chats_of_other_programs_as_text(text: str, suffix: str, expected: list[tuple[str, str, str | None]]) -> None:
+    assert turns(text, suffix) == expected
+
+
+# --- pages
+
+
+TELEGRAM_PAGE = f"""<html><body><div class="history">
+<div class="message service" id="message1"><div class="body details">3 March 2025</div></div>
+<div class="message default clearfix" id="message2"><div class="body">
+ <div class="pull_right date details" title="03.03.2025 10:15:22 UTC+01:00">10:15</div>
+ <div class="from_name">Mia </div><div class="text">{ASKED}</div></div></div>
+<div class="message default clearfix" id="message3"><div class="body"><div class="from_name">Ada</div>
+ <div class="reply_to details">In reply to <a href="#go_to_message2">this message</a></div>
+ <div class="text">Yes, <strong>behind</strong> the shed, where the sun comes first.</div></div></div>
+<div class="message default clearfix joined" id="message4"><div class="body">
+ <div class="text"><a href="" onclick="return ShowMentionName()">Tom</a> {MORE}</div></div></div>
+<div class="message default clearfix joined" id="message5"><div class="body">
+ <div class="forwarded body"><div class="from_name">News</div><div class="text">Rain!</div></div></div></div>
+</div></body></html>"""
+IMESSAGE_PAGE = f"""<html><body>
+<div class="message"><div class="received"><p><span class="timestamp">Mar 03</span><span class="sender">Mia</span></p>
+<div class="message_part"><span class="bubble">{ASKED}</span></div></div></div>
+<div class="message"><div class="sent iMessage"><p><span class="sender">Me</span></p>
+<div class="message_part"><span class="bubble">{SAID}</span></div></div></div>
+</body></html>"""
+
+
+def test_chats_as_pages() -> None:
+    assert turns(TELEGRAM_PAGE, ".html") == [MIA, ADA]
+    assert [reason for _, reason in left_out(TELEGRAM_PAGE, ".html")] == [
+        "a line of the chat program",
+        "passed on: somebody else's words",
+    ]
+    assert turns(IMESSAGE_PAGE, ".html") == [("", SAID, REPLY_TO + ASKED)]
+
+
+def test_a_page_of_meta_is_refused_for_nobody_can_tell_who_wrote() -> None:
+    page = '<div class="_a6-g"><div class="_a6-h">Mia</div><div class="_a6-p">Hi</div></div>'
+    with pytest.raises(InputError, match="in the format JSON"):
+        READERS[".html"]("a.html", page.encode())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "03.03.25, 10:15 - " * 40_000,
+        "03.03.25, 10:15 - Mia: <\n03.03.25, 10:15 - Ada: " + "<a" * 200_000,
+        "03.03.25, 10:15 - Mia: x\n03.03.25, 10:15 - Ada: y" + " " * 300_000 + "z",
+        "03.03.25, 10:15 - Mia: x\n03.03.25, 10:15 - Ada: " + "<https://" * 50_000,
+        "03.03.25, 10:15 - Mia: x\n03.03.25, 10:15 - Ada: " + ":a" * 200_000,
+        "[" + "1" * 400_000,
+        ("[03.03.25, 10:15:00] " + "a" * 90 + "\n") * 5_000,
+    ],
+)
+def test_no_text_takes_long(raw: str) -> None:
+    start = time.process_time()
+    with contextlib.suppress(InputError):
+        READERS[".txt"]("a.txt", raw.encode())
+    assert time.process_time() - start < 5

@@ -1,0 +1,280 @@
+"""What programs for blogs and notes write above a text: passed over, but for what it says of the text."""
+
+import time
+
+import pytest
+
+from ditto_cli.demonstrations.formats.front_matter import split_front_matter
+from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
+from ditto_cli.demonstrations.formats.web import read_html
+from ditto_cli.errors import InputError
+
+SECRET = "zebrafish"  # stands for the person's words: no message may hold it
+BODY = "The kettle is mended.\n\n---\n\nIt sings again."
+TITLED = 'Write a post with the title "Kettle day".'
+
+
+def read(content, name="a.md"):
+    raw = content if isinstance(content, bytes) else content.encode()
+    reader = read_plain if name.endswith(".txt") else read_html if name.endswith(".html") else read_markdown
+    (source,) = reader(name, raw).texts
+    assert source.id == name
+    return source.text, source.prompt
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md"])
+def test_our_own_key_gives_the_prompt(name: str) -> None:
+    content = f'---\nprompt: "Write to Tom: briefly"\n---\n\n{BODY}\n'
+    assert read(content, name) == (BODY, "Write to Tom: briefly")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_it_is_found_in_every_encoding(encoding: str) -> None:
+    raw = "\r\n---  \r\nprompt: Schreibe \u00fcber K\u00f6ln\r\n---\r\nSch\u00f6n hier!\r\n".encode(encoding)
+    assert read(raw, "a.txt") == ("Schön hier!", "Schreibe über Köln")
+
+
+HUGO_TOML = """+++
+title = 'Kettle day'
+date = 2025-03-03T10:15:00+01:00
+draft = true
+weight = 10
+tags = ["house", "tools"]
+[params]
+  author = "Ada Reed"
+[[resources]]
+  src = "kettle.jpg"
++++
+"""
+HUGO_JSON = """{
+  "title": "Kettle day",
+  "date": "2025-03-03T10:15:00+01:00",
+  "tags": ["house"],
+  "params": {"author": {"name": "Ada"}}
+}
+"""
+JEKYLL = """---
+layout: post
+title:  "Kettle day"
+date:   2025-03-03 10:15:00 +0100
+categories: house tools
+published: false
+---
+"""
+HEXO = (
+    "---\ntitle: Kettle day\ndate: 2025-03-03 10:15:00\ntags:\n- house\n- tools\ncategories:\n  - [a, b]\ncover:\n---\n"
+)
+OBSIDIAN = """---
+tags:
+  - house
+aliases: [Kettle, "The kettle"]
+cssclasses: wide
+date created: Monday, March 3rd 2025, 10:15:00 am
+up: "[[House]]"
+---
+"""
+PANDOC = (
+    "---\ntitle: 'Kettle day'\nauthor:\n- Ada Reed\n- Bo Lind\nabstract: |\n  What became of it.\n\n  At last.\n...\n"
+)
+NOTION = """# Kettle day
+
+Created: March 3, 2025 10:15 AM
+Tags: house, tools
+Cost (EUR): 12
+🔗 Related: Lamp day (https://www.notion.example/Lamp-day-1a2b3c)
+Empty:
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "prompt"),
+    [
+        (HUGO_TOML, TITLED),
+        (HUGO_TOML.replace("\n", "\r\n"), TITLED),
+        ("\ufeff" + HUGO_TOML, TITLED),
+        ('+++\n# made by hugo new\n"title" = """\nKettle day"""\n+++\n', TITLED),
+        ("+++\n[menu]\nmain = {weight = 1}\n+++\n", None),
+        ("+++\n+++\n", None),
+        (HUGO_JSON, TITLED),
+        ('{"title": "Kettle day"}\n', TITLED),
+        (JEKYLL, TITLED),
+        (HEXO, TITLED),
+        (OBSIDIAN, None),
+        (PANDOC, f"{TITLED} It is about this: What became of it. At last."),
+        ("---\ntitle: 'Kettle day'\ndescription: A lid, spout.\n---\n", f"{TITLED} It is about this: A lid, spout."),
+        ('+++\ntitle = "Kettle day"\nsummary = "A lid."\n+++\n', f"{TITLED} It is about this: A lid."),
+        ("---\nexcerpt: How to mend one\nlayout: post\n---\n", "Write a post about this: How to mend one"),
+        # A part of the text itself says nothing of it.
+        ("---\ntitle: Kettle day\nexcerpt: The kettle is mended. --- It...\n---\n", TITLED),
+        ("---\ntitle: Kettle day\ndescription: Kettle day\n---\n", TITLED),
+        ("---\nTitle: 1984\nDate: 2025-13-45\n---\n", 'Write a post with the title "1984".'),
+        ("---\ntitel: Kesseltag\nschlagwörter: [haus]\n---\n", 'Write a post with the title "Kesseltag".'),
+        ("---\n标题: 水壶\n标签: [家]\n---\n", 'Write a post with the title "水壶".'),
+        ("---\ntitle: [a, b]\nauthor: {name: Ada}\nimage: !x y\n? [a]\n: b\n---\n", None),
+        ("---\ntitle:\ntags: []\n---\n", None),
+        ("---\nuid: 20250303\nmood: good\n---\n", None),
+        ("---\ntitle: Kettle day\nprompt: Write to Bo.\n---\n", "Write to Bo."),
+        ('+++\nprompt = "Write to Bo."\ntitle = "Kettle day"\n+++\n', "Write to Bo."),
+        ("---\nPrompt: Write to Bo.\n---\n", "Write to Bo."),
+        ("---\n# only a comment: of somebody\n---\n", None),
+        (NOTION, TITLED),
+        (NOTION.replace("\n\nCreated", "\nCreated"), TITLED),
+        (NOTION.replace("\n", "\r\n"), TITLED),
+        ("# Kesseltag\n\nErstellt am: 3. März 2025\nStatus: Fertig\n\n", 'Write a post with the title "Kesseltag".'),
+        ("Title: Kettle day\nDate: 2025-03-03 10:15\nSlug: kettle\n\n", TITLED),  # Pelican
+        (f"---\nprompt: |-\n  {'word ' * 3000}\n---\n", "word " * 2999 + "word"),
+    ],
+)  # fmt: skip
+def test_keys_of_other_programs_are_passed_over_and_a_title_becomes_the_prompt(head: str, prompt: str | None) -> None:
+    assert read(head + BODY) == (BODY, prompt)
+
+
+@pytest.mark.parametrize(
+    ("name", "prompt"),
+    [
+        ("2025-03-03-kettle-day.md", TITLED),
+        ("blog.zip/_posts/2025-3-3-kettle-day.markdown", TITLED),
+        ("kettle-day.md", None),
+        ("2025-03-03.md", None),
+    ],
+)
+def test_jekyll_makes_a_title_of_the_name_of_a_post(name: str, prompt: str | None) -> None:
+    assert read(f"---\nlayout: post\n---\n{BODY}", name) == (BODY, prompt)
+    assert read(BODY, name) == (BODY, None)
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        "{% include toc.html %}",
+        '{% include figure.html src="a.jpg" width="50%" %}',
+        "{{ page.excerpt }}",
+        '{{< figure src="kettle.jpg" caption="The kettle" >}}',
+        '{{< figure\n  src="kettle.jpg"\n>}}',
+        "{{% notice tip %}}",
+        "  {% raw %}{% endraw %} ",
+        "{: .note #a }",
+    ],
+)
+def test_lines_of_tags_are_left_out_below_keys_of_the_program(marks: str) -> None:
+    text = f"Before, {{% x %}} in a line.\n\n{marks}\n\nAfter."
+    assert read(JEKYLL + text) == ("Before, {% x %} in a line.\n\nAfter.", TITLED)
+    # Where no program wrote, a person did.
+    assert read(text)[0] == text.replace(" \n", "\n")
+    assert read(f"---\nprompt: x\n---\n{text}")[0] == text.replace(" \n", "\n")
+
+
+@pytest.mark.parametrize("properties", ["", "Mood: good\nWhere: at home\n\n", NOTION.partition("\n\n")[2]])
+def test_the_name_of_a_file_says_that_it_is_of_notion(properties: str) -> None:
+    page = f"# Kettle day\n\n{properties}The kettle.\n\n<aside>\n💡 It sings.\n\n</aside>\n\nAgain."
+    name = f"Kettle day {'0a1b2c3d' * 4}.md"
+    assert read(page, name) == ("The kettle.\n\n💡 It sings.\n\nAgain.", TITLED)
+    assert read(page)[0].startswith("# Kettle day" if "Tags" not in properties else "The kettle.")
+
+
+def test_a_post_of_jekyll_in_html() -> None:
+    assert read(f"{JEKYLL}<p>The kettle</p>", "a.html") == ("The kettle", TITLED)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\nDear zebrafish, I write\nto you.",
+        "---\n\nDear Bo,\n\nPS: this is text",
+        "---\nDear Bo, I write\n---\nmore",
+        "---\nDear Bo: hello\n---\nmore",
+        "---\nPS: hello\n---\nmore",
+        "---\nAda: hello\nBo: hello\n---\nmore",
+        "---\n- milk\n- eggs\n---\nmore",
+        "---\n# My heading\n---\nmore",
+        "---\n? [x]\n: b\n---\nmore",
+        "---\nhttps://x.example/title\n---\nmore",
+        "---\nalone",
+        "---",
+        "----\ntitle: x\n----\nmore",
+        "+++\nBreaking news\n+++\nmore",
+        "+++ title = 1",
+        "{like this} I begin",
+        "{{ name }}, hello",
+        '{"title": "x"} is JSON',
+        '{"title": "x"',
+        "{}\nmore",
+        "{" * 2000,
+        '{"a":' * 20_000,
+        "Hi\n\n---\nprompt: x\n---\nmore",
+        "# Play\n\nAda: hello\nBo: hello\n\nmore",
+        "# Kettle day\n\nTags: in a sentence\nthat goes on\n\nmore",
+        "# Kettle day\n\nNote: it leaks\n\nmore",
+        "Title: alone\n\nmore",
+        "Subject: tea\nDate: Monday\n\nmore",
+        "#title: x\ntags: y\n\nmore",
+    ],
+)
+def test_a_text_that_only_looks_so_at_its_beginning_is_a_text(text: str) -> None:
+    assert read(text) == (text, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "problem"),
+    [
+        ("---\nprompt: zebrafish\n", 1, "never ends"),
+        ("---\ntitle: zebrafish\n\nmore", 1, "never ends"),
+        ("\n\n---\ntags: [zebrafish]", 3, "never ends"),
+        ('+++\ntitle = "zebrafish"\n', 1, "never ends"),
+        ("---\nprompt: Write: zebrafish\n---\nmore", 2, "not valid YAML"),
+        ("---\ntitle: x\nprompt: 'zebrafish\n---\nmore", 4, "not valid YAML"),
+        ("---\ntitle: 'zebra' fish\n---\nmore", 2, "not valid YAML"),
+        ("---\ntitle: x\n\tzebrafish: y\n---\nmore", 3, "not valid YAML"),
+        ("---\nprompt: \x01\n---\nmore", 2, "not valid YAML"),
+        (f"---\nprompt: {'[' * 900}\n---\nmore", 2, "not valid YAML"),
+        ('+++\ntitle = "x"\ntags = [zebrafish]\n+++\nmore', 3, "not valid TOML"),
+        ("+++\ntitle = zebrafish\n+++\nmore", 2, "not valid TOML"),
+        ('+++\ntitle = "x"\ntitle = "zebrafish"\n+++\nmore', 3, "not valid TOML"),
+        ("---\nprompt: 5\n---\nmore", 2, "the prompt is not a text"),
+        ("---\nprompt:\n---\nmore", 2, "the prompt is not a text"),
+        ("---\nprompt: '  '\n---\nmore", 2, "the prompt is not a text"),
+        ("---\ntitle: x\nprompt: [zebrafish]\n---\nmore", 3, "the prompt is not a text"),
+        ("+++\nprompt = 5\n+++\nmore", 2, "the prompt is not a text"),
+        ("---\nprompt: a\nprompt: zebrafish\n---\nmore", 3, "two prompts"),
+        ("---\nprompt: a\nprompts: zebrafish\n---\nmore", 3, "the key prompts, and only prompt is read"),
+        ("---\npromt: zebrafish\n---\nmore", 2, "the key promt, and only prompt is read"),
+        (f"---\ntitle: {'zebrafish ' * 11_000}\n---\nmore", 2, "longer than 100,000 characters"),
+        (f"+++\ntitle = '{'zebrafish ' * 1100}'\n+++\nmore", 2, "longer than 10,000 characters"),
+    ],
+)
+def test_broken_keys_are_refused_with_their_line(content: str, line: int, problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(content)
+    message = str(caught.value)
+    assert message.startswith(f"a.md line {line}: ")
+    assert message.isprintable()
+    assert problem in message
+    assert "write it as ***" in message
+    assert SECRET not in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\n" + "a: b\n" * 400_000,
+        "---\n" + "A b: c\n" * 280_000 + "---\n",
+        "---\ntitle: x\n---\n" + "{% a\n{{ b\n" * 200_000,
+        "---\ntitle: x\n---\n" + "{{ a }}" * 280_000 + "b",
+        "---\n" + "a: &a [*a]\n" * 8_000 + "---\n",
+        "---\n" + "".join(f"key{number}: x\n" for number in range(7_000)) + "---\n",
+        "+++\n" + "a = 1\n" + ".".join("b" * 4_900) + " = 1\n+++\n",
+        "+++\n" + "".join(f"a{number} = [[[]]]\n" for number in range(600)) + "+++\n",
+        '{"a": ' + "[" * 1_000_000,
+        "# x\n\n" + "Tags: a\n" * 250_000,
+        "#" * 2_000_000,
+    ],
+)
+def test_none_takes_long(text: str) -> None:
+    start = time.process_time()
+    try:
+        split_front_matter("a.md", text)
+        read(text + "more")
+    except InputError:
+        pass
+    assert time.process_time() - start < 5
