@@ -162,9 +162,9 @@ def _sparse_source(suffix, head=b""):
 
 
 for _suffix, _size in (
-    (".txt", "2 MiB"),
+    (".txt", "32 MiB"),
     (".md", "2 MiB"),
-    (".json", "16 MiB"),
+    (".json", "64 MiB"),
     (".html", "16 MiB"),
     (".pdf", "32 MiB"),
 ):

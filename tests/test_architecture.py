@@ -40,6 +40,11 @@ HOMES = {
     "jinja2": ("evaluation/html/", "model/base/template.py"),
     "sacrebleu": ("evaluation/similarity.py",),
     "openai": ("evaluation/judges/",),
+    "ftfy": ("demonstrations/encoding.py",),
+    "webencodings": ("demonstrations/encoding.py",),
+    "rapidfuzz": ("demonstrations/similarity.py",),
+    "mammoth": ("demonstrations/formats/office.py",),
+    "pypdfium2": ("demonstrations/formats/pdf.py",),
 }
 WITHOUT_TORCH = (
     *("demonstrations/", "store/", "cli/", "evaluation/"),
@@ -138,6 +143,13 @@ def longest_chain(start, graph):
         return longest[module]
 
     return follow(start, [])
+
+
+def test_mail_and_other_formats_know_nothing_of_each_other():
+    for one, other in (("mail", "formats"), ("formats", "mail")):
+        for path in (PACKAGE / "demonstrations" / one).glob("*.py"):
+            known = [name for name in imports(path) if name.startswith(f"ditto_cli.demonstrations.{other}")]
+            assert known == [], place(path)
 
 
 def test_the_reading_of_imports_sees_those_inside_functions(tmp_path):

@@ -70,7 +70,8 @@ DISCORD_JSON = {
             "id": "4",
             "type": "Default",
             "timestamp": "2025-03-03T10:16:10+00:00",
-            "content": f"{MORE} <:bean:123>",
+            "content": f"@Mia H {MORE} <:bean:123>",
+            "mentions": [{"id": "7", "name": "mia", "nickname": "Mia H"}],
             "author": {"id": "8", "name": "ada", "nickname": "Ada"},
         },
         {
@@ -119,12 +120,6 @@ SIGNAL = [
     {"conversationId": "c1", "type": "outgoing", "source": "+49173", "body": SAID, "sent_at": 1741000001000},
     {"conversationId": "c1", "type": "call-history", "body": None, "sent_at": 1741000001500},
     {"conversationId": "c1", "type": "outgoing", "source": "+49173", "body": MORE, "sent_at": 1741000002000},
-]
-SIGNAL_CLI = [
-    {"envelope": {"source": "+49171", "sourceName": "Mia", "timestamp": 1, "dataMessage": {"message": ASKED}}},
-    {"envelope": {"source": "+49171", "sourceName": "Mia", "timestamp": 2, "typingMessage": {"action": "STARTED"}}},
-    {"envelope": {"source": "+49173", "timestamp": 3, "syncMessage": {"sentMessage": {"message": SAID}}}},
-    {"envelope": {"source": "+49173", "timestamp": 4, "syncMessage": {"sentMessage": {"message": MORE}}}},
 ]
 TEAMS = {
     "value": [
@@ -214,7 +209,6 @@ OWNED = [("", f"{SAID}\n{MORE}", REPLY_TO + ASKED)]
         (META, [MIA, ("Jörg", "Schön früh!", REPLY_TO + ASKED)], 2),
         (META_ENCRYPTED, [MIA, ADA], 1),
         (SIGNAL, OWNED, 3),  # a call, and what the two others wrote
-        (SIGNAL_CLI, OWNED, 2),
         (TEAMS, [MIA, ("Ada", f"{SAID}\n\n{MORE}", REPLY_TO + ASKED)], 1),
         (SKYPE, OWNED, 2),
         (GOOGLE, [MIA, ADA], 0),
@@ -247,7 +241,7 @@ def test_chats_as_json(content: object, expected: list[tuple[str, str, str | Non
 
 
 def test_a_chat_of_json_lines() -> None:
-    assert turns("\n".join(map(json.dumps, SIGNAL_CLI)), ".jsonl") == OWNED
+    assert turns("\n".join(map(json.dumps, SIGNAL)), ".jsonl") == OWNED
 
 
 DISCORD_TABLE = f"""\
@@ -423,6 +417,12 @@ def test_archives_of_posts_and_of_talks_with_a_model(
     assert len(left_out(raw, suffix)) == num_left_out
 
 
+def test_the_owner_of_a_telegram_account_is_known() -> None:
+    messages = [{**message, "from_id": f"user{message['from_id'][-1]}"} for message in TELEGRAM[1:3]]
+    account = {"personal_information": {"user_id": 2}, "chats": {"list": [{"messages": messages}]}}
+    assert turns(json.dumps(account)) == [("", SAID, REPLY_TO + ASKED)]
+
+
 def test_sharegpt_of_json_lines() -> None:
     line = json.dumps({"conversations": [{"from": "human", "value": SAID}, {"from": "gpt", "value": "Sure."}]})
     assert [text for _, text, _ in turns(f"{line}\n{line}\n", ".jsonl")] == [SAID, SAID]
@@ -441,7 +441,7 @@ def test_in_demonstrations_the_assistant_is_the_person() -> None:
         ('window.YTD.tweets.part0 = [{"tweet": ', ".js", "not valid JSON"),
         (json.dumps([{"tweet": {"full_text": "RT @mia: x"}}]), ".json", "shared, not written"),
         (json.dumps({"messages": TELEGRAM[:1]}), ".json", "holds no texts of a person (a line of the chat program)"),
-        (json.dumps([{"id": "U1", "name": "ada", "profile": {"real_name": "Ada"}}]), ".json", "no column of texts"),
+        (json.dumps({"id": "1", "type": "DM", "recipients": ["901", "902"]}), ".json", "no column of texts"),
     ],
 )
 def test_side_files_hold_no_texts(raw: str, suffix: str, words: str) -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ditto_cli.demonstrations.formats.chats import read_chat_text
-from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.readers import READERS, read_safely
 from ditto_cli.errors import InputError
 
 ASKED = "Shall we plant the beans on Sunday?"
@@ -105,6 +105,8 @@ def test_whatsapp_in_korean() -> None:
         "This message was deleted",
         "Du hast diese Nachricht gelöscht.",
         "Missed voice call",
+        "您已删除这条消息",
+        "Message vocal absent",
         "null",
         "location: https://maps.google.com/?q=52.5,13.4",
         "POLL:\nWhere?\nOPTION: here (2 votes)",
@@ -182,6 +184,17 @@ def test_of_a_long_message_only_the_beginning_is_in_the_prompt() -> None:
     assert prompt == REPLY_TO + ("It was a long day. " * 40).rstrip() + " [...]"
 
 
+def test_a_chat_of_years_is_read_and_a_text_of_its_size_is_not() -> None:
+    chat = "".join(
+        f"{day:02}.{month:02}.25, 10:15 - Ada: {SAID * 90}\n" for month in range(1, 13) for day in range(1, 29)
+    )
+    chat *= 3
+    assert len(chat) > 3 * 2**20
+    assert len(read_safely(".txt", "a.txt", chat.encode()).texts) == 1008
+    with pytest.raises(InputError, match=r"^a\.txt is larger than 2 MiB, more than a person's text"):
+        read_safely(".txt", "a.txt", f"Dear diary,\n{chat}".encode())
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -225,27 +238,6 @@ This message responded to an earlier message.
 Mar 03, 2025 10:17:00 AM Mia named the conversation "Beans"
 
 """
-SIGTOP = f"""\
-Conversation: Mia
-
-From: Mia (+49171)
-Type: incoming
-Sent: Mon, 3 Mar 2025 10:15:22 +0100
-
-{ASKED}
-
-From: You
-Type: outgoing
-Sent: Mon, 3 Mar 2025 10:16:22 +0100
-
-{SAID}
-
-From: You
-Type: outgoing
-Sent: Mon, 3 Mar 2025 10:16:52 +0100
-
-{MORE}
-"""
 DISCORD = f"""\
 ==============================================================
 Guild: Garden
@@ -272,8 +264,16 @@ Exported 2 message(s)
     ("text", "suffix", "expected"),
     [
         (IMESSAGE, ".txt", [("", f"{SAID}\n{MORE}", REPLY_TO + ASKED)]),
-        (SIGTOP, ".txt", [("", f"{SAID}\n\n{MORE}".replace("\n\n", "\n"), REPLY_TO + ASKED)]),
-        (DISCORD, ".txt", [MIA, ADA]),
+        *(
+            (DISCORD.replace("03-Mar-25 10:15 AM", at).replace("03-Mar-25 10:16 AM", at), ".txt", [MIA, ADA])
+            for at in (
+                "03-Mar-25 10:15 AM",
+                "3/3/2025 10:15\u202fAM",
+                "03/03/2025 10:15",
+                "2025-03-03 10:15",
+                "03.03.2025 10.15",
+            )
+        ),
         (
             f"[2025-03-03, 10:15:22] Mia: {ASKED}\n[2025-03-03, 10:16:22] Me: {SAID}\n",  # signal-export
             ".md",

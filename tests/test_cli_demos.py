@@ -305,9 +305,10 @@ def test_rm_never_takes_the_settings_or_an_archive(ditto, texts):
     with zipfile.ZipFile(texts / "export.zip", "w") as archive:
         archive.writestr("posts/0.txt", LETTER)
         archive.writestr("posts/1.txt", LETTER.replace("hens", "goats"))
-    for name in ("d", "ditto.yaml", "e", "export.zip"):
+    (texts / "prompts.yaml").write_text("0123456789abcdef: Write.\n")
+    for name in ("d", "ditto.yaml", "e", "export.zip", "prompts.yaml"):
         assert ditto("demos", "rm", texts, name, "--yes").code == 2, name
-    assert files(texts) == ["a.md", "b.md", "ditto.yaml", "export.zip"]
+    assert files(texts) == ["a.md", "b.md", "ditto.yaml", "export.zip", "prompts.yaml"]
 
 
 def test_rm_takes_the_file_of_that_very_name(ditto, texts):

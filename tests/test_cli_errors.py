@@ -71,7 +71,7 @@ def test_an_empty_folder(refused, folder_of):
         ({"a.txt": bytes(range(256)) + MARKER.encode()}, ("a.txt is a binary file", "save the text itself as .txt")),
         ({"a.md": f"---\nprompt: [\n---\n{MARKER}"}, ("a.md line", "front matter is not valid YAML")),
         ({"a.md": f"---\nprompt: x\n{MARKER}"}, ("a.md line 1", "never ends")),
-        ({"a.md": f"---\nmood: glad\n---\n{MARKER}"}, ("a.md line 2", "unknown key mood")),
+        ({"a.md": f"---\npromt: Write.\n---\n{MARKER}"}, ("a.md line 2", "promt")),
         ({"a.jsonl": f'{{"prompt": "{MARKER}", "completion": "{MARKER}"\n'}, ("a.jsonl line 1", "not valid JSON")),
         ({"a.jsonl": f'{{"{MARKER} {MARKER}": "x"}}'}, ("a.jsonl line 1", "unknown key")),
     ],

@@ -135,6 +135,9 @@ def test_no_closings(line: str) -> None:
         ("Thanks, Mia.\n\nAda Reed", "Ada Reed"),
         ("Take care Mia,\nAda", "Ada"),
         ("Bis Montag\nAda", "Ada"),
+        ("Talk tomorrow,\nAda", "Ada"),
+        ("Kær hilsen\nAda", "Ada"),
+        ("Grüssli\nAda", "Ada"),
         ("Thanks for dinner,\nAda", "Ada"),
         ("Thanks Mia!", None),  # she is greeted
         ("Best, Ada", "Ada"),
@@ -181,6 +184,7 @@ def test_names(text: str, name: str | None) -> None:
         ("Thanks Mia!\nAda\n0170 1234567", "Thanks Mia!\nAda"),
         ("Best, Ada\nHead of Shelves\n0170 1234567", "Best, Ada"),
         ("D\u011bkuji\nJana Nov\u00e1\nTel: +420 601 123 456\njana@shelves.example", "D\u011bkuji\nJana Nov\u00e1"),
+        ("Best,\nAda\n\nShelves e.V.\nHoher Weg 5, 50667 Koblenz\nTel. +49 221 123456", "Best,\nAda"),
         ("Best,\nAda\n\n[cid:logo.png@01D]\nAda Reed\nTel: 030 1234567", "Best,\nAda"),
     ],
 )

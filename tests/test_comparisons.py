@@ -55,7 +55,6 @@ def test_round_0_has_online_comparisons_only():
         (MixtureSettings(online=0, replay=1, inter_model=0), {REPLAY}),
         (MixtureSettings(online=0, replay=0, inter_model=0.1), {INTER_MODEL}),
         (MixtureSettings(online=0, replay=0.5, inter_model=0.5), {REPLAY, INTER_MODEL}),
-        (MixtureSettings(online=0, replay=0, inter_model=0), {ONLINE}),
     ],
 )
 def test_shares_of_0_come_never_and_the_others_fill_the_step(mixture, possible):

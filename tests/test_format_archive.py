@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations import zip_files
+from ditto_cli.demonstrations import sources
 from ditto_cli.demonstrations.readers import READERS, REFUSED, max_bytes, reason_to_skip
-from ditto_cli.demonstrations.reading import Skipped
 from ditto_cli.demonstrations.sources import STREAM_READERS
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Skipped, SourceText
 from format_files import attempt, docx, lines, odt, paragraph, pdf, zipped
 
 EML = "From: Rita <rita@example.org>\nTo: bo@example.org\nSubject: {subject}\n\n{text}\n"
@@ -145,7 +144,7 @@ def test_what_is_left_out_is_said() -> None:
         "empty.txt": "is empty, so there is nothing to learn from it",
         "broken.docx": "is not a Word file in spite of its name",
         "broken.pdf": "is not a PDF in spite of its name",
-        "large.txt": "larger than 2 MiB",
+        "large.txt": "is larger than 2 MiB, more than a person's text",
         "link.txt": "a link or device, not a file",
     }
 
@@ -231,11 +230,11 @@ def test_a_bomb_is_refused() -> None:
 
 def test_limits_of_an_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     members = {f"{number}.txt": "x" * 100 + str(number) for number in range(5)}
-    monkeypatch.setattr(zip_files, "MAX_READ_BYTES", 350)
+    monkeypatch.setattr(sources, "MAX_READ_BYTES", 350)
     texts, skipped = read(members)
     assert len(texts) == 3
     assert [name for name in skipped if "beyond" in skipped[name]] == ["x.zip/3.txt", "x.zip/4.txt"]
-    monkeypatch.setattr(zip_files, "MAX_MEMBERS", 4)
+    monkeypatch.setattr(sources, "MAX_MEMBERS", 4)
     assert "more than 4 files" in refusal(members)
 
 
@@ -267,9 +266,10 @@ def test_names_that_are_read_or_not() -> None:
 
 
 def test_how_large_a_file_may_be() -> None:
-    assert {suffix: max_bytes(suffix) // 2**20 for suffix in (".txt", ".md", ".html", ".docx", ".zip")} == {
-        ".txt": 2,
+    assert {suffix: max_bytes(suffix) // 2**20 for suffix in (".txt", ".md", ".json", ".html", ".docx", ".zip")} == {
+        ".txt": 32,
         ".md": 2,
+        ".json": 64,
         ".html": 16,
         ".docx": 32,
         ".zip": 2048,

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from ditto_cli.demonstrations.formats import packages
 from ditto_cli.demonstrations.formats.office import read_docx, read_odt
 from ditto_cli.demonstrations.readers import read_safely
-from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.demonstrations.reading_process import _PROGRAM, ReadingProcess
 from ditto_cli.errors import InputError
+from ditto_cli.types import Reading
 from format_files import W, attempt, docx, odt, paragraph, zipped
 
 READ = {"docx": read_docx, "odt": read_odt}

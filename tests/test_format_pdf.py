@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.formats.pdf import read_pdf
 from ditto_cli.demonstrations.readers import read_safely
-from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
+from ditto_cli.types import Reading
 from format_files import attempt, lines, pdf
 
 WIDE = (

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.readers import READERS
-from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Reading, SourceText
 from format_files import attempt
 
 
@@ -35,7 +34,9 @@ def skipped(reading):
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("column", ["completion", "Text", "BODY", "Full_Text", "Inhalt", "Beitrag", "Réponse", "texto"])
+@pytest.mark.parametrize(
+    "column", ["completion", "Text", "BODY", "Message Body", "Full_Text", "Inhalt", "Réponse", "texto"]
+)
 def test_the_column_of_the_texts_is_known_by_its_name(column: str, delimiter: str) -> None:
     rows = [["id", column, "date"], ["1", 'Say "hi", you;\n\nand\tgo | on', "2020"], ["2", "Bye", "2021"]]
     text = "\r\n".join(delimiter.join('"' + cell.replace('"', '""') + '"' for cell in row) for row in rows)
@@ -166,6 +167,20 @@ def test_entries_without_a_text_are_left_out_and_said() -> None:
 )
 def test_json_that_is_refused(content: str, words: str) -> None:
     assert words in refusal(content, ".json")
+
+
+def test_rows_of_other_programs_as_json_lines() -> None:
+    rows = '{"author": "ada", "body": "one"}\n{"author": "mia", "body": ""}\n{"author": "mia", "body": "three"}\n'
+    found = read(rows, ".jsonl")
+    assert [(source.id, source.text, source.authors) for source in found.texts] == [
+        ("a.jsonl#1", "one", ("ada",)),
+        ("a.jsonl#3", "three", ("mia",)),
+    ]
+    assert len(found.skipped) == 1
+
+
+def test_a_column_of_media_makes_no_archive_of_instagram() -> None:
+    assert [source.text for source in read("id,body,media\n1,one,\n").texts] == ["one"]
 
 
 def test_jsonl_keeps_its_strictness() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from ditto_cli.demonstrations.formats.web import looks_like_html, read_html
 from ditto_cli.demonstrations.html_text import html_to_text
 from ditto_cli.demonstrations.readers import read_safely
-from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
+from ditto_cli.types import Reading
 from format_files import attempt
 
 PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8"><title>Frost | Rita's notes</title>

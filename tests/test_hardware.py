@@ -111,13 +111,11 @@ for command in sys.stdin.read().splitlines():
 """
 
 
-def test_the_device_is_chosen_before_bitsandbytes_takes_hold_of_all(trained, texts, folder_of):
-    folder = folder_of({"a.txt": "no prompt yet"})
+def test_the_device_is_chosen_before_bitsandbytes_takes_hold_of_all(trained, texts):
     base = ["--base", trained.base]
     commands = [
         ["train", texts, *base],
         ["plan", texts, *base],
-        ["init", folder, "--preset", "smollm2-135m-cpu"],
         ["sample", "--adapter", "alice", "hi"],
         ["eval", "--adapter", "alice"],
         ["eval", texts, "--cross-validate", "2"],

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations import Skipped
+from ditto_cli.demonstrations.choice import Limits, pick
 from ditto_cli.demonstrations.mail import mailboxes
 from ditto_cli.demonstrations.mail.headers import NOT_KEPT, folder_kind
 from ditto_cli.demonstrations.mail.mailboxes import (
@@ -27,6 +28,7 @@ from ditto_cli.demonstrations.mail.mailboxes import (
     read_mbox,
 )
 from ditto_cli.demonstrations.people import own_texts
+from ditto_cli.demonstrations.sources import read_source
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, SourceText
 from mail_corpus import ANNA, write_mbox
@@ -222,7 +224,9 @@ def test_who_says_me_is_believed_above_labels(labels: str) -> None:
     mails = [f"From -\nX-Gmail-Labels: =?utf-8?q?{labels}?=\nTo: bo@x.example\n{mail}" for mail in MAILS]
     other = "From -\nX-Gmail-Labels: Sent\nFrom: bo@x.example\nSubject: x\n\nhis\n"
     texts = [one for one in read("".join([*mails, other]).encode()) if isinstance(one, SourceText)]
-    assert [one.text for one in own_texts(texts, ["ada@x.example"])[0]] == ["body 0", "body 1", "body 2"]
+    own = own_texts(texts, ["ada@x.example"])[0]
+    assert [one.text for one in own] == ["body 0", "body 1", "body 2"]
+    assert {one.text.text for one in pick(own, 3, Limits(1)).picked} == {"body 0", "body 1", "body 2"}
 
 
 def test_every_mail_that_is_left_out_is_counted_by_its_reason(tmp_path: Path) -> None:
@@ -336,6 +340,19 @@ def test_the_folder_that_apple_mail_exports(tmp_path: Path) -> None:
     assert apple_mbox_file(tmp_path) is None
     (tmp_path / "mbox").write_bytes(mbox("Hi"))
     assert apple_mbox_file(tmp_path) == tmp_path / "mbox"
+
+
+@pytest.mark.parametrize("name", ["Sent", "Sent.sbd/2024", "Sent Items/mbox"])
+def test_a_folder_of_archives_whose_names_have_no_suffix(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "Mail" / name
+    file.parent.mkdir(parents=True)
+    file.write_bytes(mbox("one", "two"))
+    (tmp_path / "Mail" / "LICENSE").write_text("MIT")
+    found = list(read_source(tmp_path / "Mail"))
+    assert [one.text for one in found if isinstance(one, SourceText)] == ["one", "two"]
+    (skipped,) = (one for one in found if isinstance(one, Skipped))
+    assert skipped.name == "Mail/LICENSE"
+    assert skipped.reason.startswith("not one of .csv")
 
 
 # --- whose they are

@@ -170,6 +170,14 @@ def test_attachments_are_not_text() -> None:
     assert read(message.as_bytes()).text == "Here it is."
 
 
+def test_a_body_may_have_a_name() -> None:
+    kind = 'Content-Type: text/plain; name="body.txt"\n'
+    assert read(f"From: a@b.org\n{kind}Content-Disposition: inline\n\nHi".encode()).text == "Hi"
+    part = "--x\n" + kind + "Content-Disposition: %s\n\n%s\n"
+    parts = part % ("inline", "Hi") + part % ("inline; filename=notes.txt", "other words")
+    assert read(f"From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n{parts}--x--\n".encode()).text == "Hi"
+
+
 def test_text_around_a_picture_is_one_text() -> None:
     parts = [("text/plain", "before"), ("image/png", "P"), ("text/plain", "after")]
     body = "".join(f"--x\nContent-Type: {kind}\n\n{content}\n" for kind, content in parts)

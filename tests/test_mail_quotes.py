@@ -295,6 +295,8 @@ SNIPPETS = st.sampled_from(
         *("On ", "wrote:", "> ", "\n", "\n\n", "From: a", "Sent: b", "To: c", "-- \n", "3 Mar 2025 10:11", "<a@b.org>"),
         *("Best,\n", "Anna", "-----Original Message-----", "Tel: +49 30 1234567", "\u5199\u9053:", "_" * 32),
         "Sent from my iPhone",
+        "Sent with Shortwave",
+        "Отправлено из мобильной Почты Mail",
     ]
 )
 

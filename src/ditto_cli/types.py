@@ -5,7 +5,7 @@ A run is a flow of these: `SourceText` -> `Demonstration` -> `Completion` -> `Co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -63,6 +63,33 @@ class SourceText:
     mail: Mail | None = None
     authors: tuple[str, ...] = ()
     prompt_key: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file, a part of one or a folder that gave no text, and the reason in a few words."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class People(Skipped):
+    """The list of an archive's people: the names of each, the one that never changes last."""
+
+    names: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a file, or a whole folder, held."""
+
+    texts: tuple[SourceText, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+
+# (name for the user, the file's bytes) -> what is in it. Raises InputError with the name where nothing can be read.
+Reader = Callable[[str, bytes], Reading]
 
 
 @dataclass(frozen=True)

@@ -27,13 +27,12 @@ from ditto_cli.demonstrations.people import own_texts
 from ditto_cli.demonstrations.personal_data import find_personal_data
 from ditto_cli.demonstrations.prompt_file import PROMPT_FILE, read_prompts, render_prompts, text_hash
 from ditto_cli.demonstrations.readers import READERS
-from ditto_cli.demonstrations.reading import Skipped
 from ditto_cli.demonstrations.redaction import redact
 from ditto_cli.demonstrations.sources import STREAM_READERS
 from ditto_cli.demonstrations.splitting import split_long, split_note
 from ditto_cli.demonstrations.writing import text_file
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Skipped, SourceText
 from documents import (
     BETWEEN_TEXTS,
     FOLDER_FILES,

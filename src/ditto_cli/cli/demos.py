@@ -26,6 +26,7 @@ from ditto_cli.demonstrations import (
     take_in,
     template_text,
 )
+from ditto_cli.demonstrations.prompt_file import PROMPT_FILE
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.demonstrations.sources import read_source
 from ditto_cli.errors import InputError
@@ -161,7 +162,8 @@ def run_rm(folder: Path, name: str, *, sure: bool) -> None:
         if ask(f"Remove {path} for good? [y/N] ").strip().lower() not in ("y", "yes"):
             raise InputError("Nothing was removed.")
     remove_tree(path)
-    say(f"Removed {path}. An adapter that learnt it still knows it: train anew, or ditto forget NAME.")
+    stored = f" Its prompt stays in {PROMPT_FILE}: delete it there." if (folder / PROMPT_FILE).exists() else ""
+    say(f"Removed {path}.{stored} An adapter that learnt it still knows it: train anew, or ditto forget NAME.")
 
 
 def _file_of(folder: Path, name: str, *, exact: bool = False) -> Path:
@@ -175,7 +177,7 @@ def _file_of(folder: Path, name: str, *, exact: bool = False) -> Path:
     files = sorted(
         path.relative_to(folder).as_posix()
         for path in (*folder.iterdir(), *(folder / HELD_OUT_FOLDER).glob("*"))
-        if path.is_file() and not path.name.startswith(".") and path.name != FOLDER_FILE
+        if path.is_file() and not path.name.startswith(".") and path.name not in (FOLDER_FILE, PROMPT_FILE)
     )
     found = [file for file in files if file in (name, name.removeprefix("./"))]
     if not found and not exact:

@@ -181,16 +181,18 @@ def _instructions(
     """What the base says that each text answers; nothing where it is too small to be asked, which needs no weights."""
     missing = f"{len(texts)} of the texts have no prompt"
     if base.id != EMBEDDED_ID:
+        from ditto_cli.model.hardware import detect
+
+        hardware = detect(device)  # before what takes hold of all GPUs is imported
         from ditto_cli.model.instructions import can_write_instructions, write_instructions
 
         cache = cache_home(os.environ)
         if can_write_instructions(base, cache, say):
             if policy is None:
                 from ditto_cli.model.base.loading import load_policy
-                from ditto_cli.model.hardware import detect
 
                 say(f"{missing}. Loading {base.id} to write them: that may take minutes.")
-                policy = load_policy(base, detect(device), cache, say)
+                policy = load_policy(base, hardware, cache, say)
             say(f"{missing}: {base.id} writes the instruction that each one answers.")
             return write_instructions(policy, texts)
     say(f"{missing}: each gets a plain one of its title or first words. Bases of 3B and more write better ones.")

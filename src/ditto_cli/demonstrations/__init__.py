@@ -23,9 +23,9 @@ from ditto_cli.demonstrations.prompts import (
     attach_prompts,
     stale_prompts,
 )
-from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.demonstrations.sources import gather
 from ditto_cli.demonstrations.template import TEMPLATE_NAME, is_unedited_template, template_text
+from ditto_cli.types import Reading, Skipped
 
 __all__ = [
     "HELD_OUT_FOLDER",

@@ -1,4 +1,4 @@
-"""Texts -> which of them somebody else, or a language model, wrote: by sign-offs, addresses and phrases, not by style.
+"""Texts -> which of them somebody else, or a language model, wrote: by sign-offs and phrases, not by style.
 
 Who does not sign is never suspected, and "Anna", "A. Smith", "Annie" and "AS" may be one person.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 from ditto_cli.demonstrations.closings import closing_in, name_in, plain_word
@@ -54,28 +54,15 @@ def signature_of(text: str) -> str | None:
 def other_authors(texts: Sequence[SourceText]) -> dict[str, str]:
     """By id, why a text seems to be by another person than most; empty if there is no clear majority.
 
-    A mail that its archive marks as sent by its owner is suspected by its signature only.
+    Addresses say nothing here: by them `people.own_texts` has told whose texts they are.
     """
     names = {source.id: name for source in texts if (name := signature_of(source.text))}
     ours = _majority(Counter(names.values()))
-    found: dict[str, str] = {}
-    if ours:
-        found = {
-            identity: "signed by somebody else than most"
-            for identity, name in names.items()
-            if not any(are_one_person(name, own) for own in ours)
-        }
-    senders = {
-        source.id: source.mail.sender
-        for source in texts
-        if source.mail is not None and source.mail.sender is not None and source.mail.is_sent is not True
+    return {
+        identity: "signed by somebody else than most"
+        for identity, name in names.items()
+        if ours and not any(are_one_person(name, own) for own in ours)
     }
-    own_addresses = _own_addresses(senders, names, found, ours)
-    if own_addresses:
-        for identity, sender in senders.items():
-            if sender not in own_addresses and names.get(identity) is None:
-                found[identity] = "sent from another address than most"
-    return found
 
 
 def are_one_person(one: str, other: str) -> bool:
@@ -90,23 +77,6 @@ def are_one_person(one: str, other: str) -> bool:
         return _match(left[0], right[0]) and _match(left[-1], right[-1])
     single, several = sorted((left, right), key=len)
     return any(_match(single[0], word) for word in several)
-
-
-def _own_addresses(
-    senders: Mapping[str, str], names: Mapping[str, str], others: Mapping[str, str], ours: Sequence[str]
-) -> set[str]:
-    """The addresses of the majority; empty if no address is clearly it.
-
-    Addresses from which the person signed, and those that hold the name, are the person's as well.
-    """
-    counts = Counter(senders.values())
-    address, count = max(counts.items(), key=lambda entry: (entry[1], entry[0]), default=("", 0))
-    if count < _MIN_SIGNED or count < MAJORITY * len(senders):
-        return set()
-    signed = {senders[identity] for identity in names if identity in senders and identity not in others and ours}
-    known = [word for name in (*ours, _local_part(address)) for word in _words_of(name) if len(word) >= 3]
-    named = {sender for sender in counts if any(word in plain_word(_local_part(sender)) for word in known)}
-    return {address} | signed | named
 
 
 def _majority(names: Counter[str]) -> list[str]:
@@ -134,10 +104,4 @@ def _phrases() -> list[tuple[list[str], re.Pattern[str]]]:
 def _match(one: str, other: str) -> bool:
     """One name and the other: the same, an initial, or a short form that begins alike."""
     short, long = sorted((one, other), key=len)
-    if len(short) <= 2:
-        return long.startswith(short)
-    return long.startswith(short) or short[:3] == long[:3]
-
-
-def _local_part(address: str) -> str:
-    return re.sub(r"\d+", " ", address.partition("@")[0])
+    return long.startswith(short) or (len(short) > 2 and short[:3] == long[:3])

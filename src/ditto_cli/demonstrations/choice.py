@@ -28,9 +28,8 @@ from ditto_cli.demonstrations.language import (
     language_name,
     language_of,
 )
-from ditto_cli.demonstrations.reading import Skipped
 from ditto_cli.demonstrations.similarity import Figures, near_duplicates, style_figures, typicality
-from ditto_cli.types import SourceText
+from ditto_cli.types import Skipped, SourceText
 
 NOT_AS_TYPICAL = "not as typical as those picked"
 FORM_LETTER = "a form letter sent many times"
@@ -148,8 +147,6 @@ def pick(texts: Sequence[SourceText], num: int, limits: Limits | None = None) ->
 def _refusal(source: SourceText) -> str:
     if source.mail is not None and source.mail.not_written is not None:
         return source.mail.not_written
-    if source.mail is not None and source.mail.is_sent is False:
-        return "received, not sent"
     return "written by a language model" if by_language_model(source.text) else ""
 
 

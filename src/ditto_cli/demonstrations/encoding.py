@@ -37,6 +37,7 @@ _LOST = "\ufffd"
 _CODE_PAGE = re.compile(r"(?:x-)?(?:cp|ibm|dos|ms|win|windows)-?(\d{3,4})")
 _ISO_2022_ESCAPE = re.compile(rb"(\x1b(?:\([BIJ]|\$[@AB]|\$\([@A-D]|\$\)[AC])|[\x0e\x0f])")
 _ISO_2022_SHIFT = re.compile(rb"\x1b(?:\$[@AB()]|\([IJ])")
+_ASCII = bytes(range(128))
 _HIGH = bytes(byte | 0x80 if 0x21 <= byte <= 0x7E else byte for byte in range(256))
 _LOW = bytes(byte & 0x7F for byte in range(256))
 # Where Python's big5hkscs differs from what Windows writes and the WHATWG table reads.
@@ -85,7 +86,7 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
         return _decode(raw, "iso-2022" if is_shifted else codec if codec in ("utf-7", "hz") else "ascii")
     text = raw.decode("utf-8", "surrogateescape")
     num_bad = sum(map(len, _BAD_BYTES.findall(text)))
-    num_good = sum(byte > 0x7F for byte in raw) - num_bad
+    num_good = len(raw.translate(None, _ASCII)) - num_bad
     # By chance, bytes in another encoding make letters of alphabets that nobody mixes.
     alphabets = {ord(letter) >> 7 for letter in _BEYOND_ASCII.findall(text) if letter < "\u0800" and letter.isalpha()}
     is_utf8 = num_good > 10 * num_bad or (num_good > num_bad and len(alphabets) <= 2)

@@ -18,13 +18,12 @@ from ditto_cli.demonstrations.mail.mailboxes import apple_mbox_file, is_maildir
 from ditto_cli.demonstrations.opening import is_folder, opened
 from ditto_cli.demonstrations.prompt_file import PROMPT_FILE
 from ditto_cli.demonstrations.readers import reason_to_skip
-from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.demonstrations.redaction import redactor_for
 from ditto_cli.demonstrations.sources import Item, is_one_mail, only_own, read_source
 from ditto_cli.demonstrations.splitting import divided
 from ditto_cli.demonstrations.template import is_unedited_template, template_text
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Reading, Skipped, SourceText
 
 MANY_TEXTS = 10  # from here on the method is outside of what it was made for
 MAX_TEXTS = 50  # more than anybody waits for

@@ -60,7 +60,7 @@ def tidied(html: str) -> str:
         pieces.append(html[position:start])
         end = html.find("-->", start + 4)
         position = end + 3 if end >= 0 else len(html)  # one that never ends goes on to the end, as in browsers
-    bare = "".join([*pieces, html[position:]]).replace("<![", "<!")
+    bare = "".join([*pieces, html[position:]]).replace("<![", "<! ")
     last = bare.rfind(">") + 1
     return bare[:last] + bare[last:].replace("<", "&lt;")
 
@@ -131,13 +131,6 @@ class _TextReader(HTMLParser):
             if not folded and "\xa0" in data and self.pieces and not self._depths["cell"]:
                 self._has_blank_line = self.pieces[-1].endswith("\n")
         self._write(folded)
-
-    def parse_marked_section(self, i: int, report: bool = True) -> int:
-        """What Office writes as <![if ...]>; where the standard library gives up, browsers go on after the next ">"."""
-        try:
-            return super().parse_marked_section(i, report)
-        except AssertionError:
-            return self.rawdata.find(">", i) + 1 or -1
 
     def _is_tight(self, attributes: dict[str, str | None]) -> bool:
         """Whether no space stands above and below a paragraph: to its writer it was a line."""

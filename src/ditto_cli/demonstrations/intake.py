@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ditto_cli.demonstrations.choice import Choice, Limits, Picked, pick
-from ditto_cli.demonstrations.reading import Skipped
 from ditto_cli.demonstrations.redaction import Redactor, redactor_for
 from ditto_cli.demonstrations.splitting import divided
 from ditto_cli.demonstrations.writing import stem_for, text_file
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Skipped, SourceText
 
 DEFAULT_PICK = 7
 MOST_WITHOUT_PICK = 9

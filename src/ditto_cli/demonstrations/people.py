@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from ditto_cli.demonstrations.encoding import readable_name
 from ditto_cli.demonstrations.language import count_words
-from ditto_cli.demonstrations.reading import Skipped
+from ditto_cli.demonstrations.prompt_forms import BY_OTHERS
 from ditto_cli.errors import InputError
-from ditto_cli.types import Mail, SourceText
+from ditto_cli.types import Mail, Skipped, SourceText
 
 RECEIVED = "received, not sent"
-OTHERS = "written by somebody else"
 
 _MOSTLY, _ALMOST_ALWAYS = 0.8, 0.9
 _OWN_SHARE = 0.2
@@ -71,7 +70,7 @@ def own_texts(texts: Sequence[SourceText], me: Sequence[str]) -> tuple[list[Sour
     for source in texts:
         mail = source.mail
         if mail is None:
-            is_own, reason = not source.authors or _key(source) in mine, OTHERS
+            is_own, reason = not source.authors or _key(source) in mine, BY_OTHERS
         else:
             is_own, reason = _key(source) in owners or (not wanted and bool(mail.is_sent) and not mail.sender), RECEIVED
         if is_own:
@@ -94,14 +93,12 @@ def _names_of(source: SourceText) -> Iterable[str]:
 
 
 def _keys_of(texts: Sequence[SourceText], wanted: Sequence[str]) -> set[str]:
-    """The writers that bear one of the names; where none does, the only one whose first name it is."""
+    """The writers that bear one of the names; where none does, the only one who bears it as first or last name."""
     found: set[str] = set()
     for value in wanted:
         exact = {_key(source) for source in texts if value in _names_of(source)}
-        by_first_name = {
-            _key(source) for source in texts if any(name.split(" ")[0] == value for name in _names_of(source))
-        }
-        found |= exact or (by_first_name if len(by_first_name) == 1 else set())
+        by_part = {_key(source) for source in texts if any(value in name.split(" ") for name in _names_of(source))}
+        found |= exact or (by_part if len(by_part) == 1 else set())
     return found - {""}
 
 

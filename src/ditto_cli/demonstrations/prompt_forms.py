@@ -1,8 +1,10 @@
-"""What somebody wrote before -> the part of it that a prompt quotes. Of mails and of chats."""
+"""What somebody else wrote: the part of it that a prompt quotes, and why it is left out. Of mails and of chats."""
 
 from __future__ import annotations
 
 import re
+
+BY_OTHERS = "written by somebody else"
 
 _WORDS, _CHARACTERS = 200, 1600
 _SENTENCE_END = re.compile(r"[.!?\u2026][\"'\u201d\u2019)]?(?=\s|\Z)|[\u3002\uff01\uff1f]")

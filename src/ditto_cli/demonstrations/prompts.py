@@ -120,7 +120,8 @@ def form_of(source: SourceText) -> Form:
     if any(len(line.split()) > _ADDRESS_WORDS for line in lines[:place]):
         place, greeting = 0, None
     ends = [line.strip(_STRIPPED) for line in (*lines[:1], *lines[-1:])]
-    if len(lines) > 2 and lines[0].endswith((",", ".")) and all(map(_is_name, ends)) and ends[0][0].isupper():
+    is_between_names = len(lines) > 2 and lines[0].endswith((",", ".")) and all(map(_is_name, ends))
+    if greeting is None and is_between_names and ends[0][0].isupper():
         place, greeting = 0, _Greeting(ends[0], "")  # "Dave." above and "Kit" below, as curt people write
     is_signed = len(lines) > 2 and any(
         len(line.split()) <= _MAX_CLOSING_WORDS and closing_in(line) is not None for line in lines[-3:]

@@ -11,13 +11,18 @@ from ditto_cli.demonstrations.formats.pdf import read_pdf
 from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
 from ditto_cli.demonstrations.formats.records import read_csv, read_js, read_json, read_jsonl
 from ditto_cli.demonstrations.mail.message import read_email
-from ditto_cli.demonstrations.reading import Reader, Reading
 from ditto_cli.demonstrations.reading_process import ReadingProcess
 from ditto_cli.demonstrations.words import words
+from ditto_cli.errors import InputError
+from ditto_cli.types import Reader, Reading
 
 
 def _read_text(name: str, raw: bytes) -> Reading:
-    return read_chat_text(name, raw) or read_plain(name, raw)
+    if (chat := read_chat_text(name, raw)) is not None:
+        return chat
+    if len(raw) > _TEXT_BYTES:
+        raise InputError(f"{name} is larger than 2 MiB, more than a person's text: give the part that matters.")
+    return read_plain(name, raw)
 
 
 def _read_markdown(name: str, raw: bytes) -> Reading:
@@ -40,7 +45,7 @@ READERS: dict[str, Reader] = {
     ".tsv": read_csv,
     ".txt": _read_text,
 }
-# Their readers run here; those of all other kinds in a process that may hang.
+# Their readers run here, unless it is a chat of years; those of all other kinds in a process that may hang.
 _QUICK_SUFFIXES = (".eml", ".markdown", ".md", ".txt")
 # Read one text after the other: they may be far larger than the memory. Their readers are in `sources`.
 STREAM_SUFFIXES = (".mbox", ".zip")
@@ -48,8 +53,10 @@ STREAM_SUFFIXES = (".mbox", ".zip")
 _MEBIBYTE = 2**20
 _TEXT_BYTES = 2 * _MEBIBYTE  # a novel
 _MAX_BYTES = {
-    **dict.fromkeys((".csv", ".htm", ".html", ".js", ".json", ".jsonl", ".tsv"), 16 * _MEBIBYTE),
-    **dict.fromkeys((".docx", ".eml", ".odt", ".pdf"), 32 * _MEBIBYTE),  # with their pictures and attachments
+    **dict.fromkeys((".htm", ".html"), 16 * _MEBIBYTE),
+    # With pictures and attachments; a chat of years.
+    **dict.fromkeys((".docx", ".eml", ".odt", ".pdf", ".txt"), 32 * _MEBIBYTE),
+    **dict.fromkeys((".csv", ".js", ".json", ".jsonl", ".tsv"), 64 * _MEBIBYTE),
     ".zip": 2048 * _MEBIBYTE,
     ".mbox": 64 * 1024 * _MEBIBYTE,
 }
@@ -70,7 +77,8 @@ def read_safely(suffix: str, name: str, raw: bytes) -> Reading:
     Raises:
         InputError: nothing can be read, or not within the limits of time and memory.
     """
-    return READERS[suffix](name, raw) if suffix in _QUICK_SUFFIXES else _process.read(suffix, name, raw)
+    is_quick = suffix in _QUICK_SUFFIXES and (suffix == ".eml" or len(raw) <= _TEXT_BYTES)
+    return READERS[suffix](name, raw) if is_quick else _process.read(suffix, name, raw)
 
 
 def max_bytes(suffix: str) -> int:

@@ -14,14 +14,16 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
-from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
+from ditto_cli.types import Reader, Reading
 
 SECONDS = 20
+SECONDS_PER_MEBIBYTE = 4  # a chat as JSON takes less than one
 MEGABYTES = 1024
 
 # The __init__ of this room imports what reads no file (numpy, pydantic), which would take most of the time to start.
@@ -29,8 +31,9 @@ _PROGRAM = """
 import sys, types
 room = sys.modules[sys.argv[1]] = types.ModuleType(sys.argv[1])
 room.__path__ = [sys.argv[2]]
+from ditto_cli.demonstrations.readers import READERS
 from ditto_cli.demonstrations.reading_process import serve
-serve()
+serve(READERS)
 """
 
 _Request = tuple[str, str, bytes]  # suffix, name, bytes
@@ -40,7 +43,7 @@ class ReadingProcess:
     """A process that reads files, for as long as this object is used.
 
     Args:
-        seconds: how long it may take for one file.
+        seconds: how long it may take for one file, and for each MiB of it `SECONDS_PER_MEBIBYTE` longer.
         program: what it runs, for tests.
     """
 
@@ -77,13 +80,14 @@ class ReadingProcess:
 
     def _ask(self, request: _Request) -> Reading | str:
         process, requests, answers = self._running()
+        seconds = self._seconds + SECONDS_PER_MEBIBYTE * (len(request[2]) // 2**20)
         is_time_up = threading.Event()
 
         def end() -> None:
             is_time_up.set()
             process.kill()
 
-        timer = threading.Timer(self._seconds, end)
+        timer = threading.Timer(seconds, end)
         timer.start()
         try:
             pickle.dump(request, requests)
@@ -94,7 +98,7 @@ class ReadingProcess:
             self.stop()
             answer = _damaged(*request[:2])
             if is_time_up.is_set():
-                answer = _hit_limit(request[1], f"takes more than {self._seconds:g} s")
+                answer = _hit_limit(request[1], f"takes more than {seconds:g} s")
         finally:
             timer.cancel()
         return answer
@@ -120,13 +124,11 @@ class ReadingProcess:
         return self._process, self._process.stdin, self._process.stdout
 
 
-def serve() -> None:
-    """What the process runs: answers requests until its standard input ends."""
+def serve(readers: Mapping[str, Reader]) -> None:
+    """What the process runs: answers requests, with the readers by suffix, until its standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too; it ends when our process wants it to
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
     _limit_memory()
-    from ditto_cli.demonstrations.readers import READERS
-
     requests: SimpleQueue[_Request] = SimpleQueue()
     threading.Thread(target=_receive, args=(requests,), daemon=True).start()
     answers.write(b".")
@@ -136,9 +138,9 @@ def serve() -> None:
         suffix, name, raw = request
         if sys.platform != "win32":
             # Our process ends it sooner, except where that is gone and a library keeps the thread from noticing.
-            signal.alarm(2 * SECONDS)
+            signal.alarm(2 * (SECONDS + SECONDS_PER_MEBIBYTE * (len(raw) // 2**20)))
         try:
-            answer = pickle.dumps(READERS[suffix](name, raw))
+            answer = pickle.dumps(readers[suffix](name, raw))
         except InputError as error:
             answer = pickle.dumps(str(error))
         except MemoryError:

@@ -19,8 +19,8 @@ from ditto_cli.demonstrations.formats.chats import (
     seconds_of,
 )
 from ditto_cli.demonstrations.html_text import html_to_text
-from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.demonstrations.words import words
+from ditto_cli.types import People, Reading
 
 _NUM_RECORDS_TRIED = 200
 _MENTION, _QUOTE = "at", "quote"  # elements of Teams and Skype that hold other people's names and words
@@ -44,6 +44,9 @@ def archive_reading(name: str, content: Any) -> Reading | None:
     for form in words("archive_forms").values():
         lists = [found for path in form["lists"] for found in _lists_at(content, path)]
         if chats := [found for found in lists if _fits(form, found)]:
+            if form.get("people"):
+                people = (_read_message(form, record, "").authors for records in chats for record in records)
+                return Reading((), (People(name, "a list of people, no texts", tuple(filter(None, people))),))
             owner = _text_at(content, form.get("top_owner", ""))
             messages = [_read_messages(form, part, owner) for chat in chats for part in _divide_chats(form, chat)]
             return posts_reading(name, messages) if "posts" in form else chat_reading(name, messages)
@@ -57,8 +60,7 @@ def _lists_at(content: Any, path: str) -> list[list[Any]]:
 
 
 def _fits(form: Mapping[str, Any], records: list[Any]) -> bool:
-    needs = set(form["needs"])
-    return any(isinstance(record, dict) and needs <= record.keys() for record in records[:_NUM_RECORDS_TRIED])
+    return any(all(_values_at(record, path) for path in form["needs"]) for record in records[:_NUM_RECORDS_TRIED])
 
 
 def _divide_chats(form: Mapping[str, Any], records: list[Any]) -> list[list[dict[str, Any]]]:
@@ -88,6 +90,8 @@ def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -
         bare = _drop_element(_drop_element(text, _QUOTE), _MENTION)
         bare = bare if _LINE_ELEMENT.search(bare) else bare.replace("\n", "<br>")
         text = html_to_text(_EMOJI_ELEMENT.sub(r"\1", bare)).strip().removeprefix(">")
+    for other in {str(one) for path in form.get("mentions", ()) for one in _values_at(record, path)}:
+        text = re.sub(rf"@{re.escape(other)}\b ?", "", text)
     is_persons = (
         all(_text_at(record, path) in [value or "" for value in only] for path, only in form.get("only", {}).items())
         and not any(_is_filled(record, path) for path in form.get("never", ()))
@@ -108,7 +112,7 @@ def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -
         seconds=next((time for time in times if time is not None), None),
         id=identity,
         answers="" if answers == identity else answers,
-        is_owner=is_owner or (bool(authors) and (authors[-1] == owner or is_owner_name(authors[0]))),
+        is_owner=is_owner or (bool(authors) and (authors[-1] in (owner, f"user{owner}") or is_owner_name(authors[0]))),
         reason=reason,
     )
 

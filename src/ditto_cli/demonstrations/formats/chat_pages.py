@@ -8,9 +8,9 @@ from ditto_cli.demonstrations.formats.chats import FORWARDED, SYSTEM_LINE, Messa
 from ditto_cli.demonstrations.formats.common import decoded
 from ditto_cli.demonstrations.formats.web import read_html
 from ditto_cli.demonstrations.html_text import html_to_text, tidied
-from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
+from ditto_cli.types import Reading
 
 if TYPE_CHECKING:
     from bs4 import Tag

@@ -15,12 +15,10 @@ from functools import cache
 from math import isfinite
 
 from ditto_cli.demonstrations.encoding import decode_text, normalise_text, repair_mojibake, unify_line_ends
-from ditto_cli.demonstrations.people import OTHERS
-from ditto_cli.demonstrations.prompt_forms import excerpt
-from ditto_cli.demonstrations.reading import Reading, Skipped
+from ditto_cli.demonstrations.prompt_forms import BY_OTHERS, excerpt
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Reading, Skipped, SourceText
 
 SYSTEM_LINE = "a line of the chat program"
 STAND_IN = "a picture, call or deleted message, no words"
@@ -61,8 +59,7 @@ _WHATSAPP = re.compile(
     + r"(?P<behind_>[^\d\n:,-]{0,12}?)(?: [-\u2013] |, (?=[^\n:]{1,80} : )))(?P<rest>.*)"
 )
 _IMESSAGE = re.compile(r"([A-Z][a-z]{2} \d{1,2}, \d{4} +\d{1,2}:\d{2}:\d{2} [AP]M)(?: \([^\n]*\))?(?P<event> .+)?")
-_DISCORD = re.compile(r"\[(\d{1,2}[/-]\w{1,9}[/-]\d{2,4} \d{1,2}:\d{2}(?: [AP]M)?)\] (.+)")
-_SIGTOP = re.compile(r"(From|Type|Sent): (.+)")
+_DISCORD = re.compile(r"\[\d{1,4}\W[^\[\]\n]{4,16}\d[:.]\d{2}[^\d\[\]\n]{0,6}\] (.+)")
 # "IMG-1.jpg (file attached)" above a caption, "<attached: 1.jpg>" behind one, "plan.pdf • 2 pages ...".
 _ATTACHED = re.compile(
     r"\A\S[^\n]{0,200}\.\w{2,5} \([^()\n]{3,40}\)(?:\n|\Z)|[\u200e ]?<[^<>:\n]{3,30}: ?[^<>\n]{1,200}\.\w{2,5}>"
@@ -135,7 +132,7 @@ def chat_reading(name: str, chats: Iterable[Sequence[Message]]) -> Reading:
             if not turn.parts:
                 continue
             if knows_owner and turn.key != _OWNER:
-                skipped.append(Skipped(identity, OTHERS))
+                skipped.append(Skipped(identity, BY_OTHERS))
             elif not any(re.search(r"\w", word) for word in turn.text.split() if "://" not in word and "@" not in word):
                 skipped.append(Skipped(identity, NO_WORDS))
             else:
@@ -236,7 +233,8 @@ def _is_written_by_program(text: str, authors: Sequence[str]) -> bool:
     """Whether a message is what the program put in place of a picture, call or deleted message."""
     plain = _fold(text)
     heading, line_end, _ = text.partition("\n")
-    starts = [f"{who} " for who in (*(author.casefold() for author in authors), *_lines_of("you"))]
+    names = [part for author in authors for part in (author.casefold(), author.casefold().split(" ")[0])]
+    starts = [f"{who} " for who in (*names, *_lines_of("you"))]
     return (
         not plain
         # On iPhones a mark that nobody sees stands before everything that WhatsApp writes, in any language.
@@ -309,7 +307,7 @@ def read_chat_text(name: str, raw: bytes) -> Reading | None:
     except ValueError:
         return None
     lines = text.removeprefix("\ufeff").split("\n")
-    for read in (_of_whatsapp, _of_imessage, _of_discord, _of_sigtop):
+    for read in (_of_whatsapp, _of_imessage, _of_discord):
         messages = read(lines)
         if len(messages) > 1 and any(message.authors or message.is_owner for message in messages):
             return chat_reading(name, [messages])
@@ -396,30 +394,10 @@ def _of_discord(lines: Sequence[str]) -> list[Message]:
     is_block = False
     for line in lines:
         if head := _DISCORD.fullmatch(line):
-            messages.append(Message((head[2].removesuffix(" (pinned)"),), ""))
+            messages.append(Message((head[1].removesuffix(" (pinned)"),), ""))
             is_block = False
         elif re.fullmatch(r"\{\w+\}|={20,}", line):
             is_block = True
         elif messages and not is_block:
-            messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}")
-    return messages
-
-
-def _of_sigtop(lines: Sequence[str]) -> list[Message]:
-    """Signal by sigtop: fields as in a mail, a blank line, the text."""
-    if not any(line.startswith("Conversation: ") for line in lines[:2]):
-        return []
-    messages: list[Message] = []
-    is_head = False
-    for line in lines:
-        if line.startswith("From: "):
-            name = re.sub(r" \([^()]*\)$", "", line.removeprefix("From: "))
-            messages.append(Message((name,), "", is_owner=is_owner_name(name)))
-            is_head = True
-        elif messages and is_head:
-            is_head = bool(line.strip())
-            if line == "Type: outgoing":
-                messages[-1] = replace(messages[-1], is_owner=True)
-        elif messages:
             messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}")
     return messages

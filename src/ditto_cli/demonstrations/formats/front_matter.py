@@ -29,7 +29,7 @@ _MAX_CHARACTERS = {"---": 100_000, "+++": 10_000, "{": 100_000}
 _YAML_TEXT = "tag:yaml.org,2002:str"
 _ENDS = {"---": ("---", "..."), "+++": ("+++",)}
 _YAML_LINE = re.compile(r"([^\W\d_][\w .&/-]{0,40}?)\s*:(?:\s|$)")
-_PROPERTY = re.compile(r"([^\s:#>-][^:\n]{0,50}):(\s.*|$)")
+_PROPERTY = re.compile(r"([^\s:#>-][^:\n]{0,50})::?(\s.*|$)")
 _NOTION_NAME = re.compile(r" [0-9a-f]{32}$")
 _TOML_LINE = re.compile(r"\s*(?:[\"']?[\w.-]{1,40}[\"']?\s*=|\[)")
 _OUR_KEY = "prompt"
@@ -151,6 +151,11 @@ def _yaml_fields(name: str, text: str, first_line: int) -> list[_Field]:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
+        found = [(number, match) for number, line in enumerate(text.split("\n")) if (match := _PROPERTY.match(line))]
+        fields = [_Field(match[1].strip(), match[2].strip(), first_line + number) for number, match in found]
+        # What a person wrote into another program without quotes is read a line at a time; ours must be right.
+        if fields and all(field.key.casefold() != _OUR_KEY for field in fields):
+            return fields
         line = error.problem_mark.line if error.problem_mark is not None else 0
         raise _broken(name, first_line + min(line, text.count("\n")), "the front matter is not valid YAML") from None
     # RecursionError: thousands of brackets.
@@ -158,7 +163,7 @@ def _yaml_fields(name: str, text: str, first_line: int) -> list[_Field]:
         raise _broken(name, first_line, "the front matter is not valid YAML") from None
     if root is not None and not isinstance(root, yaml.MappingNode):
         raise _broken(name, first_line, "the front matter has no `key: value` lines")
-    fields: list[_Field] = []
+    fields = []
     for key, value in root.value if root is not None else ():
         if isinstance(key, yaml.ScalarNode):
             # A title may be a number; a prompt that is one is a mistake.

@@ -18,9 +18,8 @@ from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.formats.common import missing_package, titled_prompt, usable
 from ditto_cli.demonstrations.formats.packages import check_package, kind_of
 from ditto_cli.demonstrations.html_text import html_to_text
-from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Reading, Skipped, SourceText
 
 _READ = {"docx": "a Word file", "odt": "an OpenDocument text"}
 _TITLE_CLASS = "document-title"

@@ -17,10 +17,9 @@ from typing import Any
 
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.formats.common import missing_package, titled_prompt
-from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Reading, SourceText
 
 _HEAD_BYTES = 1024
 _MAX_PAGES = 1000

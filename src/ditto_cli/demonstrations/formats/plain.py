@@ -6,9 +6,8 @@ import re
 
 from ditto_cli.demonstrations.formats.common import decoded, usable
 from ditto_cli.demonstrations.formats.front_matter import split_front_matter, split_properties
-from ditto_cli.demonstrations.reading import Reading
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Reading, SourceText
 
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 

@@ -20,14 +20,12 @@ from ditto_cli.demonstrations.formats.chats import Message, chat_reading, in_ord
 from ditto_cli.demonstrations.formats.common import decoded, empty, named, reason, titled_prompt
 from ditto_cli.demonstrations.formats.web import looks_like_html
 from ditto_cli.demonstrations.html_text import html_to_text
-from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Reading, Skipped, SourceText
 
 _DELIMITERS = ",;\t|"
 _MAX_COLUMNS = 1000
-_MAX_ROWS = 200_000
 _MAX_CHARACTERS = 2 * 2**20  # as of a .txt file
 _NUM_COLUMNS_SHOWN = 8
 _HEADER_CHARACTERS = 20_000
@@ -36,6 +34,7 @@ _COLUMN_NAME = re.compile(r"[^\W\d][\w-]{0,30}")
 _RENAME = 'name the column of the texts "completion" (and that of the instructions "prompt")'
 _LAST = "\0"
 _REST = "\0"  # the key of a row's fields beyond the columns; no column name holds it
+_NO_TEXT = re.compile(r"[\w.@:/+-]*", re.ASCII)  # an id, a tag or an address
 _OF_X = re.compile(r"\s*window\.YTD\.\w{1,60}\.part\d{1,6}\s*=")
 # Of an author who is an object.
 _NAME_KEYS = ("display_name", "displayName", "real_name", "name", "username", "login", "screen_name", "email", "id")
@@ -100,6 +99,8 @@ def read_jsonl(name: str, raw: bytes) -> Reading:
         content = [_load_line(place, line) for place, _, line in entries]
         if (archive := archive_reading(name, content)) is not None:
             return archive
+        if first.keys().isdisjoint(("messages", "prompt", "completion")) and _find_columns(list(first), "texts"):
+            return _read_rows(name, "line", enumerate(content, start=1), _Columns(name, content).read)
     return Reading(tuple(_read_line(place, identity, line) for place, identity, line in entries))
 
 
@@ -296,7 +297,13 @@ def _find_entries(name: str, content: Any) -> list[Any]:
         raise InputError(f"{name} holds no list of texts: write a list of texts in quotes, or save them as .txt.")
     if _is_chat(content):
         return list(content["messages"])
-    lists = [key for key, value in content.items() if isinstance(value, list) and key != "messages"]
+    lists = [
+        key
+        for key, value in content.items()
+        if isinstance(value, list)
+        and key != "messages"
+        and not (value and all(isinstance(one, str) and _NO_TEXT.fullmatch(one) for one in value))
+    ]
     if "messages" in content or not lists or _find_columns(list(content), "texts"):
         return [content]
     if len(lists) > 1:
@@ -392,8 +399,6 @@ def _split_rows(name: str, text: str, delimiter: str) -> list[tuple[int, list[st
         for number, last in enumerate(reader, start=1):
             if any(cell.strip() for cell in last) and last != [_LAST]:
                 rows.append((number, last))
-            if len(rows) > _MAX_ROWS:
-                raise InputError(f"{name} has more than {_MAX_ROWS:,} rows: give a part of them.")
     except csv.Error:
         raise InputError(f"{name} is not a table that can be read: export it anew as .csv in UTF-8.") from None
     finally:

@@ -13,10 +13,9 @@ from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.formats.common import decoded, titled_prompt
 from ditto_cli.demonstrations.formats.front_matter import split_front_matter
 from ditto_cli.demonstrations.html_text import html_to_text, tidied
-from ditto_cli.demonstrations.reading import Reading, Skipped
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Reading, Skipped, SourceText
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag

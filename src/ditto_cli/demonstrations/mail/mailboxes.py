@@ -17,9 +17,8 @@ from typing import BinaryIO
 from ditto_cli.demonstrations.encoding import readable_name
 from ditto_cli.demonstrations.mail.headers import NOT_KEPT, folder_kind
 from ditto_cli.demonstrations.mail.message import mail_prompt, parse_mail
-from ditto_cli.demonstrations.reading import Skipped
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Skipped, SourceText
 
 MAX_MESSAGE_BYTES = 32 * 2**20
 TOO_LARGE = "larger than 32 MiB"

@@ -16,9 +16,9 @@ from ditto_cli.demonstrations.mail.headers import CALENDAR, KNOWN_FIELDS, author
 from ditto_cli.demonstrations.mail.html_quotes import html_mail_to_text
 from ditto_cli.demonstrations.mail.mime import Fields, is_attachment, open_mail, parameter, part_text
 from ditto_cli.demonstrations.mail.quotes import remove_quoted, unwrap_flowed
-from ditto_cli.demonstrations.reading import Reading, Skipped
+from ditto_cli.demonstrations.prompt_forms import excerpt
 from ditto_cli.errors import InputError
-from ditto_cli.types import Mail, SourceText
+from ditto_cli.types import Mail, Reading, Skipped, SourceText
 
 NOTHING_OWN = "nothing in it was written by its sender"
 NOT_READABLE = "not a mail that can be read"
@@ -33,9 +33,6 @@ _MAX_PARTS = 200
 _OF_THE_PROGRAM = re.compile(r"<[^<>\s]{1,2000}>|\[(?:image|cid):[^\[\]]{0,500}\]|https?://\S+")
 # A word, or a character where words are not separated.
 _WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u9fff\uac00-\ud7af]|[^\W\u0e00-\u0eff\u3040-\u9fff\uac00-\ud7af]+")
-_ORIGINAL_WORDS, _ORIGINAL_CHARACTERS = 200, 1600
-_SENTENCE_END = re.compile(r"[.!?\u2026][\"'\u201d\u2019)]?(?=\s|\Z)|[\u3002\uff01\uff1f]")
-_CUT_MARK = " [...]"
 
 
 class _UnusableError(ValueError):
@@ -72,7 +69,7 @@ def mail_prompt(mail: Mail) -> str | None:
     about = f' with the subject "{subject}"' if subject else ""
     if mail.form == "reply" and mail.original:
         comma = "," if to else ""
-        return f"Write a reply{to}{comma} to this email{about}:\n\n{_excerpt(mail.original)}"
+        return f"Write a reply{to}{comma} to this email{about}:\n\n{excerpt(mail.original)}"
     if not subject:
         return None
     if mail.form == "reply":
@@ -150,21 +147,6 @@ def _best(alternatives: list[tuple[str, bool]]) -> tuple[str, bool]:
     # The plain text alone has the line above a quote and the signature.
     is_made_of_it = num_common >= 0.9 * of_rich.total() and num_common >= 0.4 * of_plain.total()
     return (rich, True) if is_made_of_it else (plain, False)
-
-
-def _excerpt(original: str) -> str:
-    """The original, or its beginning up to the end of a paragraph or sentence."""
-    start = original[:_ORIGINAL_CHARACTERS]
-    words = list(re.finditer(r"\S+", start))
-    if len(words) > _ORIGINAL_WORDS:
-        start = start[: words[_ORIGINAL_WORDS - 1].end()]
-    elif len(original) <= _ORIGINAL_CHARACTERS:
-        return original
-    paragraph = start.rfind("\n\n")
-    sentence = max((match.end() for match in _SENTENCE_END.finditer(start)), default=0)
-    space = max(start.rfind(" "), start.rfind("\n"))
-    ends = [end for end in (paragraph, sentence, space) if end >= len(start) // 3]
-    return start[: ends[0] if ends else len(start)].rstrip() + _CUT_MARK
 
 
 def _refusal(name: str, reason: str) -> str:

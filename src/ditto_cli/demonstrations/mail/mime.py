@@ -71,9 +71,8 @@ def decoded_words(value: str) -> str:
 def is_attachment(part: Message) -> bool:
     """Whether a part is a file that was attached, whatever its kind."""
     disposition = str(part.get("content-disposition", "")).partition(";")[0].strip().lower()
-    return disposition == "attachment" or bool(
-        parameter(part, "filename", "content-disposition") or parameter(part, "name")
-    )
+    is_named = bool(parameter(part, "name")) and disposition != "inline"  # some programs name the body
+    return disposition == "attachment" or is_named or bool(parameter(part, "filename", "content-disposition"))
 
 
 def parameter(part: Message, name: str, header: str = "content-type") -> str:

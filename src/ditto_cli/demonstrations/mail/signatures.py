@@ -38,7 +38,7 @@ _POSTAL = re.compile(
     r"(?:[A-Z]{1,2}-)?\d{4,5}(?:\s?[A-Z]{2})?\s+\w.{1,40}"
     r"|.{2,40}\s\d{1,4}[a-z]?,\s*(?:[A-Z]{1,2}-)?\d{4,6}\b.{0,40}"
 )
-_COMPANY = re.compile(rf".*(?:\b(?:{'|'.join(_WORDS['companies'])})\b|{'|'.join(_WORDS['companies_unspaced'])}).*")
+_COMPANY = re.compile(rf".*(?:\b(?:{'|'.join(_WORDS['companies'])})(?!\w)|{'|'.join(_WORDS['companies_unspaced'])}).*")
 _BULLET = re.compile(r"\s*(?:[-*\u2022\u2013+]\s|\d{1,3}[.)]\s)")
 _SENTENCE_ENDS = (".", "?", "!", ":", "\u3002", "\uff1f", "\uff01", ";")
 _NUM_LEGAL_WORDS = 10  # no disclaimer is shorter
