@@ -632,7 +632,7 @@ for _name, _file, _raw, _says in (
      lambda: mbox(_mails(3, sender="noreply@example.com", Auto_Submitted="auto-generated")), ("an automatic mail",)),
     ("an_mbox_of_many_people", "All.mbox",
      lambda: mbox([mail(letter(n), sender=f"p{n}@example.com", to=f"q{n}@example.org") for n in range(12)]),
-     ("say which is yours: --me ADDRESS",)),
+     ("say which is you: --me NAME or ADDRESS",)),
     ("an_mbox_of_drafts", "x.mbox", lambda: mbox(_mails(3, X_Gmail_Labels="Drafts")), ("a draft",)),
 ):  # fmt: skip
     _make = _source(_file, _raw)

@@ -65,6 +65,7 @@ def view_folder(folder: Path, folder_file: FolderFile) -> FolderView:
         InputError: nothing in it can be used, or a text cannot be read.
     """
     view = FolderView(read_folder(folder, folder_file), read_held_out(folder, folder_file))
+    read_prompts(folder)  # a file that cannot be read is said before a base is loaded
     say_skipped((*view.reading.skipped, *view.held_out.skipped))
     for name in stale_prompts(view.texts, folder_file.prompts):
         warn(f"{FOLDER_FILE} has a prompt for {name}, which is not in the folder.")

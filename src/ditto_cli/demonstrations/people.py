@@ -17,8 +17,7 @@ RECEIVED = "received, not sent"
 
 _MOSTLY, _ALMOST_ALWAYS = 0.8, 0.9
 _OWN_SHARE = 0.2
-_NUM_SENDERS_SHOWN = 3
-_NUM_WRITERS_SHOWN = 8
+_NUM_SHOWN = 8
 _NUMBER = re.compile(r"\+?[\d ()./-]{7,20}")
 
 
@@ -47,24 +46,24 @@ def own_texts(texts: Sequence[SourceText], me: Sequence[str]) -> tuple[list[Sour
         me: addresses, names, user names or ids of the person; found out for mails if there are none.
 
     Raises:
-        UnknownAuthorError: several people wrote, and `me` names none of them.
-        InputError: no mail is from `me`, or it cannot be told who the owner is.
+        UnknownAuthorError: several people wrote, and `me` names none of them or cannot be told from the mails.
     """
     mails = [source.mail for source in texts if source.mail is not None]
     authored = [source for source in texts if source.mail is None and source.authors]
     wanted = [_fold(value) for value in me if value.strip()]
     mine = _keys_of(authored, wanted)
-    owners = _keys_of([source for source in texts if source.mail is not None], wanted)
+    mailed = [source for source in texts if source.mail is not None]
+    owners = _keys_of(mailed, wanted)
     if authored and not mine:
         if wanted or len({_key(source) for source in authored}) > 1:
             raise _unknown_author(authored, me)
         mine = {_key(source) for source in authored}
     if mails and not owners:
         if wanted and not authored:
-            raise InputError(_unknown_owner(mails, sorted(me)))
+            raise _unknown_author(mailed, me)
         owners = _owner_addresses(mails)
         if not owners and not any(mail.is_sent for mail in mails):
-            raise InputError(_unknown_owner(mails, ()))
+            raise _unknown_author(mailed, ())
     own: list[SourceText] = []
     skipped: list[Skipped] = []
     for source in texts:
@@ -112,27 +111,35 @@ def _fold(name: str) -> str:
 
 
 def _unknown_author(texts: Sequence[SourceText], me: Sequence[str]) -> UnknownAuthorError:
+    """What is said of mails, or of chats and tables, of which it is not known whose words count."""
+    is_mail = texts[0].mail is not None
     names: dict[str, str] = {}
     num_texts: Counter[str] = Counter()
     num_words: Counter[str] = Counter()
     for source in texts:
-        key = _key(source)
+        if not (key := _key(source)):
+            continue  # a mail without a sender
         if key not in names or len(source.authors) > 1:  # Slack says a name with some of the messages only
-            names[key] = source.authors[0]
+            names[key] = key if is_mail else source.authors[0]
         num_texts[key] += 1
         num_words[key] += count_words(source.text)
     writers = tuple(Writer(readable_name(names[key]), num_texts[key], num) for key, num in num_words.most_common())
-    first, *others = writers[:_NUM_WRITERS_SHOWN]
-    shown = f"{first.name} ({first.num_texts:,} messages, {first.num_words:,} words)"
-    shown += "".join(f", {one.name} ({one.num_texts:,}, {one.num_words:,})" for one in others)
-    if len(writers) > _NUM_WRITERS_SHOWN:
-        shown += f" and {len(writers) - _NUM_WRITERS_SHOWN} more"
-    said = (
-        f"Nobody in these chats or tables is called {readable_name(', '.join(me))}"
-        if me
-        else "In these chats or tables several people wrote"
+    shown = ", ".join(f"{one.name} ({one.num_texts:,}, {one.num_words:,} words)" for one in writers[:_NUM_SHOWN])
+    shown += f" and {len(writers) - _NUM_SHOWN} more" if len(writers) > _NUM_SHOWN else ""
+    given = readable_name(", ".join(me))
+    if is_mail:
+        said = (
+            f"None of {len(texts)} mails is from {given}" if me else f"Whose these {len(texts)} mails are is not known"
+        )
+    else:
+        said = (
+            f"Nobody in these chats or tables is called {given}"
+            if me
+            else "Several people wrote in these chats or tables"
+        )
+    return UnknownAuthorError(
+        f"{said}: {shown or 'no sender'}: say which is you: --me NAME or ADDRESS, or me: in ditto.yaml.", writers
     )
-    return UnknownAuthorError(f"{said}: {shown}: say which is you: --me NAME.", writers)
 
 
 def _owner_addresses(mails: Sequence[Mail]) -> set[str]:
@@ -148,14 +155,3 @@ def _owner_addresses(mails: Sequence[Mail]) -> set[str]:
     # Two people who write to each other and to hardly anybody else: either may be the owner.
     often = [address for address, count in taking_part.items() if count >= _MOSTLY * len(mails)]
     return {often[0]} if len(often) == 1 and senders[often[0]] else set()
-
-
-def _unknown_owner(mails: Sequence[Mail], given: Sequence[str]) -> str:
-    senders = Counter(mail.sender for mail in mails if mail.sender).most_common(_NUM_SENDERS_SHOWN)
-    shown = ", ".join(readable_name(address) for address, _ in senders) or "none"
-    if given:
-        named = readable_name(", ".join(value.strip().strip("<>").lower() for value in given))
-        return f"None of {len(mails)} mails is from {named} (most are from {shown}): say which is yours: --me ADDRESS."
-    return (
-        f"Who owns these {len(mails)} mails cannot be told (most are from {shown}): say which is yours: --me ADDRESS."
-    )
