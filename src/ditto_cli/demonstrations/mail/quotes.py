@@ -82,6 +82,7 @@ _FIELD_MARKS = " \t*\u00a0"
 _SENDER_FIELDS, _OTHER_FIELDS = frozenset(_WORDS["sender_fields"]), frozenset(_WORDS["other_fields"])
 _FIELD_LINES = 7  # the lines below the first that may hold its fellow fields
 _UNKNOWN_FIELD = re.compile(r"\*?[^\W\d_][^\d:\uff1a<>@]{1,30}[:\uff1a]\*?\s?(.{1,300})")
+_BLANK_LINES = re.compile(r"\n{4,}")  # that many say no more than two
 _MAX_ORIGINAL_CHARACTERS = 20_000
 
 
@@ -91,7 +92,7 @@ def remove_quoted(body: str) -> OwnPart:
     A forwarded message and an unmarked original end the text; lines that begin with ">" are taken out, and what was
     written below or between them stays. A signature ends at the next quote.
     """
-    own, quoted = _split(body.split("\n"))
+    own, quoted = _split(_BLANK_LINES.sub("\n\n\n", body).split("\n"))
     original = ""
     if any(line.strip() for line in quoted):
         first, nested = _split(_without_fields("\n".join(quoted)[:_MAX_ORIGINAL_CHARACTERS].split("\n")))
