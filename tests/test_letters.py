@@ -291,6 +291,9 @@ def word(raw: bytes, charset: str) -> str:
         ("Subject: =?utf-8?q?Gr=FC=DFe?=", "Grüße"),
         ("Subject: =?x-unknown?q?Gr=FC=DFe?=", "Grüße"),
         ("Subject: Grüße 🚜", "Grüße 🚜"),
+        # Bare UTF-8 above a body in another charset.
+        ("Content-Type: text/plain; charset=iso-2022-jp\nSubject: 件", "件"),
+        ("Content-Type: text/plain; charset=windows-1251\nSubject: é", "é"),
         (b"Subject: Gr\xfc\xdfe aus K\xf6ln", "Grüße aus Köln"),
         (b"Content-Type: text/plain; charset=koi8-r\nSubject: " + "да".encode("koi8-r"), "да"),
         ("Subject: =?utf-8?q?Gr=C3=83=C2=BC=C3=83=C2=9Fe?=", "Grüße"),  # mojibake

@@ -39,8 +39,12 @@ def open_mail(raw: bytes) -> tuple[Fields, Message]:
     fields: Fields = {}
     for name, value in message.raw_items():
         line = " ".join(str(value).split())
-        if not line.isascii():  # bytes that nobody encoded, mostly in the charset of the body
-            line = decode_text(line.encode("ascii", "surrogateescape"), parameter(message, "charset"))
+        if not line.isascii():  # bytes that nobody encoded: UTF-8 (RFC 6532), or in the charset of the body
+            written = line.encode("ascii", "surrogateescape")
+            try:
+                line = written.decode()
+            except UnicodeDecodeError:
+                line = decode_text(written, parameter(message, "charset"))
         fields.setdefault(name.lower(), []).append(line)
     return fields, message
 
