@@ -247,7 +247,7 @@ def read_settings_text(path: Path) -> str:
             raw = file.read(_MAX_SETTINGS_BYTES + 1)
         if len(raw) > _MAX_SETTINGS_BYTES:
             raise InputError(f"{path} is larger than 256 KiB: it holds settings, not texts.")
-        return raw.decode("utf-8-sig")
+        return raw.decode().lstrip("\ufeff")  # byte-order marks
     except FileNotFoundError:
         raise InputError(f"{path} does not exist.") from None
     except (OSError, UnicodeDecodeError) as error:
