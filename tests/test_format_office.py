@@ -222,6 +222,12 @@ def test_an_empty_document(kind: str) -> None:
     assert "is empty" in refusal(kind, made(kind, "", " ", ""))
 
 
+def test_an_odt_without_a_body() -> None:
+    raw = zipped({"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": "<a/>"})
+    with pytest.raises(InputError, match=r"^a\.odt holds no text: open it in the program that wrote it"):
+        read_odt("a.odt", raw)
+
+
 def test_a_protected_odt() -> None:
     manifest = "<manifest:manifest><manifest:encryption-data/></manifest:manifest>"
     assert "password" in refusal("odt", odt("<text:p>x</text:p>", more={"META-INF/manifest.xml": manifest}))

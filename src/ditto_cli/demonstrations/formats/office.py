@@ -79,7 +79,7 @@ def _read(name: str, raw: bytes, wanted: str) -> Reading:
             f"{name} {problem}: open it in the program that wrote it, and save it anew as .{wanted} or .txt."
         )
     check_package(name, raw)
-    markup, num_notes = _docx_html(name, raw) if kind == "docx" else _odt_html(raw)
+    markup, num_notes = _docx_html(name, raw) if kind == "docx" else _odt_html(name, raw)
     # The title, where the document shows one, becomes the prompt.
     title, body = _split_title(markup)
     title = html_to_text(title, is_document=True).strip()
@@ -117,8 +117,12 @@ def _docx_html(name: str, raw: bytes) -> tuple[str, int]:
     return str(result.value), num_notes
 
 
-def _odt_html(raw: bytes) -> tuple[str, int]:
-    """The document as HTML, and how many footnotes it has."""
+def _odt_html(name: str, raw: bytes) -> tuple[str, int]:
+    """The document as HTML, and how many footnotes it has.
+
+    Raises:
+        InputError: there is no body of text in it.
+    """
     with zipfile.ZipFile(io.BytesIO(raw)) as package:
         content = ElementTree.fromstring(package.read("content.xml"))
     # The style Title, and those that a program derived from it.
@@ -127,7 +131,10 @@ def _odt_html(raw: bytes) -> tuple[str, int]:
         if style.get(f"{_STYLE}parent-style-name") == "Title":
             titles.add(style.get(f"{_STYLE}name", ""))
     body = content.find("./{*}body/{*}text")
-    assert body is not None, "an OpenDocument text"
+    if body is None:
+        raise InputError(
+            f"{name} holds no text: open it in the program that wrote it, and save it anew as .odt or .txt."
+        )
     return "".join(_odt_blocks(body, titles)), sum(1 for _ in body.iter(f"{_TEXT}note"))
 
 
