@@ -374,9 +374,7 @@ def senders(texts: list[SourceText], me: tuple[str, ...] = ()) -> list[str | Non
 def test_the_owner_is_the_address_that_was_given() -> None:
     texts = [source(1, "a@x"), source(2, "b@x"), source(3, "b@x", is_sent=True)]
     assert senders(texts, ("A@X",)) == ["a@x"]
-    with pytest.raises(
-        InputError, match=r"^None of 3 mails is from c@x: b@x \(2, \d+ words\), a@x \(1, "
-    ):
+    with pytest.raises(InputError, match=r"^None of 3 mails is from c@x: b@x \(2, \d+ words\), a@x \(1, "):
         own_texts(texts, ["c@x"])
 
 
