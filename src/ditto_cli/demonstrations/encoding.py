@@ -110,7 +110,9 @@ def normalise_text(text: str) -> str:
     before = None
     while before != text:  # what is taken out may bring together what belongs together
         before = text
-        text = repair_mojibake(unify_line_ends(text))
+        text = repair_mojibake(
+            unify_line_ends(text).strip("\n")
+        )  # line ends around it make letters more or less likely
         text = _CONTROLS.sub("", text.replace("\u2029", "\n\n").replace(_BYTE_ORDER_CHARACTER, ""))
         text = "\n".join(line.rstrip() for line in unicodedata.normalize("NFC", text).split("\n"))
         text = re.sub(r"\n{3,}", "\n\n", text).strip("\n")
