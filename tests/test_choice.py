@@ -276,7 +276,7 @@ def test_two_vast_texts_are_compared_in_no_time(share):
     other = [word if draw.random() < share else draw.choice(PLACES) for word in words]
     start = time.process_time()
     assert near_duplicates([" ".join(words), " ".join(other)]) == [0, int(share == 0.5)]
-    assert time.process_time() - start < 6
+    assert time.process_time() - start < 2
 
 
 def test_typicality_of_few_and_of_equal_texts():

@@ -111,11 +111,14 @@ for command in sys.stdin.read().splitlines():
 """
 
 
-def test_the_device_is_chosen_before_bitsandbytes_takes_hold_of_all(trained, texts):
+def test_the_device_is_chosen_before_bitsandbytes_takes_hold_of_all(trained, texts, folder_of):
+    # A base that may be large enough to write the prompt that is missing.
+    folder = folder_of({"a.txt": "no prompt yet", "ditto.yaml": f"base: {{id: {trained.base}}}\n"})
     base = ["--base", trained.base]
     commands = [
         ["train", texts, *base],
         ["plan", texts, *base],
+        ["init", folder, "--preset", "smollm2-135m-cpu"],
         ["sample", "--adapter", "alice", "hi"],
         ["eval", "--adapter", "alice"],
         ["eval", texts, "--cross-validate", "2"],

@@ -355,4 +355,4 @@ def test_any_bytes_with_any_label_are_decoded_or_refused(raw: bytes, label: str 
 def test_no_text_takes_long(piece: bytes) -> None:
     begin = time.perf_counter()
     normalise_text(decode_text(piece * (2**20 // len(piece))))
-    assert time.perf_counter() - begin < 15
+    assert time.perf_counter() - begin < 5

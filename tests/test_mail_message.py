@@ -453,7 +453,7 @@ def test_a_large_attachment_is_stepped_over() -> None:
     raw = f"From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nHi\n--x\n{attachment * 200_000}--x--"
     begin = time.perf_counter()
     assert read(raw).text == "Hi"
-    assert time.perf_counter() - begin < 8
+    assert time.perf_counter() - begin < 2
 
 
 MIB = 2**20
@@ -477,7 +477,7 @@ HOSTILE = {
 def test_no_mail_takes_long(name: str) -> None:
     begin = time.perf_counter()
     found = parse_mail("s#1", b"From: a@b.org\n" + HOSTILE[name])
-    assert time.perf_counter() - begin < 15  # 2 s on an idle machine, with a margin for a busy one
+    assert time.perf_counter() - begin < 5  # 2 s on an idle machine, with a margin for a busy one
     assert isinstance(found, SourceText | Skipped)
 
 

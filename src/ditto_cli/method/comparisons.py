@@ -86,14 +86,10 @@ def count_kinds(total: int, step: int, mixture: MixtureSettings, *, num_rounds: 
     share, so a share of 10 % of 3 comparisons comes up too. With one round there is no earlier one, and the shares
     of replay and inter-model go to online.
     """
-    weights = {
-        ComparisonKind.ONLINE: mixture.online,
-        ComparisonKind.REPLAY: mixture.replay if num_rounds > 1 else 0.0,
-        ComparisonKind.INTER_MODEL: mixture.inter_model if num_rounds > 1 else 0.0,
-    }
-    whole = sum(weights.values())
-    if num_rounds == 1 or whole == 0:
+    if num_rounds == 1:
         return {ComparisonKind.ONLINE: total, ComparisonKind.REPLAY: 0, ComparisonKind.INTER_MODEL: 0}
+    weights = {ComparisonKind.REPLAY: mixture.replay, ComparisonKind.INTER_MODEL: mixture.inter_model}
+    whole = mixture.online + mixture.replay + mixture.inter_model
 
     def until(kinds: Sequence[ComparisonKind], steps: int) -> int:
         return round(sum(weights[kind] for kind in kinds) / whole * total * steps)
