@@ -520,3 +520,32 @@ def test_settings_that_cannot_be_added_to_are_told_before_anything_is_written(di
     result = ditto("init", folder, "--from", tmp_path / "one.txt", "--no-prompts", "--redact")
     assert result.code == 2
     assert list(contents(folder)) == ["ditto.yaml"]
+
+
+def test_a_disk_that_is_full_loses_no_prompt(ditto, tmp_path, monkeypatch):
+    """What was answered is stored before the text is: a second run does not take the text in again."""
+    from ditto_cli.cli import folder as cli_folder
+    from ditto_cli.errors import DiskError
+
+    chat = tmp_path / "_chat.txt"
+    chat.write_text(
+        "".join(f"[03.03.25, 10:{n:02d}:00] {('Tom', 'Ada')[n % 2]}: {made_up_text(n)[8:90]}\n" for n in range(4))
+    )
+    real, written = cli_folder.write_text, []
+
+    def full(path, text):
+        if path.suffix == ".md" and written:
+            raise DiskError("The disk is full.")
+        written.append(path.name)
+        real(path, text)
+
+    monkeypatch.setattr(cli_folder, "write_text", full)
+    command = ["init", tmp_path / "ada", "--from", chat, "--me", "Ada", "--no-prompts"]
+    assert ditto(*command).code != 0
+    assert written[0] == "prompts.yaml"
+    monkeypatch.setattr(cli_folder, "write_text", real)
+    again = ditto(*command, "--json")
+    assert again.code == 0, again.err
+    prompts = [row["prompt"] for row in json.loads(again.out)["texts"]]
+    assert len(prompts) == 2
+    assert all(prompt.startswith("Write a reply to this message:") for prompt in prompts)

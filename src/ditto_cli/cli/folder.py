@@ -226,10 +226,11 @@ def write_new_texts(folder: Path, new: Sequence[NewText]) -> list[Path]:
     make_private_folder(folder)
     if any(text.is_held_out for text in new):
         make_private_folder(folder / HELD_OUT_FOLDER)
-    for place, text in zip(places, new, strict=True):
-        write_text(folder / place, text.content)
+    # First the prompts: a text that is there is not taken in again, and one without its text does no harm.
     texts = [SourceText(place.as_posix(), text.text, text.long_prompt) for place, text in zip(places, new, strict=True)]
     add_prompts(folder, [(text, text.prompt) for text in texts if text.prompt])
+    for place, text in zip(places, new, strict=True):
+        write_text(folder / place, text.content)
     return places
 
 

@@ -285,9 +285,9 @@ def _put_aside(folder: Path, folder_file: FolderFile, num: int) -> None:
     make_private_folder(folder / HELD_OUT_FOLDER)
     for picked in chosen:
         name = picked.text.id
-        move(folder / name, folder / HELD_OUT_FOLDER / name)
         if prompt := folder_file.prompts.get(name):
             add_prompts(folder, [(picked.text, prompt)])
+        move(folder / name, folder / HELD_OUT_FOLDER / name)
         say(f"{name} is kept back in {HELD_OUT_FOLDER}: never trained on, and what `ditto eval` asks first.")
 
 
