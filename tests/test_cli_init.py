@@ -549,3 +549,20 @@ def test_a_disk_that_is_full_loses_no_prompt(ditto, tmp_path, monkeypatch):
     prompts = [row["prompt"] for row in json.loads(again.out)["texts"]]
     assert len(prompts) == 2
     assert all(prompt.startswith("Write a reply to this message:") for prompt in prompts)
+
+
+@pytest.mark.parametrize("answer", ["", "nobody", EOFError])
+def test_no_answer_to_whose_words_they_are_is_a_refusal(tmp_path, monkeypatch, answer):
+    from ditto_cli.cli import init
+    from ditto_cli.demonstrations.people import UnknownAuthorError
+
+    def ask(question):
+        if answer is EOFError:
+            raise EOFError
+        return answer
+
+    chat = tmp_path / "_chat.txt"
+    chat.write_text("".join(f"[03.03.25, 10:{n:02d}:00] {('Tom', 'Ada')[n % 2]}: hello {n}\n" for n in range(4)))
+    monkeypatch.setattr(init, "ask", ask)
+    with pytest.raises(UnknownAuthorError, match=r"Tom .*, Ada .*say which is you: --me NAME"):
+        init._gather([chat], [], can_ask=True)

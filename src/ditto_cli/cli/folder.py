@@ -184,7 +184,8 @@ def _instructions(
     if base.id != EMBEDDED_ID:
         from ditto_cli.model.hardware import detect
 
-        hardware = detect(device)  # before what takes hold of all GPUs is imported
+        # Before what takes hold of all GPUs is imported.
+        hardware = detect(device) if policy is None else policy.hardware
         from ditto_cli.model.instructions import can_write_instructions, write_instructions
 
         cache = cache_home(os.environ)

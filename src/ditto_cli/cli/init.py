@@ -217,13 +217,17 @@ def _gather(sources: Sequence[Path], me: Sequence[str], *, can_ask: bool) -> Rea
     except UnknownAuthorError as error:
         if not can_ask:
             raise
-        writers = error.writers
+        unknown = error
+    writers = unknown.writers
     rows = [
         (str(number), writer.name, f"{writer.num_texts:,}", f"{writer.num_words:,}")
         for number, writer in enumerate(writers, start=1)
     ]
     print_table("Several people wrote these", ("", "who", "texts", "words"), rows, to_stderr=True)
-    answer = ask("Whose style is to be learnt? Number or name: ").strip()
+    try:
+        answer = ask("Whose style is to be learnt? Number or name: ").strip()
+    except EOFError:
+        raise unknown from None
     is_number = answer.isdecimal() and 1 <= int(answer) <= len(writers)
     return gather(sources, [writers[int(answer) - 1].name if is_number else answer])
 
