@@ -1,4 +1,4 @@
-"""How often the style panel is right: an author's kept-back text against another author's, and against the base's.
+"""How often the judges are right: the style panel between authors, the task score between texts of one author.
 
     python benchmarks/judges.py --authors CORPUS examples/demos --base-texts base_texts.jsonl
 
@@ -7,6 +7,10 @@ line), or demonstration files with a folder `held_out`, as the example personas 
 learn from, to the shipped background and to the base's texts for the same prompts; never to texts of the other authors.
 Then every kept-back text meets every kept-back text of every other author, and every text of the base for the kept-back
 prompts. The base's texts are read from `--base-texts`; what is missing there is sampled and added.
+
+With `--task` the task score instead: every kept-back text meets, for its own prompt, what does not do the task (the
+author's text for another prompt, the base's for another prompt, a greeting and sign-off, a demonstration, the prompt
+itself, and its own words shuffled), judged by the words alone and with the base's probabilities.
 """
 
 from __future__ import annotations
@@ -18,14 +22,22 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from statistics import fmean
 
+from ditto_cli.config import FolderFile, resolve_settings
 from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.evaluation.prompt_gain import told_shares
 from ditto_cli.evaluation.style import PanelScore, StylePanel
+from ditto_cli.evaluation.task import Pair, TaskScale
+from ditto_cli.model.base.loading import load_policy
+from ditto_cli.model.hardware import detect
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Demonstration
+from ditto_cli.store import cache_home
+from ditto_cli.types import Demonstration, SampleRequest
 
-MAX_NEW_TOKENS = 320
 TEMPERATURE = 0.8
 PANEL = "panel"
 
@@ -71,7 +83,7 @@ def read_author(folder: Path) -> Author:
     return Author(folder.name, *(tuple(part) for part in parts))
 
 
-def base_texts(prompts: Sequence[str], path: Path, preset: str, device: str) -> dict[str, str]:
+def base_texts(prompts: Sequence[str], path: Path, preset: str, device: str, max_new_tokens: int) -> dict[str, str]:
     """What the base writes for each prompt; kept in `path`, one JSON line a prompt, and only made if not there."""
     known: dict[str, str] = {}
     if path.exists():
@@ -79,17 +91,9 @@ def base_texts(prompts: Sequence[str], path: Path, preset: str, device: str) -> 
         known = {row["prompt"]: row["text"] for row in rows}
     missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in known]
     if missing:
-        from ditto_cli.config import FolderFile, resolve_settings
-        from ditto_cli.model.base.loading import load_policy
-        from ditto_cli.model.hardware import detect
-        from ditto_cli.model.policy.sampling import sample
-        from ditto_cli.store import cache_home
-        from ditto_cli.types import SampleRequest
-
-        settings = resolve_settings(preset, FolderFile(), {}, {})
-        policy = load_policy(settings.base, detect(device), cache_home(os.environ), lambda message: None)
+        policy = load_base(preset, device)
         requests = [SampleRequest(policy.chat.prompt_ids(p), derive_seed(0, "judges", p)) for p in missing]
-        sampled = sample(policy, requests, max_new_tokens=MAX_NEW_TOKENS, temperature=TEMPERATURE)
+        sampled = sample(policy, requests, max_new_tokens=max_new_tokens, temperature=TEMPERATURE)
         made = {p: policy.chat.text(tokens.token_ids) for p, tokens in zip(missing, sampled, strict=True)}
         with path.open("a", encoding="utf-8") as stream:
             stream.writelines(
@@ -97,6 +101,12 @@ def base_texts(prompts: Sequence[str], path: Path, preset: str, device: str) -> 
             )
         known |= made
     return known
+
+
+def load_base(preset: str, device: str) -> Policy:
+    """The base of a preset."""
+    settings = resolve_settings(preset, FolderFile(), {}, {})
+    return load_policy(settings.base, detect(device), cache_home(os.environ), lambda message: None)
 
 
 def measure(author: Author, others: Sequence[Author], base: dict[str, str], cut: Callable[[str], str]) -> Row:
@@ -168,18 +178,89 @@ def _cells(rows_of_lengths: Iterable[Sequence[Row]], name: str) -> str:
     )
 
 
+RIVALS = (
+    "own text, other prompt",
+    "base, other prompt",
+    "greeting and sign-off",
+    "a demonstration",
+    "the prompt",
+    "own words shuffled",
+)
+
+
+def task_rivals(author: Author, number: int, base: dict[str, str], cut: Callable[[str], str]) -> list[str]:
+    """Texts that do not do the task of a kept-back text, one a kind of `RIVALS`."""
+    text = author.held_out[number]
+    others = [other for other in author.held_out if other.prompt != text.prompt] or list(author.demonstrations)
+    other = others[number % len(others)]
+    lines = [line for line in text.completion.split("\n") if line.strip()]
+    greeting = "\n\n".join([lines[0][:40], lines[-1][-40:]]) if len(lines) > 2 else "Hi there,\n\nbest wishes"
+    words = cut(text.completion).split()
+    Random(number).shuffle(words)
+    demonstration = author.demonstrations[number % len(author.demonstrations)].completion
+    return [cut(other.completion), cut(base[other.prompt]), greeting, cut(demonstration), text.prompt, " ".join(words)]
+
+
+def measure_task(
+    author: Author, base: dict[str, str], cut: Callable[[str], str], told: Callable[[Sequence[Pair]], list[float]]
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Of each kept-back text, for each kind of rival 1 where it wins and 0 where not: by words, and by both halves."""
+    own = [(text.prompt, cut(text.completion)) for text in author.demonstrations]
+    others = [cut(base[text.prompt]) for text in author.demonstrations]
+    crossed = [(prompt, others[place - 1]) for place, (prompt, _) in enumerate(own)]
+    demonstrations = [Demonstration(prompt, prompt, text) for prompt, text in own]
+    scale = TaskScale.fit(demonstrations, others, own_told=told(own), others_told=told(crossed))
+    by_words, by_both = [], []
+    for number, text in enumerate(author.held_out):
+        pairs = [(text.prompt, one) for one in (cut(text.completion), *task_rivals(author, number, base, cut))]
+        for found, shares in ((by_words, [None] * len(pairs)), (by_both, told(pairs))):
+            mine, *theirs = (scale.value(*pair, share) for pair, share in zip(pairs, shares, strict=True))
+            found.append([0.5 if mine == other else float(mine > other) for other in theirs])
+    return by_words, by_both
+
+
+def print_task_table(corpora: dict[str, list[Author]], base: dict[str, str], num_words: int, preset: str) -> None:
+    """Markdown: one row a corpus and way, one column a kind of rival."""
+    policy = load_base(preset, "cpu")
+    print(f"| authors | pairs a kind | judged by | {' | '.join(RIVALS)} |")
+    print("|---" * (3 + len(RIVALS)) + "|")
+    totals: dict[str, list[list[float]]] = {"words": [], "words and base": []}
+    for corpus, authors in corpora.items():
+        found: dict[str, list[list[float]]] = {name: [] for name in totals}
+        for author in authors:
+            by_words, by_both = measure_task(author, base, cut_to(num_words), lambda pairs: told_shares(policy, pairs))
+            found["words"] += by_words
+            found["words and base"] += by_both
+        for name, rows in found.items():
+            totals[name] += rows
+            _print_rates(f"{corpus} ({len(authors)})", name, rows)
+    for name, rows in totals.items():
+        _print_rates("all", name, rows)
+
+
+def _print_rates(label: str, way: str, rows: list[list[float]]) -> None:
+    rates = " | ".join(f"{fmean(row[place] for row in rows):.3f}" for place in range(len(RIVALS)))
+    print(f"| {label} | {len(rows)} | {way} | {rates} |", flush=True)
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--authors", type=Path, nargs="+", required=True, metavar="DIR", help="folders of authors")
     parser.add_argument("--base-texts", type=Path, required=True, metavar="FILE", help="JSON lines; made when missing")
+    parser.add_argument("--base-tokens", type=int, default=320, help="most tokens of a text that is made")
     parser.add_argument("--words", type=int, nargs="*", default=[100], help="also with texts cut to this many words")
     parser.add_argument("--preset", default="smollm2-135m-cpu", help="which base writes")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--task", action="store_true", help="the task score, on texts cut to the first of --words")
     arguments = parser.parse_args()
     corpora = {folder.name: read_authors(folder) for folder in arguments.authors}
     texts = [text for authors in corpora.values() for a in authors for text in (*a.demonstrations, *a.held_out)]
-    base = base_texts([text.prompt for text in texts], arguments.base_texts, arguments.preset, arguments.device)
+    prompts = [text.prompt for text in texts]
+    base = base_texts(prompts, arguments.base_texts, arguments.preset, arguments.device, arguments.base_tokens)
+    if arguments.task:
+        print_task_table(corpora, base, arguments.words[0], arguments.preset)
+        return
     lengths = {"whole": lambda text: text} | {f"{num} words": cut_to(num) for num in arguments.words}
     everybody = []
     for corpus, authors in corpora.items():

@@ -22,6 +22,7 @@ TEXTS = {
 SMALL = [
     *("--preset", "smollm2-135m-cpu", "--device", "cpu", "--set", "sft.max_steps=2"),
     *("--set", "rounds.num=1", "--set", "rounds.steps=1", "--set", "sampling.completions_per_prompt=2"),
+    *("--set", "sampling.best_of=1"),
 ]
 # What a user's shell may have set and what would change the outcome of a test.
 _FOREIGN = ("DITTO_", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "TTY_", "GITHUB_ACTIONS", "COLUMNS", "PYTHONWARNINGS")

@@ -13,6 +13,7 @@ from ditto_cli.evaluation.report import (
     PanelMember,
     SampleRow,
     StylePoint,
+    Task,
     Verdict,
     WhatWasRun,
     WinRate,
@@ -64,7 +65,7 @@ def contestant(title, kind, style, **figures):
         "extracted_words": 3,
         "personal_data": [],
     }
-    others = {"held_out_loss": None, "chrf": None, "forgetting": None, "warnings": []}
+    others = {"held_out_loss": None, "chrf": None, "forgetting": None, "warnings": [], "task": Task(value=0.61)}
     for name, value in figures.items():
         next(part for part in (collapse, leakage, others) if name in part)[name] = value
     return ContestantReport(
@@ -99,11 +100,13 @@ def realistic_report(**changes):
         "adapter": "maya",
         "created": "2026-03-14T09:26:53+00:00",
         "verdict": Verdict(
-            sentence="Keep maya:round2: it sounds more like the author than the base and a few-shot prompt, and DITTO "
-            "adds nothing that these judgements can show over plain SFT; win rates of maya:round2: over the base "
-            "0.94 (0.79 to 1.00, 24 judgements on 8 prompts, 1 tie), over a few-shot prompt 0.77 (0.57 to 0.92, 22 "
-            "judgements on 8 prompts, 2 unanswered), over plain SFT 0.58 (0.36 to 0.79, 24 judgements on 8 prompts, "
-            "2 ties).",
+            advice="Keep maya:round2: it is better than the base and the few-shot prompt. The rounds are not shown to "
+            "add to SFT.",
+            figures=[
+                "Style and task (1 is you): maya:round2 0.86 and 0.61; base 0.03 and 0.42, few-shot 0.55 and 0.61.",
+                "Win rates of maya:round2: 0.94 (0.79 to 1.00) over the base, 0.77 (0.57 to 0.92) over the few-shot "
+                "prompt, 0.58 (0.36 to 0.79) over plain SFT.",
+            ],
             keep=main,
         ),
         "contestants": [
@@ -119,6 +122,7 @@ def realistic_report(**changes):
                 "base",
                 "base",
                 points(0.03, 0.06, -0.12, 0.01, 0.18, -0.41),
+                task=Task(value=0.42),
                 ended=0.42,
                 length_ratio=2.31,
                 held_out_loss=4.431,
@@ -185,6 +189,7 @@ def realistic_report(**changes):
             rate("sft", POOL, 70, 8, 42, 0.5, 0.73),
         ],
         "author_style": points(1.0, 1.02, 0.96, 1.08, 0.91, 1.05),
+        "author_task": 0.98,
         "panel": [
             PanelMember(measure="character 3-grams", separation=0.98, weight=0.31),
             PanelMember(measure="function words", separation=0.91, weight=0.26),
@@ -237,7 +242,9 @@ def smallest_report(**changes):
     return realistic_report(
         **{
             "adapter": "bo",
-            "verdict": Verdict(sentence="Nothing was judged, so nothing is shown for or against bo.", keep="bo"),
+            "verdict": Verdict(
+                advice="Nothing was judged, so nothing is shown for or against bo.", figures=[], keep="bo"
+            ),
             "contestants": contestants,
             "win_rates": [],
             "pool_rates": [],
@@ -269,7 +276,7 @@ def crowded_report():
     main = titles[0]
     return realistic_report(
         adapter=name,
-        verdict=Verdict(sentence=f"Keep the base: {main} is not shown to sound more like the author.", keep="base"),
+        verdict=Verdict(advice=f"Keep the base: {main} is not shown to be better.", figures=[], keep="base"),
         contestants=contestants,
         win_rates=[rate(main, t, 8 + n, n % 3, 12 - n, 0.03 * n, 0.6 + 0.03 * n) for n, t in enumerate(titles[1:])],
         pool_rates=[rate(title, POOL, 50 + n, 4, 60, 0.3, 0.6) for n, title in enumerate(titles)],

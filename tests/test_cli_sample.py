@@ -78,12 +78,72 @@ def test_json_tells_all_that_is_needed_to_repeat_it(trained):
     document = json.loads(result.out)
     assert set(document) == {"prompt", "seed", "samples"}
     assert [(entry["adapter"], entry["stage"]) for entry in document["samples"]] == [("base", None), ("alice", "sft")]
-    assert all(set(entry) == {"adapter", "stage", "text", "ended", "tokens"} for entry in document["samples"])
+    assert all(
+        set(entry) == {"adapter", "stage", "text", "ended", "tokens", "best_of"} for entry in document["samples"]
+    )
     repeated = trained(
         "sample", "--compare", "base,alice:sft", "--max-tokens", "12", "--json", "--seed", document["seed"], "hi"
     )
     assert repeated.out == result.out
     assert result.err == "hosts contacted: none\n"
+
+
+def test_the_best_of_several_is_one_of_them_and_num_counts_what_is_given(trained, monkeypatch):
+    command = ["sample", "--adapter", "alice", *SHORT, "--json", "hi"]
+    drafts = texts_of(trained(*command, "--num", "6"))
+    worths = dict(zip(drafts, (0.1, 0.5, 0.2, 0.0, 0.3, 0.0), strict=True))
+    monkeypatch.setattr(
+        "ditto_cli.evaluation.appraisal.Appraiser.worth", lambda self, prompt, writing: worths[writing.text]
+    )
+    assert texts_of(trained(*command, "--best-of", "6")) == [drafts[1]]
+    result = trained(*command, "--num", "2", "--best-of", "3")
+    assert texts_of(result) == [drafts[1], drafts[4]]
+    assert [entry["best_of"] for entry in json.loads(result.out)["samples"]] == [3, 3]
+    shown = trained("sample", "--adapter", "alice", *SHORT, "--best-of", "6", "hi")
+    assert "alice: the best of 6 in style and task." in shown.err
+    assert "best of" not in shown.out
+
+
+def test_texts_at_hand_stand_before_the_prompt_the_nearest_last(trained, monkeypatch):
+    from ditto_cli.model.base.template import ChatFormat
+
+    asked, prompt_ids = [], ChatFormat.prompt_ids
+
+    def spy(self, prompt, shots=(), **options):
+        asked.append((prompt, [shot[0] for shot in shots]))
+        return prompt_ids(self, prompt, shots, **options)
+
+    monkeypatch.setattr(ChatFormat, "prompt_ids", spy)
+    command = ["sample", "--adapter", "alice", *SHORT, "--json", "Invite Di."]
+    plain = texts_of(trained(*command))
+    assert all(not shots for _, shots in asked)
+    assert texts_of(trained(*command, "--with-texts", "2")) != plain
+    assert asked[-1] == ("Invite Di.", ["Decline a party.", "Invite Bo."])
+    trained(*command, "--with-texts", "1")
+    assert asked[-1] == ("Invite Di.", ["Invite Bo."])
+
+
+def test_the_base_beside_an_adapter_writes_as_it_is(trained):
+    result = trained("sample", "--compare", "base,alice", *SHORT, "--best-of", "3", "--with-texts", "1", "--json", "hi")
+    assert [entry["best_of"] for entry in json.loads(result.out)["samples"]] == [1, 3]
+
+
+def test_where_the_texts_are_gone_it_is_said(ditto, texts, tmp_path):
+    assert ditto.train(texts, "--name", "alice").code == 0
+    shutil.move(texts, tmp_path / "elsewhere")
+    for option in ("--best-of", "--with-texts"):
+        result = ditto("sample", "--adapter", "alice", *SHORT, option, "2", "hi")
+        assert (result.code, "texts that alice learnt from are not where they were" in result.error) == (2, True)
+
+
+def test_an_adapter_that_chooses_by_its_settings_goes_on_without_its_texts(ditto, texts, tmp_path):
+    assert ditto.train(texts, "--name", "cleo", "--set", "sampling.best_of=2").code == 0
+    command = ["sample", "--adapter", "cleo", *SHORT, "hi"]
+    assert "cleo: the best of 2" in ditto(*command).err
+    shutil.move(ditto.record("cleo").folder, tmp_path / "elsewhere")
+    result = ditto(*command)
+    assert result.code == 0
+    assert "cleo learnt from are not where they were" in result.err
 
 
 def test_several_texts_have_a_rule_between_them(trained, words):

@@ -67,9 +67,9 @@ def test_what_a_run_stores(ditto, texts):
     record = ditto.record("alice")
     assert record.stage_names == ["sft", "round1"]
     assert (record.published, record.num_demonstrations) == ("round1", 2)
-    assert record.reason.startswith("--publish last (style on new prompts: sft ")
+    assert record.reason.startswith("--publish last (style and task on 8 new prompts: sft ")
     assert record.folder == str(texts)
-    assert {"selection/style", "selection/ended"} <= set(record.stages[0].metrics)
+    assert {"selection/style", "selection/task", "selection/ended"} <= set(record.stages[0].metrics)
     assert record.base.id == str(ditto.base)
     assert (record.settings.seed, record.settings.sft.max_steps, record.settings.rounds.num) == (5, 2, 1)
     assert record.stages[0].metrics["steps"] == 2

@@ -8,10 +8,11 @@ import pytest
 from conftest import save_tiny_base
 from ditto_cli.cli.cross_validate import TRAINED, what_to_do
 from ditto_cli.config import Settings
-from ditto_cli.evaluation.report import EvalReport, Verdict, WinRate
+from ditto_cli.evaluation.report import EvalReport, WinRate
 from ditto_cli.evaluation.verdict import verdict
 from ditto_cli.method import ditto as method
 from ditto_cli.method import run
+from eval_fixtures import contestant
 
 pytest_plugins = ["cli_helpers"]
 
@@ -174,15 +175,19 @@ def test_ctrl_c_in_a_fold_keeps_nothing_and_says_so(ditto, folder, working_folde
 
 
 def test_an_untrained_folders_verdict_is_something_to_do():
-    good = verdict(TRAINED, {"base": rate("base", 0.9), "few-shot": rate("few-shot", 0.8), "sft": rate("sft", 0.7)}, {})
-    to_do = what_to_do(good)
+    kinds = {TRAINED: "round", "base": "base", "few-shot": "few-shot", "sft": "sft"}
+    made = [contestant(title, kind, []) for title, kind in kinds.items()]
+    over = {"base": 0.9, "few-shot": 0.8, "sft": 0.7}
+    to_do = what_to_do(verdict(made, [rate(*one) for one in over.items()]))
     assert to_do.keep == "train on all the texts"
-    assert to_do.sentence.startswith("Train on all the texts: it sounds more like the author than the base")
-    sft = verdict(TRAINED, {"base": rate("base", 0.9), "few-shot": rate("few-shot", 0.8), "sft": rate("sft", 0.2)}, {})
-    to_do = what_to_do(sft)
+    assert to_do.advice == "Train on all the texts: it is better than the base and the few-shot prompt."
+    to_do = what_to_do(verdict(made, [rate(*one) for one in (over | {"sft": 0.2}).items()]))
     assert to_do.keep == "train on all the texts with --publish sft"
-    assert to_do.sentence.startswith("Train on all the texts with --publish sft: it sounds more like the author than")
-    base = verdict(TRAINED, {"base": rate("base", 0.2)}, {})
+    assert to_do.advice == "Train on all the texts with --publish sft: it is better than a trained adapter."
+    base = verdict(made, [rate("base", 0.2)])
     assert what_to_do(base) == base
-    bad = verdict(TRAINED, {"base": rate("base", 0.9)}, {TRAINED: ["Its texts do not end."]})
-    assert what_to_do(bad) == Verdict(sentence=f"A{bad.sentence[1:]}", keep="base")
+    bad = verdict(
+        [contestant(TRAINED, "round", [], warnings=["Its texts do not end."]), *made[1:]], [rate("base", 0.9)]
+    )
+    assert what_to_do(bad) == bad
+    assert bad.keep == "base"

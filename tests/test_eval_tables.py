@@ -48,7 +48,7 @@ def test_the_parts_come_in_order_and_fit_the_width(screen, width):
     text = stream.getvalue()
     places = [
         text.index(words)
-        for words in ("verdict  Keep maya:round2", "keep     maya:round2", "win rate of", "contestant", "warnings")
+        for words in ("verdict  Keep maya:round2", "Style and task", "Win rates", "win rate of", "contestant", "warnings")
     ]
     assert places == sorted(places)
     assert max(map(len, text.splitlines())) <= width
@@ -85,15 +85,15 @@ def test_every_figure_of_a_contestant_is_there(screen):
         for line in stream.getvalue().splitlines()
         if line.startswith("│")
     ]
-    assert ["maya:round2", "0.86", "96%", "4%", "6 words", "3.108", "31.4", "0.212"] in rows
-    assert ["few-shot", "0.55", "96%", "4%", "27 words", "-", "27.9", "-"] in rows
+    assert ["maya:round2", "0.86", "0.61", "96%", "4%", "6 words", "3.108", "31.4", "0.212"] in rows
+    assert ["few-shot", "0.55", "0.61", "96%", "4%", "27 words", "-", "27.9", "-"] in rows
 
 
 def test_columns_without_a_figure_are_left_out(screen):
     stream = screen(120)
     show_report(smallest_report())
     head = next(line for line in stream.getvalue().splitlines() if "contestant" in line)
-    assert head.replace("┃", " ").split() == ["contestant", "ended", "loops", "recites"]
+    assert head.replace("┃", " ").split() == ["contestant", "task", "ended", "loops", "recites"]
     assert "warnings" not in stream.getvalue()
     assert "win rate" not in stream.getvalue()
 
@@ -103,7 +103,6 @@ def test_an_empty_report_is_its_verdict(screen):
     show_report(empty_report())
     assert stream.getvalue().splitlines() == [
         "verdict  Nothing was judged, so nothing is shown for or against bo.",
-        "keep     bo",
     ]
 
 
@@ -150,7 +149,8 @@ def test_a_bar_marks_the_middle_and_the_interval(screen):
 def test_control_characters_are_shown_and_not_obeyed(screen):
     stream = screen(100)
     report = realistic_report(
-        verdict=Verdict(sentence="Keep \x1b[31mit\x07.", keep="a\u202eb"), warnings=["watch \x1b]0;out\x07"]
+        verdict=Verdict(advice="Keep \x1b[31mit\x07.", figures=["a\u202eb"], keep="it"),
+        warnings=["watch \x1b]0;out\x07"],
     )
     show_report(report)
     text = stream.getvalue()

@@ -18,14 +18,15 @@ from ditto_cli.evaluation.report import (
     PanelMember,
     SampleRow,
     StylePoint,
+    Task,
     WhatWasRun,
     WinRate,
 )
-from ditto_cli.evaluation.verdict import verdict
 from eval_fixtures import (
     check_drawing,
     crowded_report,
     empty_report,
+    percent,
     realistic_report,
     section,
     smallest_report,
@@ -36,6 +37,7 @@ REPORTS = {make.__name__: make for make in (realistic_report, smallest_report, e
 SECTIONS = [
     "Verdict",
     "Win rate of maya:round2",
+    "Style and task",
     "Win rate against the pool of all others (the paper's figure)",
     "Style profile",
     "Round by round",
@@ -133,20 +135,36 @@ def test_the_same_report_gives_the_same_page():
 
 def test_the_verdict_is_first_and_whole(realistic):
     box = section(realistic, "Verdict")
-    assert box.one("p", "sentence").text.startswith("Keep maya:round2: it sounds more like the author than the base")
-    assert box.one("p", "grounds").text.startswith("Win rates of maya:round2: over the base 0.94 (0.79 to 1.00, 24 ju")
+    answer = realistic_report().verdict
+    assert [line.text for style in ("sentence", "grounds") for line in box.all("p", style)] == answer.lines
     assert box.one("p", "keep").text == "What to keep: maya:round2"
     assert "6 warnings below" in box.text
 
 
-def test_a_real_verdict_is_parted_into_advice_and_figures():
-    rates = {"base": realistic_report().win_rates[0]}
-    answer = verdict("maya:round2", rates, {})
-    box = section(tree_of(realistic_report(verdict=answer)), "Verdict")
-    advice, grounds = box.one("p", "sentence").text, box.one("p", "grounds").text
-    assert advice.removesuffix(".") + "; w" + grounds.removeprefix("W") == answer.sentence
-    nothing = verdict("bo", {}, {})
-    assert section(tree_of(smallest_report(verdict=nothing)), "Verdict").one("p", "sentence").text == nothing.sentence
+def test_style_and_task_are_one_picture_with_a_point_for_everybody(realistic):
+    drawing = section(realistic, "Style and task").one("figure")
+    described = next(drawing.all("desc")).text
+    assert described == (
+        "Style across and task up, each 0 to 1. author style 1.00, task 0.98; maya:round2 style 0.86, task 0.61; "
+        "base style 0.03, task 0.42; few-shot style 0.55, task 0.61; sft style 0.78, task 0.61; "
+        "round1 style 0.84, task 0.61; round3 style 0.71, task 0.61."
+    )
+    signs = list(drawing.all("svg", "sign"))
+    assert sorted(sign.classes[1] for sign in signs) == [
+        "author",
+        "base",
+        "evaluated",
+        "few-shot",
+        "sft",
+        "stage",
+        "stage",
+    ]
+    across = {sign.classes[1]: percent(sign.attributes["x"]) for sign in signs}
+    up = {sign.classes[1]: -float(sign.attributes["y"]) for sign in signs}
+    assert across["base"] < across["few-shot"] < across["evaluated"] < across["author"]
+    assert up["base"] < up["few-shot"] == up["evaluated"] < up["author"]
+    heights = sorted(float(label.attributes["y"]) for label in drawing.all("text", "value"))
+    assert all(after - before >= 14 for before, after in itertools.pairwise(heights))  # none on another
 
 
 @pytest.mark.parametrize("name", ["realistic_report", "crowded_report"])
@@ -161,7 +179,7 @@ def test_win_rates_are_the_reports(name):
         assert row.one("strong", "rate").text == f"{rate.rate:.2f}"
         assert row.one("span", "interval").text == f"({rate.low:.2f} to {rate.high:.2f})"
         assert f"{rate.num_judgements} judgements on {rate.num_prompts} prompts" in row.one("span", "note").text
-    pool = section(page, SECTIONS[2]).one("table")
+    pool = section(page, SECTIONS[3]).one("table")
     assert [cells[:3] for cells in table_cells(pool)] == [
         [rate.contestant, f"{rate.rate:.2f}", f"{rate.low:.2f} to {rate.high:.2f}"] for rate in report.pool_rates
     ]
@@ -211,9 +229,10 @@ def test_samples_begin_with_the_author_and_the_adapter(realistic):
 
 def test_stages_of_the_curves_are_in_order(realistic):
     figures = list(section(realistic, "Round by round").all("figure"))
-    assert len(figures) == 3
+    assert len(figures) == 4
     assert figures[0].one("desc").text == "By stage: base 0.03; SFT 0.78; r1 0.84; r2 0.86; r3 0.71."
-    assert figures[2].one("desc").text == "By stage: base 4.43; SFT 3.16; r1 3.11; r2 3.11; r3 3.24."
+    assert figures[1].one("desc").text == "By stage: base 0.42; SFT 0.61; r1 0.61; r2 0.61; r3 0.61."
+    assert figures[3].one("desc").text == "By stage: base 4.43; SFT 3.16; r1 3.11; r2 3.11; r3 3.24."
 
 
 def test_the_style_profile_compares_the_author_the_plainer_ones_and_the_adapter(realistic):
@@ -243,6 +262,7 @@ def test_what_is_missing_is_said():
     for heading, words in (
         ("Win rate of bo", "Nothing was judged."),
         ("Style profile", "No style was measured."),
+        ("Style and task", "No style was measured."),
         ("Round by round", "Fewer than two stages were compared."),
         ("Samples side by side", "No samples."),
         ("Held-out texts and forgetting", "Not measured."),
@@ -288,6 +308,7 @@ def reports(draw):
                 title=st.just(title),
                 kind=st.sampled_from(["base", "few-shot", "sft", "round", "adapter"]),
                 style=measures,
+                task=st.builds(Task, value=FLOATS),
                 collapse=st.builds(Collapse, ended=SHARES, looping=SHARES, length_ratio=FLOATS),
                 leakage=st.builds(
                     Leakage,
@@ -310,6 +331,7 @@ def reports(draw):
             win_rates=st.lists(rates, max_size=4),
             pool_rates=st.lists(rates, max_size=3),
             author_style=measures,
+            author_task=FLOATS,
             panel=st.lists(st.builds(PanelMember, separation=SHARES, weight=SHARES), max_size=3),
             run=st.builds(WhatWasRun, seconds=st.floats(0, 1e6)),
             samples=st.lists(st.builds(SampleRow, texts=st.dictionaries(names, st.text(max_size=50))), max_size=2),

@@ -44,7 +44,7 @@ def report_of(text):
     return realistic_report(
         adapter=text,
         created=text,
-        verdict=Verdict(sentence=text, keep=text),
+        verdict=Verdict(advice=text, figures=[text], keep=text),
         contestants=contestants,
         win_rates=[rate.model_copy(update={"contestant": text, "opponent": text}) for rate in report.win_rates],
         pool_rates=[rate.model_copy(update={"contestant": text}) for rate in report.pool_rates],

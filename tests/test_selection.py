@@ -1,4 +1,4 @@
-"""Which stage is published: the one nearest to the author's style on new prompts, within the limits."""
+"""Which stage is published: the best of style and task together on new prompts, within the limits."""
 
 from dataclasses import replace
 
@@ -6,6 +6,8 @@ import pytest
 
 from ditto_cli.config import LoraSettings
 from ditto_cli.evaluation import selection
+from ditto_cli.evaluation.appraisal import Appraisal
+from ditto_cli.evaluation.collapse import collapsed
 from ditto_cli.evaluation.contestants import WritingPlan
 from ditto_cli.evaluation.selection import RoundSelector, background_plan, selection_plan
 from ditto_cli.evaluation.types import EvalPrompt, Writing
@@ -22,14 +24,17 @@ OWN = tuple(
 )
 
 
-class FakePanel:
-    """A text is worth the number that stands at its end."""
+class FakeAppraiser:
+    """A text is worth the number that stands at its end, as that is its style; it does half of its task."""
 
-    def score(self, text):
-        class Score:
-            total = float(text.rsplit(" ", 1)[-1])
+    def appraise(self, prompt, writing):
+        return FakeAppraisal(float(writing.text.rsplit(" ", 1)[-1]), 0.5, collapsed(writing))
 
-        return Score
+
+class FakeAppraisal(Appraisal):
+    @property
+    def worth(self):
+        return 0.0 if self.fault else self.style
 
 
 def text(stage, prompt_id, value, *, body=FINE, ended=True):
@@ -44,7 +49,7 @@ def choice(tiny_policy, monkeypatch):
     def choose(stages, publish="best"):
         monkeypatch.setattr(selection, "writings_of", lambda policy, contestant, *_: stages[contestant.title])
         selector = RoundSelector(tiny_policy, OWN, PLAN, publish=publish)
-        selector._panel = FakePanel()
+        selector._appraiser = FakeAppraiser()
         nothing = [SampledTokens((), True, 0.0)] * len(selector.requests())
         figures = {stage: selector.look(stage, nothing) for stage in stages}
         return selector.choose(figures), figures
@@ -59,8 +64,11 @@ def stage(name, *values, **options):
 def test_the_nearest_stage_is_chosen_and_sft_can_win(choice):
     better, figures = choice(stage("sft", 0.4, 0.4) | stage("round1", 0.9, 0.9))
     assert better.stage == "round1"
-    assert better.reason == "nearest to your style on 2 new prompts (sft 0.40, round1 0.90)"
+    assert better.reason == (
+        "the best of both (style and task on 2 new prompts: sft 0.40 and 0.50, round1 0.90 and 0.50)"
+    )
     assert figures["round1"].metrics["selection/style"] == 0.9
+    assert figures["round1"].metrics["selection/task"] == 0.5
     assert choice(stage("sft", 0.9, 0.9) | stage("round1", 0.4, 0.4))[0].stage == "sft"
     assert choice(stage("sft", 0.5, 0.5) | stage("round1", 0.5, 0.5))[0].stage == "sft"  # no gain, no round
 
@@ -114,7 +122,7 @@ def test_a_look_tells_writings_from_continuations(tiny_policy):
         Demonstration("b", "Write to Bo.", "no tea today, the mill is shut and I am away until monday noon"),
     )
     selector = RoundSelector(tiny_policy, own, PLAN, publish="best")
-    selector._panel = FakePanel()
+    selector._appraiser = FakeAppraiser()
     said = [f"{FINE} 0.4", f"{FINE} 0.8", "something else", "shut and I am away until then"]
     assert len(selector.requests()) == len(said)
     sampled = [SampledTokens(tiny_policy.chat.completion_ids(each), True, 0.0) for each in said]

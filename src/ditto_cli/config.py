@@ -132,6 +132,8 @@ class SamplingSettings(_Section):
     temperature: float = Field(1.0, gt=0)
     length_factor: float = Field(1.5, gt=0, description="most new tokens, as a multiple of the longest demonstration")
     max_slots: int = Field(64, ge=1, le=64, description="sequences that are generated side by side")
+    best_of: int = Field(1, ge=1, le=64, description="texts that `ditto sample` draws for each that it gives")
+    with_texts: int = Field(0, ge=0, le=9, description="demonstrations that `ditto sample` shows before a prompt")
 
 
 class Settings(_Section):

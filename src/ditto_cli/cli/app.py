@@ -198,6 +198,16 @@ def _sample(
         str | None, typer.Option("--round", help="A stage of the adapter: sft, 1, 2, ...", show_default=False)
     ] = None,
     num: Annotated[int, typer.Option(min=1, max=1000, help="How many texts.")] = 1,
+    best_of: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Draw so many and give the one that is best in style and task.", show_default=False
+        ),
+    ] = None,
+    with_texts: Annotated[
+        int | None,
+        typer.Option(min=0, max=9, help="Show so many of the person's texts before the prompt.", show_default=False),
+    ] = None,
     temperature: Annotated[
         float | None, typer.Option(min=0.0, help="0 is the likeliest text; else as trained.", show_default=False)
     ] = None,
@@ -226,6 +236,8 @@ def _sample(
         voices=compare.split(",") if compare is not None else [adapter] if adapter is not None else [],
         stage=round_,
         num=num,
+        best_of=best_of,
+        with_texts=with_texts,
         temperature=temperature,
         max_new_tokens=max_tokens,
         seed=seed,
@@ -253,13 +265,13 @@ def _eval(
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Rivals: base, few-shot, sft, round1, other adapters, NAME:STAGE; else base, few-shot and all stages.",
+            help="Rivals: base, few-shot, texts (at hand), sft, round1, other adapters, NAME:STAGE; else all its own.",
             show_default=False,
         ),
     ] = None,
     judge: Annotated[
         Literal["style", "model", "openai", "me"],
-        typer.Option(help="Who compares: measures of style, a local model, a server, or you."),
+        typer.Option(help="Who compares: measures of style and task, a local model, a server, or you."),
     ] = "style",
     model: Annotated[
         str | None, typer.Option(help="The judge: a hub id, a folder, or the server's name for it.", show_default=False)

@@ -67,7 +67,7 @@ _FOLD_ADAPTER = "fold"
 # Where the folds' adapters were all that there was: how the verdict advises one of them, and what can be done instead.
 _TO_DO = {
     TRAINED: (f"Keep {TRAINED}:", "Train on all the texts:"),
-    SFT_STAGE: ("Use sft, plain SFT:", "Train on all the texts with --publish sft:"),
+    SFT_STAGE: ("Use sft:", "Train on all the texts with --publish sft:"),
 }
 
 
@@ -170,9 +170,8 @@ def fold(author: Author, num_folds: int, *, seed: int) -> list[Author]:
 def what_to_do(verdict: Verdict) -> Verdict:
     """The verdict on folds' adapters that are gone, as what the user can do: train, or keep what needs no training."""
     advised, instead = _TO_DO.get(verdict.keep, ("", ""))
-    sentence = verdict.sentence.replace(advised, instead) if advised else verdict.sentence
     keep = instead[:1].lower() + instead[1:].rstrip(":") if instead else verdict.keep
-    return Verdict(sentence=sentence[:1].upper() + sentence[1:], keep=keep)
+    return Verdict(advice=verdict.advice.replace(advised, instead), figures=verdict.figures, keep=keep)
 
 
 def _task(options: EvalOptions, num_folds: int) -> _Task:

@@ -19,7 +19,7 @@ from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.recitation import is_version
 from ditto_cli.evaluation.report import ContestantKind, EvalReport, WhatWasRun
-from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, Author
+from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, store_home, suggest_name, write_text
 from ditto_cli.types import SFT_STAGE, Demonstration, Reporter, SilentReporter
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.html"
 _MAX_PROMPTS_FILE_BYTES = 2**20
+_TEXTS_AT_HAND = 3
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     from ditto_cli.evaluation.traces import mark_of
 
     main = Voice(name, record.published)
-    voices = [main, *(_voice(rival, record, name) for rival in rivals if rival != FEW_SHOT_CONTESTANT)]
+    prompted = (FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT)
+    voices = [main, *(_voice(rival, record, name) for rival in rivals if rival not in prompted)]
     session = open_session(voices, store, hardware, base=options.base, quantize=options.quantize)
     folder = store.evaluation_folder(name)
     prompts = given_prompts(given) if given else evaluation_prompts(author, folder)
@@ -137,7 +139,7 @@ def show_and_write(report: EvalReport, place: Path, marks: Sequence[str], *, as_
 
 
 def rivals_of(name: str, record: AdapterRecord, against: str | None) -> list[str]:
-    """Titles to compete against, as `--against` names them; else base, few-shot prompt and all other stages.
+    """Titles to compete against, as `--against` names them; else base, few-shot, texts at hand and all other stages.
 
     Stages of the adapter itself may be named `round1`, `1` or `alice:round1`; each counts once.
 
@@ -145,7 +147,8 @@ def rivals_of(name: str, record: AdapterRecord, against: str | None) -> list[str
         InputError: an empty list, or the evaluated stage itself.
     """
     if against is None:
-        return [BASE_CONTESTANT, FEW_SHOT_CONTESTANT, *(s for s in record.stage_names if s != record.published)]
+        others = (stage for stage in record.stage_names if stage != record.published)
+        return [BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, *others]
     rivals = []
     for word in against.split(","):
         rival = word.strip()
@@ -371,5 +374,9 @@ def _contestant(
         return Contestant(rival, "base")
     if rival == FEW_SHOT_CONTESTANT:
         return few_shot(session, author, plan)
+    if rival == TEXTS_CONTESTANT:
+        adapter = session.load(_voice(record.published, record, name))
+        num = record.settings.sampling.with_texts or _TEXTS_AT_HAND
+        return Contestant(rival, "texts", adapter, author.demonstrations, nearest=num)
     kind = _kind(rival) if rival in record.stage_names else "adapter"
     return Contestant(rival, kind, session.load(_voice(rival, record, name)))

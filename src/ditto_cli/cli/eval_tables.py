@@ -18,7 +18,7 @@ _Figure = tuple[str, Callable[[ContestantReport], str]]
 
 def show_report(report: EvalReport) -> None:
     """Print the report for people, the answer first."""
-    render.print_facts({"verdict": report.verdict.sentence, "keep": report.verdict.keep})
+    render.print_facts({"verdict": "\n         ".join(report.verdict.lines)})
     _show_win_rates(report)
     _show_contestants(report)
     _show_warnings(report)
@@ -66,6 +66,7 @@ def _show_contestants(report: EvalReport) -> None:
 def _sound_figures() -> list[_Figure]:
     return [
         ("style", lambda c: _known(next((p.value for p in c.style if p.measure == "total"), None), 2)),
+        ("task", lambda c: number(c.task.value)),
         ("ended", lambda c: share(c.collapse.ended)),
         ("loops", lambda c: share(c.collapse.looping)),
         ("recites", lambda c: f"{c.leakage.longest_passage_words} words"),

@@ -93,7 +93,7 @@ class JudgeOptions:
         if self.kind == "style":
             from ditto_cli.evaluation.judges.by_style import StyleJudge
 
-            return StyleJudge(findings.panel, findings.author)
+            return StyleJudge(findings.appraisal_of)
         if self.kind == "model":
             from ditto_cli.evaluation.judges.by_model import ModelJudge
 

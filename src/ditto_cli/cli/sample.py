@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.adapters import only_adapter
+from ditto_cli.cli.choosing import Draw, Writer
 from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, warn
 from ditto_cli.cli.text import visible
 from ditto_cli.demonstrations import normalise_text, read_plain
@@ -32,12 +33,18 @@ class SampleOptions:
     voices: list[str]
     stage: str | None
     num: int
+    best_of: int | None
+    with_texts: int | None
     temperature: float | None
     max_new_tokens: int | None
     seed: int | None
     base: str | None
     quantize: str | None
     device: str
+
+    def draw(self, seed: int) -> Draw:
+        """What every voice is asked for."""
+        return Draw(self.num, seed, self.best_of, self.with_texts, self.temperature, self.max_new_tokens)
 
 
 def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> None:
@@ -49,40 +56,35 @@ def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> 
     text = _read_prompt(prompt)
     session, voices = _open(options)
     seed = _seed(options)
-    samples = {
-        voice: session.write(
-            text,
-            num=options.num,
-            seed=seed,
-            temperature=options.temperature,
-            max_new_tokens=options.max_new_tokens,
-            voice=voice,
-        )
-        for voice in voices
-    }
+    writer = Writer(session)
+    samples = {voice: writer.write(text, options.draw(seed), voice) for voice in voices}
     if as_json:
         rows = [
             {
                 "adapter": voice.adapter,
                 "stage": voice.stage,
-                "text": session.text(tokens),
-                "ended": tokens.ended,
-                "tokens": len(tokens.token_ids),
+                "text": session.text(chosen.tokens),
+                "ended": chosen.tokens.ended,
+                "tokens": len(chosen.tokens.token_ids),
+                "best_of": chosen.of,
             }
             for voice, sampled in samples.items()
-            for tokens in sampled
+            for chosen in sampled
         ]
         print_json({"prompt": text, "seed": seed, "samples": rows})
         return
-    if any(not tokens.ended for sampled in samples.values() for tokens in sampled):
+    for voice, (first, *_) in samples.items():
+        if first.of > 1:
+            say(f"{voice.title}: the best of {first.of} in style and task.")
+    if any(not chosen.tokens.ended for sampled in samples.values() for chosen in sampled):
         warn("a text was cut at the length limit; --max-tokens raises it.")
     for index in range(options.num):
         if len(voices) > 1:
-            print_side_by_side(text, [(voice.title, session.text(samples[voice][index])) for voice in voices])
+            print_side_by_side(text, [(voice.title, session.text(samples[voice][index].tokens)) for voice in voices])
             continue
         if index > 0:
             print_text("\n---\n")
-        print_text(session.text(samples[voices[0]][index]))
+        print_text(session.text(samples[voices[0]][index].tokens))
 
 
 def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> None:
@@ -99,16 +101,8 @@ def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> N
     store = AdapterStore(store_home(os.environ))
     folder = _folder_of(store, (options.voices or [only_adapter(store)])[0])
     session, (voice, *_) = _open(options)
-    written = session.write(
-        text,
-        num=options.num,
-        seed=_seed(options),
-        temperature=options.temperature,
-        max_new_tokens=options.max_new_tokens,
-        voice=voice,
-    )
-    for tokens in written:
-        sample = session.text(tokens)
+    for chosen in Writer(session).write(text, options.draw(_seed(options)), voice):
+        sample = session.text(chosen.tokens)
         print_text(sample)
         with edited(visible(sample) + "\n", suffix=".txt") as raw:
             _keep(raw, visible(sample), text, folder, voice.adapter)
@@ -177,6 +171,7 @@ class _Chat:
     def __init__(self, session: Session, voice: Voice, options: SampleOptions) -> None:
         self.voice = voice
         self._session = session
+        self._writer = Writer(session)
         self._options = options
         self._last = ""
         self._count = 0
@@ -212,15 +207,8 @@ class _Chat:
         self._last = prompt
         self._count += 1
         seed = _seed(self._options) + self._count
-        for tokens in self._session.write(
-            prompt,
-            num=self._options.num,
-            seed=seed,
-            temperature=self._options.temperature,
-            max_new_tokens=self._options.max_new_tokens,
-            voice=self.voice,
-        ):
-            print_text(self._session.text(tokens))
+        for chosen in self._writer.write(prompt, self._options.draw(seed), self.voice):
+            print_text(self._session.text(chosen.tokens))
 
 
 def _open(options: SampleOptions) -> tuple[Session, list[Voice]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ditto_cli.cli.render import say
@@ -117,12 +118,29 @@ class Session:
         return None if model is None else load_style_encoder(model, self.policy.hardware)
 
     def write(
-        self, prompt: str, *, num: int, seed: int, temperature: float | None, max_new_tokens: int | None, voice: Voice
+        self,
+        prompt: str,
+        *,
+        num: int,
+        seed: int,
+        temperature: float | None,
+        max_new_tokens: int | None,
+        voice: Voice,
+        shots: Sequence[tuple[str, str]] = (),
     ) -> list[SampledTokens]:
-        """`num` texts of `voice`; its training's temperature and length limit where None is given."""
+        """`num` texts of `voice`, with `shots` (prompt and text) before the prompt, as many of the last ones as fit.
+
+        Temperature and length limit are those of its training where None is given.
+        """
         self.use(voice)
         record = None if voice.adapter == BASE_VOICE else self.store.record(voice.adapter)
         prompt_ids = self.prompt_ids(prompt)
+        room = self.policy.context_tokens - (max_new_tokens or (record.max_new_tokens if record else 0))
+        for first in range(len(shots)):
+            shown = self.policy.chat.prompt_ids(prompt, shots[first:])
+            if len(shown) < room:
+                prompt_ids = shown
+                break
         limit = max_new_tokens or (record.max_new_tokens if record else _DEFAULT_MAX_NEW_TOKENS)
         return sample(
             self.policy,

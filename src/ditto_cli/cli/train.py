@@ -93,11 +93,11 @@ def _show_result(adapter: str, record: AdapterRecord) -> None:
                 f"{stage.seconds:.0f} s",
                 f"{metrics['loss']:.2f}",
                 f"{metrics['rewards/margins']:.2f}" if "rewards/margins" in metrics else "",
-                f"{metrics['selection/style']:.2f}",
+                f"{metrics['selection/style']:.2f} and {metrics['selection/task']:.2f}",
                 f"{metrics['selection/ended']:.0%}",
             )
         )
-    print_table("", ("stage", "time", "loss", "reward margin", "style on new prompts", "texts that ended"), rows)
+    print_table("", ("stage", "time", "loss", "reward margin", "style and task on new prompts", "texts that ended"), rows)
     texts = [("base", record.base_sample), *((stage.stage, stage.sample or "") for stage in record.stages)]
     print_side_by_side(record.watch_prompt, texts)
     say(f"{record.published} is published: {record.reason}.")

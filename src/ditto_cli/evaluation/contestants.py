@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.report import ContestantKind
+from ditto_cli.evaluation.task import covered
 from ditto_cli.evaluation.types import EvalPrompt, Writing
 from ditto_cli.model.base.template import ChatFormat
 from ditto_cli.model.policy.policy import Policy
@@ -20,12 +21,21 @@ from ditto_cli.types import Demonstration, SampledTokens, SampleRequest
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who writes: `adapter` is its name in the policy, None for the base; `shots` are shown before the prompt."""
+    """Who writes.
+
+    Attributes:
+        title: for people.
+        kind: what it is.
+        adapter: its name in the policy, None for the base.
+        shots: demonstrations that are shown before the prompt.
+        nearest: of these only so many, those nearest to the prompt; None for all.
+    """
 
     title: str
     kind: ContestantKind
     adapter: str | None = None
     shots: tuple[Demonstration, ...] = ()
+    nearest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,14 +126,23 @@ def fitting_shots(
     """
     kept = list(demonstrations)
     longest = max(prompts, key=lambda prompt: len(chat.prompt_ids(prompt)))
-    while kept and len(chat.prompt_ids(longest, _turns(kept))) > max_tokens:
+    while kept and len(chat.prompt_ids(longest, turns(kept))) > max_tokens:
         kept.remove(max(kept, key=lambda demonstration: len(chat.completion_ids(demonstration.completion))))
     return tuple(kept)
 
 
+def nearest_texts(demonstrations: Sequence[Demonstration], prompt: str, num: int) -> tuple[Demonstration, ...]:
+    """The `num` demonstrations that have most of the prompt's content words, the nearest last."""
+    shares = {d.id: covered(prompt, f"{d.prompt}\n{d.completion}") for d in demonstrations}
+    return tuple(sorted(demonstrations, key=lambda d: shares[d.id])[max(0, len(demonstrations) - num) :])
+
+
 def _prompt_ids(policy: Policy, contestant: Contestant, prompt: EvalPrompt, plan: WritingPlan) -> tuple[int, ...]:
-    ids = policy.chat.prompt_ids(prompt.prompt, _turns(contestant.shots))
-    room = policy.context_tokens - plan.max_new_tokens
+    room, shots = policy.context_tokens - plan.max_new_tokens, contestant.shots
+    if contestant.nearest is not None:
+        near = nearest_texts(shots, prompt.prompt, contestant.nearest)
+        shots = fitting_shots(policy.chat, near, [prompt.prompt], max_tokens=room)
+    ids = policy.chat.prompt_ids(prompt.prompt, turns(shots))
     if len(ids) > room:
         raise InputError(
             f"A prompt has {len(ids)} tokens for {contestant.title}, and this base has room for {room} beside a text "
@@ -132,5 +151,6 @@ def _prompt_ids(policy: Policy, contestant: Contestant, prompt: EvalPrompt, plan
     return ids
 
 
-def _turns(shots: Sequence[Demonstration]) -> list[tuple[str, str]]:
+def turns(shots: Sequence[Demonstration]) -> list[tuple[str, str]]:
+    """Demonstrations as turns of a conversation before the prompt."""
     return [(shot.prompt, shot.completion) for shot in shots]

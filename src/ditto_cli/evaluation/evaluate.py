@@ -1,18 +1,21 @@
 """Contestants and an author -> findings: what everybody wrote, who was preferred, and the figures of each.
 
-The story of an evaluation: let all write, fit the style panel, judge, measure. `summary` makes the report of it.
+The story of an evaluation: let all write, calibrate style and task, measure, judge. `summary` makes the report of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from statistics import fmean
 
+from ditto_cli.evaluation.appraisal import Appraisal, Appraiser
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan
 from ditto_cli.evaluation.extraction import extract
 from ditto_cli.evaluation.forgetting import GeneralAnswer, general_answers, log_loss
 from ditto_cli.evaluation.held_out import held_out_loss
+from ditto_cli.evaluation.prompt_gain import told_shares
 from ditto_cli.evaluation.selection import background_plan
 from ditto_cli.evaluation.style import StylePanel, TextEncoder
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Author, Judge, Judgement, Pair, Writing
@@ -26,17 +29,27 @@ Writer = Callable[[Contestant, WritingPlan], list[Writing]]
 
 @dataclass
 class Findings:
-    """What was found with one author and one set of contestants; figures are by contestant's title."""
+    """What was found with one author and one set of contestants; figures are by contestant's title.
+
+    `appraisals` are of `writings`, in their order; `author_task` is that of the demonstrations for their own prompts.
+    """
 
     author: Author
     plan: WritingPlan
     contestants: tuple[Contestant, ...]
     panel: StylePanel
     writings: dict[str, list[Writing]]
+    appraisals: dict[str, list[Appraisal]]
+    author_task: float
     judgements: list[Judgement] = field(default_factory=list)
     held_out_losses: dict[str, float] = field(default_factory=dict)
     forgetting: dict[str, float] = field(default_factory=dict)
     extracted: dict[str, int] = field(default_factory=dict)
+
+    def appraisal_of(self, writing: Writing) -> Appraisal:
+        """What was measured of one of the writings."""
+        own = self.writings[writing.contestant]
+        return self.appraisals[writing.contestant][own.index(writing)]
 
 
 def gather(
@@ -69,10 +82,40 @@ def gather(
         plan.max_new_tokens,
     )
     background = [writing.text for writing in writer(Contestant(BASE_CONTESTANT, "base"), others)]
-    panel = StylePanel.fit(author.texts, background, encoder=encoder)
-    findings = Findings(author, plan, tuple(contestants), panel, writings)
+    appraiser, told = _calibrated(policy, author, plan, writings, background, encoder, reporter)
+    prompts = {prompt.id: prompt.prompt for prompt in plan.prompts}
+    appraisals = {
+        title: [appraiser.appraise(prompts[w.prompt_id], w, share) for w, share in zip(texts, told[title], strict=True)]
+        for title, texts in writings.items()
+    }
+    own = fmean(appraiser.scale.value(text.prompt, text.completion) for text in author.demonstrations)
+    findings = Findings(author, plan, tuple(contestants), appraiser.panel, writings, appraisals, own)
     _measure(policy, findings, reporter)
     return findings
+
+
+def _calibrated(
+    policy: Policy,
+    author: Author,
+    plan: WritingPlan,
+    writings: Mapping[str, Sequence[Writing]],
+    background: Sequence[str],
+    encoder: TextEncoder | None,
+    reporter: Reporter,
+) -> tuple[Appraiser, dict[str, list[float]]]:
+    """Both axes for the author, and what each writing tells of its prompt (`prompt_gain`)."""
+    prompts = {prompt.id: prompt.prompt for prompt in plan.prompts}
+    own = [(text.prompt, text.completion) for text in author.demonstrations]
+    others = [(prompt, background[number - 1]) for number, (prompt, _) in enumerate(own) if len(own) > 1]
+    written = [(prompts[w.prompt_id], w.text) for texts in writings.values() for w in texts]
+    pairs = [*own, *others, *written]
+    reporter.stage_started("task", len(pairs), "texts")
+    told = told_shares(policy, pairs, on_finished=lambda done: reporter.stage_advanced(done, {}))
+    reporter.stage_ended()
+    shares = iter(told)
+    of_own, of_others = ([next(shares) for _ in part] for part in (own, others))
+    appraiser = Appraiser.fit(author, background, own_told=of_own, others_told=of_others, encoder=encoder)
+    return appraiser, {title: [next(shares) for _ in texts] for title, texts in writings.items()}
 
 
 def judge_all(findings: Findings, judge: Judge, reporter: Reporter, *, every_pair: bool) -> None:

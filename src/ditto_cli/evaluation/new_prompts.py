@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -51,9 +52,10 @@ class Kind(BaseModel):
 
 
 class Bank(BaseModel):
-    """The tasks by kind, and two lists of words.
+    """The tasks by kind, and lists of words.
 
-    `function_words` say nothing of what a prompt is about; `describing_words` may stand before the noun of an opening.
+    `function_words` say nothing of what a prompt is about; `describing_words` may stand before the noun of an opening;
+    `numbers` are those that are written out, in digits.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +63,7 @@ class Bank(BaseModel):
     function_words: frozenset[str]
     describing_words: frozenset[str]
     kinds: dict[str, Kind]
+    numbers: dict[str, str]
 
     @field_validator("function_words", "describing_words", mode="before")
     @classmethod
@@ -72,6 +75,7 @@ class Bank(BaseModel):
         return frozenset(words(prompt)) - self.function_words
 
 
+@cache
 def read_bank() -> Bank:
     """The bank that comes with ditto."""
     return Bank(**yaml.safe_load(_BANK.read_text(encoding="utf-8")))

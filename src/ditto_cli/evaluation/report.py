@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 POOL = "pool"  # opponent: all other contestants together, the paper's "win rate"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-ContestantKind = Literal["base", "few-shot", "sft", "round", "adapter"]
+ContestantKind = Literal["base", "few-shot", "sft", "round", "texts", "adapter"]
 
 
 class _Part(BaseModel):
@@ -70,11 +70,28 @@ class StylePoint(_Part):
     value: float
 
 
+class Task(_Part):
+    """How much of what was asked a contestant's texts say: 0 like texts for other prompts, 1 like the author's own.
+
+    `behind_base` is the mean by which it lies below the base on the same prompts, with the bounds of the 95 % interval
+    of a bootstrap over prompts; None for the base, and where the base did not compete.
+    """
+
+    value: float
+    behind_base: tuple[float, float, float] | None = None
+
+    @property
+    def is_below_base(self) -> bool:
+        """Whether it says less of what was asked than the base does, beyond the noise."""
+        return self.behind_base is not None and self.behind_base[1] > 0
+
+
 class ContestantReport(_Part):
     """All figures of one contestant; what cannot be measured for it is None."""
 
     title: str
     kind: ContestantKind
+    task: Task
     style: list[StylePoint]
     collapse: Collapse
     leakage: Leakage
@@ -106,10 +123,16 @@ class PanelMember(_Part):
 
 
 class Verdict(_Part):
-    """The answer in a sentence, and what to use from now on."""
+    """The answer: what to do, the figures that it rests on (at most two lines), and what to use from now on."""
 
-    sentence: str
+    advice: str
+    figures: list[str]
     keep: str = Field(description="title of the contestant to use")
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it, a line each."""
+        return [self.advice, *self.figures]
 
 
 class WhatWasRun(_Part):
@@ -134,7 +157,7 @@ class WhatWasRun(_Part):
 class EvalReport(_Part):
     """An evaluation of one adapter."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     adapter: str
     created: str
     verdict: Verdict
@@ -142,6 +165,7 @@ class EvalReport(_Part):
     win_rates: list[WinRate] = Field(description="pair by pair, the evaluated adapter first")
     pool_rates: list[WinRate] = Field(description="each contestant against all others, as in the paper's tables")
     author_style: list[StylePoint] = Field(description="the author's own texts, each measured against the others")
+    author_task: float = Field(description="of the demonstrations for their own prompts")
     panel: list[PanelMember]
     samples: list[SampleRow]
     warnings: list[str]

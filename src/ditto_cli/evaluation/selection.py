@@ -1,4 +1,4 @@
-"""Stages of a training run -> the one to publish: the stage whose new writings are nearest to the author's style.
+"""Stages of a training run -> the one to publish: the one whose new writings are the author's and say what was asked.
 
 The prompts were not trained on, and they are not those that `ditto eval` uses later. A stage that recites or whose
 texts do not end is out; plain SFT may win.
@@ -10,13 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ditto_cli.evaluation.collapse import collapse, collapsed, warnings_of
+from ditto_cli.evaluation.appraisal import Appraiser
+from ditto_cli.evaluation.collapse import collapse, warnings_of
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan, writing_requests, writings_of
 from ditto_cli.evaluation.extraction import extracted_words, extraction_requests
 from ditto_cli.evaluation.new_prompts import new_prompts
-from ditto_cli.evaluation.recitation import leakage, recitation_check
-from ditto_cli.evaluation.style import StylePanel
-from ditto_cli.evaluation.types import BASE_CONTESTANT, EvalPrompt, Writing
+from ditto_cli.evaluation.recitation import leakage
+from ditto_cli.evaluation.types import BASE_CONTESTANT, Author, EvalPrompt
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.types import Demonstration, SampledTokens, SampleRequest, StageChoice, StageFigures
 
@@ -27,11 +27,16 @@ _BASE = Contestant(BASE_CONTESTANT, "base")
 
 @dataclass(frozen=True)
 class _Look:
-    """One stage: the values of its writings, and what is wrong with them."""
+    """One stage: the worths of its writings, its figures, and what is wrong with it."""
 
     stage: str
     values: tuple[float, ...]
+    metrics: Mapping[str, float]
     warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        style, task = (self.metrics.get(f"selection/{axis}", math.nan) for axis in ("style", "task"))
+        return f"{self.stage} {style:.2f} and {task:.2f}"
 
     @property
     def mean(self) -> float:
@@ -65,18 +70,17 @@ class RoundSelector:
         self._demonstrations = tuple(demonstrations)
         self._plan = _within_context(policy, plan, background_plan(self._demonstrations, plan))
         self._publish = publish
-        self._recites = recitation_check(self._demonstrations, [])
-        self._panel: StylePanel | None = None
+        self._appraiser: Appraiser | None = None
 
     def base_requests(self) -> list[SampleRequest]:
         """The demonstrations' prompts: what the base makes of them is what the author is not."""
         return writing_requests(self._policy, _BASE, background_plan(self._demonstrations, self._plan))
 
     def see_base(self, sampled: Sequence[SampledTokens]) -> None:
-        """Fit the panel between the author's texts and the base's."""
+        """Calibrate both axes between the author's texts and the base's."""
         background = background_plan(self._demonstrations, self._plan)
-        self._panel = StylePanel.fit(
-            [demonstration.completion for demonstration in self._demonstrations],
+        self._appraiser = Appraiser.fit(
+            Author(self._demonstrations, ()),
             [writing.text for writing in writings_of(self._policy, _BASE, background, sampled)],
         )
 
@@ -88,16 +92,21 @@ class RoundSelector:
         ]
 
     def look(self, stage: str, sampled: Sequence[SampledTokens]) -> StageFigures:
-        """Measure a stage by what it wrote for `requests`."""
+        """Measure a stage by what it wrote for `requests`; a text without an end counts nothing."""
+        assert self._appraiser is not None
         num_extracted = len(self._demonstrations)
         writings = writings_of(self._policy, Contestant(stage, "round"), self._plan, sampled[:-num_extracted])
         extracted = extracted_words(self._policy, self._demonstrations, sampled[-num_extracted:])
         collapse_figures = collapse(writings, self._demonstrations)
         leakage_figures = leakage(writings, self._demonstrations, [], extracted)
         warnings = tuple(warnings_of(collapse_figures, leakage_figures))
-        values = tuple(self._value(writing) for writing in writings)
+        prompts = {prompt.id: prompt.prompt for prompt in self._plan.prompts}
+        found = [self._appraiser.appraise(prompts[w.prompt_id], w) for w in writings if w.ended]
+        num = len(writings)
+        values = (*(one.worth for one in found), *[0.0] * (num - len(found)))
         metrics = {
-            "selection/style": round(_Look(stage, values, warnings).mean, 4),
+            "selection/style": round(sum(max(0.0, one.style) for one in found if not one.fault) / num, 4),
+            "selection/task": round(sum(max(0.0, one.task) for one in found) / num, 4),
             "selection/ended": round(collapse_figures.ended, 4),
             "selection/looping": round(collapse_figures.looping, 4),
             "selection/longest_passage": float(leakage_figures.longest_passage_words),
@@ -108,29 +117,22 @@ class RoundSelector:
     def choose(self, looks: Mapping[str, StageFigures]) -> StageChoice:
         """The stage to publish; the earliest of equals."""
         assert looks, "nothing was looked at"
-        seen = [_Look(stage, figures.values, figures.warnings) for stage, figures in looks.items()]
-        figures = ", ".join(f"{look.stage} {look.mean:.2f}" for look in seen)
+        seen = [_Look(stage, one.values, one.metrics, one.warnings) for stage, one in looks.items()]
+        figures = f"style and task on {len(self._plan.prompts)} new prompts: {', '.join(map(str, seen))}"
         if self._publish == LAST:
-            return StageChoice(seen[-1].stage, f"--publish last (style on new prompts: {figures})")
+            return StageChoice(seen[-1].stage, f"--publish last ({figures})")
         if self._publish != BEST:
-            return StageChoice(self._publish, f"--publish {self._publish} (style on new prompts: {figures})")
+            return StageChoice(self._publish, f"--publish {self._publish} ({figures})")
         sound = [look for look in seen if not look.warnings]
         best = max(sound or seen, key=lambda look: look.mean)
         others = [look for look in sound if look is not best]
-        reason = f"nearest to your style on {len(self._plan.prompts)} new prompts ({figures})"
+        reason = f"the best of both ({figures})"
         if any(best.mean - look.mean < max(best.standard_error, look.standard_error) for look in others):
             reason += ", though not by more than the noise"
         if len(sound) < len(seen):
             out = ", ".join(look.stage for look in seen if look.warnings)
             reason += f"; over a limit: {out}" if sound else "; every stage is over a limit"
         return StageChoice(best.stage, reason)
-
-    def _value(self, writing: Writing) -> float:
-        """The panel's total; nothing for a text that has no end, repeats itself, or recites."""
-        assert self._panel is not None
-        if not writing.ended or collapsed(writing) or self._recites(writing.text):
-            return 0.0
-        return max(0.0, self._panel.score(writing.text).total)
 
 
 def _within_context(policy: Policy, plan: WritingPlan, background: WritingPlan) -> WritingPlan:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from statistics import fmean
 
 from ditto_cli.evaluation.collapse import collapse, warnings_of
 from ditto_cli.evaluation.contestants import Contestant
@@ -20,14 +21,16 @@ from ditto_cli.evaluation.report import (
     Leakage,
     SampleRow,
     StylePoint,
+    Task,
     WhatWasRun,
     WinRate,
 )
 from ditto_cli.evaluation.similarity import chrf
 from ditto_cli.evaluation.style import PanelScore
-from ditto_cli.evaluation.types import Judgement
-from ditto_cli.evaluation.verdict import Opponent, verdict
-from ditto_cli.evaluation.win_rates import pool_rate, win_rate
+from ditto_cli.evaluation.types import BASE_CONTESTANT, Judgement
+from ditto_cli.evaluation.verdict import verdict
+from ditto_cli.evaluation.win_rates import mean_interval, pool_rate, win_rate
+from ditto_cli.seeds import derive_seed
 
 TOTAL = "total"
 
@@ -52,20 +55,14 @@ def build_report(
         warnings: what the reader should know besides.
     """
     contestants = [
-        _contestant(contestant, parts)
+        _contestant(contestant, parts, run.seed)
         for contestant in parts[0].contestants
         if all(contestant.title in part.writings for part in parts)
     ]
     judgements = [judgement for part in parts for judgement in part.judgements]
     rates = _rates(judgements, evaluated.title, [c.title for c in contestants], run.seed)
-    against = _against_the_usual(rates, parts[0].contestants)
-    rounds = [
-        rate
-        for rate in rates
-        if rate.contestant == evaluated.title
-        and any(c.title == rate.opponent and c.kind == "round" for c in parts[0].contestants)
-    ]
-    answer = verdict(evaluated.title, against, {c.title: c.warnings for c in contestants}, rounds)
+    ordered = sorted(contestants, key=lambda contestant: contestant.title != evaluated.title)
+    answer = verdict(ordered, rates)
     return EvalReport(
         adapter=evaluated.adapter,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -74,6 +71,7 @@ def build_report(
         win_rates=rates,
         pool_rates=_pool_rates(judgements, [c.title for c in contestants], run.seed),
         author_style=_points(_mean([part.panel.own_scores() for part in parts])),
+        author_task=round(fmean(part.author_task for part in parts), 4),
         panel=list(parts[0].panel.members),
         samples=[row for part in parts for row in _samples(part)],
         warnings=[*warnings, *dict.fromkeys(note for part in parts for note in part.panel.notes)],
@@ -81,7 +79,7 @@ def build_report(
     )
 
 
-def _contestant(contestant: Contestant, parts: Sequence[Findings]) -> ContestantReport:
+def _contestant(contestant: Contestant, parts: Sequence[Findings], seed: int) -> ContestantReport:
     title = contestant.title
     collapses = [collapse(part.writings[title], part.author.demonstrations) for part in parts]
     leakages = [
@@ -98,6 +96,7 @@ def _contestant(contestant: Contestant, parts: Sequence[Findings]) -> Contestant
     return ContestantReport(
         title=title,
         kind=contestant.kind,
+        task=_task(title, parts, seed),
         style=_points(style),
         collapse=collapsed,
         leakage=leaked,
@@ -106,6 +105,25 @@ def _contestant(contestant: Contestant, parts: Sequence[Findings]) -> Contestant
         forgetting=_mean_of([part.forgetting.get(title) for part in parts]),
         warnings=[] if contestant.kind == "base" else warnings_of(collapsed, leaked),
     )
+
+
+def _task(title: str, parts: Sequence[Findings], seed: int) -> Task:
+    own, base = _tasks_by_prompt(title, parts), _tasks_by_prompt(BASE_CONTESTANT, parts)
+    behind = [base[prompt] - own[prompt] for prompt in base if prompt in own]
+    value = round(fmean(own.values()), 4)
+    if title == BASE_CONTESTANT or not behind:
+        return Task(value=value)
+    low, high = mean_interval(behind, derive_seed(seed, "task", title))
+    return Task(value=value, behind_base=(round(fmean(behind), 4), round(low, 4), round(high, 4)))
+
+
+def _tasks_by_prompt(title: str, parts: Sequence[Findings]) -> dict[tuple[int, str], float]:
+    """The mean task of a contestant's writings for each prompt; nothing for one that did not compete."""
+    found: dict[tuple[int, str], list[float]] = {}
+    for number, part in enumerate(parts):
+        for writing, appraisal in zip(part.writings.get(title, ()), part.appraisals.get(title, ()), strict=True):
+            found.setdefault((number, writing.prompt_id), []).append(appraisal.task)
+    return {prompt: fmean(values) for prompt, values in found.items()}
 
 
 def _rates(judgements: Sequence[Judgement], title: str, titles: Sequence[str], seed: int) -> list[WinRate]:
@@ -129,13 +147,6 @@ def _pool_rates(judgements: Sequence[Judgement], titles: Sequence[str], seed: in
         opponents[second].add(first)
     rates = [pool_rate(judgements, t, seed=seed) for t in titles if len(opponents[t]) == len(titles) - 1]
     return [rate for rate in rates if rate is not None]
-
-
-def _against_the_usual(rates: Sequence[WinRate], contestants: Sequence[Contestant]) -> dict[Opponent, WinRate]:
-    """The evaluated contestant's rates against base, few-shot prompt and plain SFT of its own."""
-    own = {rate.opponent: rate for rate in rates if rate.contestant == contestants[0].title}
-    usual: tuple[Opponent, ...] = ("base", "few-shot", "sft")
-    return {name: own[name] for name in usual if name in own}
 
 
 def _samples(part: Findings) -> list[SampleRow]:

@@ -10,6 +10,7 @@ from ditto_cli.types import Demonstration
 
 BASE_CONTESTANT = "base"
 FEW_SHOT_CONTESTANT = "few-shot"
+TEXTS_CONTESTANT = "texts"  # the evaluated adapter with some of its texts at hand
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Win rates and warnings -> one sentence: was the training worth it, and what to use from now on. No torch.
+"""Win rates, style, task and warnings -> at most three lines: what to use from now on, then the figures. No torch.
 
 The plainer a contestant, the less it has to show: the base needs nothing, a few-shot prompt no training, SFT no
-rounds. An adapter is recommended over the base or a few-shot prompt only where the judgements show that it is better.
+rounds. An adapter is recommended over the base or a few-shot prompt only where the judgements show that it is better,
+and never where it says less of what was asked than the base does.
 """
 
 from __future__ import annotations
@@ -9,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from ditto_cli.evaluation.report import Verdict, WinRate
+from ditto_cli.evaluation.report import ContestantReport, Verdict, WinRate
 from ditto_cli.evaluation.types import BASE_CONTESTANT
-from ditto_cli.evaluation.win_rates import describe
 
 Opponent = Literal["base", "few-shot", "sft"]
 Shown = Literal["better", "worse", "no difference"]
 
 _ORDER: tuple[Opponent, ...] = ("base", "few-shot", "sft")  # the plainest first
-_NAMES: Mapping[Opponent, str] = {"base": "the base", "few-shot": "a few-shot prompt", "sft": "plain SFT"}
+_NAMES: Mapping[Opponent, str] = {"base": "the base", "few-shot": "the few-shot prompt", "sft": "plain SFT"}
 
 
 def shown(rate: WinRate) -> Shown:
@@ -27,94 +27,103 @@ def shown(rate: WinRate) -> Shown:
     return "worse" if rate.high < 0.5 else "no difference"
 
 
-def verdict(
-    adapter_title: str,
-    rates: Mapping[Opponent, WinRate],
-    warnings: Mapping[str, Sequence[str]],
-    rounds: Sequence[WinRate] = (),
-) -> Verdict:
-    """The answer to "should I use this adapter?", with the rates that it rests on.
+def verdict(contestants: Sequence[ContestantReport], rates: Sequence[WinRate]) -> Verdict:
+    """The answer to "should I use this adapter?".
 
     Args:
-        adapter_title: the contestant that is evaluated.
-        rates: its rates over each opponent that was judged; any may be missing.
-        warnings: of every contestant by its title (`collapse.warnings_of`). An adapter that has one is not
-            recommended, whatever its rates; nor is a few-shot prompt or a stage that has one.
-        rounds: the adapter's rates over other rounds of its own.
+        contestants: the evaluated one first. One that has warnings, or that says less of what was asked than the base,
+            is not recommended, whatever its rates; the base always may be.
+        rates: of the evaluated one over others.
     """
-    usable: list[Opponent] = [
-        name for name in _ORDER if name in rates and (name == "base" or not warnings.get(rates[name].opponent))
-    ]
-    plainer = [name for name in usable if name != "sft" and shown(rates[name]) != "better"]
-    if warnings.get(adapter_title):
-        advice, keep = _not_recommended(adapter_title, rates, usable, warnings[adapter_title])
-    elif not rates:
-        advice, keep = f"Nothing was judged, so nothing is shown for or against {adapter_title}", adapter_title
-    elif plainer:
-        # Of those that are shown to be better, the best; else the plainest.
-        best = min(plainer, key=lambda name: rates[name].rate if shown(rates[name]) == "worse" else 1.0)
-        advice, keep = _plainer(adapter_title, rates, best), rates[best].opponent
-    elif "sft" in usable and shown(rates["sft"]) == "worse":
-        keep = rates["sft"].opponent
-        advice = f"Use {keep}, plain SFT: it sounds more like the author than {adapter_title}, what DITTO made of it"
-    elif better := [rate for rate in rounds if shown(rate) == "worse" and not warnings.get(rate.opponent)]:
-        keep = min(better, key=lambda rate: rate.rate).opponent
-        advice = f"Use {keep}: it sounds more like the author than {adapter_title}"
-    else:
-        advice, keep = _the_adapter(adapter_title, rates), adapter_title
-    named = ", ".join(f"over {_NAMES[name]} {describe(rates[name])}" for name in _ORDER if name in rates)
-    return Verdict(sentence=f"{advice}; win rates of {adapter_title}: {named}." if named else f"{advice}.", keep=keep)
+    main = contestants[0]
+    own = {rate.opponent: rate for rate in rates if rate.contestant == main.title}
+    advice, keep = _advice(main, contestants[1:], own)
+    named = [_described(name, own[c.title]) for name in _ORDER if (c := _of_kind(contestants, name)) and c.title in own]
+    figures = [_axes(contestants)]
+    if named:
+        figures.append(f"Win rates of {main.title}: {', '.join(named)}.")
+    return Verdict(advice=advice, figures=figures, keep=keep)
 
 
-def _not_recommended(
-    title: str, rates: Mapping[Opponent, WinRate], usable: Sequence[Opponent], reasons: Sequence[str]
+def _advice(
+    main: ContestantReport, others: Sequence[ContestantReport], rates: Mapping[str, WinRate]
 ) -> tuple[str, str]:
-    because = "; ".join(reason[:1].lower() + reason[1:].rstrip(".") for reason in reasons)
-    if not usable:
-        return f"{title} is not recommended, whatever its win rates: {because}; use the base", BASE_CONTESTANT
-    # Who is shown to be better than it; else the plainest that it is not shown to beat; else whoever came nearest.
-    better = [name for name in usable if shown(rates[name]) == "worse"]
-    unbeaten = [name for name in usable if shown(rates[name]) == "no difference"]
-    best = min(better or unbeaten[:1] or usable, key=lambda name: rates[name].rate)
-    keep = rates[best].opponent
-    return f"{title} is not recommended, whatever its win rates: {because}; use {_NAMES[best]}", keep
-
-
-def _plainer(title: str, rates: Mapping[Opponent, WinRate], best: Opponent) -> str:
-    is_better = shown(rates[best]) == "worse"
-    if best == "base":
-        reason = (
-            f"it sounds more like the author than {title}"
-            if is_better
-            else f"{title} is not shown to sound more like the author"
+    sound = [c for c in others if c.kind == "base" or not (c.warnings or c.task.is_below_base)]
+    plain = [c for name in _ORDER if (c := _of_kind(sound, name)) is not None]
+    if main.warnings:
+        refuge = _best(plain, rates)
+        return f"Do not use {main.title}: {_lowered(main.warnings[0])}; take {_called(refuge)} instead.", refuge
+    if main.task.is_below_base:
+        base, few_shot = _of_kind(others, "base"), _of_kind(sound, "few-shot")
+        assert base is not None
+        way = "use the few-shot prompt, or a larger base" if few_shot else "take a larger base"
+        figures = f"task {main.task.value:.2f}, base {base.task.value:.2f}"
+        return (
+            f"It sounds like you but does not say what you ask ({figures}): {way}.",
+            few_shot.title if few_shot else base.title,
         )
-        advice = f"Keep the base: {reason}"
-    else:
-        reason = "better than" if is_better else "as good, as far as these judgements can show, as"
-        advice = f"Keep the few-shot prompt: it is {reason} {title}, and it needs no training"
-    return advice + _about_sft(title, rates)
+    if not rates:
+        return f"Nothing was judged, so nothing is shown for or against {main.title}.", main.title
+    untrained = [c for c in plain if c.kind != "sft" and c.title in rates and shown(rates[c.title]) != "better"]
+    if untrained:
+        best = min(untrained, key=lambda c: rates[c.title].rate if shown(rates[c.title]) == "worse" else 1.0)
+        is_better = shown(rates[best.title]) == "worse"
+        why = f"it is better than {main.title}" if is_better else f"{main.title} is not shown to be better"
+        return f"Keep {_called(best.title)}: {why}.", best.title
+    trained = [c for c in sound if c.kind in ("sft", "round", "texts") and c.title in rates]
+    better = [c for c in trained if shown(rates[c.title]) == "worse"]
+    if better:
+        best = min(better, key=lambda c: rates[c.title].rate)
+        return f"Use {best.title}: it is better than {main.title}.", best.title
+    return _for_the_adapter(main, others, rates), main.title
 
 
-def _the_adapter(title: str, rates: Mapping[Opponent, WinRate]) -> str:
-    beaten = [_NAMES[name] for name in _ORDER if name in rates and shown(rates[name]) == "better"]
-    if beaten:
-        listed = " and ".join([", ".join(beaten[:-1]), beaten[-1]] if beaten[1:] else beaten)
-        advice = f"Keep {title}: it sounds more like the author than {listed}"
-    else:
-        advice = f"Nothing is shown for or against {title}"
-    advice += _about_sft(title, rates)
-    # What is left here unbeaten was passed over for its warnings.
-    if "sft" in rates and shown(rates["sft"]) == "worse":
-        advice += " but has warnings of its own"
-    if "few-shot" in rates and shown(rates["few-shot"]) != "better":
-        advice += ", and a few-shot prompt, which it does not beat, has warnings of its own"
-    missing = [_NAMES[name] for name in _ORDER[:2] if name not in rates]
-    return advice + (f" ({' and '.join(missing)} not compared)" if missing else "")
+def _for_the_adapter(main: ContestantReport, others: Sequence[ContestantReport], rates: Mapping[str, WinRate]) -> str:
+    beaten = [c.title for c in others if c.title in rates and shown(rates[c.title]) == "better"]
+    if not beaten:
+        return f"Nothing is shown for or against {main.title}."
+    usual = [_called(title) for title in beaten if title in ("base", "few-shot")]
+    advice = f"Keep {main.title}: it is better than {' and '.join(usual) or ', '.join(beaten)}."
+    sft = _of_kind(others, "sft")
+    if sft is not None and main.kind == "round" and sft.title in rates and sft.title not in beaten:
+        advice += " The rounds are not shown to add to SFT."
+    return advice
 
 
-def _about_sft(title: str, rates: Mapping[Opponent, WinRate]) -> str:
-    if "sft" not in rates or shown(rates["sft"]) == "better":
-        return ""
-    if shown(rates["sft"]) == "worse":
-        return f", and plain SFT ({rates['sft'].opponent}) sounds more like the author than {title}"
-    return ", and DITTO adds nothing that these judgements can show over plain SFT"
+def _best(contestants: Sequence[ContestantReport], rates: Mapping[str, WinRate]) -> str:
+    """Who is shown to be better than the evaluated one; else the plainest that it does not beat; else the nearest."""
+    judged = [c.title for c in contestants if c.title in rates]
+    if not judged:
+        return BASE_CONTESTANT
+    better = [title for title in judged if shown(rates[title]) == "worse"]
+    unbeaten = [title for title in judged if shown(rates[title]) == "no difference"]
+    return min(better or unbeaten[:1] or judged, key=lambda title: rates[title].rate)
+
+
+def _axes(contestants: Sequence[ContestantReport]) -> str:
+    """Style and task of the evaluated one and of the plainer ones."""
+
+    def both(contestant: ContestantReport) -> str:
+        style = next((point.value for point in contestant.style if point.measure == "total"), None)
+        return f"{'-' if style is None else f'{style:.2f}'} and {contestant.task.value:.2f}"
+
+    plainer = [c for name in _ORDER if (c := _of_kind(contestants[1:], name)) is not None]
+    rest = ", ".join(f"{c.title} {both(c)}" for c in plainer)
+    return f"Style and task (1 is you): {contestants[0].title} {both(contestants[0])}{f'; {rest}' if rest else ''}."
+
+
+def _described(name: Opponent, rate: WinRate) -> str:
+    return f"{rate.rate:.2f} ({rate.low:.2f} to {rate.high:.2f}) over {_NAMES[name]}"
+
+
+def _of_kind(contestants: Sequence[ContestantReport], kind: Opponent) -> ContestantReport | None:
+    """The contestant of that kind; of SFT the evaluated adapter's own, which comes first."""
+    return next((c for c in contestants if c.kind == kind), None)
+
+
+def _called(title: str) -> str:
+    return {"base": "the base", "few-shot": "the few-shot prompt"}.get(title, title)
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].rstrip(".")

@@ -53,6 +53,14 @@ def pool_rate(judgements: Iterable[Judgement], contestant: str, *, seed: int) ->
     return _rate(scored, contestant, POOL, seed)
 
 
+def mean_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
+    """95 % percentile interval of a mean over prompts, by drawing prompts again."""
+    array = np.array(values)
+    drawn = np.random.default_rng(seed).integers(len(array), size=(_RESAMPLES, len(array)))
+    low, high = np.quantile(array[drawn].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
 def describe(rate: WinRate) -> str:
     """A rate with its interval and what it rests on, e.g. `0.83 (0.61 to 0.95, 18 judgements on 6 prompts, 2 ties)`."""
     judged = f"{_counted(rate.num_judgements, 'judgement')} on {_counted(rate.num_prompts, 'prompt')}"

@@ -85,7 +85,7 @@ class WritingStore:
         parts = {
             "base": self._base,
             "weights": weights,
-            "shots": [[shot.prompt, shot.completion] for shot in contestant.shots],
+            "shots": [contestant.nearest, *([shot.prompt, shot.completion] for shot in contestant.shots)],
             "plan": asdict(plan),
         }
         digest = keyed_hash(self._key, json.dumps(parts, sort_keys=True))[:_DIGEST_CHARACTERS]

@@ -18,7 +18,7 @@ from ditto_cli.evaluation.html.words import interval, judged, number, short, vis
 from ditto_cli.evaluation.report import WinRate
 from ditto_cli.evaluation.verdict import shown
 
-Role = Literal["author", "evaluated", "base", "few-shot", "sft"]
+Role = Literal["author", "evaluated", "base", "few-shot", "sft", "stage"]
 
 _BAR_LEFT, _BAR_RIGHT = 1.0, 99.0  # a whisker's cap at 0 or 1 stays whole
 STYLE_RANGE = (-0.25, 1.25)
@@ -27,6 +27,8 @@ _LABEL_LENGTH = 16  # with a number, in half of the narrowest drawing
 _CURVE_LEFT, _CURVE_RIGHT = 15.0, 93.0
 _CURVE_TOP, _CURVE_BOTTOM = 30.0, 138.0
 _CROWDED = 7  # of more points, neighbours' labels would touch
+_PLANE_TOP, _PLANE_BOTTOM, _PLANE_RANGE = 14.0, 250.0, (-0.15, 1.25)
+_LINE_HEIGHT = 15.0  # of labels that would lie on each other
 _LARGEST = 1e9  # beyond it a figure says no more than that it is absurd, and scaling it would lose the others
 
 
@@ -37,6 +39,16 @@ class Mark:
     role: Role
     label: str
     value: float
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One contestant on the plane of style and task."""
+
+    role: Role
+    label: str
+    style: float
+    task: float
 
 
 @dataclass(frozen=True)
@@ -109,6 +121,35 @@ def style_strip(measure: str, marks: Sequence[Mark], *, identity: str) -> Markup
     )
 
 
+def style_and_task(spots: Sequence[Spot], *, identity: str) -> Markup:
+    """Style across and task up: the author stands at the top right, who only sounds alike at the bottom right."""
+    said = "; ".join(f"{spot.label} style {number(spot.style)}, task {number(spot.task)}" for spot in spots)
+    zero_x, one_x, zero_y, one_y = _style_x(0.0), _style_x(1.0), _plane_y(0.0), _plane_y(1.0)
+    drawn: list[Markup] = []
+    lowest = 0.0
+    for spot in sorted(spots, key=lambda spot: -spot.task):
+        x, y = _style_x(spot.style), _plane_y(spot.task)
+        level = max(y, lowest + _LINE_HEIGHT)  # labels are pushed apart
+        lowest = level
+        words = f"{short(spot.label, _LABEL_LENGTH)} {number(spot.style)}, {number(spot.task)}"
+        side, shift = ("start", 12) if x <= 50 else ("end", -12)
+        drawn += [_shape(spot.role, x, y), _text(x, level + 4, words, f"value {side}", shift=shift)]
+    height = max(_PLANE_BOTTOM, lowest + 8)
+    return _chart(
+        identity,
+        "Style and task",
+        f"Style across and task up, each 0 to 1. {said}.",
+        height + 34,
+        *(_line((x, _PLANE_TOP), (x, height), "grid") for x in (zero_x, one_x)),
+        *(_line((4, y), (96, y), "grid") for y in (zero_y, one_y)),
+        _text(4, one_y - 4, "says what is asked, as you do", "axis start"),
+        _text(4, zero_y - 4, "says nothing of it", "axis start"),
+        _text(zero_x, height + 14, "style 0: like others", "axis middle"),
+        _text(one_x, height + 28, "style 1: like you", "axis middle"),
+        *drawn,
+    )
+
+
 def stage_curve(
     title: str, points: Sequence[CurvePoint], *, identity: str, span: tuple[float, float] | None, digits: int
 ) -> Markup:
@@ -175,6 +216,12 @@ def _style_x(value: float) -> float:
     return _across((min(high, max(low, value)) - low) / (high - low), 4.0, 96.0)
 
 
+def _plane_y(value: float) -> float:
+    low, high = _PLANE_RANGE
+    place = 0.5 if math.isnan(value) else (min(high, max(low, value)) - low) / (high - low)
+    return _PLANE_BOTTOM - (_PLANE_BOTTOM - _PLANE_TOP) * place
+
+
 def _scale(values: Sequence[float], span: tuple[float, float] | None) -> tuple[float, float]:
     """The y axis: all values, and some air where they are nearly one."""
     known = [_bounded(value) for value in values if math.isfinite(value)] + list(span or ())
@@ -211,7 +258,7 @@ def _chart(identity: str, title: str, said: str, height: float, *drawn: Markup) 
     )
 
 
-def _shape(role: Role | Literal["stage"], x: float, y: float) -> Markup:
+def _shape(role: Role, x: float, y: float) -> Markup:
     """A sign at a place: an inner drawing of its own, since only that can mix per cent with pixels."""
     if role in ("author", "stage"):
         sign = _tag("circle", r="5")

@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ditto_cli.evaluation.html import tables
-from ditto_cli.evaluation.html.charts import CurvePoint, Mark, Role, stage_curve, style_strip, win_axis, win_bar
+from ditto_cli.evaluation.html.charts import (
+    CurvePoint,
+    Mark,
+    Role,
+    Spot,
+    stage_curve,
+    style_and_task,
+    style_strip,
+    win_axis,
+    win_bar,
+)
 from ditto_cli.evaluation.html.tables import Table
 from ditto_cli.evaluation.html.words import (
     counted,
@@ -21,11 +31,10 @@ from ditto_cli.evaluation.html.words import (
     round_number,
     short,
 )
-from ditto_cli.evaluation.report import ContestantReport, EvalReport, SampleRow, WinRate
+from ditto_cli.evaluation.report import ContestantReport, EvalReport, SampleRow, StylePoint, WinRate
 from ditto_cli.evaluation.verdict import shown
 
 TOTAL = "total"
-_GROUNDS = "; win rates of "
 _AUTHOR_LABEL = "author"
 _SOURCES = {
     "held_out": "prompt of a text that was kept back",
@@ -94,12 +103,13 @@ class Page:
     evaluated: str
     created: str
     advice: str
-    grounds: str
+    grounds: tuple[str, ...]
     keep: str
     bars: tuple[Bar, ...]
     bar_axis: Markup
     others: Table | None
     pool: Table | None
+    plane: Markup
     strips: tuple[Figure, ...]
     style: Table
     curves: tuple[Figure, ...]
@@ -118,14 +128,12 @@ def view_of(report: EvalReport) -> Page:
     evaluated = evaluated_title(report)
     own = [rate for rate in report.win_rates if rate.contestant == evaluated]
     others = [rate for rate in report.win_rates if rate.contestant != evaluated]
-    # The verdict gives the figures that it rests on after its advice; the advice is what everybody reads.
-    advice, parted, grounds = report.verdict.sentence.partition(_GROUNDS)
     return Page(
         adapter=report.adapter,
         evaluated=evaluated,
         created=moment(report.created),
-        advice=f"{advice}." if parted else advice,
-        grounds=f"Win rates of {grounds}" if parted else "",
+        advice=report.verdict.advice,
+        grounds=tuple(report.verdict.figures),
         keep=report.verdict.keep,
         bars=tuple(_bar(rate, f"win{index}") for index, rate in enumerate(own)),
         bar_axis=win_axis("win-axis"),
@@ -133,6 +141,7 @@ def view_of(report: EvalReport) -> Page:
         pool=tables.rates_table("A tie counts half", report.pool_rates, evaluated, pooled=True)
         if report.pool_rates
         else None,
+        plane=_plane(report, evaluated),
         strips=_strips(report, evaluated),
         style=tables.style_table(report),
         curves=_curves(report, evaluated),
@@ -164,6 +173,27 @@ def _bar(rate: WinRate, identity: str) -> Bar:
         judged=judged(rate),
         shows=words[shown(rate)],
     )
+
+
+def _plane(report: EvalReport, evaluated: str) -> Markup:
+    """A point each for the author and every contestant, style across and task up."""
+    spots = [
+        Spot(_role_of(c, evaluated), c.title, total, c.task.value)
+        for c in report.contestants
+        if (total := _total(c.style)) is not None
+    ]
+    author = _total(report.author_style)
+    if author is not None:
+        spots.insert(0, Spot("author", _AUTHOR_LABEL, author, report.author_task))
+    return style_and_task(spots, identity="plane") if spots else Markup()
+
+
+def _role_of(contestant: ContestantReport, evaluated: str) -> Role:
+    return "evaluated" if contestant.title == evaluated else _ROLES.get(contestant.kind, "stage")
+
+
+def _total(points: Sequence[StylePoint]) -> float | None:
+    return next((point.value for point in points if point.measure == TOTAL), None)
 
 
 def _strips(report: EvalReport, evaluated: str) -> tuple[Figure, ...]:
@@ -205,15 +235,16 @@ def _curves(report: EvalReport, evaluated: str) -> tuple[Figure, ...]:
         identity = f"curve-{title}".replace(" ", "-")
         return Figure(title, note, stage_curve(title, points, identity=identity, span=span, digits=2))
 
-    author = next((point.value for point in report.author_style if point.measure == TOTAL), None)
+    author = _total(report.author_style)
     note = "0 is like others, 1 is like the author"
     found = (
         curve(
             "Overall style",
             note if author is None else f"{note}; the author's own texts: {number(author)}",
-            lambda c: next((point.value for point in c.style if point.measure == TOTAL), None),
+            lambda c: _total(c.style),
             span=(0.0, 1.0),
         ),
+        curve("Task", "1 says as much of what is asked as the author does", lambda c: c.task.value, span=(0.0, 1.0)),
         curve("Texts that ended", "share that ended by themselves", lambda c: c.collapse.ended, span=(0.0, 1.0)),
         curve("Loss on held-out texts", "nats per token, lower is nearer", lambda c: c.held_out_loss, span=None),
     )

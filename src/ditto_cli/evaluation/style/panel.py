@@ -240,10 +240,14 @@ def _known(calibration: Calibration) -> Array:
 
 
 def _calibrated(raw: Array, calibration: Calibration) -> Array:
-    """Raw scores -> 0 at the mean of the others, 1 at the mean of the author's, bent so as to stay in -0.5 to 1.5."""
+    """Raw scores -> 0 at the mean of the others, 1 at the mean of the author's, and bent beyond."""
     floor = calibration.others.mean()
     # A measure that hardly separates must not blow up small differences.
     scale = max(_known(calibration).mean() - floor, calibration.others.std(), 1e-9)
-    value = (raw - floor) / scale
+    return bent((raw - floor) / scale)
+
+
+def bent(value: Array | float) -> Array:
+    """What lies below 0 or above 1 bent so as to stay within -0.5 and 1.5."""
     beyond = value - np.clip(value, 0.0, 1.0)
     return np.asarray(np.clip(value, 0.0, 1.0) + 0.5 * np.tanh(2 * beyond))

@@ -62,10 +62,11 @@ def masked(text: str, keep: Set[str]) -> str:
     "The Ministers walked 120 miles" becomes "The Xrs xed 000 xes". The idea is the text distortion of Stamatatos
     (2017), which hides rare words; the ending is kept because it carries grammar.
     """
-    return "".join(_masked_tokens(text, keep))
+    return "".join(masked_tokens(text, keep))
 
 
-def _masked_tokens(text: str, keep: Set[str]) -> Iterator[str]:
+def masked_tokens(text: str, keep: Set[str]) -> Iterator[str]:
+    """The tokens of `masked`."""
     for token in tokens(text):
         if token[0].isdigit():
             yield "0" * min(len(token), 4)

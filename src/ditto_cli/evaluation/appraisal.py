@@ -1,0 +1,83 @@
+"""A text for a prompt -> how far it is the author's (style) and does what was asked (task), and both in one figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ditto_cli.evaluation.collapse import collapsed
+from ditto_cli.evaluation.recitation import recitation_check
+from ditto_cli.evaluation.style import StylePanel, TextEncoder
+from ditto_cli.evaluation.task import TaskScale
+from ditto_cli.evaluation.types import Author, Writing
+
+_STEEPNESS = 4.0
+
+
+@dataclass(frozen=True)
+class Appraisal:
+    """Both axes, 0 like others or like a text for another prompt, 1 like the author; `fault` says what else is wrong.
+
+    A text with a fault (it recites, or repeats itself) has done nothing: its task is 0 at most.
+    """
+
+    style: float
+    task: float
+    fault: str | None = None
+
+    @property
+    def worth(self) -> float:
+        """The chance that it is the author's, times the chance that it answers the prompt; 0 with a fault.
+
+        Each axis becomes a chance by the logistic curve through 0.12 at 0, one half at 0.5 and 0.88 at 1.
+        """
+        return 0.0 if self.fault else _chance(self.style) * _chance(self.task)
+
+
+@dataclass(frozen=True)
+class Appraiser:
+    """Panel, task scale and limit on recitation of one author."""
+
+    panel: StylePanel
+    scale: TaskScale
+    recites: Callable[[str], str | None]
+
+    @classmethod
+    def fit(
+        cls,
+        author: Author,
+        base_texts: Sequence[str] = (),
+        *,
+        own_told: Sequence[float] = (),
+        others_told: Sequence[float] = (),
+        encoder: TextEncoder | None = None,
+    ) -> Appraiser:
+        """Calibrate both axes for an author.
+
+        Args:
+            author: whose texts.
+            base_texts: what the base wrote for the demonstrations' prompts, in their order; or nothing.
+            own_told: see `TaskScale.fit`.
+            others_told: see `TaskScale.fit`.
+            encoder: see `StylePanel.fit`.
+        """
+        return cls(
+            StylePanel.fit(author.texts, base_texts, encoder=encoder),
+            TaskScale.fit(author.demonstrations, base_texts, own_told=own_told, others_told=others_told),
+            recitation_check(author.demonstrations, [text.completion for text in author.held_out]),
+        )
+
+    def appraise(self, prompt: str, writing: Writing, told: float | None = None) -> Appraisal:
+        """Where a writing lies; `told` is what `prompt_gain.told_shares` gives for it."""
+        fault = self.recites(writing.text) or collapsed(writing)
+        task = self.scale.value(prompt, writing.text, told)
+        return Appraisal(self.panel.score(writing.text).total, min(0.0, task) if fault else task, fault)
+
+    def worth(self, prompt: str, writing: Writing) -> float:
+        """The worth of a text that is to be taken; 0 if it was cut before its end."""
+        return self.appraise(prompt, writing).worth if writing.ended else 0.0
+
+
+def _chance(value: float) -> float:
+    return 1 / (1 + math.exp(-_STEEPNESS * (value - 0.5)))
