@@ -265,8 +265,14 @@ def test_the_completion_ends_in_the_familys_end_of_turn(family, chat):
     assert chat.end_token_id == end == ids[-1]
     assert plain_text(chat, ids[:-1]) == family.lead + "yo\n\nbye"  # paragraphs are kept
     assert special_ids(chat, ids) == [end]
-    assert chat.stop_token_ids == {end, chat.tokenizer.eos_token_id}
+    opens_turn = [token for token in special_ids(chat, chat.prompt_ids("Hello")) if token in chat.stop_token_ids]
+    assert chat.stop_token_ids == {end, chat.tokenizer.eos_token_id, *opens_turn}
     assert chat.text(ids) == "yo\n\nbye"
+
+
+def test_another_turn_is_no_part_of_a_text():
+    chat = chat_format(byte_tokenizer(CHATML_SPECIAL, template=CHATML, eos="<|im_end|>"), None)
+    assert chat.tokenizer.added_tokens_encoder["<|im_start|>"] in chat.stop_token_ids
 
 
 def test_what_is_trained_on_is_the_text_with_its_end_token_and_not_the_prompt(chat):
@@ -360,8 +366,9 @@ def test_every_token_that_ends_a_generation_stops_it():
     tokenizer = tokenizer_of(FAMILIES["glm4moe"])
     special = tokenizer.added_tokens_encoder
     listed = [special["<|endoftext|>"], special["<|user|>"], special["<|observation|>"]]
-    assert chat_format(tokenizer, listed).stop_token_ids == set(listed)
-    assert chat_format(tokenizer, None).stop_token_ids == {special["<|endoftext|>"]}
+    turn = special["<|assistant|>"]
+    assert chat_format(tokenizer, listed).stop_token_ids == {*listed, turn}
+    assert chat_format(tokenizer, None).stop_token_ids == {special["<|endoftext|>"], turn}
 
 
 def test_a_template_without_the_beginning_token_gets_it_from_the_tokenizer():

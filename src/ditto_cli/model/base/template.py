@@ -33,7 +33,7 @@ class ChatFormat:
         tokenizer: a fast Hugging Face tokenizer with a chat template.
         lead: text between the generation prompt and the completion's first character (" " for Mistral, else "").
         end_token_id: the token that ends the assistant's turn; trained on, and what sampling stops at.
-        stop_token_ids: `end_token_id` and every other token that ends a generation.
+        stop_token_ids: `end_token_id` and every other token that ends a generation or begins a turn.
         bos_token_id: the beginning token that every prompt starts with exactly once, or None.
         opening: what begins the assistant's text, where the template's own generation prompt would begin something
             else (a train of thought, or a choice of channel); None where it does not.
@@ -133,14 +133,23 @@ def chat_format(tokenizer: Any, generation_eos: int | list[int] | None) -> ChatF
     elif head.startswith(user_turn):
         # DeepSeek-R1's generation prompt opens a thought that no switch closes, gpt-oss's leaves the channel open.
         opening = head.removeprefix(user_turn)
-    special = tokenizer.added_tokens_encoder
-    starts = {tail.find(token): token for token in special if token in tail}
-    end = special[starts[min(starts)]] if starts else tokenizer.eos_token_id
+    end = _first_special(tokenizer, tail)
+    if end is None:
+        end = tokenizer.eos_token_id
     if end is None:
         raise IncompatibleError("This base has no token that ends a text: choose another base.")
     generation = generation_eos if isinstance(generation_eos, list) else [generation_eos]
-    stops = {end, tokenizer.eos_token_id, *generation} - {None}
+    # Where a policy has lost its end token and opens another turn, the text is over.
+    turn = _first_special(tokenizer, prompt.removeprefix(user_turn)) if prompt.startswith(user_turn) else None
+    stops = {end, turn, tokenizer.eos_token_id, *generation} - {None}
     return ChatFormat(tokenizer, lead, end, frozenset(stops), _beginning_token(tokenizer, prompt), opening)
+
+
+def _first_special(tokenizer: Any, text: str) -> int | None:
+    """The id of the first special token that is written out in a text."""
+    special: dict[str, int] = tokenizer.added_tokens_encoder
+    places = {text.find(token): token for token in special if token in text}
+    return special[places[min(places)]] if places else None
 
 
 def _render(tokenizer: Any, *contents: str, generate: bool = True) -> str:
