@@ -62,12 +62,12 @@ def read_html(name: str, raw: bytes) -> Reading:
     page = decoded(name, raw, charset)
     body, prompt_above = split_front_matter(name, page) or (page, None)  # of a post of Jekyll
     soup = BeautifulSoup(tidied(body), "html.parser")
-    for header in soup.find_all("header"):  # is left out, but for the heading of a post
-        if header.find_parent("article") is not None and (heading := header.find(["h1", "h2", "h3"])) is not None:
+    articles = _outermost_articles(soup)
+    for article in articles:  # its header is left out, but for the heading
+        if (header := article.find("header")) is not None and (heading := header.find(["h1", "h2", "h3"])) is not None:
             header.insert_before(heading)
-    for tag in soup.find_all(_is_left_out):
-        tag.extract()
-    roots = [article for article in soup.find_all("article") if article.find_parent("article") is None]
+    _take_out(soup.find_all(_is_left_out))
+    roots = [article for article in articles if not article.decomposed]
     with_title = [article for article in roots if article.find("h1") is not None]
     texts: list[SourceText] = []
     skipped: list[Skipped] = []
@@ -79,8 +79,7 @@ def read_html(name: str, raw: bytes) -> Reading:
         is_one_of_many = len(roots) > 1
         identity = f"{name}#{number}" if is_one_of_many else name
         quotations = root.find_all("blockquote")
-        for quotation in quotations:
-            quotation.extract()
+        _take_out(quotations)
         if quotations:
             skipped.append(Skipped(identity, "a quotation in it (blockquote): not the person's own words"))
         prompt = titled_prompt("a post", _take_heading(root, is_one_of_many=is_one_of_many))
@@ -101,6 +100,23 @@ def read_html(name: str, raw: bytes) -> Reading:
 def looks_like_html(text: str) -> bool:
     """Whether a text, such as the field of an export, is HTML and no plain text."""
     return _BEGINS_AS_HTML.match(text) is not None
+
+
+def _outermost_articles(soup: BeautifulSoup) -> list[Tag]:
+    """The articles that lie in no other; in one pass, for old pages are nested thousands deep."""
+    inside: set[int] = set()
+    found: list[Tag] = []
+    for tag in soup.find_all(True):  # parents come before their children
+        if id(tag.parent) in inside or tag.name == "article":
+            found += [] if id(tag.parent) in inside else [tag]
+            inside.add(id(tag))
+    return found
+
+
+def _take_out(tags: Iterable[Tag]) -> None:
+    for tag in tags:
+        if not tag.decomposed:  # it lay in another one
+            tag.decompose()
 
 
 def _is_left_out(tag: Tag) -> bool:
