@@ -110,9 +110,7 @@ def test_what_a_person_wrote_into_the_settings_stays(ditto, texts):
     assert "Ask Bo over." in result.out  # ditto.yaml wins over the file's own prompt
 
 
-@pytest.mark.parametrize(
-    ("options", "line"), [(["--name", "other"], "line 2 sets name"), (["--redact-names"], "line 3 sets redact")]
-)
+@pytest.mark.parametrize(("options", "line"), [(["--name", "other"], "sets name"), (["--redact-names"], "sets redact")])
 def test_what_the_settings_say_otherwise_is_the_users_to_change(ditto, texts, options, line):
     (texts / "ditto.yaml").write_text("# mine\nname: anna\nredact: true\n")
     before = contents(texts)
