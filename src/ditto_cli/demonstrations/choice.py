@@ -93,7 +93,7 @@ def pick(texts: Sequence[SourceText], num: int, limits: Limits | None = None) ->
         _doubt(entry, limits)
     # Those that are taken first come first, so that a text is never doubted for one that is itself in doubt.
     by_rank = sorted(entries, key=lambda entry: entry.rank)
-    _doubt_alike([entry for entry in by_rank if not entry.refusal and entry.rank[0] < _FORM])
+    _doubt_alike([entry for entry in by_rank if not entry.refusal])
     others = other_authors([entry.text for entry in entries if not entry.refusal and entry.rank[0] < _FORM])
     for entry in entries:
         entry.refusal = entry.refusal or others.get(entry.text.id, "")
