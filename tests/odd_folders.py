@@ -416,8 +416,8 @@ def _nested_multiparts():
 
 _PICTURE = "Content-Type: image/png; name=a.png\nContent-Transfer-Encoding: base64\n\n" + "iVBORw0KGgoAAAA=\n" * 30
 _EVENT = "BEGIN:VCALENDAR\nMETHOD:REQUEST\nBEGIN:VEVENT\nSUMMARY:Tea\nEND:VEVENT\nEND:VCALENDAR\n"
-_NOTHING_OWN = ("a.eml is empty once quoted messages, signature and attachments are left out",)
-_NO_MAIL = ("a.eml is not an email that can be read",)
+_NOTHING_OWN = ("a.eml is left out (nothing in it was written by its sender)",)
+_NO_MAIL = ("a.eml is left out (not a mail that can be read)",)
 for _name, _raw, _says in (
     ("a_mail_that_is_binary", bytes(range(256)) * 9, _NO_MAIL),
     ("a_mail_that_is_a_text", letter_bytes(1), _NO_MAIL),
@@ -431,7 +431,11 @@ for _name, _raw, _says in (
     ("a_mail_of_an_invitation_alone", mail(_EVENT, content="text/calendar; method=REQUEST"), _NOTHING_OWN),
     ("a_mail_of_nested_multiparts", _nested_multiparts, _NO_MAIL),
     ("a_mail_of_broken_base64", mail("SGVsb*8gQm8\n=\n!!!A", Content_Transfer_Encoding="base64"), _NOTHING_OWN),
-    ("a_mail_that_is_encrypted", mail(_PICTURE, content="application/pkcs7-mime; name=smime.p7m"), ("is encrypted",)),
+    (
+        "a_mail_that_is_encrypted",
+        mail(_PICTURE, content="application/pkcs7-mime; name=smime.p7m"),
+        ("is left out (encrypted)",),
+    ),
     ("a_mail_of_a_quote_alone", mail("> Hi Maya\n> come over\n", subject="Re: tea"), _NOTHING_OWN),
 ):
     _make = _with_mail(_raw)
@@ -646,16 +650,16 @@ for _name, _file, _raw, _says in (
 for _name, _file, _raw, _texts, _says in (
     ("a_zip_that_leads_out", "a.zip",
      lambda: write_zip([*(Member(name, letter_bytes(9)) for name in _WAYS_OUT), Member(b"a.txt", letter_bytes(1))]),
-     2, ("Left out",)),
+     2, ("left out",)),
     ("a_zip_with_what_a_mac_adds", "a.zip",
      lambda: zipped({"__MACOSX/._a.txt": b"\0\5\x16\7", ".DS_Store": b"\0", "x/a.txt": letter(1)}), 1, ()),
     ("a_zip_with_a_damaged_member", "a.zip",
      lambda: zipped({"a.txt": letter(1), "b.txt": letter(2)}, zipfile.ZIP_STORED).replace(b"Hi ", b"Ho ", 1),
-     1, ("Left out",)),
+     1, ("left out",)),
     ("a_zip_of_one_of_each_kind", "a.zip",
      lambda: zipped({"a.txt": letter(1), "b.eml": mail(letter(2)), "c.docx": docx_of(document_xml(letter(3))),
                      "d.html": f"<p>{letter(4)}", "e.pdf": pdf(letter(5)), "f.xyz": b"?", "g.txt": b"\0\1\2",
-                     "h.odt": odt_of(content_xml(letter(6)))}), 6, ("Left out",)),
+                     "h.odt": odt_of(content_xml(letter(6)))}), 6, ("left out",)),
     ("a_zip_with_an_mbox_in_it", "takeout.zip", lambda: zipped({"Takeout/Mail/Sent.mbox": mbox(_mails(3))}), 3, ()),
     ("an_mbox_without_a_last_line_end", "Sent.mbox", mbox([mail(letter(1))]).rstrip(b"\n"), 1, ()),
     ("an_mbox_of_windows", "Sent.mbox", lambda: mbox(_mails(4), b"\r\n"), 4, ()),
@@ -666,7 +670,7 @@ for _name, _file, _raw, _texts, _says in (
     ("an_mbox_with_rubbish_before_it", "Sent.mbox", lambda: b"# made by hand\n\n" + mbox(_mails(3)), 3, ()),
     ("an_mbox_with_a_broken_mail", "Sent.mbox",
      lambda: mbox([*_mails(3), mail("!", Content_Transfer_Encoding="base64"), b"Subject: x\n\n" + bytes(range(256))]),
-     4, ("Left out",)),
+     4, ("left out",)),
     ("the_same_mail_three_times", "Sent.mbox", lambda: mbox(_mails(1) * 3), 1, ()),
     ("a_note_with_three_replies", "notes.txt", "\n---\n".join(letter(n) for n in range(3)), 3, ()),
 ):  # fmt: skip
@@ -703,7 +707,7 @@ def a_source_with_a_link_above(place):
     return folder
 
 
-@handled("Left out", texts=2, source=True)
+@handled("left out", texts=2, source=True)
 def a_source_with_a_pipe_in_it(place):
     folder = folder_of(place, {"a.txt": letter(1), "sub/b.txt": letter(2)}, name="texts")
     os.mkfifo(folder / "c.txt")
@@ -760,7 +764,7 @@ def a_maildir_with_drafts(place):
     )
 
 
-@handled("Left out", texts=1, source=True)
+@handled("left out", texts=1, source=True)
 def a_maildir_with_links_and_pipes(place):
     folder = _maildir(place, {"cur/1:2,S": _mails(1)[0]})
     (folder / "cur" / "2:2,S").symlink_to("/dev/zero")

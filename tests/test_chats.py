@@ -182,7 +182,7 @@ def test_a_days_old_message_is_not_answered_any_more() -> None:
 def test_of_a_long_message_only_the_beginning_is_in_the_prompt() -> None:
     long = "It was a long day. " * 100
     prompt = turns(f"03.03.25, 10:15 - Mia: {long}\n03.03.25, 10:16 - Ada: {SAID}\n", ".txt")[1][2]
-    assert prompt == REPLY_TO + ("It was a long day. " * 40).rstrip() + " [...]"
+    assert prompt == REPLY_TO + ("It was a long day. " * 84).rstrip() + " [...]"
 
 
 def test_a_chat_of_years_is_read_and_a_text_of_its_size_is_not(tmp_path) -> None:

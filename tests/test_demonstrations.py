@@ -214,7 +214,7 @@ def test_refuses_a_binary_file(tmp_path: Path, name: str, content: bytes) -> Non
 
 @pytest.mark.parametrize("content", [PNG, b"no headers, zebrafish", b"", b"\0\0"])
 def test_refuses_an_eml_that_is_no_email(tmp_path: Path, content: bytes) -> None:
-    assert refusal(fill(tmp_path, {"a.eml": content})).startswith("a.eml is not an email")
+    assert refusal(fill(tmp_path, {"a.eml": content})).startswith("a.eml is left out (not a mail that can be read)")
 
 
 def test_a_fifo_is_refused_without_waiting_for_it(tmp_path: Path) -> None:

@@ -87,17 +87,8 @@ def test_another_kind_of_file_is_refused(raw: bytes) -> None:
         read(raw)
 
 
-def test_chunks_may_end_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = mbox("one", "two " * 400, ">From\n\nFrom x", "four", line_end="\r\n")
-    whole = read(raw)
-    for size in (1, 7, 64, 333, 1025):
-        monkeypatch.setattr(mailboxes, "_CHUNK_BYTES", size)
-        assert read(raw) == whole
-
-
 def test_a_mail_that_is_too_large_is_skipped_without_being_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mailboxes, "MAX_MESSAGE_BYTES", 2**20)
-    monkeypatch.setattr(mailboxes, "_CHUNK_BYTES", 4096)
     found = read(mbox("one", "x" * (2**20), "three"))
     assert found[1] == Skipped("All.mbox#2", "larger than 32 MiB")
     assert [one.text for one in found if isinstance(one, SourceText)] == ["one", "three"]
@@ -105,7 +96,7 @@ def test_a_mail_that_is_too_large_is_skipped_without_being_held(monkeypatch: pyt
 
 def test_a_disk_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing(io.BytesIO):
-        def read(self, _size: int | None = -1) -> bytes:
+        def readline(self, _size: int | None = -1) -> bytes:
             raise OSError(5, "Input/output error")
 
     with pytest.raises(InputError, match="cannot be read to its end"):
