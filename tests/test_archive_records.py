@@ -140,6 +140,58 @@ TEAMS = {
         },
     ]
 }
+SKYPE = {
+    "userId": "8:live:ada",
+    "conversations": [
+        {
+            "MessageList": [
+                {
+                    "id": "2",
+                    "messagetype": "RichText",
+                    "originalarrivaltime": "2025-03-03T10:16:00Z",
+                    "from": "8:live:ada",
+                    "displayName": None,
+                    "content": f"{SAID}\r\n{MORE}",
+                },
+                {
+                    "id": "1",
+                    "messagetype": "RichText",
+                    "originalarrivaltime": "2025-03-03T10:15:00Z",
+                    "from": "8:live:mia",
+                    "displayName": "Mia",
+                    "content": ASKED,
+                },
+                {
+                    "id": "0",
+                    "messagetype": "ThreadActivity/AddMember",
+                    "originalarrivaltime": "2025-03-03T10:14:00Z",
+                    "from": "8:live:mia",
+                    "displayName": None,
+                    "content": "<addmember/>",
+                },
+            ]
+        }
+    ],
+}
+GOOGLE = {
+    "messages": [
+        {
+            "creator": {"name": "Mia", "email": "mia@x.example", "user_type": "Human"},
+            "created_date": "Monday",
+            "text": ASKED,
+        },
+        {
+            "creator": {"name": "Ada", "email": "ada@x.example", "user_type": "Human"},
+            "created_date": "Monday",
+            "text": SAID,
+        },
+        {
+            "creator": {"name": "Ada", "email": "ada@x.example", "user_type": "Human"},
+            "created_date": "Monday",
+            "text": MORE,
+        },
+    ]
+}
 OWNED = [("", f"{SAID}\n{MORE}", REPLY_TO + ASKED)]
 
 
@@ -158,6 +210,8 @@ OWNED = [("", f"{SAID}\n{MORE}", REPLY_TO + ASKED)]
         (META_ENCRYPTED, [MIA, ADA], 1),
         (SIGNAL, OWNED, 3),  # a call, and what the two others wrote
         (TEAMS, [MIA, ("Ada", f"{SAID}\n\n{MORE}", REPLY_TO + ASKED)], 1),
+        (SKYPE, OWNED, 2),
+        (GOOGLE, [MIA, ADA], 0),
         (
             [
                 {"is_from_me": 0, "text": ASKED, "sender": "Mia"},
@@ -195,6 +249,11 @@ Tom,2025-03-03 10:15:30,,,,iMessage,Incoming,+49172,Tom,Read,,,Beans?,,
 Mia,2025-03-03 10:16:00,,,,iMessage,Outgoing,,,Delivered,,,"{SAID}",,
 Mia,2025-03-03 10:16:10,,,,iMessage,Outgoing,,,Delivered,,,{MORE},,
 """
+LINKEDIN = f"""\
+CONVERSATION ID,CONVERSATION TITLE,FROM,SENDER PROFILE URL,TO,DATE,SUBJECT,CONTENT,FOLDER
+c1,,Ada,https://l.example/ada,Mia,2025-03-03 10:16:00 UTC,,"{SAID}\n{MORE}",INBOX
+c2,,Tom,https://l.example/tom,Ada,2025-03-03 10:15:30 UTC,,Hire me,INBOX
+"""
 
 
 @pytest.mark.parametrize(
@@ -202,6 +261,8 @@ Mia,2025-03-03 10:16:10,,,,iMessage,Outgoing,,,Delivered,,,{MORE},,
     [
         (DISCORD_TABLE, [MIA, ADA]),
         (IMAZING, OWNED),
+        (LINKEDIN, [("Ada", f"{SAID}\n{MORE}", None), ("Tom", "Hire me", None)]),
+        (f'ID,Timestamp,Contents,Attachments\n1,2025-03-03 10:15:00,"{SAID}",\n', [("", SAID, None)]),
     ],
 )
 def test_chats_as_tables(table: str, expected: list[tuple[str, str, str | None]]) -> None:
@@ -326,6 +387,12 @@ OUTBOX = {
             [SAID],
             0,
         ),
+        (
+            [{"media": [{"uri": "1.jpg", "title": ""}], "title": SAID}, {"media": [{"uri": "2.jpg", "title": MORE}]}],
+            ".json",
+            [SAID, MORE],
+            0,
+        ),
     ],
 )
 def test_archives_of_posts_and_of_talks_with_a_model(
@@ -353,14 +420,6 @@ def test_in_demonstrations_the_assistant_is_the_person() -> None:
     assert turns(json.dumps([pair])) == [("", SAID, ASKED)]
 
 
-def test_messages_of_a_program_that_is_not_known_are_texts_with_their_authors() -> None:
-    messages = [
-        {"author": {"name": "Mia", "id": 1}, "body": ASKED, "timestamp": 1741000000},
-        {"author": {"name": "Ada", "id": 2}, "body": SAID, "timestamp": 1741000060},
-    ]
-    assert turns(json.dumps({"chat": "Mia", "messages": messages})) == [MIA, ("Ada", SAID, None)]
-
-
 @pytest.mark.parametrize(
     ("raw", "suffix", "words"),
     [
@@ -376,3 +435,11 @@ def test_side_files_hold_no_texts(raw: str, suffix: str, words: str) -> None:
     with pytest.raises(InputError, match=r"^a\.js") as caught:
         READERS[suffix](f"a{suffix}", raw.encode())
     assert words in str(caught.value)
+
+
+def test_messages_of_a_program_that_is_not_known_are_texts_with_their_authors() -> None:
+    messages = [
+        {"author": {"name": "Mia", "id": 1}, "body": ASKED, "timestamp": 1741000000},
+        {"author": {"name": "Ada", "id": 2}, "body": SAID, "timestamp": 1741000060},
+    ]
+    assert turns(json.dumps({"chat": "Mia", "messages": messages})) == [MIA, ("Ada", SAID, None)]

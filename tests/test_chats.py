@@ -240,12 +240,42 @@ This message responded to an earlier message.
 Mar 03, 2025 10:17:00 AM Mia named the conversation "Beans"
 
 """
+DISCORD = f"""\
+==============================================================
+Guild: Garden
+Channel: beans
+==============================================================
+
+[03-Mar-25 10:15 AM] Mia
+{ASKED}
+
+{{Reactions}}
+:heart: (1)
+
+[03-Mar-25 10:16 AM] Ada
+{SAID}
+{MORE}
+
+==============================================================
+Exported 2 message(s)
+==============================================================
+"""
 
 
 @pytest.mark.parametrize(
     ("text", "suffix", "expected"),
     [
         (IMESSAGE, ".txt", [("", f"{SAID}\n{MORE}", REPLY_TO + ASKED)]),
+        *(
+            (DISCORD.replace("03-Mar-25 10:15 AM", at).replace("03-Mar-25 10:16 AM", at), ".txt", [MIA, ADA])
+            for at in (
+                "03-Mar-25 10:15 AM",
+                "3/3/2025 10:15\u202fAM",
+                "03/03/2025 10:15",
+                "2025-03-03 10:15",
+                "03.03.2025 10.15",
+            )
+        ),
         (
             f"[2025-03-03, 10:15:22] Mia: {ASKED}\n[2025-03-03, 10:16:22] Me: {SAID}\n",  # signal-export
             ".md",
@@ -273,6 +303,12 @@ TELEGRAM_PAGE = f"""<html><body><div class="history">
 <div class="message default clearfix joined" id="message5"><div class="body">
  <div class="forwarded body"><div class="from_name">News</div><div class="text">Rain!</div></div></div></div>
 </div></body></html>"""
+IMESSAGE_PAGE = f"""<html><body>
+<div class="message"><div class="received"><p><span class="timestamp">Mar 03</span><span class="sender">Mia</span></p>
+<div class="message_part"><span class="bubble">{ASKED}</span></div></div></div>
+<div class="message"><div class="sent iMessage"><p><span class="sender">Me</span></p>
+<div class="message_part"><span class="bubble">{SAID}</span></div></div></div>
+</body></html>"""
 
 
 def test_chats_as_pages() -> None:
@@ -281,17 +317,11 @@ def test_chats_as_pages() -> None:
         "a line of the chat program",
         "passed on: somebody else's words",
     ]
+    assert turns(IMESSAGE_PAGE, ".html") == [("", SAID, REPLY_TO + ASKED)]
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        '<div class="_a6-g"><div class="_a6-h">Mia</div><div class="_a6-p">Hi</div></div>',
-        '<div class="chatlog__message-container"><span class="chatlog__author">Mia</span></div>',
-        '<div class="message"><span class="sender">Me</span><div class="message_part">Hi</div></div>',
-    ],
-)
-def test_pages_of_other_programs_are_refused_with_what_to_export(page: str) -> None:
+def test_a_page_of_meta_is_refused_for_nobody_can_tell_who_wrote() -> None:
+    page = '<div class="_a6-g"><div class="_a6-h">Mia</div><div class="_a6-p">Hi</div></div>'
     with pytest.raises(InputError, match="in the format JSON"):
         READERS[".html"]("a.html", page.encode())
 

@@ -48,7 +48,14 @@ def test_the_parts_come_in_order_and_fit_the_width(screen, width):
     text = stream.getvalue()
     places = [
         text.index(words)
-        for words in ("verdict  Keep maya:round2", "Style and task", "Win rates", "win rate of", "contestant", "warnings")
+        for words in (
+            "verdict  Keep maya:round2",
+            "Style and task",
+            "Win rates",
+            "win rate of",
+            "contestant",
+            "warnings",
+        )
     ]
     assert places == sorted(places)
     assert max(map(len, text.splitlines())) <= width

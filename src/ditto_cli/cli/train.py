@@ -97,7 +97,9 @@ def _show_result(adapter: str, record: AdapterRecord) -> None:
                 f"{metrics['selection/ended']:.0%}",
             )
         )
-    print_table("", ("stage", "time", "loss", "reward margin", "style and task on new prompts", "texts that ended"), rows)
+    print_table(
+        "", ("stage", "time", "loss", "reward margin", "style and task on new prompts", "texts that ended"), rows
+    )
     texts = [("base", record.base_sample), *((stage.stage, stage.sample or "") for stage in record.stages)]
     print_side_by_side(record.watch_prompt, texts)
     say(f"{record.published} is published: {record.reason}.")

@@ -26,7 +26,8 @@ _NUM_RECORDS_TRIED = 200
 _LINE_ELEMENT = re.compile(r"<(?:p|div|br)\b")
 _EMOJI_ELEMENT = re.compile(r"<emoji [^<>]{0,200}?\balt=\"([^\"<>]{1,20})\"[^<>]{0,200}>")
 # Parts of a message in Telegram.
-_NO_WORDS = ("mention", "mention_name", "bot_command", "link", "email", "phone", "hashtag", "cashtag", "bank_card")
+_NAMES_OF_OTHERS = ("mention", "mention_name", "bot_command")
+_NO_WORDS = (*_NAMES_OF_OTHERS, "link", "email", "phone", "hashtag", "cashtag", "bank_card")
 
 
 def archive_reading(name: str, content: Any) -> Reading | None:
@@ -81,7 +82,7 @@ def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -
     authors = tuple(dict.fromkeys(names))
     text = next((text for path in form["text"] if (text := _text_at(record, path))), "")
     if form.get("html"):
-        bare = _without_mentions(text)
+        bare = _without_element(_without_element(text, "quote"), "at")  # others' words and names in Skype and Teams
         bare = bare if _LINE_ELEMENT.search(bare) else bare.replace("\n", "<br>")
         text = html_to_text(_EMOJI_ELEMENT.sub(r"\1", bare)).strip().removeprefix(">")
     for other in {str(one) for path in form.get("mentions", ()) for one in _values_at(record, path)}:
@@ -139,14 +140,18 @@ def _text_of(value: Any) -> str:
         return str(value)
     if not isinstance(value, list):
         return ""
-    # A message that Telegram divides by its form.
+    # A message that Telegram divides by its form; none if that is only names, links and tags.
+    kinds = {str(part.get("type")) for part in value if isinstance(part, dict)}
+    if kinds <= set(_NO_WORDS) and not any(isinstance(part, str) and part.strip() for part in value):
+        return ""
     parts = (
-        part.get("text") if isinstance(part, dict) and part.get("type") not in _NO_WORDS else part for part in value
+        part.get("text") if isinstance(part, dict) and part.get("type") not in _NAMES_OF_OTHERS else part
+        for part in value
     )
     return "".join(part for part in parts if isinstance(part, str))
 
 
-def _without_mentions(html: str) -> str:
-    """The HTML of Teams without the names of those whom it calls."""
-    first, *others = re.split(r"<at\b", html)
-    return "".join([first, *(other.partition("</at>")[2] for other in others)])
+def _without_element(html: str, element: str) -> str:
+    """The HTML without an element and what is in it."""
+    first, *others = re.split(rf"<{element}\b", html)
+    return "".join([first, *(other.partition(f"</{element}>")[2] for other in others)])

@@ -1,6 +1,6 @@
 """A chat -> the turns of its people: messages in a row are one text, and what they answer is its prompt.
 
-Reads what WhatsApp, iMessage and Signal export as text. Which of the people is ours, `people` knows; an
+Reads what WhatsApp, iMessage, Signal and Discord export as text. Which of the people is ours, `people` knows; an
 archive that calls its owner "Me" says so itself.
 """
 
@@ -60,6 +60,7 @@ _WHATSAPP = re.compile(
 # As ISO 8601 has them, and imessage-exporter.
 _DATES = (datetime.fromisoformat, lambda text: datetime.strptime(text, "%b %d, %Y %I:%M:%S %p"))
 _IMESSAGE = re.compile(r"([A-Z][a-z]{2} \d{1,2}, \d{4} +\d{1,2}:\d{2}:\d{2} [AP]M)(?: \([^\n]*\))?(?P<event> .+)?")
+_DISCORD = re.compile(r"\[\d{1,4}\W[^\[\]\n]{4,16}\d[:.]\d{2}[^\d\[\]\n]{0,6}\] (.+)")
 # "IMG-1.jpg (file attached)" above a caption, "<attached: 1.jpg>" behind one, "plan.pdf • 2 pages ...".
 _ATTACHED = re.compile(
     r"\A\S[^\n]{0,200}\.\w{2,5} \([^()\n]{3,40}\)(?:\n|\Z)|[\u200e ]?<[^<>:\n]{3,30}: ?[^<>\n]{1,200}\.\w{2,5}>"
@@ -301,7 +302,7 @@ def read_chat_text(name: str, raw: bytes) -> Reading | None:
     except ValueError:
         return None
     lines = text.removeprefix("\ufeff").split("\n")
-    for read in (_of_whatsapp, _of_imessage):
+    for read in (_of_whatsapp, _of_imessage, _of_discord):
         messages = read(lines)
         if len(messages) > 1 and any(message.authors for message in messages):
             return chat_reading(name, [messages])
@@ -368,5 +369,22 @@ def _of_imessage(lines: Sequence[str]) -> list[Message]:
         elif line.startswith(("Tapbacks:", "Stickers:", "Reactions:")):
             is_reaction = True
         elif not is_reaction and not _PATH.fullmatch(line) and _fold(line) not in _lines_of("stand_ins"):
+            messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}")
+    return messages
+
+
+def _of_discord(lines: Sequence[str]) -> list[Message]:
+    """DiscordChatExporter's text: "[03-Mar-25 10:10 AM] ada", the text, blocks like {Reactions}."""
+    if not any(line.startswith("Guild: ") for line in lines[:5]):
+        return []
+    messages: list[Message] = []
+    is_block = False
+    for line in lines:
+        if head := _DISCORD.fullmatch(line):
+            messages.append(Message((head[1].removesuffix(" (pinned)"),), ""))
+            is_block = False
+        elif re.fullmatch(r"\{\w+\}|={20,}", line):
+            is_block = True
+        elif messages and not is_block:
             messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}")
     return messages

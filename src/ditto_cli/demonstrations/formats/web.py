@@ -1,4 +1,4 @@
-"""A page (.html) -> its posts, with a prompt made of the title; of a chat that Telegram exported the turns.
+"""A page (.html) -> its posts, with a prompt made of the title; of a chat that was exported as a page the turns.
 
 Menus, comments and other people's words stay out: the rules are those of HTML itself (article, main, nav, ...) and of
 the blog programs that many use.
@@ -7,7 +7,7 @@ the blog programs that many use.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ditto_cli.demonstrations.encoding import normalise_text
@@ -30,22 +30,22 @@ _BEGINS_AS_HTML = re.compile(
     r"\s*<(?:!--|(?:!doctype|html|p|div|h[1-6]|ul|ol|figure|article|section|span)\b[^>]*>)", re.IGNORECASE
 )
 _SITE_NAME = re.compile(r"\s+(?:\||»|::|·)\s+[^|»·]*$")
-_OF_TELEGRAM = b'class="from_name"'
-# Of pages that Facebook and Instagram, DiscordChatExporter and imessage-exporter write.
-_OF_OTHERS = (b"_a6-h", b"chatlog__message-container", b'class="message_part"')
+_OF_META = b"_a6-h"  # pages of Facebook and Instagram
 
 
 def read_page(name: str, raw: bytes) -> Reading:
     """A page: the turns of the chat that it is, else its posts.
 
     Raises:
-        InputError: nothing usable in it, or a chat of another program than Telegram.
+        InputError: nothing usable in it, or a page of Facebook or Instagram, where everybody's words look alike.
     """
-    if any(mark in raw for mark in _OF_OTHERS):
+    if _OF_META in raw:
         raise InputError(
-            f"{name} is a chat in the form of a page: export it anew in the format JSON, of iMessage as text (txt)."
+            f"{name} is a page of Facebook or Instagram, in which nobody's words can be told from another's: "
+            "export it anew in the format JSON."
         )
-    return _read_telegram(name, raw) if _OF_TELEGRAM in raw else read_html(name, raw)
+    form = next((form for form in words("chat_pages").values() if form["mark"].encode() in raw), None)
+    return read_html(name, raw) if form is None else _read_chat(name, raw, form)
 
 
 def read_html(name: str, raw: bytes) -> Reading:
@@ -159,32 +159,33 @@ def _one_line(tag: Tag) -> str:
     return " ".join(tag.get_text(" ").split())
 
 
-def _read_telegram(name: str, raw: bytes) -> Reading:
+def _read_chat(name: str, raw: bytes, form: Mapping[str, str]) -> Reading:
     from bs4 import BeautifulSoup
 
     messages: list[Message] = []
-    author = ""
-    for tag in BeautifulSoup(tidied(decoded(name, raw)), "html.parser").find_all(class_="message"):
-        if "service" in (tag.get("class") or ()):
+    authors: tuple[str, ...] = ()
+    for tag in BeautifulSoup(tidied(decoded(name, raw)), "html.parser").find_all(class_=form["message"]):
+        if tag.decomposed:  # it lay in what was passed on
+            continue
+        if form["never"] in (tag.get("class") or ()) or tag.find(class_=form["never"]) is not None:
             messages.append(Message((), "", reason=SYSTEM_LINE))
             continue
-        link = tag.select_one(".reply_to a[href]")
+        link = tag.select_one(f".{form['apart']} a[href]")
         answers = str(link["href"]).removeprefix("#go_to_") if link is not None else ""
-        foreign = tag.find_all(class_="forwarded")
-        for part in (*foreign, *tag.find_all(class_="reply_to")):
-            part.extract()
-        if (shown := tag.find(class_="from_name")) is not None:  # said with the first of a row only
-            author = " ".join(shown.get_text(" ").split())
-        text = "\n".join(_words_without_names(part) for part in tag.find_all(class_="text"))
+        foreign = tag.find_all(class_=form["foreign"])
+        for part in (*foreign, *tag.find_all(class_=form["apart"])):
+            part.decompose()
+        if (author := tag.find(class_=form["author"])) is not None:  # said with the first of a row only
+            authors = tuple(filter(None, (_one_line(author), str(author.get("data-user-id") or ""))))
+        text = "\n".join(_words_without_names(part) for part in tag.find_all(class_=form["text"]))
         reason = FORWARDED if foreign and not text.strip() else ""
-        names = (author,) if author else ()
-        messages.append(Message(names, text, id=str(tag.get("id") or ""), answers=answers, reason=reason))
+        messages.append(Message(authors, text, id=str(tag.get("id") or ""), answers=answers, reason=reason))
     return chat_reading(name, [messages])
 
 
 def _words_without_names(tag: Tag) -> str:
     """The words of a message without the names of people that it mentions."""
-    for link in tag.find_all("a"):
-        if link.get_text().startswith("@") or "Mention" in str(link.get("onclick") or ""):
+    for link in tag.find_all(["a", "span"]):
+        if not link.decomposed and (link.get_text().startswith("@") or "Mention" in str(link.get("onclick") or "")):
             link.decompose()
     return html_to_text(str(tag)).strip()
