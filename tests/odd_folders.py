@@ -234,7 +234,7 @@ def a_file_without_rights(place):
     return path.parent
 
 
-@refused("cannot be read (PermissionError)", needs_rights=True)
+@refused("is not a folder that can be read", needs_rights=True)
 def a_folder_without_rights(place):
     folder = folder_of(place, {"a.txt": letter(2)})
     folder.chmod(0)
@@ -309,7 +309,7 @@ def a_text_among_other_things(place):
     return folder_of(place, {"a.txt": letter(1), "a.jpg": b"\xff\xd8\xff", "README.txt": "no", "sub/b.txt": letter(2)})
 
 
-@refused("only folders")
+@refused("holds nothing to learn from", "a folder; only the files directly")
 def only_folders(place):
     return folder_of(place, {"mails/a.txt": letter(1), "posts/b.txt": letter(2)})
 
@@ -327,22 +327,22 @@ def front_matter_never_closed(place):
     return folder_of(place, {"a.md": "---\nprompt: Write to Bo.\n\n" + letter(1)})
 
 
-@refused("a.md line", "not valid YAML")
+@refused("a.md line 1", "longer than 20,000 characters")
 def front_matter_of_brackets(place):
     return folder_of(place, {"a.md": "---\nprompt: " + "[" * 50_000 + "\n---\n" + letter(1)})
 
 
-@refused("a.md line 2", "the prompt is not a text")
+@refused("a.md line 1", "a prompt that is not a text")
 def front_matter_with_a_tag(place):
     return folder_of(place, {"a.md": "---\nprompt: !!python/object/apply:os.system [true]\n---\n" + letter(1)})
 
 
-@refused("this comment never ends")
+@refused("comment (<!--) that never ends")
 def a_comment_never_closed(place):
     return folder_of(place, {"a.md": "<!-- a note\n" + letter(1)})
 
 
-@refused("this comment never ends")
+@refused("comment (<!--) that never ends")
 def comments_begun_and_begun(place):
     return folder_of(place, {"a.md": letter(1) + "<!-- " * 300_000})
 
@@ -416,8 +416,8 @@ def _nested_multiparts():
 
 _PICTURE = "Content-Type: image/png; name=a.png\nContent-Transfer-Encoding: base64\n\n" + "iVBORw0KGgoAAAA=\n" * 30
 _EVENT = "BEGIN:VCALENDAR\nMETHOD:REQUEST\nBEGIN:VEVENT\nSUMMARY:Tea\nEND:VEVENT\nEND:VCALENDAR\n"
-_NOTHING_OWN = ("a.eml is empty once quoted messages, signature and attachments are left out",)
-_NO_MAIL = ("a.eml is not an email that can be read",)
+_NOTHING_OWN = ("a.eml is left out (nothing in it was written by its sender)",)
+_NO_MAIL = ("a.eml is left out (not a mail that can be read)",)
 for _name, _raw, _says in (
     ("a_mail_that_is_binary", bytes(range(256)) * 9, _NO_MAIL),
     ("a_mail_that_is_a_text", letter_bytes(1), _NO_MAIL),
@@ -431,7 +431,11 @@ for _name, _raw, _says in (
     ("a_mail_of_an_invitation_alone", mail(_EVENT, content="text/calendar; method=REQUEST"), _NOTHING_OWN),
     ("a_mail_of_nested_multiparts", _nested_multiparts, _NO_MAIL),
     ("a_mail_of_broken_base64", mail("SGVsb*8gQm8\n=\n!!!A", Content_Transfer_Encoding="base64"), _NOTHING_OWN),
-    ("a_mail_that_is_encrypted", mail(_PICTURE, content="application/pkcs7-mime; name=smime.p7m"), ("is encrypted",)),
+    (
+        "a_mail_that_is_encrypted",
+        mail(_PICTURE, content="application/pkcs7-mime; name=smime.p7m"),
+        ("is left out (encrypted)",),
+    ),
     ("a_mail_of_a_quote_alone", mail("> Hi Maya\n> come over\n", subject="Re: tea"), _NOTHING_OWN),
 ):
     _make = _with_mail(_raw)
@@ -501,45 +505,39 @@ _IN_SPITE = ("in spite of its name",)
 for _name, _file, _raw, _says in (
     ("a_docx_that_is_a_zip_of_nothing", "a.docx", zipped({}), ("a.docx",)),
     ("a_docx_that_is_a_text", "a.docx", letter_bytes(1), _IN_SPITE),
-    ("a_docx_of_entities", "a.docx", lambda: docx_of(document_xml(*_laughs())), ("a.docx declares XML entities",)),
-    ("a_docx_that_reads_other_files", "a.docx", lambda: docx_of(document_xml(*_spy())), ("XML entities",)),
+    ("a_docx_of_entities", "a.docx", lambda: docx_of(document_xml(*_laughs())), ("a.docx",)),
+    ("a_docx_that_reads_other_files", "a.docx", lambda: docx_of(document_xml(*_spy())), ("a.docx",)),
     ("a_docx_of_broken_xml", "a.docx", lambda: docx_of(document_xml(letter(1))[:-40]), ("a.docx", "damaged")),
-    ("a_docx_that_unpacks_to_a_lot", "a.docx",
-     lambda: docx_of(document_xml(letter(1)), **{"word/media/x.png": bytes(50 * 2**20)}), ("unpacks to far more",)),
     ("a_docx_without_a_text", "a.docx", lambda: docx_of(document_xml("")), ("a.docx is empty",)),
-    ("an_old_doc_renamed_docx", "a.docx", _OLE + "WordDocument".encode("utf-16-le"), ("an old Word file (.doc)",)),
+    ("an_old_doc_renamed_docx", "a.docx", _OLE + "WordDocument".encode("utf-16-le"), _IN_SPITE),
     ("a_docx_with_a_password", "a.docx", _OLE + "EncryptedPackage".encode("utf-16-le"), ("protected with a password",)),
     ("a_docx_cut_off", "a.docx", lambda: docx_of(document_xml(letter(1)))[:-300], ("a.docx", "damaged")),
     ("a_docx_nested_deep", "a.docx",
      lambda: docx_of(document_xml(letter(1)).replace("<w:p>", "<w:p>" + "<w:r>" * 20_000, 1)), ("a.docx",)),
     ("an_odt_of_broken_xml", "a.odt", lambda: odt_of(content_xml(letter(1))[:-60]), ("a.odt", "damaged")),
-    ("an_odt_of_entities", "a.odt", lambda: odt_of(content_xml(*_laughs())), ("a.odt declares XML entities",)),
+    ("an_odt_of_entities", "a.odt", lambda: odt_of(content_xml(*_laughs())), ("a.odt",)),
     ("an_odt_that_is_a_spreadsheet", "a.odt",
-     lambda: zipped({"mimetype": "application/vnd.oasis.opendocument.spreadsheet", "content.xml": content_xml("x")}),
+     lambda: zipped({"mimetype": "application/vnd.oasis.opendocument.spreadsheet",
+                     "content.xml": content_xml("x").replace("office:text", "office:spreadsheet")}),
      _IN_SPITE),
-    ("a_pdf_without_text", "a.pdf", _PAGE_OF_A_PICTURE, ("pictures of pages and no text", "OCR")),
-    ("a_pdf_that_is_encrypted", "a.pdf", _ENCRYPTED_PDF, ("is protected (encrypted)",)),
-    ("a_pdf_that_is_a_text", "a.pdf", letter_bytes(1), ("is not a PDF in spite of its name",)),
+    ("a_pdf_without_text", "a.pdf", _PAGE_OF_A_PICTURE, ("holds no text that can be read", "OCR")),
+    ("a_pdf_that_is_encrypted", "a.pdf", _ENCRYPTED_PDF, ("protected with a password",)),
+    ("a_pdf_that_is_a_text", "a.pdf", letter_bytes(1), _IN_SPITE),
     ("a_pdf_cut_off", "a.pdf", pdf(letter(1))[:150], ("a.pdf",)),
     ("a_pdf_of_pages_in_a_circle", "a.pdf", _pages_in_a_circle, ("a.pdf",)),
     ("a_pdf_of_nothing", "a.pdf", b"%PDF-1.7\n%%EOF\n", ("a.pdf",)),
     ("html_of_scripts_alone", "a.html", "<script>var a;</script><style>p {}</style>", ("no text of its own",)),
     ("html_that_is_binary", "a.html", bytes(range(256)) * 9, ("binary file in spite of its name",)),
     ("csv_without_a_header", "a.csv", f'"{letter(1)}","{letter(2)}"\n', ("has no column of texts", '"completion"')),
-    ("csv_with_two_columns_of_texts", "a.csv", "text,body\na,b\n", ("several columns that may hold the texts",)),
     ("csv_with_nuls", "a.csv", b"text,date\nhello\0there,1\n", ("binary file in spite of its name",)),
-    ("csv_with_a_field_of_5_mb", "a.csv", lambda: f'text\n"{"and so on. " * 500_000}"\n', ("longer than 2 MiB",)),
+    ("csv_with_a_field_of_5_mb", "a.csv", lambda: f'text\n"{"and so on. " * 500_000}"\n', ("2,097,152 characters",)),
     ("csv_with_a_quote_never_closed", "a.csv", 'text\n"' + letter(1), ("a.csv", "quote")),
     ("csv_of_two_thousand_columns", "a.csv", ",".join(f"c{n}" for n in range(2000)) + ",text\n", ("a.csv",)),
     ("json_of_brackets", "a.json", "[" * 100_000, ("a.json",)),
     ("json_of_closed_brackets", "a.json", "[" * 100_000 + "]" * 100_000, ("a.json",)),
-    ("json_of_half_characters", "a.json", json.dumps([{"text": "caf\ud83d " + letter(1)}]), ("half of a character",)),
-    ("json_with_a_key_twice", "a.json", '[{"text": "one", "text": "two"}]', ("a key twice",)),
     ("json_without_a_text", "a.json", '[{"id": 1, "likes": 2}]', ("a.json has no column of texts",)),
     ("json_of_a_long_number", "a.json", '{"text": ' + "9" * 100_000 + "}", ("a.json",)),
     ("jsonl_with_a_bad_line", "a.jsonl", json.dumps({"completion": letter(1)}) + '\n{"completion": \n', ("line 2",)),
-    ("jsonl_with_unknown_keys", "a.jsonl", json.dumps({"completion": letter(1), "score": 1}), ("unknown key score",)),
-    ("jsonl_of_half_characters", "a.jsonl", '{"completion": "a\\ud800b"}\n', ("half of a character",)),
 ):  # fmt: skip
     _make = _with_file(_file, _raw)
     _enter(_make, Odd(_make, False, True, _says), _name)
@@ -552,6 +550,17 @@ for _name, _file, _raw, _texts, _says in (
     ("html_of_a_wrong_charset", "a.html", b"<meta charset=utf-7><p>" + letter_bytes(1), 1, ()),
     ("csv_with_ragged_rows", "a.csv", f'date,text\n1\n2,"{letter(1)}"\n3,a,b,c\n\n,\n', 1, ("left out",)),
     ("json_with_one_good_entry", "a.json", json.dumps([{"text": ""}, 7, None, {"text": letter(1)}]), 1, ("left out",)),
+    ("json_of_half_characters", "a.json", json.dumps([{"text": "caf\ud83d " + letter(1)}]), 1, ()),
+    ("json_with_a_key_twice", "a.json", json.dumps([{"text": letter(1)}]).replace("{", '{"text": "one", '), 1, ()),
+    ("jsonl_with_unknown_keys", "a.jsonl", json.dumps({"completion": letter(1), "score": 1}), 1, ()),
+    ("csv_with_two_columns_of_texts", "a.csv", f'body,text\nno,"{letter(1)}"\n', 1, ()),
+    (
+        "a_docx_of_a_large_picture",
+        "a.docx",
+        lambda: docx_of(document_xml(letter(1)), **{"word/media/x.png": bytes(50 * 2**20)}),
+        1,
+        (),
+    ),
     ("a_docx_that_is_an_odt", "a.docx", lambda: odt_of(content_xml(letter(1))), 1, ()),
     ("an_odt_that_is_a_docx", "a.odt", lambda: docx_of(document_xml(letter(1))), 1, ()),
     ("a_pdf_with_a_wrong_table", "a.pdf", pdf(letter(1)).replace(b"startxref\n", b"startxref\n9"), 1, ()),
@@ -641,16 +650,16 @@ for _name, _file, _raw, _says in (
 for _name, _file, _raw, _texts, _says in (
     ("a_zip_that_leads_out", "a.zip",
      lambda: write_zip([*(Member(name, letter_bytes(9)) for name in _WAYS_OUT), Member(b"a.txt", letter_bytes(1))]),
-     2, ("Left out",)),
+     2, ("left out",)),
     ("a_zip_with_what_a_mac_adds", "a.zip",
      lambda: zipped({"__MACOSX/._a.txt": b"\0\5\x16\7", ".DS_Store": b"\0", "x/a.txt": letter(1)}), 1, ()),
     ("a_zip_with_a_damaged_member", "a.zip",
      lambda: zipped({"a.txt": letter(1), "b.txt": letter(2)}, zipfile.ZIP_STORED).replace(b"Hi ", b"Ho ", 1),
-     1, ("Left out",)),
+     1, ("left out",)),
     ("a_zip_of_one_of_each_kind", "a.zip",
      lambda: zipped({"a.txt": letter(1), "b.eml": mail(letter(2)), "c.docx": docx_of(document_xml(letter(3))),
                      "d.html": f"<p>{letter(4)}", "e.pdf": pdf(letter(5)), "f.xyz": b"?", "g.txt": b"\0\1\2",
-                     "h.odt": odt_of(content_xml(letter(6)))}), 6, ("Left out",)),
+                     "h.odt": odt_of(content_xml(letter(6)))}), 6, ("left out",)),
     ("a_zip_with_an_mbox_in_it", "takeout.zip", lambda: zipped({"Takeout/Mail/Sent.mbox": mbox(_mails(3))}), 3, ()),
     ("an_mbox_without_a_last_line_end", "Sent.mbox", mbox([mail(letter(1))]).rstrip(b"\n"), 1, ()),
     ("an_mbox_of_windows", "Sent.mbox", lambda: mbox(_mails(4), b"\r\n"), 4, ()),
@@ -661,7 +670,7 @@ for _name, _file, _raw, _texts, _says in (
     ("an_mbox_with_rubbish_before_it", "Sent.mbox", lambda: b"# made by hand\n\n" + mbox(_mails(3)), 3, ()),
     ("an_mbox_with_a_broken_mail", "Sent.mbox",
      lambda: mbox([*_mails(3), mail("!", Content_Transfer_Encoding="base64"), b"Subject: x\n\n" + bytes(range(256))]),
-     4, ("Left out",)),
+     4, ("left out",)),
     ("the_same_mail_three_times", "Sent.mbox", lambda: mbox(_mails(1) * 3), 1, ()),
     ("a_note_with_three_replies", "notes.txt", "\n---\n".join(letter(n) for n in range(3)), 3, ()),
 ):  # fmt: skip
@@ -698,7 +707,7 @@ def a_source_with_a_link_above(place):
     return folder
 
 
-@handled("Left out", texts=2, source=True)
+@handled("left out", texts=2, source=True)
 def a_source_with_a_pipe_in_it(place):
     folder = folder_of(place, {"a.txt": letter(1), "sub/b.txt": letter(2)}, name="texts")
     os.mkfifo(folder / "c.txt")
@@ -755,7 +764,7 @@ def a_maildir_with_drafts(place):
     )
 
 
-@handled("Left out", texts=1, source=True)
+@handled("left out", texts=1, source=True)
 def a_maildir_with_links_and_pipes(place):
     folder = _maildir(place, {"cur/1:2,S": _mails(1)[0]})
     (folder / "cur" / "2:2,S").symlink_to("/dev/zero")

@@ -213,19 +213,6 @@ OWNED = [("", f"{SAID}\n{MORE}", REPLY_TO + ASKED)]
         (SKYPE, OWNED, 2),
         (GOOGLE, [MIA, ADA], 0),
         (
-            {
-                "chat": "Mia",
-                "messages": [  # of a program that nobody here knows
-                    {"author": {"name": "Mia", "id": 1}, "body": ASKED, "timestamp": 1741000000},
-                    {"author": {"name": "Ada", "id": 2}, "body": SAID, "timestamp": 1741000060},
-                    {"author": {"name": "Ada", "id": 2}, "body": MORE, "timestamp": 1741000061},
-                    {"author": None, "body": "Ada left", "timestamp": 1741000062},
-                ],
-            },
-            [MIA, ADA],
-            1,
-        ),
-        (
             [
                 {"is_from_me": 0, "text": ASKED, "sender": "Mia"},
                 {"is_from_me": 1, "text": f"{SAID}\n{MORE}", "sender": ""},
@@ -436,8 +423,8 @@ def test_in_demonstrations_the_assistant_is_the_person() -> None:
 @pytest.mark.parametrize(
     ("raw", "suffix", "words"),
     [
-        ("var x = 1;", ".js", "no texts"),
-        ('window.YTD.like.part0 = [{"like": {"fullText": "theirs"}}]', ".js", "no texts"),
+        ("var x = 1;", ".js", "not valid JSON"),
+        ('window.YTD.like.part0 = [{"like": {"fullText": "theirs"}}]', ".js", "no column of texts"),
         ('window.YTD.tweets.part0 = [{"tweet": ', ".js", "not valid JSON"),
         (json.dumps([{"tweet": {"full_text": "RT @mia: x"}}]), ".json", "shared, not written"),
         (json.dumps({"messages": TELEGRAM[:1]}), ".json", "holds no texts of a person (a line of the chat program)"),
@@ -448,3 +435,11 @@ def test_side_files_hold_no_texts(raw: str, suffix: str, words: str) -> None:
     with pytest.raises(InputError, match=r"^a\.js") as caught:
         READERS[suffix](f"a{suffix}", raw.encode())
     assert words in str(caught.value)
+
+
+def test_messages_of_a_program_that_is_not_known_are_texts_with_their_authors() -> None:
+    messages = [
+        {"author": {"name": "Mia", "id": 1}, "body": ASKED, "timestamp": 1741000000},
+        {"author": {"name": "Ada", "id": 2}, "body": SAID, "timestamp": 1741000060},
+    ]
+    assert turns(json.dumps({"chat": "Mia", "messages": messages})) == [MIA, ("Ada", SAID, None)]

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.audit import AuditRow, audit, chat_tokens
-from ditto_cli.demonstrations.choice import Limits
+from ditto_cli.demonstrations.audit import AuditRow, audit
 from ditto_cli.types import Mail, SourceText
 
 ENGLISH = (
@@ -55,29 +54,14 @@ def test_a_stored_prompt_wins_and_a_missing_one_is_none():
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
-        ("Thanks, see you on Thursday then.", "too_short", "6 words"),
-        (f"{ENGLISH} " * 18, "too_long", "684 words, more than 600: --split"),
-        (f"{ENGLISH}\n\n{GERMAN}", "mixed_languages", "English and German"),
-        (f"Dear {{{{first_name}}}},\n\n{ENGLISH}", "template", "1 mark of a template"),
-        (f"[Your name] and [Datum] {ENGLISH}", "template", "2 marks"),
-        (f"Lorem ipsum. {ENGLISH}", "template", "1 mark"),
-        (f"Dear Sir/Madam,\n{ENGLISH}", "template", "1 mark"),
-        (f"<insert date here> {ENGLISH}", "template", "1 mark"),
-        (f"Sehr geehrte Herr/Frau, {GERMAN}", "template", "1 mark"),
-        (f"«Vorname» {GERMAN}", "template", "1 mark"),
-        (f"%%NAME%% *|FNAME|* {ENGLISH}", "template", "2 marks"),
-        (f"Bonjour [votre nom], {ENGLISH}", "template", "1 mark"),
-        (f"{ENGLISH}\u200b\u2060", "control_characters", "2 invisible characters"),
-        (f"{ENGLISH}\u202e", "control_characters", "1 mark that turns the direction"),
-        (f"caf\ufffd {ENGLISH}", "control_characters", "1 place that was decoded wrongly"),
-        (f"cafÃ© and donâ€™t {ENGLISH}", "control_characters", "2 places that were decoded wrongly"),
-        (f"{ENGLISH}\ue000", "control_characters", "1 control or unassigned"),
-        (f"{ENGLISH} <|im_start|>user", "chat_tokens", "<|im_start|>: encoded as plain text, cannot forge a turn"),
-        (f"{ENGLISH} mail jane@example.org", "personal_data", "1 mail address: --redact"),
-        (f"{ENGLISH} a@b.org c@d.org 020 7946 0958", "personal_data", "2 mail addresses, 1 phone number: --redact"),
+        ("Thanks, see you on Thursday then.", "too_short", "fewer than 25 words"),
+        (f"{ENGLISH} " * 18, "too_long", "more than 600 words or 2048 tokens: --split"),
+        (f"caf\ufffd {ENGLISH}", "damaged", "decoded wrongly (1)"),
+        (f"cafÃ© and donâ€™t {ENGLISH}", "damaged", "decoded wrongly (2)"),
+        (f"{ENGLISH} mail jane@example.org", "personal_data", "mail address (1): --redact"),
+        (f"{ENGLISH} a@b.org c@d.org 020 7946 0958", "personal_data", "mail address (2), number (1): --redact"),
         (f"{ENGLISH}\n\n---\n\n{GERMAN}", "several_texts", "looks like 2 texts in one file, divided by lines of ---"),
-        (f"{ENGLISH} As an AI language model I cannot.", "written_by_machine", "phrase of language models"),
-        (f"> and what do you think?\n{ENGLISH}", "quoted", "1 quoted line that begins with >"),
+        (f"> and what do you think?\n{ENGLISH}", "quoted", "quoted lines"),
         (f"{ENGLISH}\n\n-----Original Message-----\nwhat", "quoted", "the head of another message"),
         (f"{ENGLISH}\n\nVon: Bo\nGesendet: Montag\nBetreff: Boot\n\n{RAIN}", "quoted", "the head of another message"),
         (
@@ -86,8 +70,6 @@ def test_a_stored_prompt_wins_and_a_missing_one_is_none():
             "the head of another",
         ),
         (f"{ENGLISH}\n\nOd: Bo\nWysłano: 3 marca 2025\nTemat: łódź\n\n{RAIN}", "quoted", "the head of another"),
-        (f"{ENGLISH}\n\nMerci de remplir [insérer la date]", "template", "1 mark"),
-        (f"Prezado(a) cliente, {ENGLISH}", "template", "1 mark"),
     ],
 )
 def test_warnings(text, code, message):
@@ -95,7 +77,7 @@ def test_warnings(text, code, message):
     assert message in found[code]
     assert "\n" not in found[code]
     assert not {"meeting", "bakery", "jane@example.org", "Treffen"} & set(found[code].split())
-    assert set(found) <= {code, "mixed_languages", "too_short", "several_texts"}
+    assert set(found) <= {code, "too_short", "several_texts"}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +96,7 @@ def test_warnings(text, code, message):
 def test_damage_is_said_in_every_script(letters, encoding):
     damaged = letters.encode().decode(encoding, "replace")
     found = {warning.code: warning.message for warning in row(f"{damaged} {ENGLISH}").warnings}
-    assert "decoded wrongly: save the original again" in found["control_characters"]
+    assert "save the original again" in found["damaged"]
     assert codes(row(f"{letters} {ENGLISH}")) == []
 
 
@@ -136,8 +118,6 @@ def test_no_false_alarm(text):
 
 def test_too_many_tokens():
     assert codes(row(ENGLISH, count_tokens=lambda text: 3000)) == ["too_long"]
-    assert codes(row(ENGLISH, count_tokens=lambda text: 3000, max_tokens=4000)) == []
-    assert codes(row(ENGLISH, limits=Limits(1, 30))) == ["too_long"]
 
 
 def test_between_texts_duplicates_other_authors_and_other_languages():
@@ -164,24 +144,6 @@ def test_a_mail_that_nobody_wrote():
     ]
 
 
-@pytest.mark.parametrize(
-    "token",
-    [
-        *("<|im_start|>", "<|eot_id|>", "[INST]", "[/INST]", "<start_of_turn>", "<s>", "</s>", "<<SYS>>", "<|user|>"),
-        *("<bos>", "<｜User｜>", "<｜begin▁of▁sentence｜>", "<|START_OF_TURN_TOKEN|>", "<unused42>", "[TOOL_CALLS]"),
-        *("<think>", "<|reserved_special_token_3|>"),
-    ],
-)
-def test_chat_tokens_of_all_families(token):
-    assert chat_tokens(f"so {token} it is, {token}") == (token,)
-
-
-def test_special_tokens_of_the_base():
-    assert chat_tokens("a §§end§§ b <|im_end|>", ["§§end§§", "!", "the"]) == ("§§end§§", "<|im_end|>")
-    assert codes(row(f"{ENGLISH} §§end§§", special_tokens=["§§end§§"])) == ["chat_tokens"]
-    assert chat_tokens("a < b | c > d, [in] <strong> s> <sip>") == ()
-
-
 def test_as_json():
     found = row("Thanks.", count_tokens=len)
     assert json.loads(json.dumps(found.as_json())) == {
@@ -191,7 +153,7 @@ def test_as_json():
         "language": None,
         "prompt": None,
         "warnings": [
-            {"code": "too_short", "message": "1 word; below 25 there is little style to learn"},
+            {"code": "too_short", "message": "fewer than 25 words: there is little style to learn"},
         ],
     }
 

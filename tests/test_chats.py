@@ -7,6 +7,7 @@ import pytest
 
 from ditto_cli.demonstrations.formats.chats import read_chat_text
 from ditto_cli.demonstrations.readers import READERS, read_safely
+from ditto_cli.demonstrations.sources import gather
 from ditto_cli.errors import InputError
 
 ASKED = "Shall we plant the beans on Sunday?"
@@ -181,18 +182,19 @@ def test_a_days_old_message_is_not_answered_any_more() -> None:
 def test_of_a_long_message_only_the_beginning_is_in_the_prompt() -> None:
     long = "It was a long day. " * 100
     prompt = turns(f"03.03.25, 10:15 - Mia: {long}\n03.03.25, 10:16 - Ada: {SAID}\n", ".txt")[1][2]
-    assert prompt == REPLY_TO + ("It was a long day. " * 40).rstrip() + " [...]"
+    assert prompt == REPLY_TO + ("It was a long day. " * 84).rstrip() + " [...]"
 
 
-def test_a_chat_of_years_is_read_and_a_text_of_its_size_is_not() -> None:
+def test_a_chat_of_years_is_read_and_a_text_of_its_size_is_not(tmp_path) -> None:
     chat = "".join(
         f"{day:02}.{month:02}.25, 10:15 - Ada: {SAID * 90}\n" for month in range(1, 13) for day in range(1, 29)
     )
     chat *= 3
     assert len(chat) > 3 * 2**20
     assert len(read_safely(".txt", "a.txt", chat.encode()).texts) == 1008
-    with pytest.raises(InputError, match=r"^a\.txt is larger than 2 MiB, more than a person's text"):
-        read_safely(".txt", "a.txt", f"Dear diary,\n{chat}".encode())
+    (tmp_path / "a.txt").write_text(f"Dear diary,\n{chat}")
+    with pytest.raises(InputError, match=r"^a\.txt has more than 2,097,152 characters"):
+        gather([tmp_path / "a.txt"])
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ditto_cli.demonstrations.authorship import are_one_person, by_language_model, other_authors, signature_of
-from ditto_cli.demonstrations.choice import FORM_LETTER, MOSTLY_LISTS, NOT_AS_TYPICAL, Limits, pick
+from ditto_cli.demonstrations.authorship import are_one_person, other_authors, signature_of
+from ditto_cli.demonstrations.choice import FORM_LETTER, NOT_AS_TYPICAL, Limits, pick
 from ditto_cli.demonstrations.people import own_texts
 from ditto_cli.demonstrations.similarity import near_duplicates, style_figures, typicality
 from ditto_cli.demonstrations.splitting import split_long
@@ -105,8 +105,7 @@ def test_reasons_count_and_hold_no_word_of_the_text():
     choice = pick(texts_of_one(40, form="reply"), 4)
     for picked in choice.picked:
         assert "most typical of " in picked.reason
-        assert "replies" in picked.reason
-        assert picked.reason.endswith(f", {len(picked.text.text.split())} words") or "-" in picked.text.text
+        assert picked.reason.startswith(f"{len(picked.text.text.split())} words, ") or "-" in picked.text.text
         assert not set(picked.reason.split()) & set(THINGS + PLACES)
 
 
@@ -119,50 +118,19 @@ def test_what_is_left_out_and_why():
         source("t3 again", casual(3, 69) + " and one thing more"),
         source("away", casual(52), not_written="an out-of-office notice"),
         source("german", german),
-        source("list", "\n".join(f"- {casual(number, 9)}" for number in range(9))),
-        source("links", " ".join(f"look https://example.com/{number} ok" for number in range(20))),
-        source("machine", f"As an AI language model, I cannot go there. {casual(54)}"),
         *(source(f"invoice{number}", formal(1), recipients=(f"x{number}@example.com",)) for number in range(3)),
     ]
     found = reasons(pick(texts, 5))
     expected = {
         "short": "shorter than 40 words",
         "long": "longer than 600 words",
-        "t3 again": "nearly the same as t3",
+        "t3 again": "nearly the same as another",
         "away": "an out-of-office notice",
         "german": "in another language than most (German)",
-        "list": MOSTLY_LISTS,
-        "links": MOSTLY_LISTS,
-        "machine": "written by a language model",
         **dict.fromkeys(("invoice0", "invoice1", "invoice2"), FORM_LETTER),
     }
     assert {name: found[name] for name in expected} == expected
     assert Counter(found.values())[NOT_AS_TYPICAL] == 7
-
-
-def test_a_second_language_of_the_person_is_a_kind_of_its_own():
-    german = [
-        source(
-            f"d{n}",
-            f"Das {THINGS[n]} ist noch in {PLACES[n]}, deshalb komme ich später. Kannst du {THINGS[n + 9]} mitbringen?"
-            f" Ich habe leider vergessen, wo {PLACES[n + 1]} liegt und was das {THINGS[n + 3]} kostet, bitte. " * 2,
-        )
-        for n in range(10)
-    ]
-    choice = pick([*texts_of_one(14), *german], 6)
-    assert {"d", "t"} == {picked.text.id[0] for picked in choice.picked}
-    assert any("in German" in picked.reason for picked in choice.picked)
-
-
-def test_kinds_share_the_places_by_the_root_of_their_numbers():
-    texts = [source(f"r{n}", casual(n), form="reply") for n in range(45)]
-    texts += [source(f"n{n}", casual(100 + n), form="new") for n in range(5)]
-    texts += [source(f"f{n}", casual(200 + n), form="forward") for n in range(2)]
-    picked = Counter(entry.text.id[0] for entry in pick(texts, 8).picked)
-    # Of eight places 5 in 52 would be not even one.
-    assert picked["n"] >= 1
-    assert picked["r"] >= 5
-    assert picked.total() == 8
 
 
 def test_two_texts_about_the_same_are_not_both_picked():
@@ -179,8 +147,8 @@ def test_too_few_within_the_limits_widen_them_and_say_so():
     texts = [*texts_of_one(2), source("brief", casual(60, 25)), source("vast", formal(61, 900))]
     found = {entry.text.id: entry.reason for entry in pick(texts, 4).picked}
     assert set(found) == {"t0", "t1", "brief", "vast"}
-    assert found["brief"].endswith("; shorter than 40 words, but too few others are left")
-    assert found["vast"].endswith("; longer than 600 words, but too few others are left")
+    assert found["brief"].endswith(", shorter than 40 words, but too few others are left")
+    assert found["vast"].endswith(", longer than 600 words, but too few others are left")
     assert "too few" not in found["t0"]
     assert [entry.text.id for entry in pick(texts[:3], 2).picked if entry.text.id == "brief"] == []
 
@@ -189,24 +157,8 @@ def test_too_few_within_the_limits_widen_them_and_say_so():
 def test_few_texts(num):
     assert pick([], num) == type(pick([], num))((), ())
     alone = pick([source("a", casual(1))], num).picked
-    assert [entry.reason.split(",")[0] for entry in alone] == ["the only one that is a short text"]
+    assert [entry.reason.split(", ")[1] for entry in alone] == ["one of the most typical of 1"]
     assert len(pick(texts_of_one(3), num, Limits(1, 10**6)).picked) == min(num, 3)
-
-
-@pytest.mark.parametrize(
-    ("mail", "num", "words"),
-    [
-        ({"form": "reply"}, 50, "a short reply"),
-        ({"form": "new"}, 50, "a short email"),
-        ({"form": "new"}, 100, "an email of medium length"),
-        ({"form": "forward"}, 400, "a long forwarded email"),
-        ({}, 400, "a long text"),
-        ({}, 100, "a text of medium length"),
-    ],
-)
-def test_kinds_in_words(mail, num, words):
-    (picked,) = pick([source("a", casual(1, num), **mail)], 1).picked
-    assert picked.reason.startswith(f"the only one that is {words}, ")
 
 
 LETTER = (
@@ -281,7 +233,6 @@ def test_two_vast_texts_are_compared_in_no_time(share):
 
 def test_typicality_of_few_and_of_equal_texts():
     assert typicality(style_figures([])) == []
-    assert typicality(style_figures(["a"])) == [0.0]  # there is no middle of the others
     assert typicality(style_figures([casual(1)] * 5)) == pytest.approx([1.0] * 5, abs=1e-5)
     assert len(typicality(style_figures(["", "", " ", "?"]))) == 4
 
@@ -349,22 +300,6 @@ def test_other_authors_by_signature_but_not_by_address():
     mails = [signed(n, "Anna" if n < 2 else "", sender=sender) for n, sender in enumerate(senders)]
     own, _ = own_texts(mails, ["anna@x.org", "sun@y.org"])
     assert {one.text.id for one in pick(own, 8).picked} == {mail.id for mail in mails}
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("As an AI language model, I cannot", True),
-        ("Certainly! Here is a draft of your email:\n\nDear Bo", True),
-        ("Als KI-Sprachmodell kann ich", True),
-        ("En tant que modèle de langage, je", True),
-        ("I work on AI models and here is what I hope", False),
-        ("sure, here you go", False),
-        ("Sure! Here we are again in York", False),
-    ],
-)
-def test_phrases_of_language_models(text, found):
-    assert by_language_model(text) is found
 
 
 def mail_of(draw, number, vocabulary):

@@ -66,14 +66,16 @@ def test_an_empty_folder(refused, folder_of):
             {"cv.doc": MARKER.encode(), "photo.jpg": b"\xff"},
             ("cv.doc", "photo.jpg", "a picture"),
         ),
-        ({"cv.pdf": b"%PDF " + MARKER.encode()}, ("cv.pdf is not a PDF in spite of its name",)),
+        ({"cv.pdf": b"%PDF " + MARKER.encode()}, ("cv.pdf is damaged, or not a .pdf file in spite of its name",)),
         ({"a.txt": " \n\n"}, ("a.txt is empty", "nothing to learn from it")),
         ({"a.txt": bytes(range(256)) + MARKER.encode()}, ("a.txt is a binary file", "save the text itself as .txt")),
-        ({"a.md": f"---\nprompt: [\n---\n{MARKER}"}, ("a.md line", "front matter is not valid YAML")),
+        (
+            {"a.md": f"---\nprompt: [\n---\n{MARKER}"},
+            ("a.md line 1", "front matter that begins here is not valid YAML"),
+        ),
         ({"a.md": f"---\nprompt: x\n{MARKER}"}, ("a.md line 1", "never ends")),
-        ({"a.md": f"---\npromt: Write.\n---\n{MARKER}"}, ("a.md line 2", "promt")),
         ({"a.jsonl": f'{{"prompt": "{MARKER}", "completion": "{MARKER}"\n'}, ("a.jsonl line 1", "not valid JSON")),
-        ({"a.jsonl": f'{{"{MARKER} {MARKER}": "x"}}'}, ("a.jsonl line 1", "unknown key")),
+        ({"a.jsonl": f'{{"{MARKER} {MARKER}": "x"}}'}, ("a.jsonl has no column of texts",)),
     ],
 )
 def test_texts_that_cannot_be_read(refused, folder_of, command, texts, words):

@@ -110,9 +110,7 @@ def test_what_a_person_wrote_into_the_settings_stays(ditto, texts):
     assert "Ask Bo over." in result.out  # ditto.yaml wins over the file's own prompt
 
 
-@pytest.mark.parametrize(
-    ("options", "line"), [(["--name", "other"], "line 2 sets name"), (["--redact-names"], "line 3 sets redact")]
-)
+@pytest.mark.parametrize(("options", "line"), [(["--name", "other"], "sets name"), (["--redact-names"], "sets redact")])
 def test_what_the_settings_say_otherwise_is_the_users_to_change(ditto, texts, options, line):
     (texts / "ditto.yaml").write_text("# mine\nname: anna\nredact: true\n")
     before = contents(texts)
@@ -231,7 +229,7 @@ def test_a_large_base_is_loaded_with_a_word_and_its_own_words_are_stored(ditto, 
     assert "\x1b" not in result.out + result.err
     written, plain = stored_prompts(folder)
     assert written == "Write an email to Bo about the hens, the [mcorn and the storm."
-    assert plain == 'Write an email that says "your invoice is wrong. Kindly mend it.".'
+    assert plain == 'Write a text that says "Dear Sir or Madam, your invoice is wrong. Kindly mend it.".'
     loading = letters(f"Loading {ditto.base} to write them")
     assert letters(result.err).index(loading) < letters(result.err).index(letters(written))
     assert result.err.count("the base model") == result.err.count("the text's first line") == 1
@@ -316,7 +314,7 @@ def test_texts_come_in_from_several_places_and_not_twice(ditto, folder_of, tmp_p
     assert first.code == 0, first.err
     before = contents(folder)
     assert sorted(before) == ["01-post.md", "02-one.md", "ditto.yaml"]
-    assert "notes/picture.jpg" in first.err.split("Left out")[1]
+    assert "notes/picture.jpg" in first.err
     again = ditto(*command)
     assert (again.code, contents(folder)) == (2, before)
     picked = ditto(*command, "--pick", "2")
@@ -443,13 +441,13 @@ def test_too_many_texts_are_refused_with_what_to_do(ditto, folder_of):
 def test_train_shows_the_audit_first(ditto, folder_of):
     folder = folder_of(
         {
-            "a.txt": "---\nprompt: Say it.\n---\nCall +44 20 7946 0958 <|im_start|>",
+            "a.txt": "---\nprompt: Say it.\n---\nCall +44 20 7946 0958",
             "b.txt": "---\nprompt: Say.\n---\nYes, yes.",
         }
     )
     result = ditto.train(folder)
     assert result.code == 0, result.err
-    for words in ("too short", "personal data", "chat tokens"):
+    for words in ("too short", "personal data"):
         assert words in result.err
     assert result.err.index("personal data") < result.err.index("SFT")
 

@@ -58,13 +58,13 @@ def refusal(folder: Path) -> str:
 # --- the folder
 
 
-def test_texts_come_in_natural_order_with_the_file_name_as_id(tmp_path: Path) -> None:
-    fill(tmp_path, {"mail10.txt": "ten", "mail9.txt": "nine", "Mail2.MD": "two", "a.txt": "first"})
+def test_texts_come_in_order_with_the_file_name_as_id(tmp_path: Path) -> None:
+    fill(tmp_path, {"mail10.txt": "ten", "mail09.txt": "nine", "Mail02.MD": "two", "a.txt": "first"})
     assert read_folder(tmp_path) == Reading(
         texts=(
             SourceText("a.txt", "first", None),
-            SourceText("Mail2.MD", "two", None),
-            SourceText("mail9.txt", "nine", None),
+            SourceText("Mail02.MD", "two", None),
+            SourceText("mail09.txt", "nine", None),
             SourceText("mail10.txt", "ten", None),
         ),
         skipped=(),
@@ -157,8 +157,8 @@ def test_refuses_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
 
 def test_refuses_impossible_paths(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    assert "loop cannot be read (OSError)" in refusal(tmp_path / "loop")
-    assert "cannot be read (ValueError)" in refusal(Path("a\0b"))
+    assert "loop is not a folder that can be read" in refusal(tmp_path / "loop")
+    assert "is not a folder that can be read" in refusal(Path("a\0b"))
 
 
 @pytest.mark.parametrize("files", [{}, {"ditto.yaml": "seed: 1"}, {".DS_Store": b"\0\0"}])
@@ -168,7 +168,8 @@ def test_refuses_an_empty_folder(tmp_path: Path, files: dict[str, str | bytes]) 
 
 def test_refuses_a_folder_with_only_unsupported_files_by_name(tmp_path: Path) -> None:
     message = refusal(fill(tmp_path, {f"{number}.jpg": b"\xff" for number in range(7)}))
-    assert f"(0.jpg, 1.jpg, 2.jpg and 4 more: {reason_to_skip('0.jpg')})" in message
+    reason = reason_to_skip("0.jpg")
+    assert f"(0.jpg: {reason}; 1.jpg: {reason} and 5 more)" in message
 
 
 @pytest.mark.parametrize("name", ["mails.doc", "mails.pages", "mails.msg", "mails.pst"])
@@ -180,7 +181,7 @@ def test_documents_get_a_hint(tmp_path: Path, name: str) -> None:
 
 def test_refuses_a_folder_of_folders(tmp_path: Path) -> None:
     (tmp_path / "held_out").mkdir()
-    assert "holds no text, only folders (held_out)" in refusal(tmp_path)
+    assert "holds nothing to learn from (held_out: texts that are kept back)" in refusal(tmp_path)
 
 
 def test_refuses_the_template_alone(tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_refuses_a_binary_file(tmp_path: Path, name: str, content: bytes) -> Non
 
 @pytest.mark.parametrize("content", [PNG, b"no headers, zebrafish", b"", b"\0\0"])
 def test_refuses_an_eml_that_is_no_email(tmp_path: Path, content: bytes) -> None:
-    assert refusal(fill(tmp_path, {"a.eml": content})).startswith("a.eml is not an email")
+    assert refusal(fill(tmp_path, {"a.eml": content})).startswith("a.eml is left out (not a mail that can be read)")
 
 
 def test_a_fifo_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
@@ -251,7 +252,7 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_file_over_2_mib_is_refused_and_one_of_2_mib_is_not(tmp_path: Path) -> None:
     assert len(read_one(tmp_path, "a.txt", b"x" * 2**21).text) == 2**21
-    assert refusal(fill(tmp_path, {"a.txt": b"x" * (2**21 + 1)})).startswith("a.txt is larger than 2 MiB")
+    assert refusal(fill(tmp_path, {"a.txt": b"x" * (2**21 + 1)})).startswith("a.txt has more than 2,097,152 char")
 
 
 # --- encodings
@@ -349,7 +350,7 @@ def test_comments_are_left_out_of_markdown_only(tmp_path: Path) -> None:
 
 def test_a_comment_that_never_ends_is_refused(tmp_path: Path) -> None:
     content = "---\nprompt: x\n---\none <!-- a\n -->\n\n<!-- zebrafish\n"
-    assert refusal(fill(tmp_path, {"a.md": content})).startswith("a.md line 7: this comment never ends")
+    assert refusal(fill(tmp_path, {"a.md": content})).startswith("a.md holds a comment (<!--) that never ends")
 
 
 # --- .jsonl
@@ -381,38 +382,41 @@ USER, ASSISTANT = {"role": "user", "content": "q"}, {"role": "assistant", "conte
 
 
 @pytest.mark.parametrize(
-    ("entry", "problem"),
+    "entry",
     [
-        ('{"completion": "zebrafish"', "is not valid JSON"),
-        ("zebrafish", "is not valid JSON"),
-        ('["zebrafish"]', "is not an object"),
-        ('"zebrafish"', "is not an object"),
-        ("{}", "has no completion"),
-        ('{"prompt": "zebrafish"}', "has no completion"),
-        ('{"text": "zebrafish"}', "has the unknown key text: only prompt and completion, or messages, are read"),
-        ('{"Dear zebrafish": "hi"}', "has an unknown key: "),
-        ('{"completion": "zebrafish", "id": 1}', "has the unknown key id"),
-        ('{"completion": "zebrafish", "completion": "b"}', "has a key twice"),
-        ('{"completion": ' + "[" * 100_000 + "}", "nested too deep"),
-        ('{"completion": 5}', "must be texts in quotes"),
-        ('{"completion": "zebrafish", "prompt": ["x"]}', "must be texts in quotes"),
-        ('{"completion": "  \\n"}', "is empty"),
-        ('{"completion": "zebrafish \\ud83d"}', "half of a character"),
-        (json.dumps({"messages": [USER, ASSISTANT], "prompt": "x"}), "has the unknown key prompt"),
-        (json.dumps({"messages": SECRET}), "messages must be a list"),
-        (json.dumps({"messages": [SECRET]}), "messages must be a list"),
-        (json.dumps({"messages": [{"role": "user"}]}), "each message needs a role and a content"),
-        (json.dumps({"messages": [{**USER, "name": SECRET}]}), "has the unknown key name"),
-        (json.dumps({"messages": [{"role": "system", "content": SECRET}, USER, ASSISTANT]}), "has a system message"),
-        (json.dumps({"messages": [USER, ASSISTANT, USER, ASSISTANT]}), "has 4 messages"),
-        (json.dumps({"messages": [ASSISTANT, USER]}), "has 2 messages"),
-        (json.dumps({"messages": []}), "has 0 messages"),
+        '["zebrafish"]',
+        "{}",
+        '{"prompt": "zebrafish"}',
+        '{"text": "zebrafish"}',
+        '{"Dear zebrafish": "hi"}',
+        '{"completion": 5}',
+        '{"completion": "  \\n"}',
+        json.dumps({"messages": [USER, ASSISTANT], "prompt": "x"}),
+        json.dumps({"messages": SECRET}),
+        json.dumps({"messages": [SECRET]}),
+        json.dumps({"messages": [{"role": "user"}]}),
+        json.dumps({"messages": [{**USER, "name": SECRET}]}),
+        json.dumps({"messages": [USER, ASSISTANT, USER, ASSISTANT]}),
+        json.dumps({"messages": [ASSISTANT, USER]}),
+        json.dumps({"messages": []}),
     ],
 )
-def test_a_wrong_entry_is_refused_with_its_line(tmp_path: Path, entry: str, problem: str) -> None:
-    message = refusal(fill(tmp_path, {"a.jsonl": '{"completion": "good"}\n\n' + entry + "\n"}))
-    assert message.startswith("a.jsonl line 3")
-    assert problem in message
+def test_a_line_without_a_text_is_left_out_and_said(tmp_path: Path, entry: str) -> None:
+    reading = read_folder(fill(tmp_path, {"a.jsonl": '{"completion": "good"}\n\n' + entry + "\n"}))
+    assert [source.text for source in reading.texts] == ["good"]
+    assert [skipped.name for skipped in reading.skipped] == ["a.jsonl#3"]
+    assert SECRET not in reading.skipped[0].reason
+
+
+@pytest.mark.parametrize("line", ['{"completion": "zebrafish"', "zebrafish", '{"completion": ' + "[" * 100_000 + "}"])
+def test_a_line_that_is_no_json_is_refused_with_its_number(tmp_path: Path, line: str) -> None:
+    message = refusal(fill(tmp_path, {"a.jsonl": '{"completion": "good"}\n\n' + line + "\n"}))
+    assert message.startswith("a.jsonl line 3 is not valid JSON")
+
+
+def test_what_is_said_to_the_system_is_no_part_of_an_exchange(tmp_path: Path) -> None:
+    line = json.dumps({"messages": [{"role": "system", "content": "Be kind."}, USER, ASSISTANT]})
+    assert read_one(tmp_path, "a.jsonl", line) == SourceText("a.jsonl#1", SECRET, "q")
 
 
 def test_html_that_is_not_closed_still_gives_its_text() -> None:

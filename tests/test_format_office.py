@@ -12,15 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.formats import packages
-from ditto_cli.demonstrations.formats.office import read_docx, read_odt
+from ditto_cli.demonstrations.formats.office import read_office
 from ditto_cli.demonstrations.readers import read_safely
-from ditto_cli.demonstrations.reading_process import _PROGRAM, ReadingProcess
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading
 from format_files import W, attempt, docx, odt, paragraph, zipped
 
-READ = {"docx": read_docx, "odt": read_odt}
+KINDS = ("docx", "odt")
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 500
 
 
@@ -32,7 +30,7 @@ def made(kind, *texts):
 
 
 def only(kind, raw):
-    (source,) = READ[kind](f"a.{kind}", raw).texts
+    (source,) = read_office(f"a.{kind}", raw).texts
     return source
 
 
@@ -48,16 +46,7 @@ def refusal(kind, raw, read=read_safely):
 
 def read_here(suffix, name, raw):
     """As `read_safely`, in the process of the test, where things can be replaced."""
-    return READ[suffix[1:]](name, raw)
-
-
-@pytest.fixture
-def read_unchecked():
-    """As `read_safely`, where nobody looks for entities."""
-    change = "from ditto_cli.demonstrations.formats import packages\npackages._ENTITIES = ()"
-    process = ReadingProcess(program=_PROGRAM.replace("\nserve()", f"\n{change}\nserve()"))
-    yield process.read
-    process.stop()
+    return read_office(name, raw)
 
 
 BOTH = pytest.mark.parametrize("kind", ["docx", "odt"])
@@ -90,9 +79,9 @@ def test_docx_changes_are_accepted_and_comments_left_out() -> None:
     )
     notes = f'<w:footnotes xmlns:w="{W}"><w:footnote w:id="5">{paragraph("NOTE")}</w:footnote></w:footnotes>'
     comments = f'<w:comments xmlns:w="{W}"><w:comment w:id="0">{paragraph("COMMENT")}</w:comment></w:comments>'
-    reading = read_docx("a.docx", docx(body, more={"word/footnotes.xml": notes, "word/comments.xml": comments}))
+    reading = read_office("a.docx", docx(body, more={"word/footnotes.xml": notes, "word/comments.xml": comments}))
     assert [source.text for source in reading.texts] == ["I  went often out\tand\nin"]
-    assert [skipped.reason for skipped in reading.skipped] == ["1 footnote left out: only the running text is read"]
+    assert [skipped.reason for skipped in reading.skipped] == ["footnotes left out (1): only the running text is read"]
 
 
 def test_odt_changes_are_accepted_and_comments_left_out() -> None:
@@ -106,9 +95,9 @@ def test_odt_changes_are_accepted_and_comments_left_out() -> None:
         "<text:table-of-content><text:index-body><text:p>Contents</text:p></text:index-body></text:table-of-content>"
         "<text:section><text:p>End</text:p></text:section>"
     )
-    reading = read_odt("a.odt", odt(body))
+    reading = read_office("a.odt", odt(body))
     assert [source.text for source in reading.texts] == ["I  went often out\tand\nin   x y\n\nEnd"]
-    assert [skipped.reason for skipped in reading.skipped] == ["1 footnote left out: only the running text is read"]
+    assert [skipped.reason for skipped in reading.skipped] == ["footnotes left out (1): only the running text is read"]
 
 
 def test_odt_elements_of_unknown_extensions() -> None:
@@ -153,13 +142,6 @@ def test_odt_lists_and_tables() -> None:
         ("docx", docx("<w:p/>" + paragraph("My <w:t/> day".replace("<w:t/> ", ""), "Titel") + paragraph("Text"))),
         ("docx", docx(paragraph("My day", "Heading1") + paragraph("Text"))),
         ("odt", odt('<text:p text:style-name="Title">My day</text:p><text:p>Text</text:p>')),
-        (
-            "odt",
-            odt(
-                '<text:p text:style-name="P1">My day</text:p><text:p>Text</text:p>',
-                styles='<style:style style:name="P1" style:family="paragraph" style:parent-style-name="Title"/>',
-            ),
-        ),
         ("odt", odt('<text:h text:outline-level="1">My day</text:h><text:p>Text</text:p>')),
     ],
 )
@@ -196,41 +178,28 @@ def test_the_content_says_what_a_file_is() -> None:
 
 @BOTH
 @pytest.mark.parametrize(
-    ("raw", "words"),
+    "raw",
     [
-        (b"", "in spite of its name"),
-        (b"just a text", "in spite of its name"),
-        (b"%PDF-1.4\n", "(it looks like .pdf)"),
-        (b"{\\rtf1 x}", "(it looks like .rtf)"),
-        (zipped({"a.txt": "x"}), "(it looks like .zip)"),
-        (zipped({"xl/workbook.xml": "<x/>"}), "(it looks like .xlsx)"),
-        (zipped({"mimetype": "application/epub+zip"}), "(it looks like .epub)"),
-        (OLE, "in spite of its name"),
-        (OLE + "WordDocument".encode("utf-16-le"), "an old Word file"),
-        (OLE + "EncryptedPackage".encode("utf-16-le"), "password"),
-        (b"PK\x03\x04 nothing else", "damaged"),
-        (zipped({})[:10], "damaged"),
+        b"",
+        b"just a text",
+        b"%PDF-1.4\n",
+        zipped({"a.txt": "x"}),
+        zipped({"xl/workbook.xml": "<x/>"}),
+        zipped({"content.xml": "<a/>"}),
+        OLE + "WordDocument".encode("utf-16-le"),
+        OLE + "EncryptedPackage".encode("utf-16-le"),
+        b"PK\x03\x04 nothing else",
+        zipped({})[:10],
     ],
 )
-def test_other_files_by_that_name(kind: str, raw: bytes, words: str) -> None:
-    assert words in refusal(kind, raw)
+def test_other_files_by_that_name(kind: str, raw: bytes) -> None:
+    assert f"is damaged, or not a .{kind} file in spite of its name, or protected with a password" in refusal(kind, raw)
 
 
 @BOTH
 def test_an_empty_document(kind: str) -> None:
     assert "is empty" in refusal(kind, made(kind))
     assert "is empty" in refusal(kind, made(kind, "", " ", ""))
-
-
-def test_an_odt_without_a_body() -> None:
-    raw = zipped({"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": "<a/>"})
-    with pytest.raises(InputError, match=r"^a\.odt holds no text: open it in the program that wrote it"):
-        read_odt("a.odt", raw)
-
-
-def test_a_protected_odt() -> None:
-    manifest = "<manifest:manifest><manifest:encryption-data/></manifest:manifest>"
-    assert "password" in refusal("odt", odt("<text:p>x</text:p>", more={"META-INF/manifest.xml": manifest}))
 
 
 LAUGHS = (
@@ -242,59 +211,38 @@ LAUGHS = (
 )
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_entity_bombs_are_refused(encoding: str) -> None:
-    document = f'<?xml version="1.0" encoding="{encoding}"?>{LAUGHS}<w:document xmlns:w="{W}">&j;</w:document>'
-    assert "XML entities" in refusal("docx", docx("", document=document.encode(encoding)))
-    assert "XML entities" in refusal(
-        "docx", docx(paragraph("x"), more={"word/comments.xml": document.encode(encoding)})
-    )
-    assert "XML entities" in refusal("odt", odt("<text:p>&j;</text:p>", prolog=LAUGHS))
-
-
 @BOTH
-def test_entity_bombs_end_within_the_limits_even_if_nobody_looks_for_them(kind: str, read_unchecked) -> None:
+def test_entity_bombs_end_within_the_limits(kind: str) -> None:
     document = (
         f'<?xml version="1.0"?>{LAUGHS}<w:document xmlns:w="{W}"><w:body>{paragraph("&j;")}</w:body></w:document>'
     )
     bomb = docx("", document=document) if kind == "docx" else odt("<text:p>&j;</text:p>", prolog=LAUGHS)
-    refusal(kind, bomb, read_unchecked)
+    refusal(kind, bomb)
 
 
 @BOTH
-@pytest.mark.parametrize("looks", [True, False])
-def test_no_other_file_is_read(kind: str, looks: bool, tmp_path: Path, read_unchecked) -> None:
+def test_no_other_file_is_read(kind: str, tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("hunter2")
     entity = f'<!DOCTYPE x [<!ENTITY file SYSTEM "file://{tmp_path}/secret.txt">]>'
     document = (
         f'<?xml version="1.0"?>{entity}<w:document xmlns:w="{W}"><w:body>{paragraph("x &file;")}</w:body></w:document>'
     )
     raw = docx("", document=document) if kind == "docx" else odt("<text:p>x &file;</text:p>", prolog=entity)
-    read = read_safely if looks else read_unchecked
     try:
-        texts = [source.text for source in read(f".{kind}", f"a.{kind}", raw).texts]
+        texts = [source.text for source in read_safely(f".{kind}", f"a.{kind}", raw).texts]
     except InputError as error:
         texts = [str(error)]
     assert "hunter2" not in str(texts)
 
 
 @BOTH
-def test_bombs_of_size_are_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "_MAX_XML_BYTES", 2**20)
-    zeros = b" " * 2**20
-    more = {"word/comments.xml": zeros} if kind == "docx" else {"styles.xml": zeros}
-    raw = docx(paragraph("x"), more=more) if kind == "docx" else odt("<text:p>x</text:p>", more=more)
-    assert "unpacks to far more" in refusal(kind, raw, read_here)
-    picture = {"media/image.bin": b"\0" * (20 * 2**20)}
-    raw = docx(paragraph("x"), more=picture) if kind == "docx" else odt("<text:p>x</text:p>", more=picture)
-    assert "unpacks to far more" in refusal(kind, raw, read_here)
-
-
-def test_too_many_members_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = docx(paragraph("x"), more={f"{number}.bin": "" for number in range(50)})
-    assert only("docx", raw).text == "x"
-    monkeypatch.setattr(packages, "MAX_MEMBERS", 50)
-    assert "unpacks to far more" in refusal("docx", raw, read_here)
+def test_bombs_of_size_end_within_the_limits(kind: str) -> None:
+    raw = io.BytesIO()
+    name = "content.xml" if kind == "odt" else "word/document.xml"
+    with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as package, package.open(name, "w") as member:
+        for _ in range(1100):
+            member.write(b" " * 2**20)
+    refusal(kind, raw.getvalue())
 
 
 def test_nesting_without_end_is_refused() -> None:
@@ -344,7 +292,7 @@ def patched_crcs(raw):
     return zipped(members)
 
 
-BASES = {kind: stored(kind) for kind in READ}
+BASES = {kind: stored(kind) for kind in KINDS}
 
 
 @settings(max_examples=200, deadline=None)
@@ -381,5 +329,5 @@ def test_damaged_documents_are_a_reading_or_an_input_error(
     start=st.sampled_from([b"", b"PK\x03\x04", b"PK\x05\x06", OLE[:8], b"{\\rtf", b"%PDF-"]),
 )
 def test_any_bytes_are_an_input_error(raw: bytes, start: bytes) -> None:
-    for kind in READ:
+    for kind in KINDS:
         refusal(kind, start + raw)

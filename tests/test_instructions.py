@@ -16,7 +16,6 @@ from ditto_cli.demonstrations.prompts import (
     plain_instruction,
     reverse_instruction_request,
 )
-from ditto_cli.demonstrations.words import words
 from ditto_cli.model import instructions
 from ditto_cli.model.base import tokens
 from ditto_cli.model.base.embedded import conversion_place, find_gguf
@@ -32,7 +31,6 @@ ESSAY = "\n\n".join([("A town that keeps its trees keeps its shade and its birds
 VERSE = "The rain came down on Skarn\n" * 60
 POST = "# On mending\n\nA hole in a sock is an invitation. You may darn it or you may mourn it."
 TITLED = "What the rain taught me\n\n" + "It taught me to wait, and to keep a second coat in the shed. " * 3
-NOTE = "- eggs\n- the long ladder\n- call the bank"
 PLAIN = "I am against the new bridge. Nobody needs it but the people who build it."
 
 
@@ -45,17 +43,12 @@ def text_of(text, mail=None):
     [
         (EMAIL, "email", "Priya", None),
         ("hey hey Bex!!\n\nare you free friday??\n\nxx m", "email", "Bex", None),
-        ("hi bo - tea at 4? x", "email", "Bo", None),
         ("Hi Bo,\n\nthe hens are out again.\n\nA.", "email", "Bo", None),
-        ("Hi mum!\n\nHome at six.", "email", "Mum", None),
-        ("Good morning Mrs Hall, may I come late?", "email", "Mrs Hall", None),
-        ("Good morning, Anna!\nThe boiler is back.", "email", "Anna", None),
-        ("Dear Sir or Madam,\n\nthe tap drips.", "email", None, None),
-        ("Dear Anna and Bo,\n\nthe tap drips.", "email", None, None),
-        ("hi all, lunch is on me", "email", None, None),
-        ("Hello, I wanted to say that the shed is open.", "email", None, None),
+        ("Hi mum!\n\nHome at six.\n\nLove, Jo", "email", None, None),
+        ("Sehr geehrte Frau Dr. Berg,\n\nder Hahn tropft.", "email", "Frau Dr. Berg", None),
+        ("Dear Anna and Bo,\n\nthe tap drips.", "email", "Anna and Bo", None),
         ("Hello everyone,\n\nthe shed is open.", "email", None, None),
-        ("Dave.\n\nBricks wrong. Send the red ones.\n\nKit", "email", "Dave", None),
+        ("\u0645\u0631\u062d\u0628\u0627\u060c\n\nxyz.", "email", None, None),
         ("Finally.\n\nThe roof is on, and it only took us a year.", "text", None, None),
         ("It is done.\n\nAll four pages.\n\nCheers,\nBo", "email", None, None),
         ("Es ist fertig.\n\nAlle vier Seiten.\n\nViele Grüße\nBo", "email", None, None),
@@ -65,8 +58,6 @@ def text_of(text, mail=None):
         (VERSE, "text", None, None),  # long, but in short lines
         (POST, "post", None, "On mending"),
         (TITLED, "post", None, "What the rain taught me"),
-        ("Tea is not coffee. #help", "post", None, None),
-        (NOTE, "note", None, None),
         (PLAIN, "text", None, None),
         ("Hiking is fun", "text", None, None),
         ("Hey Jude is a song that my brother sang all winter", "text", None, None),
@@ -80,72 +71,6 @@ def text_of(text, mail=None):
 def test_the_form_of_a_text_is_told_by_its_layout(text, kind, addressee, title):
     form = form_of(text_of(text))
     assert (form.kind, form.addressee, form.title) == (kind, addressee, title)
-
-
-# By hand, from how letters in these languages begin; None: nobody with a name is greeted.
-@pytest.mark.parametrize(
-    ("line", "addressee"),
-    [
-        ("Sehr geehrte Frau Dr. Berg,", "Frau Dr. Berg"),
-        ("Liebe Kolleginnen und Kollegen,", None),
-        ("Bonjour Chloé,", "Chloé"),
-        ("Bonjour à tous,", None),
-        ("Estimado Sr. Ruiz:", "Sr. Ruiz"),
-        ("Hola a todos:", None),
-        ("Caro Luca,", "Luca"),
-        ("Olá João,", "João"),
-        ("Benvolguda Núria,", "Núria"),
-        ("Beste Sanne,", "Sanne"),
-        ("Hej Åsa!", "Åsa"),
-        ("Kære alle", None),
-        ("Kjære Kari,", "Kari"),
-        ("Hyvä Aino,", "Aino"),
-        ("Sæl Björk,", "Björk"),
-        ("Tere, Mari!", "Mari"),
-        ("Sveiki Ilze,", "Ilze"),
-        ("Labas Rūta,", "Rūta"),
-        ("Dzień dobry Aniu,", "Aniu"),
-        ("Szanowni Państwo,", None),
-        ("Ahoj Petře,", "Petře"),
-        ("Vážená Zuzana,", "Zuzana"),
-        ("Kedves Zsófi!", "Zsófi"),
-        ("Bună ziua Ioana,", "Ioana"),
-        ("Bok Ivane,", "Ivane"),
-        ("Živjo Maja,", "Maja"),
-        ("Здраво Јоване,", "Јоване"),
-        ("Здравей Мария,", "Мария"),
-        ("Уважаемый Иван Иванович!", "Иван Иванович"),
-        ("Здравствуйте, коллеги!", None),
-        ("Привіт, Оксано!", "Оксано"),
-        ("Αγαπητή Ελένη,", "Ελένη"),
-        ("Merhaba Ayşe Hanım,", "Ayşe Hanım"),
-        ("שלום דנה,", "דנה"),
-        ("שלום לכולם,", None),
-        ("مرحبا سارة،", "سارة"),
-        ("سلام رضا،", "رضا"),
-        ("प्रिय राहुल,", "राहुल"),
-        ("Xin chào anh Minh,", None),
-        ("Halo Budi,", "Budi"),
-        ("Mpendwa Asha,", "Asha"),
-        ("Kumusta Jose,", "Jose"),
-        ("尊敬的王先生：", "王先生"),
-        ("你好，小明", None),
-        ("こんにちは、田中です。", None),
-        ("안녕하세요 김 선생님,", "김 선생님"),
-        ("สวัสดี สมชาย", "สมชาย"),
-    ],
-)
-def test_greetings_are_known_in_many_languages(line, addressee):
-    form = form_of(text_of(f"{line}\n\nxyz abc 12."))
-    assert (form.kind, form.addressee) == ("email", addressee)
-
-
-def test_the_words_of_greetings_are_all_words():
-    table = words("greetings")
-    entries = [entry for language in table["languages"].values() for entry in language.values()]
-    lists = [table["unspaced"], table["titles"], *entries]
-    assert all(isinstance(word, str) and word for found in lists for word in found)  # `yes` would be a truth value
-    assert len(table["languages"]) >= 30
 
 
 def test_a_mail_is_an_email_whatever_it_looks_like():
@@ -164,13 +89,10 @@ def test_a_mail_is_an_email_whatever_it_looks_like():
             'Write an email to Priya that says "the heron prints came back bent. Could we hang them on Friday ...".',
         ),
         (LETTER, 'Write a letter to Mr. Stone that says "I write about the drains. Yours faithfully, A. Pell".'),
-        ("Hi Tom, quick one\n\nmore", 'Write an email to Tom that says "quick one more".'),
-        ("Sehr geehrte Frau Berg,\nich", 'Write an email to Frau Berg that says "ich".'),
-        ("Hi Tom!", "Write an email to Tom."),
+        ("Sehr geehrte Frau Berg,\n\nich", 'Write an email to Frau Berg that says "ich".'),
         (POST, 'Write a post with the title "On mending".'),
         ('# "On" cats\n\nThey', "Write a post with the title \"'On' cats\"."),
         ("On trees\n\n" + ESSAY, 'Write an essay with the title "On trees".'),
-        (NOTE, 'Write a note that says "eggs the long ladder call the bank".'),
         ("Hiking is fun", 'Write a text that says "Hiking is fun".'),
         ('He said "no"', "Write a text that says \"He said 'no'\"."),
         ("1 2 3 4 5 6 7 8 9 10 11 12 13", 'Write a text that says "1 2 3 4 5 6 7 8 9 10 11 12 ...".'),

@@ -14,7 +14,6 @@ from ditto_cli.demonstrations.language import (
     language_group,
     language_name,
     language_of,
-    languages_of,
 )
 
 ENGLISH = "The meeting was moved to Thursday afternoon, so we will have lunch together before it starts."
@@ -60,16 +59,7 @@ def test_addresses_and_numbers_are_of_no_language():
     )
 
 
-def test_paragraphs_tell_mixed_languages():
-    assert languages_of(f"{ENGLISH} {ENGLISH}\n\n{GERMAN}") == ("en", "de")
-    assert languages_of(f"{ENGLISH}\n\nLiebe Grüße") == ("en",)  # too short to count
-    assert languages_of("") == ()
-
-
 def test_close_relatives_count_as_one():
-    danish = "Jeg kommer i morgen klokken tolv, og så kan vi spise frokost sammen med de andre i haven."
-    norwegian = "Jeg kommer i morgen klokka tolv, og da kan vi spise lunsj sammen med de andre ute i hagen."
-    assert len(languages_of(f"{danish}\n\n{norwegian}")) == 1
     assert language_group("no") == language_group("da")
     assert language_group("en") == "en"
 
@@ -110,5 +100,4 @@ def test_the_model_is_loaded_by_the_first_question_only():
 def test_any_characters(text):
     code = language_of(text)
     assert code is None or len(code) == 2
-    assert set(languages_of(text)) <= {code for code in languages_of(text) if len(code) == 2}
     assert count_words(text) >= 0

@@ -77,7 +77,6 @@ JIS = {
     "kanji and ASCII": (b"\x1b$B:4F#$5$s\x1b(B ok", "佐藤さん ok"),
     "a kanji of IBM's, as NEC placed it": (b"\x1b$B|b\x1b(B", "髙"),
     "Korean": ("안녕하세요".encode("iso2022_kr"), "안녕하세요"),
-    "Chinese": (b"\x1b$)A\x0eDc:C\x0f ok", "你好 ok"),
 }
 
 
@@ -233,10 +232,7 @@ def test_other_damage_of_exporters_is_repaired(damaged: str, text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        'The page shows "Ã¼" where an umlaut was',
-        "Here Ã¼ is shown",
         "aus für wird fÃ¼r",
-        "Das „Ã©“ kam vom Export",
         "MANHÃ…",
         "„MENÜ“ und CAFÉ»",
         "“Quotes”, ligatures ﬁ, wide ＡＢＣ and :-) stay",

@@ -87,17 +87,8 @@ def test_another_kind_of_file_is_refused(raw: bytes) -> None:
         read(raw)
 
 
-def test_chunks_may_end_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = mbox("one", "two " * 400, ">From\n\nFrom x", "four", line_end="\r\n")
-    whole = read(raw)
-    for size in (1, 7, 64, 333, 1025):
-        monkeypatch.setattr(mailboxes, "_CHUNK_BYTES", size)
-        assert read(raw) == whole
-
-
 def test_a_mail_that_is_too_large_is_skipped_without_being_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mailboxes, "MAX_MESSAGE_BYTES", 2**20)
-    monkeypatch.setattr(mailboxes, "_CHUNK_BYTES", 4096)
     found = read(mbox("one", "x" * (2**20), "three"))
     assert found[1] == Skipped("All.mbox#2", "larger than 32 MiB")
     assert [one.text for one in found if isinstance(one, SourceText)] == ["one", "three"]
@@ -105,7 +96,7 @@ def test_a_mail_that_is_too_large_is_skipped_without_being_held(monkeypatch: pyt
 
 def test_a_disk_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing(io.BytesIO):
-        def read(self, _size: int | None = -1) -> bytes:
+        def readline(self, _size: int | None = -1) -> bytes:
             raise OSError(5, "Input/output error")
 
     with pytest.raises(InputError, match="cannot be read to its end"):
@@ -374,7 +365,7 @@ def senders(texts: list[SourceText], me: tuple[str, ...] = ()) -> list[str | Non
 def test_the_owner_is_the_address_that_was_given() -> None:
     texts = [source(1, "a@x"), source(2, "b@x"), source(3, "b@x", is_sent=True)]
     assert senders(texts, ("A@X",)) == ["a@x"]
-    with pytest.raises(InputError, match=r"^None of 3 mails is from c@x: b@x \(2, \d+ words\), a@x \(1, "):
+    with pytest.raises(InputError, match=r"^Nobody in these mails is called c@x: b@x \(2, \d+ words\), a@x \(1, "):
         own_texts(texts, ["c@x"])
 
 
@@ -397,7 +388,7 @@ def test_the_owner_is_who_always_takes_part() -> None:
 def test_an_owner_who_cannot_be_told_is_asked_for() -> None:
     texts = [source(n, f"{letter}@x") for n, letter in enumerate("aaabbbccd")]
     message = (
-        r"^Whose these 9 mails are is not known: a@x \(3, \d+ words\), b@x \(3, \d+ words\), c@x \(2, \d+ words\), "
+        r"^Several people wrote in these mails: a@x \(3, \d+ words\), b@x \(3, \d+ words\), c@x \(2, \d+ words\), "
     )
     with pytest.raises(InputError, match=message):
         own_texts(texts, [])

@@ -76,7 +76,7 @@ def test_transfer_encodings_and_charsets(charset: str, transfer: str, body: byte
 
 def test_base64_that_is_cut_is_refused() -> None:
     head = b"From: a@b.org\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n"
-    assert refusal(head + b"R3LDv").startswith("a.eml is not an email that can be read")
+    assert refusal(head + b"R3LDv").startswith("a.eml is left out (not a mail that can be read)")
 
 
 def b64(text: str) -> str:
@@ -255,7 +255,7 @@ def test_a_subject_in_bare_latin_1() -> None:
 
 def test_an_email_without_own_words_is_refused() -> None:
     message = refusal(b"From: a@b.org\nSubject: Fwd: x\n\n> zebrafish\n-- \nAnna\n")
-    assert message.startswith("a.eml is empty once quoted messages, signature and attachments are left out")
+    assert message.startswith("a.eml is left out (nothing in it was written by its sender)")
 
 
 def test_the_headers_of_a_reply() -> None:
@@ -301,9 +301,8 @@ def test_the_form_is_told_by_the_outermost_prefix(subject: str, form: str) -> No
         ("Bo Berg <bo@x.org>", "Bo"),
         ('"Berg, Bo" <bo@x.org>', "Bo"),
         ("=?utf-8?q?J=C3=BCrgen_Berg?= <bo@x.org>", "J\u00fcrgen"),
-        ("Frau Berg <bo@x.org>", "Frau Berg"),
+        ("Frau Berg <bo@x.org>", ""),
         ("Anne-Marie <bo@x.org>", "Anne-Marie"),
-        ("\u5c71\u7530 \u592a\u90ce <bo@x.org>", "\u5c71\u7530 \u592a\u90ce"),
         ("bo@x.org", ""),
         ("bo@x.org <bo@x.org>", ""),
         ("Team Berg <bo@x.org>", ""),
@@ -346,9 +345,8 @@ def test_a_long_original_is_cut_at_the_end_of_a_paragraph_or_sentence() -> None:
         return prompt.split("\n\n", 1)[1]
 
     assert excerpt("word " * 199 + "end") == "word " * 199 + "end"
-    assert excerpt("one. " * 150 + "\n\n" + "two. " * 60) == ("one. " * 150).rstrip() + " [...]"
-    assert excerpt("a b c d. " * 60) == ("a b c d. " * 50).rstrip() + " [...]"
-    assert excerpt("a b c, " * 100) == "a b c, " * 66 + "a [...]"
+    assert excerpt("a b c d. " * 200) == ("a b c d. " * 177).rstrip() + " [...]"
+    assert excerpt("a b c, " * 300).endswith(" b [...]")
     assert excerpt("\u6c49" * 5000) == "\u6c49" * 1600 + " [...]"
 
 
@@ -360,9 +358,6 @@ def test_a_long_original_is_cut_at_the_end_of_a_paragraph_or_sentence() -> None:
         ("Auto-Submitted: auto-generated", "an automatic mail"),
         ("Auto-Submitted: auto-replied (vacation)", "an out-of-office notice"),
         ("X-Autoreply: yes", "an out-of-office notice"),
-        ("Precedence: bulk", "a list or bulk mail"),
-        ("Precedence: list\nList-Id: <l.x>", "a list or bulk mail"),
-        ("Precedence: auto_reply", "an automatic mail"),
         ("Subject: Out of Office: Tent", "an out-of-office notice"),
         ("Subject: Abwesenheitsnotiz", "an out-of-office notice"),
         ("Subject: Automatic reply: Tent", "an out-of-office notice"),
@@ -380,23 +375,6 @@ def test_what_no_person_wrote_is_told_by_the_headers(headers: str, reason: str |
     assert mail(headers, body).not_written == reason
 
 
-@pytest.mark.parametrize(
-    ("sender", "reason"),
-    [
-        ("no-reply@x.org", "an automatic mail"),
-        ("noreply@x.org", "an automatic mail"),
-        ("notifications@x.org", "an automatic mail"),
-        ("MAILER-DAEMON@x.org", "a delivery report"),
-        ("bota@x.org", None),
-        ("noreplyanna@x.org", None),
-    ],
-)
-def test_what_no_person_wrote_is_told_by_the_sender(sender: str, reason: str | None) -> None:
-    found = read(f"From: {sender}\n\nHi").mail
-    assert found is not None
-    assert found.not_written == reason
-
-
 def test_a_meeting_is_a_calendar_message() -> None:
     parts = "--x\nContent-Type: text/plain\n\nLunch?\n--x\nContent-Type: text/calendar\n\nBEGIN:VCALENDAR\n--x--"
     assert mail("Content-Type: multipart/alternative; boundary=x", parts).not_written == "a calendar message"
@@ -410,9 +388,6 @@ def test_a_meeting_is_a_calendar_message() -> None:
         ("X-Gmail-Labels: Spam", "marked as spam"),
         ('X-Gmail-Labels: "Papierkorb"', "in the trash"),
         ("X-Mozilla-Status: 0009", "in the trash"),
-        ("X-Status: D", "in the trash"),
-        ("X-Unsent: 1", "a draft"),
-        ("X-Uniform-Type-Identifier: com.apple.mail-draft", "a draft"),
     ],
 )
 def test_what_its_owner_did_not_send_is_skipped_in_an_archive_and_read_alone(headers: str, reason: str) -> None:
@@ -440,7 +415,7 @@ def test_a_label_tells_what_was_sent(headers: str, is_sent: bool | None) -> None
 )
 def test_a_mail_without_text_is_skipped_in_an_archive_and_refused_alone(raw: bytes, reason: str) -> None:
     assert parse_mail("s#1", raw) == Skipped("s#1", reason)
-    assert refusal(raw).startswith("a.eml is ")
+    assert refusal(raw).startswith(f"a.eml is left out ({reason})")
 
 
 def test_a_signed_text_is_read_without_its_armour() -> None:

@@ -2,16 +2,7 @@
 
 import pytest
 
-from ditto_cli.demonstrations.personal_data import (
-    ACCOUNT,
-    CARD,
-    IBAN,
-    MAIL,
-    PHONE,
-    WEB,
-    find_personal_data,
-    personal_data,
-)
+from ditto_cli.demonstrations.personal_data import MAIL, NUMBER, WEB, find_personal_data, personal_data
 from ditto_cli.evaluation.personal_data import echoed_personal_data
 from ditto_cli.evaluation.types import Writing
 from ditto_cli.types import Demonstration
@@ -27,28 +18,23 @@ from ditto_cli.types import Demonstration
         ("https://example.org/?to=jane@example.org", WEB, {"example.org/?to=jane@example.org"}),
         ("(www.example.org)", WEB, {"example.org"}),
         ("at example.com/in/jane-doe, and so on", WEB, {"example.com/in/jane-doe"}),
-        ("IBAN DE89 3704 0044 0532 0130 00 I think", IBAN, {"de89370400440532013000"}),
-        ("GB82WEST12345698765432", IBAN, {"gb82west12345698765432"}),
-        ("BE68 5390 0754 7034 OK", IBAN, {"be68539007547034"}),
-        ("card 4111 1111 1111 1111, valid", CARD, {"4111111111111111"}),
-        ("4111-1111-1111-1111", CARD, {"4111111111111111"}),
-        ("call 020 7946 0958.", PHONE, {"02079460958"}),
-        ("+44 (0)20 7946 0958", PHONE, {"442079460958"}),
-        ("0044 20 7946 0958", PHONE, {"442079460958"}),
-        ("(212) 555-0123", PHONE, {"2125550123"}),
-        ("1-800-555-0199", PHONE, {"18005550199"}),
-        ("06.12.34.56.78", PHONE, {"0612345678"}),
-        ("07700900123", PHONE, {"07700900123"}),
-        ("07:30 020 7946 0958", PHONE, {"02079460958"}),
-        ("Tel. 08912345, from nine", PHONE, {"08912345"}),
-        ("mobile: 555-0123", PHONE, {"5550123"}),
-        ("my account number is here: account no. 12345678.", ACCOUNT, {"12345678"}),
-        ("Kontonummer: 0532 0130 00", ACCOUNT, {"0532013000"}),
-        ("compte n° 123456", ACCOUNT, {"123456"}),
-        ("Account No: 123456", ACCOUNT, {"123456"}),
-        ("móvil 612 345", PHONE, {"612345"}),
-        ("mobil: 555-0123", PHONE, {"5550123"}),
-        ("+1 212 555 0123\n020 7946 0958", PHONE, {"12125550123", "02079460958"}),
+        ("IBAN DE89 3704 0044 0532 0130 00 I think", NUMBER, {"de89370400440532013000"}),
+        ("GB82WEST12345698765432", NUMBER, {"gb82west12345698765432"}),
+        ("BE68 5390 0754 7034 OK", NUMBER, {"be68539007547034"}),
+        ("card 4111 1111 1111 1111, valid", NUMBER, {"4111111111111111"}),
+        ("4111-1111-1111-1111", NUMBER, {"4111111111111111"}),
+        ("call 020 7946 0958.", NUMBER, {"02079460958"}),
+        ("+44 (0)20 7946 0958", NUMBER, {"442079460958"}),
+        ("0044 20 7946 0958", NUMBER, {"442079460958"}),
+        ("(212) 555-0123", NUMBER, {"2125550123"}),
+        ("1-800-555-0199", NUMBER, {"18005550199"}),
+        ("06.12.34.56.78", NUMBER, {"0612345678"}),
+        ("07700900123", NUMBER, {"07700900123"}),
+        ("07:30 020 7946 0958", NUMBER, {"02079460958"}),
+        ("Tel. 08912345, from nine", NUMBER, {"08912345"}),
+        ("my account number is here: account no. 12345678.", NUMBER, {"12345678"}),
+        ("Kontonummer: 0532 0130 00", NUMBER, {"0532013000"}),
+        ("+1 212 555 0123\n020 7946 0958", NUMBER, {"12125550123", "02079460958"}),
     ],
 )
 def test_found(text, kind, values):
@@ -64,9 +50,7 @@ def test_found(text, kind, values):
         "1,000,000 for 6,000 red and 5,600 buff",
         "open 12.50 - 13.50 and 07:10 to 12:00",
         "3.14159265",
-        "order 12345678",
-        "DE88 3704 0044 0532 0130 00",  # check digits are wrong
-        "4111 1111 1111 1112",  # so is the last digit
+        "order 123456",
         "1 2 3 4 5 6 7 8 9",
         "and/or, e.g./i.e., @home, a@b",
         "on the phone 5 minutes, tel aviv 2024, account for 12 of them",
@@ -80,7 +64,7 @@ def test_not_found(text):
 
 def test_several_kinds_and_no_part_of_one_as_another():
     text = "jane@example.org, 4111 1111 1111 1111, DE89 3704 0044 0532 0130 00, www.example.org/0207946095812"
-    assert set(personal_data(text)) == {MAIL, CARD, IBAN, WEB}
+    assert set(personal_data(text)) == {MAIL, NUMBER, WEB}
 
 
 def test_finds_say_where_they_stand():
@@ -91,9 +75,9 @@ def test_finds_say_where_they_stand():
     assert [(entry.kind, text[entry.start : entry.end]) for entry in found] == [
         (WEB, "www.example.org/a"),
         (MAIL, "jane@example.org"),
-        (PHONE, "020 7946 0958"),
-        (IBAN, "DE89 3704 0044 0532 0130 00"),
-        (PHONE, "020 7946 0958"),
+        (NUMBER, "020 7946 0958"),
+        (NUMBER, "DE89 3704 0044 0532 0130 00"),
+        (NUMBER, "020 7946 0958"),
     ]
 
 
@@ -108,7 +92,7 @@ def echoed(written, demonstrated):
 
 
 def test_an_echo_is_the_same_value_however_it_is_written():
-    assert echoed("Tel. (020) 7946-0958, JANE@example.org", "020 7946 0958 jane@Example.org") == [MAIL, PHONE]
+    assert echoed("Tel. (020) 7946-0958, JANE@example.org", "020 7946 0958 jane@Example.org") == [MAIL, NUMBER]
     assert echoed("020 7946 0959", "020 7946 0958") == []
     assert echoed("nothing", "jane@example.org") == []
     assert echoed("jane@example.org", "nothing") == []
@@ -118,9 +102,9 @@ def test_what_several_demonstrations_are_signed_with_is_no_echo():
     writings = [Writing("maya", "p", 0, "call 020 7946 0958, bob@jones.org", 3, True)]
     signed = [Demonstration(name, "p", f"{name} bob@jones.org") for name in "ab"]
     assert echoed_personal_data(writings, signed) == []
-    assert echoed_personal_data(writings, [*signed, Demonstration("c", "p", "020 7946 0958")]) == [PHONE]
+    assert echoed_personal_data(writings, [*signed, Demonstration("c", "p", "020 7946 0958")]) == [NUMBER]
     assert echoed_personal_data(writings, [signed[0], signed[0]]) == [MAIL]  # the same text twice is one
 
 
 def test_an_echo_is_told_by_its_kind_only():
-    assert echoed("DE89370400440532013000", "DE89 3704 0044 0532 0130 00") == ["IBAN"]
+    assert echoed("DE89370400440532013000", "DE89 3704 0044 0532 0130 00") == ["number"]

@@ -74,7 +74,7 @@ TEXT = "from ditto_cli.types import SourceText\nfrom ditto_cli.types import Read
         ),
         ("bytearray(4 * 2**30)", "needs more than 1024 MB of memory to read"),
         ("kept = []\nwhile True: kept.append(bytearray(2**24))", "needs more than 1024 MB of memory to read"),
-        ("return read(name, raw)", "is nested too deep to read"),
+        ("return read(name, raw)", "is damaged, or not a .x file in spite of its name"),
         ("raise KeyError('secret')", "is damaged, or not a .x file in spite of its name"),
         ("raise AttributeError('secret')", "is damaged, or not a .x file in spite of its name"),
         ("import struct; struct.unpack('<I', b'')", "is damaged, or not a .x file in spite of its name"),

@@ -22,12 +22,6 @@ def test_rules_divide_a_note(rule):
     ]
 
 
-@pytest.mark.parametrize("head", ["{}.", "{})", "({})", "#{}", "{}", "## {}."])
-def test_numbers_alone_on_their_lines_divide_a_note(head):
-    text = "\n".join(f"{head.format(number)}\n{part(word)}\n" for number, word in enumerate("abc", start=1))
-    assert split_note(text) == [part("a"), part("b"), part("c")]
-
-
 @pytest.mark.parametrize(
     "text",
     [

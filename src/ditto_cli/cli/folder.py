@@ -103,9 +103,7 @@ def machine_preset(device: str) -> str:
 def audit_texts(texts: Sequence[SourceText], prompts: Mapping[str, str], base: BaseSettings) -> tuple[AuditRow, ...]:
     """What should be known of each text before a model learns it; tokens where the base's tokenizer is at hand."""
     counter = token_counter(base, cache_home(os.environ))
-    if counter is None:
-        return audit(texts, prompts)
-    return audit(texts, prompts, special_tokens=counter.special_tokens, count_tokens=counter.count)
+    return audit(texts, prompts, counter.count if counter is not None else None)
 
 
 def show_audit(title: str, rows: Sequence[AuditRow]) -> None:

@@ -17,6 +17,7 @@ from ditto_cli.cli.folder import (
     check_folder_file,
     find_prompts,
     machine_preset,
+    say_skipped,
     show_audit,
     store_folder_file,
     view_folder,
@@ -239,10 +240,9 @@ def _show_intake(found: Reading, intake: Intake, places: Sequence[Path]) -> None
         for place, new in zip(places, intake.new, strict=True)
     ]
     print_table(f"{len(taken)} of {intake.num_texts:,} texts", ("file", "from", "why"), taken, to_stderr=True)
-    if left_out := [(f"{num:,}", reason, example) for reason, num, example in intake.reasons()]:
-        print_table("Left out", ("number", "why", "for example"), left_out, to_stderr=True)
-    for note in intake.notes:
-        warn(note)
+    say_skipped(intake.left_out)
+    if intake.note:
+        warn(intake.note)
     if writers := Counter(writer for text in found.texts if (writer := _writer_of(text))).most_common(5):
         shown = ", ".join(f"{name} ({num:,})" for name, num in writers)
         say(f"Taken for the person's own: what {shown} wrote. If that is wrong, say --me NAME or ADDRESS.")

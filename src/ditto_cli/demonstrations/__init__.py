@@ -12,7 +12,6 @@ from ditto_cli.demonstrations.folder import (
     MANY_TEXTS,
     MAX_TEXTS,
     NothingUsableError,
-    file_names,
     read_folder,
     read_held_out,
 )
@@ -23,7 +22,7 @@ from ditto_cli.demonstrations.prompts import (
     attach_prompts,
     stale_prompts,
 )
-from ditto_cli.demonstrations.sources import gather
+from ditto_cli.demonstrations.sources import file_names, gather
 from ditto_cli.demonstrations.template import TEMPLATE_NAME, is_unedited_template, template_text
 from ditto_cli.types import Reading, Skipped
 

@@ -1,4 +1,4 @@
-"""Texts -> which of them somebody else, or a language model, wrote: by sign-offs and phrases, not by style.
+"""Texts -> which of them somebody else wrote: by sign-offs, not by style.
 
 Who does not sign is never suspected, and "Anna", "A. Smith", "Annie" and "AS" may be one person.
 """
@@ -8,10 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 
 from ditto_cli.demonstrations.closings import closing_in, name_in, plain_word
-from ditto_cli.demonstrations.words import words
 from ditto_cli.types import SourceText
 
 MAJORITY = 0.6  # of those that sign; below, it is not known who "the person" is
@@ -19,13 +17,6 @@ _MIN_SIGNED = 3
 _TAIL_LINES = 8
 _MAX_GREETING_WORDS = 6
 _TITLES = frozenset("dr prof mr mrs ms miss herr frau dipl ing phd md mme mlle sr sra jr".split())  # noqa: SIM905
-
-
-def by_language_model(text: str) -> bool:
-    """Whether a text has one of the phrases that language models say of themselves, or begin an answer with."""
-    low = text.lower()
-    # Looking for the words that must be there first saves nearly all of the time.
-    return any(any(hint in low for hint in hints) and pattern.search(low) is not None for hints, pattern in _phrases())
 
 
 def signature_of(text: str) -> str | None:
@@ -81,24 +72,14 @@ def are_one_person(one: str, other: str) -> bool:
 
 def _majority(names: Counter[str]) -> list[str]:
     """The signatures of the person whom most are of; none if fewer than `MAJORITY` of the texts agree."""
-    best: list[str] = []
-    ordered = sorted(names, key=lambda name: (-names[name], name))
-    for center in ordered[:20]:
-        group = [name for name in ordered if are_one_person(center, name)]
-        if sum(names[name] for name in group) > sum(names[name] for name in best):
-            best = group
-    total = sum(names[name] for name in best)
-    return best if total >= _MIN_SIGNED and total >= MAJORITY * names.total() else []
+    most = min(names, key=lambda name: (-names[name], name), default="")
+    ours = [name for name in names if are_one_person(most, name)]
+    total = sum(names[name] for name in ours)
+    return ours if total >= _MIN_SIGNED and total >= MAJORITY * names.total() else []
 
 
 def _words_of(name: str) -> list[str]:
     return [word for part in re.split(r"[\s._+-]+", name) if (word := plain_word(part)) and word not in _TITLES]
-
-
-@cache
-def _phrases() -> list[tuple[list[str], re.Pattern[str]]]:
-    """What language models say, with words that must be there."""
-    return [(entry["hints"], re.compile(entry["pattern"], re.MULTILINE)) for entry in words("model_phrases")]
 
 
 def _match(one: str, other: str) -> bool:

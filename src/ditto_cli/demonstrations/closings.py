@@ -39,16 +39,6 @@ class Closing:
     rest: str
 
 
-@dataclass(frozen=True)
-class _Language:
-    """One language of words/closings.yaml, where the fields are explained."""
-
-    closings: frozenset[str]
-    around: frozenset[str]
-    after: frozenset[str]
-    of: frozenset[str]
-
-
 def closing_in(line: str) -> Closing | None:
     """The closing that the line is; None where it is none.
 
@@ -58,7 +48,7 @@ def closing_in(line: str) -> Closing | None:
     text = line.strip(_AROUND)
     if not 0 < len(text) <= _MAX_CHARACTERS:
         return None
-    languages, unspaced, behind = _tables()
+    unspaced, behind = _phrases("unspaced"), _phrases("behind")
     if phrase := next((phrase for phrase in unspaced if text.startswith(phrase)), None):
         rest = text[len(phrase) :]
         if rest[:1] not in _AROUND:  # more of the closing, or a sentence
@@ -69,10 +59,7 @@ def closing_in(line: str) -> Closing | None:
         return Closing(name)
     pieces = [piece for piece in text.split() if not _SMILEY.fullmatch(piece)]
     keys = [plain_word(piece) for piece in pieces]  # "" for a dash or an emoji
-    if not 0 < len(pieces) <= _MAX_WORDS:
-        return None
-    found = (_closing_of(language, pieces, keys) for language in languages.get(keys[0], ()))
-    return next((closing for closing in found if closing is not None), None)
+    return _spaced_closing(pieces, keys) if 0 < len(pieces) <= _MAX_WORDS else None
 
 
 def name_in(text: str, max_words: int = _MAX_NAME_WORDS) -> str | None:
@@ -112,13 +99,13 @@ def _phrase_length(keys: Sequence[str], start: int, phrases: frozenset[str]) -> 
     return 0
 
 
-def _closing_of(language: _Language, pieces: Sequence[str], keys: Sequence[str]) -> Closing | None:
+def _spaced_closing(pieces: Sequence[str], keys: Sequence[str]) -> Closing | None:
     """The closing with what follows it; None where there is none, or a sentence follows."""
     position = end = 0  # of closings and of what stands around them
     while position < len(keys):
-        if length := _phrase_length(keys, position, language.closings):
+        if length := _phrase_length(keys, position, _plain("closings")):
             position = end = position + length
-        elif length := _phrase_length(keys, position, language.around):
+        elif length := _phrase_length(keys, position, _plain("around")) or int(not keys[position]):
             position += length
             end = position if end else 0
         else:
@@ -128,11 +115,11 @@ def _closing_of(language: _Language, pieces: Sequence[str], keys: Sequence[str])
     is_set_off = pieces[end - 1][-1] in _AROUND
     if end < len(pieces):
         is_name = is_set_off and not pieces[end][0].islower()  # "Best, June"
-        is_time = _phrase_length(keys, end, language.after) or any(map(str.isdigit, keys[end]))
+        is_time = _phrase_length(keys, end, _plain("after")) or any(map(str.isdigit, keys[end]))
         if is_time and not is_name and not pieces[end - 1].endswith(_SENTENCE_ENDS):
             end = next((n + 1 for n in range(end, len(pieces)) if pieces[n][-1] in _STOPS), len(pieces))
             is_set_off = True
-        elif keys[end] in language.of:
+        elif keys[end] in _plain("of"):
             end += 1
     rest = _without_kisses(pieces[end:])
     if not rest:
@@ -141,7 +128,7 @@ def _closing_of(language: _Language, pieces: Sequence[str], keys: Sequence[str])
     # "Best, Anna Roth, CEO", but not "Thanks Anna, I will".
     if any(word[:1].islower() for part in behind for word in part.split()):
         return None
-    names = [word for word in head.split() if plain_word(word) not in language.around]
+    names = [word for word in head.split() if plain_word(word) and plain_word(word) not in _plain("around")]
     # A name is written as its closing is: "thanks mia", but not "Best idea".
     may_be_lower = len(names) == 1 and (is_set_off or pieces[0][0].islower())
     are_names = 0 < len(names) <= 5 and all(
@@ -160,19 +147,12 @@ def _is_name_word(word: str) -> bool:
 
 
 @cache
-def _tables() -> tuple[dict[str, list[_Language]], tuple[str, ...], tuple[str, ...]]:
-    """The languages by the first words of their closings, closings without spaces, and words behind names."""
-    languages: dict[str, list[_Language]] = {}
-    unspaced: list[str] = []
-    behind: list[str] = []
-    for fields in words("closings").values():
-        plain = {
-            name: frozenset(" ".join(map(plain_word, phrase.split())) for phrase in fields.get(name, ()))
-            for name in ("closings", "around", "after", "of")
-        }
-        language = _Language(plain["closings"], plain["around"] | {""}, plain["after"], plain["of"])
-        for word in {phrase.split(" ")[0] for phrase in language.closings | language.around}:
-            languages.setdefault(word, []).append(language)
-        unspaced += fields.get("unspaced", ())
-        behind += fields.get("behind", ())
-    return languages, tuple(sorted(unspaced, key=len, reverse=True)), tuple(sorted(behind, key=len, reverse=True))
+def _phrases(field: str) -> tuple[str, ...]:
+    """What words/closings.yaml, where the fields are explained, has of one for all languages; the longest first."""
+    found = {phrase for language in words("closings").values() for phrase in language.get(field, ())}
+    return tuple(sorted(found, key=lambda phrase: (-len(phrase), phrase)))
+
+
+@cache
+def _plain(field: str) -> frozenset[str]:
+    return frozenset(" ".join(map(plain_word, phrase.split())) for phrase in _phrases(field))

@@ -15,7 +15,6 @@ from functools import cache
 import ftfy
 import webencodings  # type: ignore[import-untyped]
 from ftfy.badness import badness
-from ftfy.chardata import UTF8_DETECTOR_RE
 
 from ditto_cli.demonstrations.words import words
 
@@ -31,12 +30,13 @@ _LINE_ENDS = re.compile(r"\r\n|[\r\v\f\u2028]|(?<![\x80-\xf4])\x85")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Old editors leave form feeds, DOS end marks (1a) and terminal colours (1b) in texts; the other controls are binary.
 _BINARY_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f-\x84\x86-\x9f]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _BYTE_ORDER_CHARACTER = "\ufeff"
 _LOST = "\ufffd"
 
 _CODE_PAGE = re.compile(r"(?:x-)?(?:cp|ibm|dos|ms|win|windows)-?(\d{3,4})")
-_ISO_2022_ESCAPE = re.compile(rb"(\x1b(?:\([BIJ]|\$[@AB]|\$\([@A-D]|\$\)[AC])|[\x0e\x0f])")
-_ISO_2022_SHIFT = re.compile(rb"\x1b(?:\$[@AB()]|\([IJ])")
+_ISO_2022_ESCAPE = re.compile(rb"(\x1b(?:\([BIJ]|\$[@B]))")
+_ISO_2022_SHIFT = re.compile(rb"\x1b(?:\$[@B]|\$\)C|\([IJ])")
 _ASCII = bytes(range(128))
 _HIGH = bytes(byte | 0x80 if 0x21 <= byte <= 0x7E else byte for byte in range(256))
 _LOW = bytes(byte & 0x7F for byte in range(256))
@@ -53,7 +53,6 @@ _ONLY_AT_END = "ךםןףץς"  # of a word
 _QUOTES, _SIGNS = "“”‘’–—…«»„‚\xa0", "€°§£·•ªº²½©®™№µ"  # noqa: RUF001
 
 _WHOLE_ONLY = ftfy.TextFixerConfig(decode_inconsistent_utf8=False)
-_ONE_LETTER_WORDS = frozenset("àáèéìíòóùú")
 
 
 class UndecodableTextError(ValueError):
@@ -64,11 +63,8 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
     """The characters of a text, in whichever encoding it was saved.
 
     A byte-order mark decides; then, where they fit, UTF-8, the label, and at last the letters that are likeliest. Of
-    a text that fits but for a few bytes only these are lost.
-
-    Args:
-        raw: the bytes.
-        declared: the label that they bear, as it was found: a charset of a mail or a page.
+    a text that fits but for a few bytes only these are lost. `declared` is the label as it was found: a charset of a
+    mail or a page.
 
     Raises:
         UndecodableTextError: the bytes are binary.
@@ -105,14 +101,14 @@ def normalise_text(text: str) -> str:
 
     Mojibake is repaired. Line ends become \n, trailing whitespace and outer blank lines go, and several blank lines
     become one, so paragraph breaks stay. Control characters except \n and \t and byte-order marks go. Characters are
-    composed (NFC).
+    composed (NFC). Half a character, which JSON can spell, becomes U+FFFD.
     """
+    text = _SURROGATES.sub(_LOST, text)
     before = None
     while before != text:  # what is taken out may bring together what belongs together
         before = text
-        text = repair_mojibake(
-            unify_line_ends(text).strip("\n")
-        )  # line ends around it make letters more or less likely
+        # Line ends around it make letters more or less likely.
+        text = repair_mojibake(unify_line_ends(text).strip("\n"))
         text = _CONTROLS.sub("", text.replace("\u2029", "\n\n").replace(_BYTE_ORDER_CHARACTER, ""))
         text = "\n".join(line.rstrip() for line in unicodedata.normalize("NFC", text).split("\n"))
         text = re.sub(r"\n{3,}", "\n\n", text).strip("\n")
@@ -122,9 +118,9 @@ def normalise_text(text: str) -> str:
 def repair_mojibake(text: str) -> str:
     """UTF-8 that a program read as another encoding becomes what it was; a clean text stays as it is.
 
-    The whole text must have been read wrongly, or whole lines. A text that speaks of such letters stays.
+    The whole text must have been read wrongly, or whole lines.
     """
-    if text.isascii() or not badness(text) or _speaks_of_mojibake(text):
+    if text.isascii() or not badness(text):
         return text
     repaired = ftfy.fix_encoding(text, _WHOLE_ONLY)
     if repaired == text:
@@ -190,26 +186,18 @@ def _decode(raw: bytes, codec: str) -> str:
 
 
 def _decode_iso_2022(raw: bytes) -> str:
-    """ISO-2022-JP as Microsoft writes it, -KR and -CN: escapes say in which set of characters the next bytes are."""
+    """ISO-2022-KR, and -JP as Microsoft writes it: escapes say in which set of characters the next bytes are."""
+    if b"\x1b$)C" in raw:
+        return raw.decode("iso2022_kr", "replace")
     pieces: list[str] = []
-    here, shifted, is_shifted = b"(B", b"$C", False
+    charset = b"(B"
     for piece in _ISO_2022_ESCAPE.split(raw):
-        if piece in (b"\x0e", b"\x0f"):
-            is_shifted = piece == b"\x0e"
-        elif piece.startswith(b"\x1b$)"):
-            shifted = b"$" + piece[3:]
-        elif piece.startswith(b"\x1b"):
-            here = piece[1:].replace(b"$(", b"$")
+        if piece.startswith(b"\x1b"):
+            charset = piece[1:]
+        elif charset.startswith(b"$"):
+            pieces.append(_decode(re.sub(rb"[\x21-\x7e]{2}", lambda pair: _shift_jis(pair[0]), piece), "cp932"))
         else:
-            charset = shifted if is_shifted else here
-            if charset in (b"$@", b"$B"):
-                piece = re.sub(rb"[\x21-\x7e]{2}", lambda match: _shift_jis(match[0]), piece)  # noqa: PLW2901
-            elif charset == b"$D":
-                piece = re.sub(rb"[\x21-\x7e]{2}", lambda match: b"\x8f" + match[0], piece)  # noqa: PLW2901
-            if charset in (b"(I", b"$A", b"$C", b"$D"):
-                piece = piece.translate(_HIGH)  # noqa: PLW2901
-            codec = {b"$A": "gb18030", b"$C": "cp949", b"$D": "euc_jp"}.get(charset, "cp932")
-            pieces.append(piece.decode(codec, "replace"))
+            pieces.append(_decode(piece.translate(_HIGH) if charset == b"(I" else piece, "cp932"))
     return "".join(pieces)
 
 
@@ -246,35 +234,35 @@ def _mended(bad: re.Match[str]) -> str:
 
 
 @cache
-def _alphabets() -> list[tuple[str, dict[str, float], float]]:
-    """Codec, log-probability of each letter, and that of codec and alphabet."""
-    models: list[tuple[str, dict[str, float], float]] = []
+def _alphabets() -> list[tuple[str, bool, dict[str, float], float]]:
+    """Codec, whether the alphabet is Latin, log-probability of each character, and that of codec and alphabet."""
+    models: list[tuple[str, bool, dict[str, float], float]] = []
     for number, alphabet in enumerate(words("charsets")["alphabets"]):
         letters = alphabet["letters"]
         total = sum(1 / (rank + 6) for rank in range(len(letters)))
-        chances = {letter: -math.log((rank + 6) * total) for rank, letter in enumerate(letters)}
-        chances |= {one.upper(): chance for one, chance in chances.items() if len(one.upper()) == 1}
-        models += [(codec, chances, -0.17 * number - 2 * place) for place, codec in enumerate(alphabet["codecs"])]
+        chances = dict.fromkeys(_SIGNS, -6) | dict.fromkeys(_QUOTES, -4.5) | {_LOST: -14}
+        chances |= {letter: -math.log((rank + 6) * total) for rank, letter in enumerate(letters)}
+        chances |= {one.upper(): chances[one] for one in letters if len(one.upper()) == 1}
+        for place, codec in enumerate(alphabet["codecs"]):
+            models.append((codec, letters < "\u0370", chances, -0.17 * number - 2 * place))
     return models
 
 
 def _likeliest_codec(raw: bytes) -> str:
     """The codec whose text is the likeliest by the letters of an alphabet, and by how letters stand together."""
     sample = b"\n".join(line for line in raw.splitlines() if not line.isascii())[:_SAMPLE_BYTES]
-    seen: dict[str, tuple[Counter[str], float, float, float]] = {}
-    best, best_codec = -math.inf, ""
-    for codec, chances, chance in _alphabets():
-        if codec not in seen:
-            seen[codec] = _traits(_decode(sample, codec))
-        counts, penalty, latin, other = seen[codec]
-        score = chance - penalty
-        if codec not in words("charsets")["frequent"]:
-            score -= latin if next(iter(chances)) < "\u0370" else other
-        for letter, count in counts.items():
-            score += count * (chances[letter] if letter in chances else _chance_of_other(letter, codec))
-        if score > best:
-            best, best_codec = score, codec
-    return best_codec
+    traits = {codec: _traits(_decode(sample, codec)) for codec in {model[0] for model in _alphabets()}}
+    frequent = words("charsets")["frequent"]
+
+    def score(model: tuple[str, bool, dict[str, float], float]) -> float:
+        codec, is_latin, chances, chance = model
+        counts, penalty, latin, other = traits[codec]
+        if codec not in frequent:
+            penalty += latin if is_latin else other
+        letters = (count * (chances.get(one) or _chance_of_other(one, codec)) for one, count in counts.items())
+        return chance - penalty + sum(letters)
+
+    return max(_alphabets(), key=score)[0]
 
 
 def _traits(text: str) -> tuple[Counter[str], float, float, float]:
@@ -299,31 +287,13 @@ def _traits(text: str) -> tuple[Counter[str], float, float, float]:
 
 def _chance_of_other(letter: str, codec: str) -> float:
     """The log-probability of a character that is not in the alphabet."""
-    if letter in _QUOTES:
-        return -4.5
-    if letter in _SIGNS:
-        return -6
-    if letter == _LOST:
-        return -14
-    if frequent := words("charsets")["frequent"].get(codec):
-        if codec in ("cp932", "euc-jp") and "\u3041" <= letter <= "\u30fe":
-            return -6.5
-        stored = letter.encode("big5hkscs" if codec == "big5" else codec, "replace")
-        return -8.8 if len(stored) == 2 and frequent[0] <= stored[0] <= frequent[1] else -11
-    return -10
-
-
-def _speaks_of_mojibake(text: str) -> bool:
-    """Whether damaged letters stand in quotes or alone, as a word or as none, where a text is about them."""
-    for found in UTF8_DETECTOR_RE.finditer(text):
-        before, after = text[max(0, found.start() - 1) : found.start()], text[found.end() : found.end() + 1]
-        if not before or not after or before.isalpha() or after.isalpha():
-            continue
-        letter = ftfy.fix_encoding(found[0], _WHOLE_ONLY)
-        is_quoted = before in "\"'`„“‚‘«(" and after in "\"'`“”‘’»)"  # noqa: RUF001
-        if len(letter) == 1 and letter.isalpha() and (is_quoted or letter.lower() not in _ONE_LETTER_WORDS):
-            return True
-    return False
+    frequent = words("charsets")["frequent"].get(codec)
+    if frequent is None:
+        return -10
+    if codec in ("cp932", "euc-jp") and "\u3041" <= letter <= "\u30fe":
+        return -6.5
+    stored = letter.encode("big5hkscs" if codec == "big5" else codec, "replace")
+    return -8.8 if len(stored) == 2 and frequent[0] <= stored[0] <= frequent[1] else -11
 
 
 def _checked(text: str) -> str:

@@ -6,8 +6,7 @@ Knows the folder's rules (which files count, in which order); what is inside a f
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from ditto_cli.demonstrations.opening import is_folder, opened
 from ditto_cli.demonstrations.prompt_file import PROMPT_FILE
 from ditto_cli.demonstrations.readers import reason_to_skip
 from ditto_cli.demonstrations.redaction import redactor_for
-from ditto_cli.demonstrations.sources import Item, is_one_mail, only_own, read_source
+from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, read_source
 from ditto_cli.demonstrations.splitting import divided
 from ditto_cli.demonstrations.template import is_unedited_template, template_text
 from ditto_cli.errors import InputError
@@ -31,8 +30,7 @@ _TEMPLATE_REASON = "the template, not edited yet"
 _FOLDER_REASON = "a folder; only the files directly in the given folder are read"
 _HELD_OUT_REASON = "texts that are kept back"
 _USUAL_KINDS = ".txt, .md, .eml, .docx, .pdf, .html, .zip, ..."
-_NUM_NAMES_SHOWN = 3
-_NUM_REASONS_SHOWN = 2
+_NUM_NAMES_SHOWN = 2
 
 
 class NothingUsableError(InputError):
@@ -40,11 +38,7 @@ class NothingUsableError(InputError):
 
 
 def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
-    """The texts of a demonstrations folder, in the natural order of their names.
-
-    Args:
-        folder: where they lie.
-        settings: its ditto.yaml: whose mail it is, and whether texts are redacted and long ones split.
+    """The texts of a demonstrations folder, in the order of their names, as its ditto.yaml wants them.
 
     Raises:
         NothingUsableError: no text in it can be used.
@@ -92,14 +86,6 @@ def read_held_out(folder: Path, settings: FolderFile | None = None) -> Reading:
     )
 
 
-def file_names(folder: Path) -> list[str]:
-    """Names of all that lies in a folder; none where there is no folder."""
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
-
-
 def _prepared(texts: Sequence[SourceText], settings: FolderFile) -> Iterator[SourceText]:
     """The texts as ditto.yaml wants them: long ones in parts, personal data replaced."""
     redactor = redactor_for(settings.redact, [text.text for text in texts])
@@ -113,22 +99,14 @@ def _entries(folder: Path) -> list[Path]:
     shown = readable_name(str(folder))
     try:
         names = os.listdir(folder)
-    except FileNotFoundError:
-        raise InputError(f"{shown} does not exist: give the folder that holds your texts.") from None
-    except NotADirectoryError:
-        raise InputError(f"{shown} is not a folder: put the file into a folder of its own and give that.") from None
     # ValueError: a NUL in the path.
     except (OSError, ValueError) as error:
-        raise InputError(f"{shown} cannot be read ({type(error).__name__}): check the path and its rights.") from None
+        why = "does not exist" if isinstance(error, FileNotFoundError) else "is not a folder that can be read"
+        raise InputError(f"{shown} {why}: give the folder that holds your texts.") from None
     if len({readable_name(name) for name in names}) < len(names):
         raise InputError(f"{shown} holds two files whose names look the same: rename one of them.")
-    return [folder / name for name in sorted(names, key=_natural_key) if name not in (FOLDER_FILE, PROMPT_FILE)]
-
-
-def _natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
-    # "mail 9" before "mail 10": runs of digits count by their value.
-    pieces = re.split(r"([0-9]+)", readable_name(name).casefold())
-    return [(int(piece) if piece.isdecimal() and piece.isascii() else -1, piece) for piece in pieces], name
+    texts = set(names) - {FOLDER_FILE, PROMPT_FILE}
+    return [folder / name for name in sorted(texts, key=lambda name: (name.casefold(), name))]
 
 
 def _reason_to_skip(path: Path) -> str | None:
@@ -147,17 +125,13 @@ def _is_template(path: Path) -> bool:
         return is_unedited_template(file.read(size).decode("utf-8", errors="replace"))
 
 
-def _without_repeats(texts: Iterable[SourceText]) -> tuple[list[SourceText], list[Skipped]]:
+def _without_repeats(texts: Sequence[SourceText]) -> tuple[list[SourceText], list[Skipped]]:
     first_ids: dict[str, str] = {}
-    unique: list[SourceText] = []
-    repeated: list[Skipped] = []
     for source in texts:
-        first = first_ids.setdefault(source.text, source.id)
-        if first == source.id:
-            unique.append(source)
-        else:
-            repeated.append(Skipped(source.id, f"same text as {first}"))
-    return unique, repeated
+        first_ids.setdefault(source.text, source.id)
+    unique = [source for source in texts if first_ids[source.text] == source.id]
+    others = [source for source in texts if first_ids[source.text] != source.id]
+    return unique, [Skipped(source.id, f"same text as {first_ids[source.text]}") for source in others]
 
 
 def _nothing_usable(folder: Path, skipped: tuple[Skipped, ...]) -> str:
@@ -169,18 +143,6 @@ def _nothing_usable(folder: Path, skipped: tuple[Skipped, ...]) -> str:
     visible = [entry for entry in skipped if not entry.name.startswith(".")]
     if not visible:
         return f"{shown} is empty: put four to seven texts of one person into it ({_USUAL_KINDS})."
-    if all(entry.reason in (_FOLDER_REASON, _HELD_OUT_REASON) for entry in visible):
-        names = _few([entry.name for entry in visible])
-        return f"{shown} holds no text, only folders ({names}): give the folder that holds the texts themselves."
-    names_of: dict[str, list[str]] = {}
-    for entry in visible:
-        names_of.setdefault(entry.reason, []).append(entry.name)
-    reasons = list(names_of.items())
-    details = "; ".join(f"{_few(names)}: {reason}" for reason, names in reasons[:_NUM_REASONS_SHOWN])
-    more = ", ..." if len(reasons) > _NUM_REASONS_SHOWN else ""
+    details = "; ".join(f"{entry.name}: {entry.reason}" for entry in visible[:_NUM_NAMES_SHOWN])
+    more = f" and {len(visible) - _NUM_NAMES_SHOWN} more" if len(visible) > _NUM_NAMES_SHOWN else ""
     return f"{shown} holds nothing to learn from ({details}{more}): put four to seven texts into it."
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NUM_NAMES_SHOWN} more" if len(names) > _NUM_NAMES_SHOWN else ""
-    return ", ".join(names[:_NUM_NAMES_SHOWN]) + more

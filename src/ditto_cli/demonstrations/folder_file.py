@@ -56,8 +56,8 @@ def lines_to_add(existing: str, present: FolderFile, settings: Mapping[str, Valu
             continue
         if key in present.model_fields_set:
             raise InputError(
-                f"{FOLDER_FILE} line {_line_of(existing, key)} sets {key} to something else: change that line to "
-                f"{_line(key, value)}, or leave the option out."
+                f"{FOLDER_FILE} sets {key} to something else: change that line to {_line(key, value)}, or leave the "
+                "option out."
             )
         new[key] = _line(key, value)
     check_lines("\n".join([existing, *new.values()]), list(new), FOLDER_FILE)
@@ -89,10 +89,3 @@ def _written(value: Value) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_written, value))}]"
     return str(yaml.safe_dump(value, default_style='"', allow_unicode=True, width=float("inf"))).strip()
-
-
-def _line_of(text: str, key: str) -> int:
-    """Where a top-level key stands; the last one, which is the one that counts."""
-    root = yaml.compose(text, Loader=yaml.BaseLoader)
-    assert isinstance(root, yaml.MappingNode), "what was read as settings is a mapping"
-    return next((name.start_mark.line + 1 for name, _ in reversed(root.value) if name.value == key), 1)

@@ -5,6 +5,7 @@ Smileys that programs write as pictures or in symbol fonts become characters; ot
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections import Counter
@@ -23,44 +24,52 @@ _LINES = frozenset({"div", "li", "tr", "hr", "body", "section", "article", "head
 _BULLET = "- "
 _HTML_SPACE = re.compile(r"[ \t\r\n\f\xa0]+")
 _COMMENTED_STYLE = re.compile(r"(<style\b[^<>]{0,200}>)\s{0,20}<!--", re.IGNORECASE)  # as Word hides its sheets
+_MARGIN = re.compile(r"\bmargin(-top|-bottom)?\s*:([^;]*)")
 _NUMBER = re.compile(r"\d*\.?\d+")
 _MAX_ALT_CHARACTERS = 12  # a family in skin tones has eleven
 # What Word writes for ":)", "-->" and what else it corrects; its own private characters lie 0xf000 above.
 _WINGDINGS = dict(zip(map(ord, "JKLàßçèóüûCDFRY«n§v"), "🙂😐🙁→←⇐⇒⇔✓✗👍👎☞☀✡★■▪❖", strict=True))
 _WORD_PRIVATE = {0xF000 + code: character for code, character in _WINGDINGS.items()}
-_SYMBOL_FONT, _OTHER_FONT, _LIST_MARK = "symbol", "other", "list"  # what an element's style says of its letters
+_IN_WINGDINGS = re.compile(
+    r"(<(?:span|font)\b[^<>]{0,300}wingdings[^<>]{0,300}>(?:<\w[^<>]{0,300}>){0,3})([^<>]+)", re.IGNORECASE
+)
+# Word writes the dash or number of a list as text, and spaces in another font behind it.
+_LIST_MARK = re.compile(
+    r"<span\b[^<>]{0,300}mso-list:\s?ignore[^<>]{0,300}>([^<>]{0,30})(?:<span\b[^<>]{0,300}>[^<>]{0,300}</span>)?</span>",
+    re.IGNORECASE,
+)
 
 
-def html_to_text(html: str, *, is_document: bool = False) -> str:
+def html_to_text(markup: str, *, is_document: bool = False) -> str:
     """The visible text of HTML.
 
     A quoted original (blockquote) is reduced to a line ">", which marks its place for `remove_quoted`.
 
     Args:
-        html: a whole page or a part of one; it need not be well formed.
+        markup: a whole page or a part of one; it need not be well formed.
         is_document: made of an office document. There, each space was typed, and a table is no means of layout: a row
             is a line.
     """
-    reader = _TextReader(is_document=is_document, tight=_tight_selectors(html))
-    reader.feed(tidied(html))
+    reader = _TextReader(is_document=is_document, tight=_tight_selectors(markup))
+    reader.feed(_IN_WINGDINGS.sub(_in_characters, _LIST_MARK.sub(_list_mark, tidied(markup))))
     reader.close()
     return "".join(reader.pieces)
 
 
-def tidied(html: str) -> str:
+def tidied(markup: str) -> str:
     """The HTML without comments, and with nothing in it that never ends.
 
     The standard library's parser looks for the end of each open tag, comment and section anew: a broken mail of 100 KB
     takes it half a minute. Of sections that Office writes (<![if ...]>) it refuses some.
     """
-    html = _COMMENTED_STYLE.sub(r"\1", html)
+    markup = _COMMENTED_STYLE.sub(r"\1", markup)
     pieces: list[str] = []
     position = 0
-    while (start := html.find("<!--", position)) >= 0:
-        pieces.append(html[position:start])
-        end = html.find("-->", start + 4)
-        position = end + 3 if end >= 0 else len(html)  # one that never ends goes on to the end, as in browsers
-    bare = "".join([*pieces, html[position:]]).replace("<![", "<! ")
+    while (start := markup.find("<!--", position)) >= 0:
+        pieces.append(markup[position:start])
+        end = markup.find("-->", start + 4)
+        position = end + 3 if end >= 0 else len(markup)  # one that never ends goes on to the end, as in browsers
+    bare = "".join([*pieces, markup[position:]]).replace("<![", "<! ")
     last = bare.rfind(">") + 1
     return bare[:last] + bare[last:].replace("<", "&lt;")
 
@@ -74,8 +83,6 @@ class _TextReader(HTMLParser):
         self._is_tight_paragraph = False
         self._has_blank_line = False  # the line is a space that does not break, with which programs keep a line open
         self._depths: Counter[str] = Counter()  # by region
-        self._font_tag = ""  # the element that set a symbol font, and what those of its name inside it set
-        self._fonts: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "body":
@@ -96,32 +103,16 @@ class _TextReader(HTMLParser):
             self._write(_BULLET)
         if region := _REGIONS.get(tag):
             self._depths[region] += 1
-        font = _font(attrs)
-        if not self._fonts and font in (_SYMBOL_FONT, _LIST_MARK) and tag != "p":
-            self._font_tag, self._fonts = tag, [font]
-        elif self._fonts and tag == self._font_tag:
-            outer = self._fonts[-1]
-            self._fonts.append(font if font and outer != _LIST_MARK else outer)
-        elif font == _LIST_MARK and self._fonts:  # Symbol, say, around it
-            self._fonts[-1] = font
 
     def handle_endtag(self, tag: str) -> None:
         if region := _REGIONS.get(tag):
             self._depths[region] = max(0, self._depths[region] - 1)
         if region == "cell":
             self._end_cell_part()
-        elif self._fonts and tag == self._font_tag:
-            self._fonts.pop()
         self._break_around(tag)
 
     def handle_data(self, data: str) -> None:
-        font = self._fonts[-1] if self._fonts else _OTHER_FONT
-        if font == _LIST_MARK:
-            mark = data.strip()
-            if mark and not (self.pieces and self.pieces[-1] == _BULLET):
-                self._write(f"{mark} " if mark[0].isalnum() and mark[-1] in ".)" else _BULLET)
-            return
-        data = data.translate(_WINGDINGS if font == _SYMBOL_FONT else _WORD_PRIVATE)
+        data = data.translate(_WORD_PRIVATE)
         if self._depths["pre"] or self._is_document:
             self._write(data)
             return
@@ -169,46 +160,35 @@ class _TextReader(HTMLParser):
             self._has_blank_line = False
 
 
-def _tight_selectors(html: str) -> dict[str, bool]:
+def _tight_selectors(markup: str) -> dict[str, bool]:
     """By "p", "p.class" and ".class": whether the page's style sheets take all space from such paragraphs."""
     found: dict[str, bool] = {}
-    low = html.lower()
-    position = low.find("<style")
-    while position >= 0 and (end := low.find("</style", position)) >= 0:
-        for rule in low[low.find(">", position) + 1 : end].split("}"):
-            selectors, _, declarations = rule.partition("{")
-            said = _has_no_margins(declarations) if "margin" in declarations else None
-            if said is not None:
-                found.update((selector.split()[-1], said) for selector in selectors.split(",") if selector.strip())
-        position = low.find("<style", end)
+    low = markup.lower()
+    for rule in low[max(0, low.find("<style")) : low.rfind("</style") + 1].split("}"):
+        selectors, _, style = rule.rpartition("{")
+        said = _has_no_margins(style)
+        if said is not None:
+            names = selectors.rpartition(">")[2].split(",")
+            found.update((name.split()[-1], said) for name in names if name.strip())
     return found
 
 
 def _has_no_margins(style: str) -> bool | None:
     """Whether a style leaves no space above and below; None where it does not say both."""
-    values: dict[str, str] = {}
-    for declaration in style.lower().split(";"):
-        name, _, value = declaration.partition(":")
-        sizes = value.split()
-        if name.strip() == "margin" and sizes:
-            values["margin-top"], values["margin-bottom"] = sizes[0], sizes[2] if len(sizes) > 2 else sizes[0]
-        elif sizes:
-            values[name.strip()] = sizes[0]
-    numbers = [_NUMBER.match(values[side]) for side in ("margin-top", "margin-bottom") if side in values]
-    if any(number is not None and float(number[0]) >= 0.1 for number in numbers):
+    margins = _MARGIN.findall(style.lower())
+    sizes = [_NUMBER.match(size) for _, value in margins for size in value.split()[::2]]
+    if any(size is not None and float(size[0]) >= 0.1 for size in sizes):
         return False
-    return True if len(numbers) == 2 and all(numbers) else None
+    return True if sizes and all(sizes) and (len(margins) > 1 or not margins[0][0]) else None
 
 
-def _font(attributes: list[tuple[str, str | None]]) -> str:
-    """What an element says of its letters' font; "" for nothing."""
-    said = ";".join(value.lower() for name, value in attributes if name in ("style", "face") and value)
-    if "mso-list:" in said.replace(" ", "") and "ignore" in said:
-        return _LIST_MARK
-    if "wingdings" in said:
-        return _SYMBOL_FONT
-    is_face = any(name == "face" for name, _ in attributes)
-    return _OTHER_FONT if is_face or "font-family" in said or "font:" in said else ""
+def _list_mark(match: re.Match[str]) -> str:
+    mark = html.unescape(match[1]).strip()
+    return f"{mark} " if mark[:1].isalnum() and mark[-1] in ".)" else _BULLET
+
+
+def _in_characters(match: re.Match[str]) -> str:
+    return match[1] + html.escape(html.unescape(match[2]).translate(_WINGDINGS), quote=False)
 
 
 def _emoji(attributes: dict[str, str | None]) -> str:

@@ -5,7 +5,6 @@ Decides and renders; writing the files is the caller's.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -51,22 +50,13 @@ class NewText:
 class Intake:
     """What comes into the folder, and what does not, of `num_texts` texts; every text is in the one or the other.
 
-    `notes` are what the person should know of the choice, a line each.
+    `note` is what the person should know of the choice.
     """
 
     new: tuple[NewText, ...]
     left_out: tuple[Skipped, ...]
     num_texts: int
-    notes: tuple[str, ...] = ()
-
-    def reasons(self) -> list[tuple[str, int, str]]:
-        """Why texts were left out, the most frequent reason first: the reason, how many, and one of them."""
-        names: dict[str, list[str]] = {}
-        for entry in self.left_out:
-            # Which text another one repeats would be a reason of its own for each.
-            reason = re.sub(r"(nearly the same|same text) as .*", r"\1 as another", entry.reason, flags=re.DOTALL)
-            names.setdefault(reason, []).append(entry.name)
-        return [(why, len(those), those[0]) for why, those in sorted(names.items(), key=lambda item: -len(item[1]))]
+    note: str = ""
 
 
 def take_in(
@@ -101,14 +91,14 @@ def take_in(
     max_words = (limits or Limits()).max_words if split else None
     parts = [part for text in texts for part in divided(text, notes=divide, max_words=max_words)]
     candidates = parts if redactor is None else [redactor.redacted(part) for part in parts]
-    known = {text.text: text.id for text in present}
+    known = {text.text for text in present}
     repeated: list[Skipped] = []
     fresh: list[SourceText] = []
     for text in candidates:
         if text.text in known:
-            repeated.append(Skipped(text.id, f"same text as {known[text.text]}"))
+            repeated.append(Skipped(text.id, "same text as another"))
         else:
-            known[text.text] = text.id
+            known.add(text.text)
             fresh.append(text)
     if not fresh:
         raise InputError("All of these texts are in the folder already: there is nothing to add.")
@@ -122,12 +112,12 @@ def take_in(
     for picked in choice.picked:
         text = picked.text
         is_long = text.prompt is not None and "\n" in text.prompt.strip()
-        file = text_file(stem_for(_about(text), names), text.text, None if is_long else text.prompt)
-        names.add(file.name)
+        name, content = text_file(stem_for(_about(text), names), text.text, None if is_long else text.prompt)
+        names.add(name)
         new.append(
             NewText(
-                name=file.name,
-                content=file.content,
+                name=name,
+                content=content,
                 text=text.text,
                 long_prompt=text.prompt if is_long else None,
                 source=text.id,
@@ -136,7 +126,7 @@ def take_in(
                 num_texts=picked.num_texts,
             )
         )
-    return Intake(tuple(new), (*repeated, *choice.left_out), len(parts), choice.notes)
+    return Intake(tuple(new), (*repeated, *choice.left_out), len(parts), choice.note)
 
 
 def kept_back(picked: Sequence[Picked], num: int) -> list[Picked]:
@@ -175,5 +165,5 @@ def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int
 def _about(text: SourceText) -> str:
     """Words for a file's name; a subject may hold an address, which a file's name should not give away."""
     if text.mail is not None and text.mail.subject:
-        return Redactor().redact(text.mail.subject)[0]
+        return Redactor().redact(text.mail.subject)
     return PurePosixPath(text.id.split("#", 1)[0]).stem

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier  # type: ignore[import-untyped, unused-ignore]
 
 MIN_WORDS = 4  # below, names and greetings decide, not a language
-MIN_PARAGRAPH_WORDS = 12
-_MIN_SHARE = 0.7  # of the probability, for a text
-_MIN_PARAGRAPH_SHARE = 0.9  # a paragraph in another language is a reproach, so it must be certain
+_MIN_SHARE = 0.7  # of the probability
 _MAX_CHARACTERS = 300  # more change no answer and cost time
 # Addresses, file names and numbers are of no language.
 _NO_LANGUAGE = re.compile(r"https?://\S+|www\.\S+|\S+@\S+|\S*\d\S*")
@@ -37,22 +35,14 @@ def count_words(text: str) -> int:
 
 def language_of(text: str) -> str | None:
     """The language's ISO 639-1 code; None if it is unsure or the text has fewer than `MIN_WORDS` words."""
-    return _told(text, MIN_WORDS, _MIN_SHARE)
-
-
-def languages_of(text: str) -> tuple[str, ...]:
-    """The languages of the text's paragraphs, most words first; short and unsure paragraphs are passed over.
-
-    Of languages that are hard to tell apart (Danish and Norwegian) only the more frequent one is named.
-    """
-    found: dict[str, int] = {}
-    for paragraph in re.split(r"\n\s*\n", text):
-        code = _told(paragraph, MIN_PARAGRAPH_WORDS, _MIN_PARAGRAPH_SHARE)
-        if code is not None:
-            found[code] = found.get(code, 0) + count_words(paragraph)
-    ordered = sorted(found, key=lambda code: (-found[code], code))
-    groups = [language_group(code) for code in ordered]
-    return tuple(code for place, code in enumerate(ordered) if groups.index(groups[place]) == place)
+    plain = _NO_LANGUAGE.sub(" ", text[: 2 * _MAX_CHARACTERS])
+    plain = " ".join(plain.split())[:_MAX_CHARACTERS]
+    if count_words(plain) < MIN_WORDS:
+        return None
+    ranked: list[tuple[str, float]] = _identifier().rank(plain)
+    best = ranked[0][0]
+    share = sum(probability for code, probability in ranked if language_group(code) == language_group(best))
+    return best if share >= _MIN_SHARE else None
 
 
 def language_name(code: str) -> str:
@@ -61,32 +51,17 @@ def language_name(code: str) -> str:
     return name
 
 
+@cache
 def language_group(code: str) -> str:
     """One code for languages that a short text does not tell apart; else the code itself."""
-    return _relatives(code)[0]
+    groups: list[list[str]] = words("languages")["close"]
+    return next((group[0] for group in groups if code in group), code)
 
 
 @cache
 def function_words(code: str) -> frozenset[str]:
     """Words of a language that say little about a topic, with straight apostrophes; empty where there is no list."""
     return frozenset(words("function_words").get(code, "").split())
-
-
-@cache
-def _relatives(code: str) -> list[str]:
-    groups: list[list[str]] = words("languages")["close"]
-    return next((group for group in groups if code in group), [code])
-
-
-def _told(text: str, min_words: int, min_share: float) -> str | None:
-    plain = _NO_LANGUAGE.sub(" ", text[: 2 * _MAX_CHARACTERS])
-    plain = " ".join(plain.split())[:_MAX_CHARACTERS]
-    if count_words(plain) < min_words:
-        return None
-    ranked: list[tuple[str, float]] = _identifier().rank(plain)
-    best = ranked[0][0]
-    share = sum(probability for code, probability in ranked if code in _relatives(best))
-    return best if share >= min_share else None
 
 
 @cache

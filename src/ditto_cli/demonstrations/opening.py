@@ -14,10 +14,7 @@ from ditto_cli.errors import InputError
 
 def is_folder(path: Path) -> bool:
     """Whether it is a folder; False where that cannot be told."""
-    try:
-        return stat.S_ISDIR(os.stat(path).st_mode)
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        return False
+    return os.path.isdir(path)
 
 
 @contextmanager

@@ -49,10 +49,10 @@ def own_texts(texts: Sequence[SourceText], me: Sequence[str]) -> tuple[list[Sour
         UnknownAuthorError: several people wrote, and `me` names none of them or cannot be told from the mails.
     """
     mails = [source.mail for source in texts if source.mail is not None]
+    mailed = [source for source in texts if source.mail is not None]
     authored = [source for source in texts if source.mail is None and source.authors]
     wanted = [_fold(value) for value in me if value.strip()]
     mine = _keys_of(authored, wanted)
-    mailed = [source for source in texts if source.mail is not None]
     owners = _keys_of(mailed, wanted)
     if authored and not mine:
         if wanted or len({_key(source) for source in authored}) > 1:
@@ -64,19 +64,16 @@ def own_texts(texts: Sequence[SourceText], me: Sequence[str]) -> tuple[list[Sour
         owners = _owner_addresses(mails)
         if not owners and not any(mail.is_sent for mail in mails):
             raise _unknown_author(mailed, ())
-    own: list[SourceText] = []
-    skipped: list[Skipped] = []
-    for source in texts:
+
+    def is_own(source: SourceText) -> bool:
         mail = source.mail
         if mail is None:
-            is_own, reason = not source.authors or _key(source) in mine, BY_OTHERS
-        else:
-            is_own, reason = _key(source) in owners or (not wanted and bool(mail.is_sent) and not mail.sender), RECEIVED
-        if is_own:
-            own.append(source)
-        else:
-            skipped.append(Skipped(source.id, reason))
-    return own, skipped
+            return not source.authors or _key(source) in mine
+        return _key(source) in owners or (not wanted and bool(mail.is_sent) and not mail.sender)
+
+    others = [source for source in texts if not is_own(source)]
+    skipped = [Skipped(source.id, BY_OTHERS if source.mail is None else RECEIVED) for source in others]
+    return [source for source in texts if is_own(source)], skipped
 
 
 def _key(source: SourceText) -> str:
@@ -126,17 +123,8 @@ def _unknown_author(texts: Sequence[SourceText], me: Sequence[str]) -> UnknownAu
     writers = tuple(Writer(readable_name(names[key]), num_texts[key], num) for key, num in num_words.most_common())
     shown = ", ".join(f"{one.name} ({one.num_texts:,}, {one.num_words:,} words)" for one in writers[:_NUM_SHOWN])
     shown += f" and {len(writers) - _NUM_SHOWN} more" if len(writers) > _NUM_SHOWN else ""
-    given = readable_name(", ".join(me))
-    if is_mail:
-        said = (
-            f"None of {len(texts)} mails is from {given}" if me else f"Whose these {len(texts)} mails are is not known"
-        )
-    else:
-        said = (
-            f"Nobody in these chats or tables is called {given}"
-            if me
-            else "Several people wrote in these chats or tables"
-        )
+    where = "in these mails" if is_mail else "in these chats or tables"
+    said = f"Nobody {where} is called {readable_name(', '.join(me))}" if me else f"Several people wrote {where}"
     return UnknownAuthorError(
         f"{said}: {shown or 'no sender'}: say which is you: --me NAME or ADDRESS, or me: in ditto.yaml.", writers
     )

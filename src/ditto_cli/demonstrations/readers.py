@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from ditto_cli.demonstrations.formats.chat_pages import read_page
 from ditto_cli.demonstrations.formats.chats import read_chat_text
-from ditto_cli.demonstrations.formats.office import read_docx, read_odt
+from ditto_cli.demonstrations.formats.office import read_office
 from ditto_cli.demonstrations.formats.pdf import read_pdf
 from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
-from ditto_cli.demonstrations.formats.records import read_csv, read_js, read_json, read_jsonl
+from ditto_cli.demonstrations.formats.records import read_csv, read_json, read_jsonl
+from ditto_cli.demonstrations.formats.web import read_page
 from ditto_cli.demonstrations.mail.message import read_email
 from ditto_cli.demonstrations.reading_process import ReadingProcess
 from ditto_cli.demonstrations.words import words
-from ditto_cli.errors import InputError
 from ditto_cli.types import Reader, Reading
 
 
 def _read_text(name: str, raw: bytes) -> Reading:
-    if (chat := read_chat_text(name, raw)) is not None:
-        return chat
-    if len(raw) > _TEXT_BYTES:
-        raise InputError(f"{name} is larger than 2 MiB, more than a person's text: give the part that matters.")
-    return read_plain(name, raw)
+    return read_chat_text(name, raw) or read_plain(name, raw)
 
 
 def _read_markdown(name: str, raw: bytes) -> Reading:
@@ -31,16 +26,16 @@ def _read_markdown(name: str, raw: bytes) -> Reading:
 
 READERS: dict[str, Reader] = {
     ".csv": read_csv,
-    ".docx": read_docx,
+    ".docx": read_office,
     ".eml": read_email,
     ".htm": read_page,
     ".html": read_page,
-    ".js": read_js,
+    ".js": read_json,
     ".json": read_json,
     ".jsonl": read_jsonl,
     ".markdown": _read_markdown,
     ".md": _read_markdown,
-    ".odt": read_odt,
+    ".odt": read_office,
     ".pdf": read_pdf,
     ".tsv": read_csv,
     ".txt": _read_text,
@@ -67,12 +62,7 @@ _process = ReadingProcess()
 
 
 def read_safely(suffix: str, name: str, raw: bytes) -> Reading:
-    """What a file holds, whatever its bytes are and whatever a library makes of them.
-
-    Args:
-        suffix: a key of `READERS`.
-        name: the file, for the user.
-        raw: its bytes.
+    """What a file holds, whatever its bytes are and whatever a library makes of them; `suffix` is a key of `READERS`.
 
     Raises:
         InputError: nothing can be read, or not within the limits of time and memory.
@@ -87,11 +77,7 @@ def max_bytes(suffix: str) -> int:
 
 
 def reason_to_skip(name: str) -> str | None:
-    """Why a file is left out, told by its name alone; None if it is to be read.
-
-    Args:
-        name: the file's name, or its path with "/" in an archive.
-    """
+    """Why a file is left out, told by its name, or its path in an archive, alone; None if it is to be read."""
     path = PurePosixPath(name)
     if any(part.startswith(".") or part.lower() in _OF_SYSTEMS for part in path.parts):
         return "a hidden file"

@@ -14,11 +14,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO
 
+from ditto_cli.demonstrations.formats.common import damaged
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reader, Reading
 
@@ -79,34 +80,29 @@ class ReadingProcess:
                 process.kill()
 
     def _ask(self, request: _Request) -> Reading | str:
-        process, requests, answers = self._running()
+        process = self._running()
         seconds = self._seconds + SECONDS_PER_MEBIBYTE * (len(request[2]) // 2**20)
-        is_time_up = threading.Event()
-
-        def end() -> None:
-            is_time_up.set()
-            process.kill()
-
-        timer = threading.Timer(seconds, end)
+        end = time.monotonic() + seconds
+        timer = threading.Timer(seconds, process.kill)
         timer.start()
         try:
-            pickle.dump(request, requests)
-            requests.flush()
-            answer: Reading | str = pickle.load(answers)
+            assert process.stdin is not None, "a pipe"
+            assert process.stdout is not None, "a pipe"
+            pickle.dump(request, process.stdin)
+            process.stdin.flush()
+            answer: Reading | str = pickle.load(process.stdout)
         # It was killed, or a library brought it down.
         except (OSError, EOFError, pickle.UnpicklingError):
             self.stop()
-            answer = _damaged(*request[:2])
-            if is_time_up.is_set():
-                answer = _hit_limit(request[1], f"takes more than {seconds:g} s")
+            is_time_up = time.monotonic() >= end
+            answer = _hit_limit(request[1], f"takes more than {seconds:g} s") if is_time_up else damaged(request[1])
         finally:
             timer.cancel()
         return answer
 
-    def _running(self) -> tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]:
+    def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
             self.stop()
-        is_new = self._process is None
         if self._process is None:
             arguments = [__name__.rpartition(".")[0], str(Path(__file__).parent)]
             self._process = subprocess.Popen(
@@ -116,12 +112,10 @@ class ReadingProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
-        assert self._process.stdin is not None, "a pipe"
-        assert self._process.stdout is not None, "a pipe"
-        if is_new:
+            assert self._process.stdout is not None, "a pipe"
             is_ready = self._process.stdout.read(1)  # the clock is for the file
             assert is_ready, "it starts"
-        return self._process, self._process.stdin, self._process.stdout
+        return self._process
 
 
 def serve(readers: Mapping[str, Reader]) -> None:
@@ -136,22 +130,15 @@ def serve(readers: Mapping[str, Reader]) -> None:
     while True:
         request = requests.get()
         suffix, name, raw = request
-        if sys.platform != "win32":
-            # Our process ends it sooner, except where that is gone and a library keeps the thread from noticing.
-            signal.alarm(2 * (SECONDS + SECONDS_PER_MEBIBYTE * (len(raw) // 2**20)))
         try:
             answer = pickle.dumps(readers[suffix](name, raw))
         except InputError as error:
             answer = pickle.dumps(str(error))
         except MemoryError:
             answer = pickle.dumps(_hit_limit(name, f"needs more than {MEGABYTES} MB of memory"))
-        except RecursionError:
-            answer = pickle.dumps(_hit_limit(name, "is nested too deep"))
         # On damaged files libraries raise whatever their code runs into: KeyError, struct.error, even SystemExit.
         except BaseException:
-            answer = pickle.dumps(_damaged(suffix, name))
-        if sys.platform != "win32":
-            signal.alarm(0)
+            answer = pickle.dumps(damaged(name))
         del request, raw
         answers.write(answer)
         answers.flush()
@@ -178,10 +165,3 @@ def _limit_memory() -> None:
 
 def _hit_limit(name: str, problem: str) -> str:
     return f"{name} {problem} to read, so it is damaged or no text of a person: save the text itself as .txt."
-
-
-def _damaged(suffix: str, name: str) -> str:
-    return (
-        f"{name} is damaged, or not a {suffix} file in spite of its name: open it in the program that wrote it, "
-        "and save the text as .txt."
-    )

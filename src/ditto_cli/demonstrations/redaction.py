@@ -7,26 +7,21 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ditto_cli.demonstrations.language import language_of
-from ditto_cli.demonstrations.personal_data import IBAN, MAIL, WEB, Found, find_personal_data
+from ditto_cli.demonstrations.personal_data import MAIL, WEB, Found, find_personal_data
 from ditto_cli.demonstrations.prompt_file import prompt_key
 from ditto_cli.errors import InputError
 from ditto_cli.types import SourceText
 
 NAME, PLACE = "name", "place"
-PRESIDIO_ADVICE = "pip install 'ditto-cli[presidio]'"
+_STAND_INS = {MAIL: "someone{}@example.com", WEB: "https://example.com{}", NAME: "Someone{}", PLACE: "Somewhere{}"}
+_NAMED_STAND_IN = re.compile(r"(?:Someone|Somewhere)\d*")
 _PRESIDIO_KINDS = {"PERSON": NAME, "LOCATION": PLACE}
-_SPACY_MODELS = {
-    "en": "en_core_web_sm", "de": "de_core_news_sm", "fr": "fr_core_news_sm", "es": "es_core_news_sm",
-    "it": "it_core_news_sm", "nl": "nl_core_news_sm", "pt": "pt_core_news_sm",
-}  # fmt: skip
-_STAND_IN_NAMES = frozenset({"Someone", "Somewhere"})
 _MAX_PASSES = 5  # a stand-in may bring its neighbours together to a number; twice was never seen
 
 Analyser = Callable[[str], list[Found]]
@@ -39,42 +34,29 @@ class Redactor:
         self._find = find
         self._numbers: dict[str, dict[str, int]] = {}
 
-    def redact(self, text: str) -> tuple[str, dict[str, int]]:
-        """The text with stand-ins, and how many places of each kind were replaced; a second time changes nothing."""
-        counts: dict[str, int] = {}
+    def redact(self, text: str) -> str:
+        """The text with stand-ins; a second time changes nothing."""
         for _ in range(_MAX_PASSES):
-            found = self._find(text)
-            if not found:
+            # From the end, so that the places of the others stay.
+            stand_ins = [(found, self._stand_in(found, text[found.start : found.end])) for found in self._find(text)]
+            if not stand_ins:
                 break
-            pieces: list[str] = []
-            end = 0
-            for entry in found:
-                pieces += [text[end : entry.start], self._stand_in(entry, text[entry.start : entry.end])]
-                end = entry.end
-                counts[entry.kind] = counts.get(entry.kind, 0) + 1
-            text = "".join(pieces) + text[end:]
-        return text, counts
+            for found, stand_in in reversed(stand_ins):
+                text = text[: found.start] + stand_in + text[found.end :]
+        return text
 
     def redacted(self, source: SourceText) -> SourceText:
         """The same with stand-ins in text and prompt."""
-        prompt = None if source.prompt is None else self.redact(source.prompt)[0]
-        return replace(source, text=self.redact(source.text)[0], prompt=prompt, prompt_key=prompt_key(source))
+        prompt = None if source.prompt is None else self.redact(source.prompt)
+        return replace(source, text=self.redact(source.text), prompt=prompt, prompt_key=prompt_key(source))
 
     def _stand_in(self, found: Found, written: str) -> str:
-        numbered = {
-            MAIL: "someone{}@example.com",
-            WEB: "https://example.com{}",
-            NAME: "Someone{}",
-            PLACE: "Somewhere{}",
-        }
-        if found.kind in numbered:
-            values = self._numbers.setdefault(found.kind, {})
-            number = values.setdefault(found.value, len(values) + 1)
-            mark = "" if number == 1 else f"/{number}" if found.kind == WEB else str(number)
-            return numbered[found.kind].format(mark)
-        if found.kind == IBAN:
-            return written[:2] + re.sub(r"[^ ]", "0", written[2:])  # the country stays
-        return re.sub(r"\d", "0", written)
+        if found.kind not in _STAND_INS:
+            return re.sub(r"\d", "0", written)
+        values = self._numbers.setdefault(found.kind, {})
+        number = values.setdefault(found.value, len(values) + 1)
+        mark = "" if number == 1 else f"/{number}" if found.kind == WEB else str(number)
+        return _STAND_INS[found.kind].format(mark)
 
 
 def redactor_for(setting: bool | str, texts: Sequence[str]) -> Redactor | None:
@@ -95,16 +77,6 @@ def redactor_for(setting: bool | str, texts: Sequence[str]) -> Redactor | None:
     return Redactor(analyse_with_presidio(languages.most_common(1)[0][0] if languages else "en"))
 
 
-def redact(text: str) -> tuple[str, dict[str, int]]:
-    """One text alone: with stand-ins, and how many places of each kind were replaced."""
-    return Redactor().redact(text)
-
-
-def has_presidio() -> bool:
-    """Whether the extra that finds names and places is installed."""
-    return importlib.util.find_spec("presidio_analyzer") is not None
-
-
 def analyse_with_presidio(language: str = "en") -> Analyser:
     """What finds, beside our own patterns, names and places by Presidio and the language's spaCy model.
 
@@ -113,45 +85,28 @@ def analyse_with_presidio(language: str = "en") -> Analyser:
     Raises:
         InputError: Presidio or the model is not installed; nothing is fetched for it.
     """
-    model = _SPACY_MODELS.get(language)
-    if model is None:
-        raise InputError(
-            f"Names in {language!r} cannot be found: there is a model for {', '.join(_SPACY_MODELS)}; "
-            "replace the names by hand."
-        )
-    if not has_presidio():
-        raise InputError(f"Names are found by Presidio, which is not installed: {PRESIDIO_ADVICE}.")
-    # Presidio would download a model that is missing.
+    model = f"{language}_core_{'web' if language in ('en', 'zh') else 'news'}_sm"
     try:
-        importlib.metadata.distribution(model)
-    except importlib.metadata.PackageNotFoundError:
+        importlib.metadata.distribution(model)  # Presidio would download one that is missing
+        library = importlib.import_module("presidio_analyzer")
+        provider = importlib.import_module("presidio_analyzer.nlp_engine").NlpEngineProvider
+    except ImportError:
         raise InputError(
-            f"Names are found by the spaCy model {model}, which is not installed: python -m spacy download {model}."
+            f"Names are found by Presidio and the spaCy model {model}, which are not both installed: "
+            f"pip install 'ditto-cli[presidio]', then python -m spacy download {model}."
         ) from None
-    library = importlib.import_module("presidio_analyzer")
-    provider = importlib.import_module("presidio_analyzer.nlp_engine").NlpEngineProvider(
-        nlp_configuration={"nlp_engine_name": "spacy", "models": [{"lang_code": language, "model_name": model}]}
-    )
-    engine = library.AnalyzerEngine(nlp_engine=provider.create_engine(), supported_languages=[language])
+    models = [{"lang_code": language, "model_name": model}]
+    nlp_engine = provider(nlp_configuration={"nlp_engine_name": "spacy", "models": models}).create_engine()
+    engine = library.AnalyzerEngine(nlp_engine=nlp_engine, supported_languages=[language])
 
     def find(text: str) -> list[Found]:
-        results = engine.analyze(text=text, language=language, entities=list(_PRESIDIO_KINDS))
-        named = [_named(text, result.entity_type, result.start, result.end) for result in results]
-        return _apart([*find_personal_data(text), *(entry for entry in named if entry.value)])
+        kept = find_personal_data(text)
+        for result in engine.analyze(text=text, language=language, entities=list(_PRESIDIO_KINDS)):
+            written = text[result.start : result.end]
+            is_apart = all(result.end <= other.start or result.start >= other.end for other in kept)
+            if is_apart and not _NAMED_STAND_IN.fullmatch(written):
+                value = " ".join(written.split()).casefold()
+                kept.append(Found(_PRESIDIO_KINDS[result.entity_type], result.start, result.end, value))
+        return sorted(kept, key=lambda entry: entry.start)
 
     return find
-
-
-def _named(text: str, entity: str, start: int, end: int) -> Found:
-    written = text[start:end]
-    value = "" if written.rstrip("0123456789") in _STAND_IN_NAMES else " ".join(written.split()).casefold()
-    return Found(_PRESIDIO_KINDS[entity], start, end, value)
-
-
-def _apart(found: Sequence[Found]) -> list[Found]:
-    """In the order of the text, without those that lie over an earlier entry of `found`."""
-    kept: list[Found] = []
-    for entry in found:
-        if all(entry.end <= other.start or entry.start >= other.end for other in kept):
-            kept.append(entry)
-    return sorted(kept, key=lambda entry: entry.start)

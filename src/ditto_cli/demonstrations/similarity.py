@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from sys import intern
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +22,9 @@ SAME_SHARE = 0.85  # of the words of two texts, in the same order, from which on
 _MIN_WORDS = 6  # shorter texts are nearly the same only if their words are
 _MAX_CHARACTERS = 20_000  # texts that begin with as many of the same are the same
 _RUN_WORDS = 4
-_MANY_RUNS, _SAMPLE = 64, 4  # of many runs those are looked up that begin with one in four words
+_NUM_RUNS = 64  # that are looked up of each text: those with the smallest hashes, which two that are alike share
+_NUM_LIKELY = 4  # texts that share the most of them are compared
 _WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
-_FIRST_CODE, _NUM_CODES = 0x10000, 0x100000  # a character for each word, above the surrogates
 
 _NUM_FIGURES = 2048
 _CORE_SHARE = 0.7
@@ -35,32 +37,28 @@ Figures = NDArray[np.float32]
 def near_duplicates(texts: Sequence[str]) -> list[int]:
     """For each text the index of the first text that it is nearly the same as; its own where there is none.
 
-    Two texts are nearly the same if they share `SAME_SHARE` of their words in the same order. Only texts that share a
-    run of four words are compared: with the first text that has the run, and with the latest.
+    Two texts are nearly the same if they share `SAME_SHARE` of their words in the same order. Only texts that share
+    runs of four words are compared: with the first text that has the run, and with the latest.
     """
-    codes: dict[str, str] = {}
-    spelt: list[str] = []  # each text with one character a word
+    spelt: list[list[str]] = []
     firsts: list[int] = []
-    owners: dict[str, tuple[int, int]] = {}
+    owners: dict[int, tuple[int, int]] = {}
     for index, text in enumerate(texts):
-        words = _WORD.findall(text[:_MAX_CHARACTERS].casefold())
-        line = "".join([codes.setdefault(word, chr(_FIRST_CODE + len(codes) % _NUM_CODES)) for word in words])
-        starts: Sequence[int] = range(max(1, len(line) - _RUN_WORDS + 1))
-        if len(starts) > _MANY_RUNS:
-            starts = [start for start in starts if ord(line[start]) % _SAMPLE == 0]
+        words = [intern(word) for word in _WORD.findall(text[:_MAX_CHARACTERS].casefold())]
+        runs = {" ".join(words[start : start + _RUN_WORDS]) for start in range(max(1, len(words) - _RUN_WORDS + 1))}
         shared: Counter[int] = Counter()
-        for run in {line[start : start + _RUN_WORDS] for start in starts} - {""}:
-            first, latest = owners.get(run, (index, index))
-            owners[run] = first, index
+        for key in sorted(crc32(run.encode("utf-8", "surrogatepass")) for run in runs)[:_NUM_RUNS] if words else ():
+            first, latest = owners.get(key, (index, index))
+            owners[key] = first, index
             if first != index:
                 shared.update({firsts[first], firsts[latest]})
-        spelt.append(line)
-        likely = sorted(shared, key=lambda other: (-shared[other], other))
-        firsts.append(next((other for other in likely if _are_same(spelt[other], line)), index))
+        spelt.append(words)
+        likely = (other for other, _ in shared.most_common(_NUM_LIKELY))
+        firsts.append(next((other for other in likely if _are_same(spelt[other], words)), index))
     return firsts
 
 
-def _are_same(one: str, other: str) -> bool:
+def _are_same(one: Sequence[str], other: Sequence[str]) -> bool:
     if min(len(one), len(other)) < _MIN_WORDS:
         return one == other
     return ratio(one, other, score_cutoff=100 * SAME_SHARE) > 0
@@ -83,19 +81,11 @@ def style_figures(texts: Sequence[str]) -> Figures:
 
 
 def typicality(figures: Figures) -> list[float]:
-    """The cosine of each row to the middle of the others: 1 is most typical.
+    """The cosine of each row to the middle: 1 is most typical.
 
     The middle is that of the nearer seven tenths, so that pasted texts of others do not pull it.
     """
-    near = _nearness(figures, np.ones(len(figures), dtype=np.float32))
-    core = near >= np.quantile(near, 1 - _CORE_SHARE) if len(near) else near
-    return [round(float(value), 6) for value in _nearness(figures, core.astype(np.float32))]
-
-
-def _nearness(figures: Figures, weights: Figures) -> Figures:
-    total = weights @ figures
-    products = figures @ total
-    # The middle without the row itself, which has length 1.
-    lengths = np.sqrt(np.maximum(total @ total - 2 * weights * products + weights**2, 1e-12))
-    near: Figures = (products - weights) / lengths
-    return near
+    near = figures @ figures.sum(axis=0)
+    core = figures[near >= np.quantile(near, 1 - _CORE_SHARE)] if len(near) else figures
+    middle = core.sum(axis=0)
+    return [round(float(value), 6) for value in figures @ middle / max(np.linalg.norm(middle), 1e-12)]

@@ -1,23 +1,23 @@
-"""One text -> several: replies copied into one note, and texts that are too long, cut where their writer paused.
+"""One text -> several: texts copied into one note, and texts that are too long, cut where their writer paused.
 
 Nothing is lost: the parts hold every word, in order. Knows no file.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
-from ditto_cli.demonstrations.language import count_words
+from ditto_cli.demonstrations.language import UNSPACED, count_words
 from ditto_cli.types import SourceText
 
 MIN_PART_WORDS = 15
-_RULE = re.compile(r"[ \t]*(?:-{3,}|\*{3,}|={3,}|_{3,}|#{3,}|~{3,}|(?:[*-][ \t]+){2,}[*-])[ \t]*")
-_NUMBER = re.compile(r"[ \t]*(?:#{1,6} )?\(?#?(\d{1,3})[.):]?[ \t]*")
+_RULE = re.compile(r"^[ \t]*(?:-{3,}|\*{3,}|={3,}|_{3,}|#{3,}|~{3,}|(?:[*-][ \t]+){2,}[*-])[ \t]*$", re.MULTILINE)
 _PARAGRAPH_END = re.compile(r"\n[ \t]*\n+")
-_SENTENCE_END = re.compile(r"(?<=[.!?\u2026\u3002\uff01\uff1f])[\"'\u201d\u2019)»]*\s+|\n")
+_SENTENCE = re.compile(r".+?(?:[.!?\u2026][\"'\u201d\u2019)»]*\s+|[\u3002\uff01\uff1f]+\s*|\n|\Z)", re.DOTALL)
+_WORD = re.compile(rf"\s*(?:[{UNSPACED}]|[^\s{UNSPACED}]+)")
 
 
 def divided(source: SourceText, *, notes: bool, max_words: int | None) -> list[SourceText]:
@@ -40,18 +40,12 @@ def divided(source: SourceText, *, notes: bool, max_words: int | None) -> list[S
 
 
 def split_note(text: str) -> list[str]:
-    """The texts that were copied into one; the text alone if it does not look like several.
+    """The texts between lines of rules (---, ***, * * *); the text alone if it does not look like several.
 
-    Parts stand between rule lines (---, ***, ===, ___, * * *), or below the numbers 1, 2, 3 ... alone on a line. There
-    are at least two, each of at least `MIN_PART_WORDS` words; else a rule is the writer's own ornament.
+    Each has `MIN_PART_WORDS` words at least; else a rule is the writer's own ornament.
     """
-    lines = text.split("\n")
-    rules = [index for index, line in enumerate(lines) if _RULE.fullmatch(line)]
-    for places in (rules, _numbers(lines)):
-        parts = _between(lines, places)
-        if len(parts) >= 2 and all(count_words(part) >= MIN_PART_WORDS for part in parts):
-            return parts
-    return [text]
+    parts = [part.strip("\n") for part in _RULE.split(text) if part.strip()]
+    return parts if len(parts) > 1 and all(count_words(part) >= MIN_PART_WORDS for part in parts) else [text]
 
 
 def split_long(text: str, max_words: int) -> list[str]:
@@ -63,67 +57,30 @@ def split_long(text: str, max_words: int) -> list[str]:
     assert max_words >= 1
     if count_words(text) <= max_words:
         return [text]
-    paragraphs = [part.strip("\n") for part in _PARAGRAPH_END.split(text) if part.strip()]
-    pieces = [piece for paragraph in paragraphs for piece in _cut_paragraph(paragraph, max_words) if piece.strip()]
-    return ["\n\n".join(group) for group in _even_groups(pieces, max_words)]
+    pieces: list[str] = []
+    for paragraph in _PARAGRAPH_END.split(text):
+        if count_words(paragraph) <= max_words:
+            pieces.append(paragraph.strip("\n"))
+            continue
+        sentences = [
+            piece
+            for sentence in _SENTENCE.findall(paragraph)
+            for piece in ([sentence] if count_words(sentence) <= max_words else _WORD.findall(sentence))
+        ]
+        pieces += ["".join(group).strip() for group in _grouped(sentences, max_words)]
+    return ["\n\n".join(group) for group in _grouped([piece for piece in pieces if piece.strip()], max_words)]
 
 
-def _numbers(lines: Sequence[str]) -> list[int]:
-    """Lines that hold only a number, if these count 1, 2, 3 ... and the first begins the text."""
-    heads = [(index, int(match[1])) for index, line in enumerate(lines) if (match := _NUMBER.fullmatch(line))]
-    first_line = next((index for index, line in enumerate(lines) if line.strip()), None)
-    counts = [number for _, number in heads]
-    if not heads or heads[0][0] != first_line or counts != list(range(1, len(heads) + 1)):
-        return []
-    return [index for index, _ in heads]
-
-
-def _between(lines: Sequence[str], places: Sequence[int]) -> list[str]:
-    bounds = pairwise([-1, *places, len(lines)])
-    parts = ["\n".join(lines[start + 1 : end]).strip("\n") for start, end in bounds]
-    return [part for part in parts if part.strip()]
-
-
-def _cut_paragraph(paragraph: str, max_words: int) -> list[str]:
-    """The paragraph, or where it is too long groups of its sentences, or of its words."""
-    if count_words(paragraph) <= max_words:
-        return [paragraph]
-    sentences = _cut_after(paragraph, _SENTENCE_END)
-    small = [piece for sentence in sentences for piece in _cut_words(sentence, max_words)]
-    return ["".join(group).strip() for group in _even_groups(small, max_words)]
-
-
-def _cut_words(sentence: str, max_words: int) -> list[str]:
-    if count_words(sentence) <= max_words:
-        return [sentence]
-    words = _cut_after(sentence, re.compile(r"\s+"))
-    # Scripts without spaces, and what nobody meant to be a word: between characters.
-    return [piece for word in words for piece in ([word] if count_words(word) <= max_words else list(word))]
-
-
-def _cut_after(text: str, end: re.Pattern[str]) -> list[str]:
-    """The text cut behind each match; together the pieces are the text."""
-    places = [0, *(match.end() for match in end.finditer(text)), len(text)]
-    return [text[start:stop] for start, stop in pairwise(places) if start < stop]
-
-
-def _even_groups(pieces: Sequence[str], max_words: int) -> list[list[str]]:
-    """Neighbouring pieces together: as few groups as hold them, and of these the limit that makes them most even."""
+def _grouped(pieces: Sequence[str], max_words: int) -> list[list[str]]:
+    """Neighbours together, up to an even share of the words."""
     sizes = [count_words(piece) for piece in pieces]
-    num = len(_filled(sizes, max_words))
-    low, high = max(sizes, default=1), max_words
-    while low < high:  # the smallest limit that needs no more groups
-        middle = (low + high) // 2
-        low, high = (low, middle) if len(_filled(sizes, middle)) <= num else (middle + 1, high)
-    return [list(pieces[start:stop]) for start, stop in _filled(sizes, max(low, 1))]
-
-
-def _filled(sizes: Sequence[int], limit: int) -> list[tuple[int, int]]:
-    groups: list[tuple[int, int]] = []
-    start = total = 0
-    for index, size in enumerate(sizes):
-        if index > start and total + size > limit:
-            groups.append((start, index))
-            start, total = index, 0
+    share = sum(sizes) / max(1, math.ceil(sum(sizes) / max_words))
+    groups: list[list[str]] = []
+    total = 0
+    for piece, size in zip(pieces, sizes, strict=True):
+        if not groups or total + size > max_words or total >= share:
+            groups.append([])
+            total = 0
+        groups[-1].append(piece)
         total += size
-    return [*groups, (start, len(sizes))] if sizes else []
+    return groups

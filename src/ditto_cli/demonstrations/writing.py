@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import yaml
 
@@ -17,16 +16,8 @@ _RULE = "---"
 _SLUG_CHARACTERS = 40
 
 
-@dataclass(frozen=True)
-class TextFile:
-    """A file to be written: its name, and what it holds."""
-
-    name: str
-    content: str
-
-
-def text_file(stem: str, text: str, prompt: str | None) -> TextFile:
-    """The file for a text, as Markdown where that keeps it whole, else as plain text.
+def text_file(stem: str, text: str, prompt: str | None) -> tuple[str, str]:
+    """Name and content of the file for a text, as Markdown where that keeps it whole, else as plain text.
 
     Args:
         stem: the file's name without suffix.
@@ -46,12 +37,12 @@ def text_file(stem: str, text: str, prompt: str | None) -> TextFile:
 
     content = f"{text}\n"
     if prompt is not None:
-        header = yaml.dump({"prompt": prompt}, Dumper=_Dumper, allow_unicode=True, width=10_000)
+        header = yaml.safe_dump({"prompt": prompt}, allow_unicode=True, width=10_000)
         content = f"{_RULE}\n{header}{_RULE}\n{content}"
     elif not reads_back(content):  # it begins as front matter or a chat does
         content = f"{_RULE}\n{_RULE}\n{content}"
     assert reads_back(content), "what is written is read as the same"
-    return TextFile(stem + suffix, content)
+    return stem + suffix, content
 
 
 def stem_for(about: str, taken: Collection[str]) -> str:
@@ -65,15 +56,3 @@ def stem_for(about: str, taken: Collection[str]) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG_CHARACTERS].strip("-") or "text"
     used = {int(match[1]) for name in taken if (match := re.match(r"(\d{1,6})-", name))}
     return f"{max(used, default=0) + 1:02d}-{slug}"
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes a prompt of several lines as a block, which is easy to edit."""
-
-
-def _as_block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _as_block)

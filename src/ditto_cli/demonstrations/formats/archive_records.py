@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from math import isnan, nan
 from typing import Any
 
 from ditto_cli.demonstrations.encoding import repair_mojibake
@@ -14,7 +15,6 @@ from ditto_cli.demonstrations.formats.chats import (
     Message,
     chat_reading,
     in_order,
-    is_owner_name,
     posts_reading,
     seconds_of,
 )
@@ -23,7 +23,6 @@ from ditto_cli.demonstrations.words import words
 from ditto_cli.types import People, Reading
 
 _NUM_RECORDS_TRIED = 200
-_MENTION, _QUOTE = "at", "quote"  # elements of Teams and Skype that hold other people's names and words
 _LINE_ELEMENT = re.compile(r"<(?:p|div|br)\b")
 _EMOJI_ELEMENT = re.compile(r"<emoji [^<>]{0,200}?\balt=\"([^\"<>]{1,20})\"[^<>]{0,200}>")
 # Parts of a message in Telegram.
@@ -32,11 +31,7 @@ _NO_WORDS = (*_NAMES_OF_OTHERS, "link", "email", "phone", "hashtag", "cashtag", 
 
 
 def archive_reading(name: str, content: Any) -> Reading | None:
-    """The texts of an archive of a known program; None if it is of none.
-
-    Args:
-        name: the file, for the user.
-        content: what a .json file holds, or the rows of a table with the names of their columns.
+    """The texts of an archive of a known program, by its JSON or the rows of its table; None if it is of none.
 
     Raises:
         InputError: it holds no words of a person.
@@ -87,7 +82,7 @@ def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -
     authors = tuple(dict.fromkeys(names))
     text = next((text for path in form["text"] if (text := _text_at(record, path))), "")
     if form.get("html"):
-        bare = _drop_element(_drop_element(text, _QUOTE), _MENTION)
+        bare = _without_element(_without_element(text, "quote"), "at")  # others' words and names in Skype and Teams
         bare = bare if _LINE_ELEMENT.search(bare) else bare.replace("\n", "<br>")
         text = html_to_text(_EMOJI_ELEMENT.sub(r"\1", bare)).strip().removeprefix(">")
     for other in {str(one) for path in form.get("mentions", ()) for one in _values_at(record, path)}:
@@ -109,10 +104,10 @@ def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -
     return Message(
         authors,
         text,
-        seconds=next((time for time in times if time is not None), None),
+        seconds=next((time for time in times if not isnan(time)), nan),
         id=identity,
         answers="" if answers == identity else answers,
-        is_owner=is_owner or (bool(authors) and (authors[-1] in (owner, f"user{owner}") or is_owner_name(authors[0]))),
+        is_owner=is_owner or (bool(authors) and authors[-1] in (owner, f"user{owner}")),
         reason=reason,
     )
 
@@ -141,25 +136,22 @@ def _text_at(record: Any, path: str) -> str:
 
 
 def _text_of(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (bool, int, float)):
+    if isinstance(value, (str, bool, int, float)):
         return str(value)
-    return "".join(_join_parts(value)) if isinstance(value, list) else ""
+    if not isinstance(value, list):
+        return ""
+    # A message that Telegram divides by its form; none if that is only names, links and tags.
+    kinds = {str(part.get("type")) for part in value if isinstance(part, dict)}
+    if kinds <= set(_NO_WORDS) and not any(isinstance(part, str) and part.strip() for part in value):
+        return ""
+    parts = (
+        part.get("text") if isinstance(part, dict) and part.get("type") not in _NAMES_OF_OTHERS else part
+        for part in value
+    )
+    return "".join(part for part in parts if isinstance(part, str))
 
 
-def _join_parts(parts: list[Any]) -> Iterator[str]:
-    """The words of a message that Telegram divides by their form; none if they are only names, links and tags."""
-    kinds = {str(part.get("type")) for part in parts if isinstance(part, dict)}
-    has_words = any(isinstance(part, str) and part.strip() for part in parts) or not kinds <= set(_NO_WORDS)
-    for part in parts if has_words else ():
-        is_of_form = isinstance(part, dict) and part.get("type") not in _NAMES_OF_OTHERS
-        text = part.get("text") if is_of_form else part
-        if isinstance(text, str):
-            yield text
-
-
-def _drop_element(html: str, element: str) -> str:
+def _without_element(html: str, element: str) -> str:
     """The HTML without an element and what is in it."""
     first, *others = re.split(rf"<{element}\b", html)
     return "".join([first, *(other.partition(f"</{element}>")[2] for other in others)])

@@ -9,10 +9,11 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
-from math import isfinite
+from math import isfinite, isnan, nan
 
 from ditto_cli.demonstrations.encoding import decode_text, normalise_text, repair_mojibake, unify_line_ends
 from ditto_cli.demonstrations.prompt_forms import BY_OTHERS, excerpt
@@ -24,7 +25,6 @@ SYSTEM_LINE = "a line of the chat program"
 STAND_IN = "a picture, call or deleted message, no words"
 NO_WORDS = "no words in it, only signs or links"
 FORWARDED = "passed on: somebody else's words"
-HALF_CHARACTERS = "holds half of a character (a lone surrogate)"
 
 _OWNER = "\0owner"
 _PAUSE_SECONDS = 3600
@@ -43,7 +43,6 @@ _EMOJI_CODE = re.compile(r"(?<![\w:]):([a-z0-9_+-]{1,40}):(?::skin-tone-\d:)?(?!
 # X and Mastodon begin an answer with the names of those who get it.
 _ANSWERED_NAMES = re.compile(r"\A(?:@[\w.@-]{1,100}\s+)+")
 _SHORT_LINK = re.compile(r"\s?https?://t\.co/\w{1,20}")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # A date and a time as telephones write them all over the world, in brackets or before a dash.
 _STAMP = (
@@ -58,6 +57,8 @@ _WHATSAPP = re.compile(
     + re.sub(r"\?P<(\w+)>", r"?P<\1_>", _STAMP)
     + r"(?P<behind_>[^\d\n:,-]{0,12}?)(?: [-\u2013] |, (?=[^\n:]{1,80} : )))(?P<rest>.*)"
 )
+# As ISO 8601 has them, and imessage-exporter.
+_DATES = (datetime.fromisoformat, lambda text: datetime.strptime(text, "%b %d, %Y %I:%M:%S %p"))
 _IMESSAGE = re.compile(r"([A-Z][a-z]{2} \d{1,2}, \d{4} +\d{1,2}:\d{2}:\d{2} [AP]M)(?: \([^\n]*\))?(?P<event> .+)?")
 _DISCORD = re.compile(r"\[\d{1,4}\W[^\[\]\n]{4,16}\d[:.]\d{2}[^\d\[\]\n]{0,6}\] (.+)")
 # "IMG-1.jpg (file attached)" above a caption, "<attached: 1.jpg>" behind one, "plan.pdf • 2 pages ...".
@@ -79,7 +80,7 @@ class Message:
     Attributes:
         authors: names of its writer; none where the program itself speaks.
         text: as the person typed it; "" if there is nothing but a picture.
-        seconds: when, on any one clock; None if it is not known.
+        seconds: when, on any one clock; NaN if it is not known.
         id: what others name it by; "" if they cannot.
         answers: the id of the message that it answers; "" if it says none.
         is_owner: whether the archive says that its owner wrote it.
@@ -88,11 +89,18 @@ class Message:
 
     authors: tuple[str, ...]
     text: str
-    seconds: float | None = None
+    seconds: float = nan
     id: str = ""
     answers: str = ""
     is_owner: bool = False
     reason: str = ""
+
+    @property
+    def writer(self) -> str:
+        """What tells its writer from others; "" where the program itself speaks."""
+        if self.is_owner or (self.authors and self.authors[0].strip().casefold() in _lines_of("owners")):
+            return _OWNER
+        return (self.authors or ("",))[-1]
 
 
 @dataclass
@@ -100,7 +108,7 @@ class _Turn:
     first: Message
     number: int
     key: str
-    last_seconds: float | None = None
+    last_seconds: float = nan
     parts: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
 
@@ -173,7 +181,7 @@ def _divide_turns(name: str, chat: Sequence[Message], num_before: int) -> tuple[
     turns: list[_Turn] = []
     skipped: list[Skipped] = []
     for number, message in enumerate(chat, start=num_before + 1):
-        key = _OWNER if message.is_owner else (message.authors or ("",))[-1]
+        key = message.writer
         text, reason = _take_words(message)
         if reason:
             skipped.append(Skipped(f"{name}#{number}", reason))
@@ -184,7 +192,7 @@ def _divide_turns(name: str, chat: Sequence[Message], num_before: int) -> tuple[
             turn is None
             or turn.key != key
             or (message.answers and message.answers != turn.first.answers)
-            or (_seconds_between(turn.last_seconds, message.seconds) or 0) > _PAUSE_SECONDS
+            or message.seconds - turn.last_seconds > _PAUSE_SECONDS
         ):
             turns.append(turn := _Turn(message, number, key))
         if text and not turn.parts:
@@ -198,24 +206,17 @@ def _divide_turns(name: str, chat: Sequence[Message], num_before: int) -> tuple[
 def _make_prompt(turn: _Turn, answered: _Turn | None, before: _Turn | None) -> str | None:
     if answered is None or answered is turn:
         answered = before
-        gap = None if before is None else _seconds_between(before.last_seconds, turn.first.seconds)
-        if gap is not None and gap > _ANSWER_SECONDS:
+        if before is not None and turn.first.seconds - before.last_seconds > _ANSWER_SECONDS:
             return None
     if answered is None or answered.key == turn.key or not answered.parts:
         return None
     return f"Write a reply to this message:\n\n{excerpt(answered.text)}"
 
 
-def _seconds_between(earlier: float | None, later: float | None) -> float | None:
-    return None if earlier is None or later is None else later - earlier
-
-
 def _take_words(message: Message) -> tuple[str, str]:
     """The words of a message, or "" and why there are none."""
     if message.reason or not (message.authors or message.is_owner):
         return "", message.reason or SYSTEM_LINE
-    if _SURROGATE.search(message.text):
-        return "", HALF_CHARACTERS
     text = unify_line_ends(repair_mojibake(message.text)).strip()
     if _is_written_by_program(text, message.authors):
         return "", STAND_IN
@@ -269,28 +270,22 @@ def _lines_of(kind: str) -> frozenset[str]:
 
 def in_order(messages: Sequence[Message]) -> list[Message]:
     """Messages by their time, for some programs write the newest first; one without a time stays where it is."""
-    last = next((message.seconds for message in messages if message.seconds is not None), 0.0)
-    times = [last := last if message.seconds is None else message.seconds for message in messages]
+    last = next((message.seconds for message in messages if not isnan(message.seconds)), 0.0)
+    times = [last := last if isnan(message.seconds) else message.seconds for message in messages]
     return [message for _, message in sorted(zip(times, messages, strict=True), key=lambda pair: pair[0])]
 
 
-def is_owner_name(name: str) -> bool:
-    """Whether it is what exports call the one whose telephone or account it was: "Me"."""
-    return name.strip().casefold() in _lines_of("owners")
-
-
-def seconds_of(value: object) -> float | None:
-    """A time as programs store it: seconds or milliseconds since 1970, or a date in the form of ISO 8601."""
-    if not isinstance(value, (int, float, str)) or isinstance(value, bool):
-        return None
-    try:
-        if isinstance(value, str) and not re.fullmatch(r"\d{1,20}(?:\.\d{1,20})?", value):
-            moment = datetime.fromisoformat(value.strip().removesuffix(" UTC"))
+def seconds_of(value: object) -> float:
+    """A time as programs store it: seconds or milliseconds since 1970, or a date in one of `_DATES`; else NaN."""
+    text = " ".join(str(value).removesuffix(" UTC").split())
+    with suppress(ValueError):
+        number = float(text)
+        return nan if not isfinite(number) else number / 1000 if number > 1e11 else number
+    for read in _DATES:
+        with suppress(ValueError, OverflowError):
+            moment = read(text)
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return None if not isfinite(number) else number / 1000 if number > 1e11 else number
+    return nan
 
 
 # --- chats as text
@@ -309,7 +304,7 @@ def read_chat_text(name: str, raw: bytes) -> Reading | None:
     lines = text.removeprefix("\ufeff").split("\n")
     for read in (_of_whatsapp, _of_imessage, _of_discord):
         messages = read(lines)
-        if len(messages) > 1 and any(message.authors or message.is_owner for message in messages):
+        if len(messages) > 1 and any(message.authors for message in messages):
             return chat_reading(name, [messages])
     return None
 
@@ -353,7 +348,7 @@ def _split_name(rest: str, seconds: float) -> Message:
     # 'Mia changed the subject to "Plan: garden"' is no name.
     if not colon or not name or len(name) > _NAME_CHARACTERS or re.search('["\u201c\u201e\u00ab]', name):
         return Message((), rest, seconds)
-    return Message((name,), text, seconds, is_owner=is_owner_name(name))
+    return Message((name,), text, seconds)
 
 
 def _of_imessage(lines: Sequence[str]) -> list[Message]:
@@ -366,24 +361,16 @@ def _of_imessage(lines: Sequence[str]) -> list[Message]:
         if line.startswith("    "):
             continue
         if head := _IMESSAGE.fullmatch(line):
-            messages.append(Message((), "", _seconds_of_imessage(head[1])))
+            messages.append(Message((), "", seconds_of(head[1])))
             is_name, is_reaction = head["event"] is None, False
         elif is_name:
-            messages[-1] = replace(messages[-1], authors=(line.strip(),), is_owner=is_owner_name(line))
+            messages[-1] = replace(messages[-1], authors=(line.strip(),))
             is_name = False
         elif line.startswith(("Tapbacks:", "Stickers:", "Reactions:")):
             is_reaction = True
         elif not is_reaction and not _PATH.fullmatch(line) and _fold(line) not in _lines_of("stand_ins"):
             messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}")
     return messages
-
-
-def _seconds_of_imessage(stamp: str) -> float | None:
-    try:
-        moment = datetime.strptime(" ".join(stamp.split()), "%b %d, %Y %I:%M:%S %p")
-    except ValueError:
-        return None
-    return moment.replace(tzinfo=UTC).timestamp()
 
 
 def _of_discord(lines: Sequence[str]) -> list[Message]:

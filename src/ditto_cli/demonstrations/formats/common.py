@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text
 from ditto_cli.errors import InputError
 
 _TITLE_CHARACTERS = 200
 _ABOUT_CHARACTERS = 400
-_KEY_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,30}")
 
 
 def decoded(name: str, raw: bytes, declared: str | None = None) -> str:
-    """The characters of a text file.
-
-    Args:
-        name: the file, for the user.
-        raw: its bytes.
-        declared: the charset that it names itself.
+    """The characters of a text file; `declared` is the charset that it names itself.
 
     Raises:
         InputError: it is binary.
@@ -48,6 +42,14 @@ def empty(name: str) -> str:
     return f"{name} is empty, so there is nothing to learn from it: put your text into it, or delete it."
 
 
+def damaged(name: str) -> str:
+    """What is said of a file on which its reader fails."""
+    return (
+        f"{name} is damaged, or not a {PurePosixPath(name).suffix.lower()} file in spite of its name, or protected "
+        "with a password: open it in the program that wrote it, and save the text as .txt."
+    )
+
+
 def titled_prompt(kind: str, title: str, about: str = "") -> str | None:
     """The instruction that a text with this title answers; None if neither that nor what it is about says anything.
 
@@ -68,17 +70,6 @@ def _one_line(text: str, max_characters: int) -> str:
     return line if len(line) <= max_characters and re.search(r"\w", line) else ""
 
 
-def reason(name: str, error: InputError) -> str:
-    """An error about a part of an archive or table, as the reason for which the part is left out."""
-    return str(error).removeprefix(name).removeprefix(":").strip()
-
-
 def missing_package(name: str, suffix: str) -> InputError:
     """What is said where the extra is not installed that reads a format."""
     return InputError(f"{name}: reading {suffix} needs a further package: pip install 'ditto-cli[documents]'")
-
-
-def named(keys: Iterable[object]) -> str:
-    """The keys, in words; one that does not look like a key may be the text itself, and stays unsaid."""
-    names = [key for key in keys if isinstance(key, str) and _KEY_NAME.fullmatch(key)]
-    return f"the unknown key {', '.join(names)}" if names else "an unknown key"

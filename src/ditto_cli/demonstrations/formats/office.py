@@ -10,84 +10,47 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
-from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.formats.common import missing_package, titled_prompt, usable
-from ditto_cli.demonstrations.formats.packages import check_package, kind_of
+from ditto_cli.demonstrations.formats.common import damaged, missing_package, titled_prompt, usable
 from ditto_cli.demonstrations.html_text import html_to_text
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
 
-_READ = {"docx": "a Word file", "odt": "an OpenDocument text"}
-_TITLE_CLASS = "document-title"
-_STYLE_MAP = f"p[style-name='Title'] => h1.{_TITLE_CLASS}:fresh"
+_STYLE_MAP = "p[style-name='Title'] => h1:fresh"
 _EMPTY_PARAGRAPH = re.compile(r"<p>(?:\s|&nbsp;|<br ?/>|<a id=\"[^\"]*\"></a>)*</p>")
-_TITLE = re.compile(rf'<h1 class="{_TITLE_CLASS}">(.*?)</h1>', re.DOTALL)
-_FIRST_HEADING = re.compile(r"\s*<h1>(.*?)</h1>", re.DOTALL)
+_TITLE = re.compile(rf"(?:{_EMPTY_PARAGRAPH.pattern}|\s)*<h1>(.*?)</h1>", re.DOTALL)
 _EMPTY_SHARE = 1 / 3  # of the gaps between paragraphs, from which on an empty paragraph is the author's blank line
-_MAX_SPACES = 100  # one element of an .odt may stand for any number of them
-_NAMESPACE = "{{urn:oasis:names:tc:opendocument:xmlns:{}:1.0}}"
-_TEXT, _STYLE = _NAMESPACE.format("text"), _NAMESPACE.format("style")
+_NOTE_MARK = re.compile(r'<sup><a href="#(?:foot|end)note-[^>]*>[^<]*</a></sup>')
+_NOTES = re.compile(r'<ol><li id="(?:foot|end)note-')
+_TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
 _ODT_LEFT_OUT = frozenset(
-    """text:tracked-changes office:annotation office:annotation-end text:note text:sequence-decls text:variable-decls
-    text:user-field-decls office:forms text:table-of-content text:alphabetical-index text:illustration-index
-    text:table-index text:bibliography text:user-index text:object-index text:number text:ruby-text text:hidden-text
-    text:hidden-paragraph svg:title svg:desc draw:image draw:object draw:object-ole office:binary-data
-    table:table-columns table:table-column text:bibliography-mark-group office:event-listeners""".split()  # noqa: SIM905
+    """tracked-changes annotation note sequence-decls variable-decls user-field-decls forms table-of-content
+    alphabetical-index illustration-index table-index bibliography user-index object-index number ruby-text hidden-text
+    hidden-paragraph title desc image object object-ole event-listeners""".split()  # noqa: SIM905
 )
-_ODT_HTML = {
-    "text:list": "ul",
-    "text:list-item": "li",
-    "text:list-header": "li",
-    "table:table": "table",
-    "table:table-row": "tr",
-    "table:table-cell": "td",
-}
+_ODT_HTML = {"list": "ul", "list-item": "li", "table": "table", "table-row": "tr", "table-cell": "td"}
+_MAX_SPACES = 100  # one element of an .odt may stand for any number of them
 
 
-def read_docx(name: str, raw: bytes) -> Reading:
-    """A .docx file: one text.
+def read_office(name: str, raw: bytes) -> Reading:
+    """A Word or OpenDocument file, told by its content: one text.
 
     Raises:
-        InputError: the extra is missing, or it is another kind of file, protected or empty.
+        InputError: the extra is missing, or it is another document, or empty.
     """
-    return _read(name, raw, "docx")
-
-
-def read_odt(name: str, raw: bytes) -> Reading:
-    """An .odt file: one text.
-
-    Raises:
-        InputError: the extra is missing, or it is another kind of file, protected or empty.
-    """
-    return _read(name, raw, "odt")
-
-
-def _read(name: str, raw: bytes, wanted: str) -> Reading:
-    kind = kind_of(raw)
-    if kind == "protected":
-        raise InputError(f"{name} is protected with a password: save it without one, or save its text as .txt.")
-    if kind == "doc":
-        raise InputError(f"{name} is an old Word file (.doc) in spite of its name: save it anew as .docx or .txt.")
-    if kind not in _READ:
-        found = f" (it looks like .{kind})" if kind else ""
-        problem = "is damaged" if kind == "damaged" else f"is not {_READ[wanted]} in spite of its name{found}"
-        raise InputError(
-            f"{name} {problem}: open it in the program that wrote it, and save it anew as .{wanted} or .txt."
-        )
-    check_package(name, raw)
-    markup, num_notes = _docx_html(name, raw) if kind == "docx" else _odt_html(name, raw)
+    with zipfile.ZipFile(io.BytesIO(raw)) as package:
+        content = package.read("content.xml") if "content.xml" in package.NameToInfo else None
+    markup, num_notes = _docx_html(name, raw) if content is None else _odt_html(name, content)
     # The title, where the document shows one, becomes the prompt.
     title, body = _split_title(markup)
     title = html_to_text(title, is_document=True).strip()
     text = normalise_text(html_to_text(_with_typed_blank_lines(body), is_document=True))
     if not text:
         title, text = "", usable(name, title)
-    noun = "footnote" if num_notes == 1 else "footnotes"
-    skipped = (Skipped(name, f"{num_notes} {noun} left out: only the running text is read"),) if num_notes else ()
+    skipped = (Skipped(name, f"footnotes left out ({num_notes}): only the running text is read"),) if num_notes else ()
     return Reading((SourceText(name, text, titled_prompt("a text", title)),), skipped)
 
 
@@ -95,56 +58,30 @@ def _docx_html(name: str, raw: bytes) -> tuple[str, int]:
     """The document as HTML, and how many footnotes it has."""
     try:
         import mammoth
-        from mammoth import documents, transforms
     except ImportError:
         raise missing_package(name, ".docx") from None
-
-    num_notes = 0
-
-    def without_note(_: object) -> Any:
-        nonlocal num_notes
-        num_notes += 1
-        return documents.text("")
-
     result = mammoth.convert_to_html(
         io.BytesIO(raw),
         style_map=_STYLE_MAP,
         include_embedded_style_map=False,
         ignore_empty_paragraphs=False,
         convert_image=lambda _: [],
-        transform_document=transforms.element_of_type(documents.NoteReference, without_note),
     )
-    return str(result.value), num_notes
+    return _NOTE_MARK.subn("", _NOTES.split(result.value)[0])
 
 
 def _odt_html(name: str, raw: bytes) -> tuple[str, int]:
-    """The document as HTML, and how many footnotes it has.
-
-    Raises:
-        InputError: there is no body of text in it.
-    """
-    with zipfile.ZipFile(io.BytesIO(raw)) as package:
-        content = ElementTree.fromstring(package.read("content.xml"))
-    # The style Title, and those that a program derived from it.
-    titles = {"Title"}
-    for style in content.iter(f"{_STYLE}style"):
-        if style.get(f"{_STYLE}parent-style-name") == "Title":
-            titles.add(style.get(f"{_STYLE}name", ""))
-    body = content.find("./{*}body/{*}text")
+    """The document as HTML, and how many footnotes it has."""
+    body = ElementTree.fromstring(raw).find("./{*}body/{*}text")
     if body is None:
-        raise InputError(
-            f"{name} holds no text: open it in the program that wrote it, and save it anew as .odt or .txt."
-        )
-    return "".join(_odt_blocks(body, titles)), sum(1 for _ in body.iter(f"{_TEXT}note"))
+        raise InputError(damaged(name))
+    return "".join(_odt_pieces(body)), sum(1 for _ in body.iter(f"{_TEXT}note"))
 
 
 def _split_title(markup: str) -> tuple[str, str]:
-    """The title, as HTML, and the rest: a paragraph of the style Title, or the only heading 1 if all begins with it."""
-    found = _TITLE.search(markup)
-    if found is None and markup.count("<h1") == 1:
-        found = _FIRST_HEADING.match(_EMPTY_PARAGRAPH.sub("", markup))
-        markup = _EMPTY_PARAGRAPH.sub("", markup) if found else markup
-    return (found[1], markup[: found.start()] + markup[found.end() :]) if found else ("", markup)
+    """The title, as HTML, and the rest: the only heading 1 or paragraph of the style Title, if all begins with it."""
+    found = _TITLE.match(markup) if markup.count("<h1") == 1 else None
+    return (found[1], markup[found.end() :]) if found else ("", markup)
 
 
 def _with_typed_blank_lines(markup: str) -> str:
@@ -160,50 +97,43 @@ def _with_typed_blank_lines(markup: str) -> str:
     return lines.replace("<p>", "<div>").replace("</p>", "</div>")
 
 
-def _odt_blocks(element: Element, titles: set[str]) -> Iterator[str]:
+def _odt_pieces(element: Element, *, is_inline: bool = False) -> Iterator[str]:
+    """What is in an element, as HTML. Text is only in paragraphs; runs of white space in the XML mean one space."""
+    if is_inline:
+        yield _odt_text(element.text)
     for child in element:
-        tag = _tag(child)
-        if tag in _ODT_LEFT_OUT:
-            continue
-        if tag == "text:p":
-            paragraph = "".join(_odt_inline(child))
-            if child.get(f"{_TEXT}style-name") in titles:
-                yield f'<h1 class="{_TITLE_CLASS}">{paragraph}</h1>'
-            else:
-                yield f"<div>{paragraph}</div>" if _tag(element) == "text:list-item" else f"<p>{paragraph}</p>"
-        elif tag == "text:h":
-            heading = "h1" if child.get(f"{_TEXT}outline-level") == "1" else "h2"
-            yield f"<{heading}>{''.join(_odt_inline(child))}</{heading}>"
-        elif tag in _ODT_HTML:
-            yield f"<{_ODT_HTML[tag]}>"
-            yield from _odt_blocks(child, titles)
-            yield f"</{_ODT_HTML[tag]}>"
-        else:
-            yield from _odt_blocks(child, titles)  # sections, frames, text boxes, what extensions bring
-
-
-def _odt_inline(element: Element) -> Iterator[str]:
-    """A paragraph's text. Runs of white space in the XML mean one space; more are elements of their own."""
-    yield _odt_text(element.text)
-    for child in element:
-        tag = _tag(child)
-        if tag == "text:s":
+        tag = child.tag.rpartition("}")[2]
+        is_block = tag in ("p", "h")
+        if tag == "s":
             count = child.get(f"{_TEXT}c", "1")
             yield " " * (min(int(count), _MAX_SPACES) if count.isdecimal() and len(count) <= 4 else 1)
-        elif tag == "text:tab":
+        elif tag == "tab":
             yield "\t"
-        elif tag == "text:line-break":
+        elif tag == "line-break":
             yield "<br />"
-        elif tag not in _ODT_LEFT_OUT:
-            yield "<br />" if tag in ("text:p", "text:h") else ""  # of a text box
-            yield from _odt_inline(child)
-        yield _odt_text(child.tail)
+        elif is_block and not is_inline:
+            name = _odt_paragraph(child, element)
+            yield f"<{name}>"
+            yield from _odt_pieces(child, is_inline=True)
+            yield f"</{name}>"
+        elif tag in _ODT_HTML:
+            yield f"<{_ODT_HTML[tag]}>"
+            yield from _odt_pieces(child)
+            yield f"</{_ODT_HTML[tag]}>"
+        elif tag not in _ODT_LEFT_OUT:  # sections, frames, text boxes, what extensions bring
+            yield "<br />" if is_block else ""
+            yield from _odt_pieces(child, is_inline=is_inline)
+        if is_inline:
+            yield _odt_text(child.tail)
 
 
-def _tag(element: Element) -> str:
-    """The element's name with the prefix that programs write: "text:p"."""
-    namespace, _, name = element.tag.rpartition("}")
-    return f"{namespace.removesuffix(':1.0').removesuffix('-compatible').rpartition(':')[2]}:{name}"
+def _odt_paragraph(element: Element, parent: Element) -> str:
+    """The HTML element for a paragraph or heading."""
+    if element.get(f"{_TEXT}style-name") == "Title" or element.get(f"{_TEXT}outline-level") == "1":
+        return "h1"
+    if element.tag.endswith("}h"):
+        return "h2"
+    return "div" if parent.tag.endswith("}list-item") else "p"
 
 
 def _odt_text(text: str | None) -> str:

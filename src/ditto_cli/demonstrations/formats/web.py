@@ -1,17 +1,19 @@
-"""A page (.html) -> its posts, with a prompt made of the title. Menus, comments and other people's words stay out.
+"""A page (.html) -> its posts, with a prompt made of the title; of a chat that was exported as a page the turns.
 
-The rules are those of HTML itself (article, main, nav, ...) and of the blog programs that many use.
+Menus, comments and other people's words stay out: the rules are those of HTML itself (article, main, nav, ...) and of
+the blog programs that many use.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ditto_cli.demonstrations.encoding import normalise_text
+from ditto_cli.demonstrations.formats.chats import FORWARDED, SYSTEM_LINE, Message, chat_reading
 from ditto_cli.demonstrations.formats.common import decoded, titled_prompt
-from ditto_cli.demonstrations.formats.front_matter import split_front_matter
+from ditto_cli.demonstrations.formats.plain import split_front_matter
 from ditto_cli.demonstrations.html_text import html_to_text, tidied
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
@@ -28,9 +30,22 @@ _BEGINS_AS_HTML = re.compile(
     r"\s*<(?:!--|(?:!doctype|html|p|div|h[1-6]|ul|ol|figure|article|section|span)\b[^>]*>)", re.IGNORECASE
 )
 _SITE_NAME = re.compile(r"\s+(?:\||»|::|·)\s+[^|»·]*$")
-_SITE_NAME_AFTER_DASH = re.compile(r"(?<=\S)\s+[-\u2013\u2014]\s+(?:\S+\s+){0,2}\S+$")
-_WORDS_OF_A_TITLE = 3
-_QUOTE_REASON = "a quotation in it (blockquote) is left out: not the person's own words"
+_OF_META = b"_a6-h"  # pages of Facebook and Instagram
+
+
+def read_page(name: str, raw: bytes) -> Reading:
+    """A page: the turns of the chat that it is, else its posts.
+
+    Raises:
+        InputError: nothing usable in it, or a page of Facebook or Instagram, where everybody's words look alike.
+    """
+    if _OF_META in raw:
+        raise InputError(
+            f"{name} is a page of Facebook or Instagram, in which nobody's words can be told from another's: "
+            "export it anew in the format JSON."
+        )
+    form = next((form for form in words("chat_pages").values() if form["mark"].encode() in raw), None)
+    return read_html(name, raw) if form is None else _read_chat(name, raw, form)
 
 
 def read_html(name: str, raw: bytes) -> Reading:
@@ -44,34 +59,36 @@ def read_html(name: str, raw: bytes) -> Reading:
     # A page that says so in ASCII is not in UTF-16.
     named = _META_CHARSET.search(raw[:_META_BYTES])
     charset = named[1].decode("ascii") if named and b"utf-16" not in named[1].lower() else None
-    head = split_front_matter(name, decoded(name, raw, charset))  # of a post of Jekyll
-    soup = BeautifulSoup(tidied(head.body), "html.parser")
-    page_title = _page_title(soup)
-    articles, num_teasers = _articles(soup)
-    roots = articles or [soup.find("main") or soup.find(role="main") or soup.body or soup]
-    # First of all: a heading may stand in a <header>, which is left out.
-    titles = [_take_heading(root, is_one_of_many=len(roots) > 1) for root in roots]
-    for tag in soup.find_all(_is_left_out):
-        if not tag.decomposed:
-            tag.decompose()
+    page = decoded(name, raw, charset)
+    body, prompt_above = split_front_matter(name, page) or (page, None)  # of a post of Jekyll
+    soup = BeautifulSoup(tidied(body), "html.parser")
+    articles = _outermost_articles(soup)
+    for article in articles:  # its header is left out, but for the heading
+        if (header := article.find("header")) is not None and (heading := header.find(["h1", "h2", "h3"])) is not None:
+            header.insert_before(heading)
+    _take_out(soup.find_all(_is_left_out))
+    roots = [article for article in articles if not article.decomposed]
+    with_title = [article for article in roots if article.find("h1") is not None]
     texts: list[SourceText] = []
-    skipped = [Skipped(name, "the teaser of another post")] * num_teasers
-    for number, (root, title) in enumerate(zip(roots, titles, strict=True), start=1):
-        identity = name if len(roots) == 1 else f"{name}#{number}"
+    skipped: list[Skipped] = []
+    if len(with_title) == 1:
+        skipped = [Skipped(name, "the teaser of another post")] * (len(roots) - 1)
+        roots = with_title
+    roots = roots or [soup.find("main") or soup.find(role="main") or soup.body or soup]
+    for number, root in enumerate(roots, start=1):
+        is_one_of_many = len(roots) > 1
+        identity = f"{name}#{number}" if is_one_of_many else name
         quotations = root.find_all("blockquote")
-        for quotation in quotations:
-            if not quotation.decomposed:
-                quotation.decompose()
-        text = normalise_text(html_to_text(str(root)))
-        if not text:
-            skipped.append(Skipped(identity, "no text of its own in this article"))
-            continue
-        prompt = titled_prompt("a post", title)
-        if len(roots) == 1:
-            prompt = head.prompt or titled_prompt("a post", title or page_title)
-        texts.append(SourceText(identity, text, prompt))
+        _take_out(quotations)
         if quotations:
-            skipped.append(Skipped(identity, _QUOTE_REASON))
+            skipped.append(Skipped(identity, "a quotation in it (blockquote): not the person's own words"))
+        prompt = titled_prompt("a post", _take_heading(root, is_one_of_many=is_one_of_many))
+        if not is_one_of_many:
+            prompt = prompt_above or prompt or titled_prompt("a post", _title(soup))
+        if text := normalise_text(html_to_text(str(root))):
+            texts.append(SourceText(identity, text, prompt))
+        else:
+            skipped.append(Skipped(identity, "no text of its own in this article"))
     if not texts:
         raise InputError(
             f"{name} has no text of its own (only menus, scripts or quotations): copy your text from the page "
@@ -85,40 +102,21 @@ def looks_like_html(text: str) -> bool:
     return _BEGINS_AS_HTML.match(text) is not None
 
 
-def _page_title(soup: BeautifulSoup) -> str:
-    headings = [text for tag in _outermost(soup, lambda tag: tag.name == "h1") if (text := _one_line(tag))]
-    if len(headings) == 1:
-        return headings[0]
-    if soup.title is None:
-        return ""
-    title = _one_line(soup.title)
-    shorter = _SITE_NAME.sub("", title)
-    if shorter == title:
-        shorter = _SITE_NAME_AFTER_DASH.sub("", title)
-        if len(shorter.split()) < _WORDS_OF_A_TITLE:
-            shorter = title
-    return shorter
-
-
-def _articles(soup: BeautifulSoup) -> tuple[list[Tag], int]:
-    """The posts of a page, and how many articles are teasers of others: beside the only one with an h1."""
-    bounds = _outermost(soup, lambda tag: tag.name == "article" or _is_left_out(tag))
-    articles = [tag for tag in bounds if tag.name == "article"]
-    main = [article for article in articles if article.find("h1") is not None]
-    if len(articles) > 1 and len(main) == 1:
-        return main, len(articles) - 1
-    return articles, 0
-
-
-def _outermost(soup: BeautifulSoup, is_one: Callable[[Tag], bool]) -> Iterator[Tag]:
-    """The elements of a kind that lie in no other of it; in one pass, for old pages are nested thousands deep."""
+def _outermost_articles(soup: BeautifulSoup) -> list[Tag]:
+    """The articles that lie in no other; in one pass, for old pages are nested thousands deep."""
     inside: set[int] = set()
+    found: list[Tag] = []
     for tag in soup.find_all(True):  # parents come before their children
-        if id(tag.parent) in inside:
+        if id(tag.parent) in inside or tag.name == "article":
+            found += [] if id(tag.parent) in inside else [tag]
             inside.add(id(tag))
-        elif is_one(tag):
-            inside.add(id(tag))
-            yield tag
+    return found
+
+
+def _take_out(tags: Iterable[Tag]) -> None:
+    for tag in tags:
+        if not tag.decomposed:  # it lay in another one
+            tag.decompose()
 
 
 def _is_left_out(tag: Tag) -> bool:
@@ -152,5 +150,42 @@ def _take_heading(root: Tag, *, is_one_of_many: bool) -> str:
     return title
 
 
+def _title(soup: BeautifulSoup) -> str:
+    """The title of a page, without the name of the site."""
+    return _SITE_NAME.sub("", _one_line(soup.title)) if soup.title is not None else ""
+
+
 def _one_line(tag: Tag) -> str:
     return " ".join(tag.get_text(" ").split())
+
+
+def _read_chat(name: str, raw: bytes, form: Mapping[str, str]) -> Reading:
+    from bs4 import BeautifulSoup
+
+    messages: list[Message] = []
+    authors: tuple[str, ...] = ()
+    for tag in BeautifulSoup(tidied(decoded(name, raw)), "html.parser").find_all(class_=form["message"]):
+        if tag.decomposed:  # it lay in what was passed on
+            continue
+        if form["never"] in (tag.get("class") or ()) or tag.find(class_=form["never"]) is not None:
+            messages.append(Message((), "", reason=SYSTEM_LINE))
+            continue
+        link = tag.select_one(f".{form['apart']} a[href]")
+        answers = str(link["href"]).removeprefix("#go_to_") if link is not None else ""
+        foreign = tag.find_all(class_=form["foreign"])
+        for part in (*foreign, *tag.find_all(class_=form["apart"])):
+            part.decompose()
+        if (author := tag.find(class_=form["author"])) is not None:  # said with the first of a row only
+            authors = tuple(filter(None, (_one_line(author), str(author.get("data-user-id") or ""))))
+        text = "\n".join(_words_without_names(part) for part in tag.find_all(class_=form["text"]))
+        reason = FORWARDED if foreign and not text.strip() else ""
+        messages.append(Message(authors, text, id=str(tag.get("id") or ""), answers=answers, reason=reason))
+    return chat_reading(name, [messages])
+
+
+def _words_without_names(tag: Tag) -> str:
+    """The words of a message without the names of people that it mentions."""
+    for link in tag.find_all(["a", "span"]):
+        if not link.decomposed and (link.get_text().startswith("@") or "Mention" in str(link.get("onclick") or "")):
+            link.decompose()
+    return html_to_text(str(tag)).strip()

@@ -23,7 +23,6 @@ AUTOMATIC = "an automatic mail"
 OUT_OF_OFFICE = "an out-of-office notice"
 DELIVERY = "a delivery report"
 CALENDAR = "a calendar message"
-BULK = "a list or bulk mail"
 NOT_KEPT = {"drafts": "a draft", "spam": "marked as spam", "trash": "in the trash"}  # by kind of folder
 
 
@@ -45,16 +44,11 @@ _QUOTED_NAME = re.compile(r'"[^"]*"')
 _IDENTITY = re.compile(r"<\s*([^<>\s]{1,400})\s*>")
 _MAX_RECIPIENTS_CHARACTERS = 20_000
 _MAX_SUBJECT_CHARACTERS = 500
-_BOT = re.compile(
-    r"(?:no|do.?not|not).?reply|donotreply|mailer.?daemon|postmaster|bounces?(?:[+-].*)?|notifications?|notify|newsletter"
-    r"|automailer|alerts?|auto(?:reply|mated)?|robot|bot|ne-pas-repondre|noresponder|nicht-antworten"
-)
-_DELIVERY_SENDER = re.compile(r"mailer.?daemon|postmaster")
+_EXPUNGED = re.compile(r"\s*[0-9a-f]{3}[89a-f]", re.IGNORECASE)  # of Thunderbird: deleted, and not yet taken out
 _CALENDAR_SUBJECT = re.compile(rf"(?:{_one_of('calendar')})\s?[:\uff1a]\s", re.IGNORECASE)
 _ABSENCE_SUBJECT = re.compile(rf"(?:re: |aw: )?(?:{_one_of('absence')})", re.IGNORECASE)
 _DELIVERY_SUBJECT = re.compile(_one_of("delivery"), re.IGNORECASE)
-_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-_NAME = re.compile(r"[^\W\d_][^\W\d_.'\u2019-]*(?:['\u2019-][^\W\d_]+){0,2}")
+_NAME = re.compile(r"[^\W\d_]{2,40}(?:['\u2019-][^\W\d_]{1,40}){0,2}")
 # "Sent-1", "Sent 2024", "sent-mail-jan-2024"
 _FOLDER_NUMBER = re.compile(r"(?:[-_ .]*\(?\d{1,4}\)?|[-_][a-z]{3}(?=[-_]\d))+\Z")
 _MODIFIED_UTF7 = re.compile(r"&([A-Za-z0-9+,]*)-")
@@ -76,7 +70,7 @@ def mail_of(fields: Fields) -> Mail:
         subject=subject[:_MAX_SUBJECT_CHARACTERS],
         message_id=_identity(fields, "message-id"),
         in_reply_to=answered if form == "reply" else None,
-        not_written=_not_written(fields, sender, written),
+        not_written=_not_written(fields, written),
         is_sent="sent" in kinds if kinds else None,
         recipient_name=_recipient_name(fields),
     )
@@ -93,16 +87,8 @@ def authors_of(fields: Fields) -> tuple[str, ...]:
 def reason_not_kept(fields: Fields) -> str | None:
     """Why the program that kept the mail does not count it as one: a draft, spam, deleted; None if it does."""
     kinds = _labelled_kinds(fields)
-    for kind, reason in NOT_KEPT.items():
-        if kind in kinds:
-            return reason
-    status = "".join(fields.get("x-status", []))
-    if "T" in status or fields.get("x-unsent", [""])[0].strip() == "1":
-        return "a draft"
-    if "mail-draft" in "".join(fields.get("x-uniform-type-identifier", [])):
-        return "a draft"
-    is_expunged = any(_hexadecimal(value) & 0x8 for value in fields.get("x-mozilla-status", []))
-    return "in the trash" if "D" in status or is_expunged else None
+    is_expunged = any(map(_EXPUNGED.match, fields.get("x-mozilla-status", [])))
+    return next((reason for kind, reason in NOT_KEPT.items() if kind in kinds), "in the trash" if is_expunged else None)
 
 
 def folder_kind(name: str) -> str | None:
@@ -160,51 +146,29 @@ def _identity(fields: Fields, name: str, *, is_last: bool = False) -> str | None
 
 
 def _recipient_name(fields: Fields) -> str:
-    """By which name a letter to the one recipient would call them; "" if it is not known, or there are several."""
+    """The first name of the one recipient; "" if it is not known, or there are several."""
     value = ",".join(fields.get("to", []))
-    if value.count("@") != 1 or "<" not in value:
-        return ""
     shown = decoded_words(value.partition("<")[0]).strip(" \"'\t")
-    if "@" in shown or not shown or len(shown) > 80:
+    first_name = (shown.partition(",")[2] or shown).split()[:1]  # "Berg, Bo"
+    if value.count("@") != 1 or "<" not in value or not first_name or not _NAME.fullmatch(first_name[0]):
         return ""
-    if shown.count(",") == 1:
-        shown = " ".join(reversed(shown.split(",")))  # "Berg, Bo"
-    parts = [part.strip(",.") for part in shown.split()]
-    if not parts or len(parts) > 5 or parts[0].lower() in words("mail_subjects")["no_person"]:
-        return ""
-    if parts[0].lower() in words("mail_subjects")["titles"]:
-        return " ".join(shown.split()) if len(parts) > 1 else ""
-    if _CJK.search(shown):
-        return " ".join(shown.split())
-    return parts[0] if _NAME.fullmatch(parts[0]) and len(parts[0]) > 1 else ""
+    return "" if first_name[0].lower() in words("mail_subjects")["no_first_name"] else first_name[0]
 
 
-def _not_written(fields: Fields, sender: str | None, subject: str) -> str | None:
-    name = (sender or "").partition("@")[0]
+def _not_written(fields: Fields, subject: str) -> str | None:
+    """What a program wrote in the sender's name; what a program wrote in its own has another sender."""
     kind = (fields.get("content-type") or [""])[0].lower()
-    if kind.startswith("multipart/report") or _DELIVERY_SENDER.fullmatch(name) or _DELIVERY_SUBJECT.match(subject):
+    if kind.startswith("multipart/report") or _DELIVERY_SUBJECT.match(subject):
         return DELIVERY
     if kind.startswith("text/calendar") or _CALENDAR_SUBJECT.match(subject):
         return CALENDAR
-    if _ABSENCE_SUBJECT.match(subject) or {"x-autoreply", "x-autorespond", "x-auto-response"} & set(fields):
+    automatic = (fields.get("auto-submitted") or ["no"])[0].strip().lower()
+    if _ABSENCE_SUBJECT.match(subject) or "x-autoreply" in fields or automatic.startswith("auto-replied"):
         return OUT_OF_OFFICE
-    automatic = (fields.get("auto-submitted") or ["no"])[0].partition(";")[0].strip().lower()
-    if automatic.startswith("auto-replied"):
-        return OUT_OF_OFFICE
-    precedence = (fields.get("precedence") or [""])[0].strip().lower()
-    if automatic not in ("no", "") or precedence == "auto_reply" or _BOT.fullmatch(name):
-        return AUTOMATIC
-    return BULK if precedence in ("bulk", "list", "junk") else None
+    return AUTOMATIC if automatic.startswith("auto-") else None
 
 
 def _labelled_kinds(fields: Fields) -> set[str]:
     """The kinds of folders that Gmail's labels name, in whatever language; those that the person made are none."""
     labels = first(fields, "x-gmail-labels").split(",")
     return {kind for label in labels if (kind := _folders().get(_folded(label)))}
-
-
-def _hexadecimal(value: str) -> int:
-    try:
-        return int(value.strip()[:8], 16)
-    except ValueError:
-        return 0

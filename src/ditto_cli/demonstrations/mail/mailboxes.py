@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import stat
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +23,8 @@ from ditto_cli.types import Skipped, SourceText
 MAX_MESSAGE_BYTES = 32 * 2**20
 TOO_LARGE = "larger than 32 MiB"
 
-_CHUNK_BYTES = 2**20
-_SEPARATOR_BYTES = 4096  # a separator and the headers below it
+_LINE_BYTES = 2**16
+_HEAD_LINES, _HEAD_BYTES = 40, 4000  # of the headers below a separator
 _LINE = re.compile(rb"From(?: ([^\r\n]{0,250}))?\r?\n")
 _HEAD_LINE = re.compile(rb">?From |[!-9;-~]{1,76}:")
 _HEADERS = re.compile(rb"^([!-9;-~]{1,76}):", re.MULTILINE)
@@ -38,21 +38,22 @@ _TECHNICAL = re.compile(
     rb"x-.+|received|return-path|delivered-to|envelope-to|mime-version|content-.+|message-id|dkim-signature|arc-.+"
     rb"|authentication-results"
 )
-_ESCAPED = re.compile(rb"^>(>*From )", re.MULTILINE)
+_ESCAPED = re.compile(rb">+From ")
 _FLAGS = re.compile(r"[:;!_-]2,([A-Za-z]*)$")
 
 
 def is_mbox(head: bytes) -> bool:
     """Whether a file that begins with `head` (a kilobyte is enough) is an mbox, whatever its name."""
-    return _separator_end(_without_blank_start(head), 0) is not None
+    line, _, below = head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")
+    return _is_separator(line + b"\n", below)
 
 
 def is_maildir(folder: Path) -> bool:
     """Whether a folder is a Maildir: it has a real folder cur, and new, which a copy may have lost as it was empty."""
-    if not _is_real_folder(folder / "cur"):
+    if not _is_real(folder / "cur"):
         return False
     try:
-        return _is_real_folder(folder / "new") or any(map(_FLAGS.search, os.listdir(folder / "cur")))
+        return _is_real(folder / "new") or any(map(_FLAGS.search, os.listdir(folder / "cur")))
     except OSError:
         return False
 
@@ -60,11 +61,7 @@ def is_maildir(folder: Path) -> bool:
 def apple_mbox_file(folder: Path) -> Path | None:
     """The file "mbox" in a folder as Apple Mail exports it ("Sent.mbox" is a folder); None if there is none."""
     file = folder / "mbox"
-    try:
-        return file if stat.S_ISREG(os.lstat(file).st_mode) else None
-    # ValueError: a NUL in the path.
-    except (OSError, ValueError):
-        return None
+    return file if os.path.isfile(file) and not os.path.islink(file) else None
 
 
 def read_mbox(name: str, stream: BinaryIO) -> Iterator[SourceText | Skipped]:
@@ -96,7 +93,7 @@ def read_maildir(name: str, folder: Path) -> Iterator[SourceText | Skipped]:
     folders: list[str] = []
     try:
         for part in ("cur", "new"):
-            if _is_real_folder(folder / part):
+            if _is_real(folder / part):
                 with os.scandir(folder / part) as entries:
                     files += [(entry.name, entry.path) for entry in entries if not entry.name.startswith(".")]
         with os.scandir(folder) as entries:
@@ -108,9 +105,7 @@ def read_maildir(name: str, folder: Path) -> Iterator[SourceText | Skipped]:
         raw = _file_of_maildir(path)
         yield Skipped(identity, raw) if isinstance(raw, str) else read_maildir_mail(identity, path, raw)
     for below in folders:
-        if below not in ("cur", "new", "tmp") and any(
-            _is_real_folder(folder / below / part) for part in ("cur", "new")
-        ):
+        if below not in ("cur", "new", "tmp") and any(_is_real(folder / below / part) for part in ("cur", "new")):
             yield from read_maildir(f"{name}/{readable_name(below)}", folder / below)
 
 
@@ -159,78 +154,64 @@ def _messages(name: str, stream: BinaryIO) -> Iterator[bytes | None]:
 
     What stands above the first separator is one, too, if there is any separator.
     """
-    data = b"\n"  # below which the first separator may stand
     held: list[bytes] = []
     size = num_separators = 0
-    is_last = False
-    while not is_last:
-        chunk = _chunk(name, stream)
-        is_last = not chunk
-        # What the next chunk may turn into a separator waits for it.
-        limit = len(data) if is_last else len(data) - _SEPARATOR_BYTES
-        start = 0
-        for begin, end in _separators(data, limit):
+    for line, below in _with_lines_below(name, stream):
+        if line.startswith(b"From") and _is_separator(line, b"".join(below)):
             num_separators += 1
-            if size or data[start:begin].strip(b"\xef\xbb\xbf\r\n"):
-                yield _joined([*held, data[start:begin]], size + begin - start)
-            held, size, start = [], 0, end
-        keep = len(data) if is_last else max(start, limit - 1)  # the line end above a separator stays with it
-        size += keep - start
-        held = [*held, data[start:keep]] if size <= MAX_MESSAGE_BYTES else []
-        data = data[keep:] + chunk
+            if size and (num_separators > 1 or b"".join(held).strip(b"\xef\xbb\xbf\r\n")):
+                yield _joined(held, size)
+            held, size = [], 0
+            continue
+        size += len(line)
+        if size <= MAX_MESSAGE_BYTES:
+            held.append(line[1:] if _ESCAPED.match(line) else line)
+        else:
+            held.clear()
     if num_separators:
         yield _joined(held, size)
 
 
-def _separators(data: bytes, limit: int) -> Iterator[tuple[int, int]]:
-    """Where before `limit` the lines with which a message begins start and end."""
-    position = 0
-    while 0 < (position := data.find(b"\nFrom", position) + 1) < limit:
-        if end := _separator_end(data, position):
-            yield position, end
-            position = end - 1
+def _with_lines_below(name: str, stream: BinaryIO) -> Iterator[tuple[bytes, Sequence[bytes]]]:
+    """Each line, cut where it has no end, with those below it that tell whether a message begins."""
+    lines: deque[bytes] = deque()
+    is_at_end = False
+    while lines or not is_at_end:
+        while not is_at_end and len(lines) <= _HEAD_LINES:
+            try:
+                line = stream.readline(_LINE_BYTES)
+            except OSError as error:
+                raise InputError(
+                    f"{name} cannot be read to its end ({type(error).__name__}): copy it to another disk and try again."
+                ) from None
+            is_at_end = not line
+            lines += [line] if line else []
+        if lines:
+            yield lines.popleft(), lines
 
 
-def _separator_end(data: bytes, position: int) -> int | None:
-    """Where the line at `position` ends, if a message begins with it; what stands below it tells."""
-    line = _LINE.match(data, position)
-    if line is None or not _HEAD_LINE.match(data, line.end()):
-        return None
-    head = data[line.end() : line.end() + _SEPARATOR_BYTES - 300]
-    if blank := _HEAD_END.search(head):
-        head = head[: blank.start()]
-    names = {found.lower() for found in _HEADERS.findall(head)}
+def _is_separator(line: bytes, below: bytes) -> bool:
+    """Whether a message begins with the line; what stands below it tells."""
+    separator = _LINE.match(line)
+    if separator is None or not _HEAD_LINE.match(below):
+        return False
+    blank = _HEAD_END.search(below)
+    names = {found.lower() for found in _HEADERS.findall(below[: blank.start() if blank else _HEAD_BYTES])}
     is_technical = any(_TECHNICAL.fullmatch(found) for found in names)
-    is_known = is_technical or names & _FIELDS
-    behind = line[1] or b""
+    behind = separator[1] or b""
     is_envelope = _ENVELOPE.match(behind) or (_TIME.search(behind) and _YEAR.search(behind))
-    return line.end() if is_known and (is_envelope or (is_technical and names & _FIELDS)) else None
+    return bool(is_envelope and (is_technical or names & _FIELDS)) or bool(is_technical and names & _FIELDS)
 
 
-def _joined(pieces: list[bytes], size: int) -> bytes | None:
-    if size > MAX_MESSAGE_BYTES:
-        return None
-    raw = b"".join(pieces)
-    return _ESCAPED.sub(rb"\1", raw) if b">From " in raw else raw
-
-
-def _chunk(name: str, stream: BinaryIO) -> bytes:
-    try:
-        return stream.read(_CHUNK_BYTES)
-    except OSError as error:
-        kind = type(error).__name__
-        raise InputError(f"{name} cannot be read to its end ({kind}): copy it to another disk and try again.") from None
-
-
-def _without_blank_start(data: bytes) -> bytes:
-    return data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+def _joined(lines: list[bytes], size: int) -> bytes | None:
+    return b"".join(lines) if size <= MAX_MESSAGE_BYTES else None
 
 
 def _file_of_maildir(path: str) -> bytes | str:
     """The file's bytes, or why it is not read."""
+    if os.path.islink(path) or not os.path.isfile(path):
+        return "not a file"  # a link, a folder, or something that never ends
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            return "not a file"  # a link, a folder, or something that never ends
         with open(path, "rb") as file:
             raw = file.read(MAX_MESSAGE_BYTES + 1)
     except OSError as error:
@@ -238,8 +219,5 @@ def _file_of_maildir(path: str) -> bytes | str:
     return raw if len(raw) <= MAX_MESSAGE_BYTES else TOO_LARGE
 
 
-def _is_real_folder(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except (OSError, ValueError):
-        return False
+def _is_real(folder: Path) -> bool:
+    return os.path.isdir(folder) and not os.path.islink(folder)

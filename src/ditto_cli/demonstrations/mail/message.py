@@ -14,7 +14,7 @@ from itertools import islice
 from ditto_cli.demonstrations.encoding import normalise_text, unify_line_ends
 from ditto_cli.demonstrations.mail.headers import CALENDAR, KNOWN_FIELDS, authors_of, mail_of, reason_not_kept
 from ditto_cli.demonstrations.mail.html_quotes import html_mail_to_text
-from ditto_cli.demonstrations.mail.mime import Fields, is_attachment, open_mail, parameter, part_text
+from ditto_cli.demonstrations.mail.mime import is_attachment, open_mail, parameter, part_text
 from ditto_cli.demonstrations.mail.quotes import remove_quoted, unwrap_flowed
 from ditto_cli.demonstrations.prompt_forms import excerpt
 from ditto_cli.errors import InputError
@@ -35,31 +35,42 @@ _OF_THE_PROGRAM = re.compile(r"<[^<>\s]{1,2000}>|\[(?:image|cid):[^\[\]]{0,500}\
 _WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u9fff\uac00-\ud7af]|[^\W\u0e00-\u0eff\u3040-\u9fff\uac00-\ud7af]+")
 
 
-class _UnusableError(ValueError):
-    """No text of the sender's; the message is the reason in a few words."""
-
-
 def read_email(name: str, raw: bytes) -> Reading:
     """The email's own text.
 
     Raises:
         InputError: not an email, damaged, encrypted, or nothing in it was written by the sender.
     """
-    try:
-        return Reading((_read(name, *_opened(raw)),))
-    except _UnusableError as problem:
-        raise InputError(_refusal(name, str(problem))) from None
+    found = parse_mail(name, raw, is_of_archive=False)
+    if isinstance(found, Skipped):
+        raise InputError(
+            f"{name} is left out ({found.reason}): save your own words in it as .txt, or take the file away."
+        )
+    return Reading((found,))
 
 
-def parse_mail(name: str, raw: bytes) -> SourceText | Skipped:
-    """One mail of an archive: its own text with what its headers say, or why there is none."""
+def parse_mail(name: str, raw: bytes, *, is_of_archive: bool = True) -> SourceText | Skipped:
+    """A mail's own text with what its headers say, or why there is none; drafts and the like only out of an archive."""
     try:
-        fields, message = _opened(raw)
-        if reason := reason_not_kept(fields):
-            return Skipped(name, reason)
-        return _read(name, fields, message)
-    except _UnusableError as problem:
-        return Skipped(name, str(problem))
+        fields, message = open_mail(raw)
+        is_mail = any(field in fields for field in KNOWN_FIELDS)
+        reason = reason_not_kept(fields) if is_mail and is_of_archive else None
+        if not is_mail or reason:
+            return Skipped(name, reason or NOT_READABLE)
+        mail = mail_of(fields)
+        own = remove_quoted(_text_of(message, is_whole=True)[0])
+        kinds = {part.get_content_type() for part in islice(message.walk(), _MAX_PARTS)}
+    # UndecodableTextError among them: damaged beyond what decoders forgive.
+    except (ValueError, RecursionError):
+        return Skipped(name, NOT_READABLE)
+    text = normalise_text(own.text)
+    if not text or text.startswith(_PGP_MESSAGE):
+        return Skipped(name, ENCRYPTED if text or kinds & set(_ENCRYPTED_KINDS) else NOTHING_OWN)
+    if mail.form == "reply":
+        mail = replace(mail, original=normalise_text(own.original))
+    if "text/calendar" in kinds:
+        mail = replace(mail, not_written=CALENDAR)
+    return SourceText(id=name, text=text, prompt=mail_prompt(mail), mail=mail, authors=authors_of(fields))
 
 
 def mail_prompt(mail: Mail) -> str | None:
@@ -77,36 +88,6 @@ def mail_prompt(mail: Mail) -> str | None:
     if mail.form == "forward":
         return f'Write a note{to} to go with the forwarded email "{subject}".'
     return f"Write an email{to}{about}."
-
-
-def _opened(raw: bytes) -> tuple[Fields, Message]:
-    try:
-        fields, message = open_mail(raw)
-    except ValueError:
-        raise _UnusableError(NOT_READABLE) from None
-    if not any(field in fields for field in KNOWN_FIELDS):
-        raise _UnusableError(NOT_READABLE)
-    return fields, message
-
-
-def _read(name: str, fields: Fields, message: Message) -> SourceText:
-    try:
-        mail = mail_of(fields)
-        own = remove_quoted(_text_of(message, is_whole=True)[0])
-        kinds = {part.get_content_type() for part in islice(message.walk(), _MAX_PARTS)}
-    # UndecodableTextError among them: damaged beyond what decoders forgive.
-    except (ValueError, RecursionError):
-        raise _UnusableError(NOT_READABLE) from None
-    text = normalise_text(own.text)
-    if not text:
-        raise _UnusableError(ENCRYPTED if kinds & set(_ENCRYPTED_KINDS) else NOTHING_OWN)
-    if text.startswith(_PGP_MESSAGE):
-        raise _UnusableError(ENCRYPTED)
-    if mail.form == "reply":
-        mail = replace(mail, original=normalise_text(own.original))
-    if "text/calendar" in kinds:
-        mail = replace(mail, not_written=CALENDAR)
-    return SourceText(id=name, text=text, prompt=mail_prompt(mail), mail=mail, authors=authors_of(fields))
 
 
 def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
@@ -147,19 +128,3 @@ def _best(alternatives: list[tuple[str, bool]]) -> tuple[str, bool]:
     # The plain text alone has the line above a quote and the signature.
     is_made_of_it = num_common >= 0.9 * of_rich.total() and num_common >= 0.4 * of_plain.total()
     return (rich, True) if is_made_of_it else (plain, False)
-
-
-def _refusal(name: str, reason: str) -> str:
-    if reason == NOTHING_OWN:
-        return (
-            f"{name} is empty once quoted messages, signature and attachments are left out: "
-            "take the file away, or save your own words as .txt."
-        )
-    if reason == ENCRYPTED:
-        return (
-            f"{name} is encrypted, so its text cannot be read: save the readable text as .txt, or take the file away."
-        )
-    return (
-        f"{name} is not an email that can be read (damaged, or another kind of file): "
-        "save its text as .txt, or take the file away."
-    )

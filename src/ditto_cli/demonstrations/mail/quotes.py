@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 
 from ditto_cli.demonstrations.mail.signatures import without_program_marks, without_rule_at_end, without_signature
@@ -37,13 +38,10 @@ class _Body:
 
     Attributes:
         bare: the lines without blanks around them and without invisible marks.
-        fields: by line, the name of the mail header that it is, in lower case; None if it is none.
         is_above_quote: by line, whether the next line with text is a quoted one.
     """
 
-    lines: Sequence[str]
     bare: Sequence[str]
-    fields: Sequence[str | None]
     is_above_quote: Sequence[bool]
 
 
@@ -111,17 +109,13 @@ def unwrap_flowed(body: str, *, delete_space: bool) -> str:
     paragraphs: list[list[str]] = []
     open_depth: int | None = None  # quote depth of the paragraph that the next line may continue
     for line in body.split("\n"):
-        if not line and open_depth is None:
-            paragraphs.append([""])
-            continue
         depth = len(line) - len(line.lstrip(">"))
         content = line[depth:]
-        is_stuffed_mark = content.startswith(" >")  # keeps its space, or it would be taken for a quote
-        content = content if is_stuffed_mark else content.removeprefix(" ")
+        # A space was put before what would be taken for a mark; before ">" it stays, or that would be.
+        content = content if content.startswith(" >") else content.removeprefix(" ")
         is_signature = content == "-- "
         is_soft = content.endswith(" ") and not is_signature
-        if is_soft and delete_space:
-            content = content[:-1]
+        content = content[:-1] if is_soft and delete_space else content
         if depth == open_depth and not is_signature:
             paragraphs[-1].append(content)
         else:
@@ -163,7 +157,7 @@ def _body(lines: Sequence[str]) -> _Body:
     is_above_quote = [False] * len(lines)
     for index in range(len(lines) - 2, -1, -1):
         is_above_quote[index] = lines[index + 1].startswith(">") or (not bare[index + 1] and is_above_quote[index + 1])
-    return _Body(lines, bare, [_field(line) for line in bare], is_above_quote)
+    return _Body(bare, is_above_quote)
 
 
 def _without_fields(lines: Sequence[str]) -> list[str]:
@@ -204,10 +198,10 @@ def _header_height(body: _Body, index: int) -> int:
     In a language that is not known, a block of three fields is one if the first holds an address, and another a date.
     """
     bare = body.bare
-    if ":" not in bare[index] and body.fields[index] is None:
+    if ":" not in bare[index] and _field(bare[index]) is None:
         return 0
     region = range(index, min(len(bare), index + 1 + _FIELD_LINES))
-    fields = {position: field for position in region if (field := body.fields[position])}
+    fields = {position: field for position in region if (field := _field(bare[position]))}
     has_sender = any(
         field in _SENDER_FIELDS and _COLON.split(bare[at], 1)[1].strip(" *") for at, field in fields.items()
     )
@@ -221,7 +215,9 @@ def _header_height(body: _Body, index: int) -> int:
     return len(block) if has_day and len(block) >= 3 else 0
 
 
+@lru_cache(maxsize=64)
 def _field(line: str) -> str | None:
+    """The name of the mail header that a line is, in lower case; None if it is none."""
     colon = _COLON.search(line, 0, _FIELD_NAME_CHARACTERS)
     name = line[: colon.start()].strip(_FIELD_MARKS).lower() if colon else ""
     return name if name in _SENDER_FIELDS or name in _OTHER_FIELDS else None
@@ -279,27 +275,18 @@ def _is_attribution(window: Sequence[str], *, is_above_quote: bool, is_above_lis
         is_found = (is_full and len(window) <= 2) or (is_told_by_address and (has_colon or has_day or has_time))
     else:
         is_found = is_full and is_told_by_address and not is_above_list
-    if is_found:
-        return True
     verb = _WROTE.search(joined) if has_colon else None
-    return verb is not None and _is_by_words(
-        joined, verb.start(), len(window), is_above_quote=is_above_quote, has_date=has_day or has_time
-    )
-
-
-def _is_by_words(joined: str, start: int, height: int, *, is_above_quote: bool, has_date: bool) -> bool:
-    """Whether a sentence with a verb of writing at `start` is an attribution.
-
-    Without a quote below, only a date or an address tells it from "On the wall somebody wrote:".
-    """
+    if is_found or verb is None:
+        return is_found
+    # Without a quote below, only a date or an address tells it from "On the wall somebody wrote:".
     address = _ADDRESS.search(joined)
     if _begins_attribution(joined):
-        return is_above_quote or has_date or address is not None
-    if address is not None and height <= 2:
-        return has_date or (is_above_quote and address.start() < start)
-    before = joined[:start].split()
+        return is_above_quote or has_day or has_time or address is not None
+    if address is not None and len(window) <= 2:
+        return has_day or has_time or (is_above_quote and address.start() < verb.start())
+    before = joined[: verb.start()].split()
     is_name = 0 < len(before) <= _NAME_WORDS and all(not word[0].islower() for word in before)
-    return height == 1 and is_above_quote and is_name and before[0].lower() not in _WORDS["pronouns"]
+    return len(window) == 1 and is_above_quote and is_name and before[0].lower() not in _WORDS["pronouns"]
 
 
 def _with_ascii_digits(line: str) -> str:

@@ -26,21 +26,9 @@ _SENT_LINE_CHARACTERS, _SENT_LINE_WORDS = 130, 14
 _SENT_WITH, _SENT_WITH_AT_END = tuple(_WORDS["sent_with"]), tuple(_WORDS["sent_with_at_end"])
 _LINK = re.compile(r"<?https?://\S+|<\S*>|\[image:[^\]]*\]")
 _TAIL_LINES = 16  # no contact block is longer
-_LINE_CHARACTERS, _LINE_WORDS = 90, 10  # nor its lines
-_PHONE = _pattern(
-    "phone_labels",
-    r"(?:[\W_]*(?:{})\b[\W_]*){{0,3}}\+?[\d()][\d\s()./\-\u2013]{{5,28}}\d"
-    r"(?:[ \t]*\(?(?:ext|x|int|durchwahl)\W{{0,3}}\d{{1,5}}\)?)?",
-)
-_ADDRESS = re.compile(r"(?:\w{1,12}\W{1,3})?\W{0,2}[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}\W{0,2}")
-_WEB = re.compile(r"(?:web\w*\W{1,3}|www\W{1,3}|internet\W{1,3})?(?:https?://|www\.)\S{3,100}", re.IGNORECASE)
-_POSTAL = re.compile(
-    r"(?:[A-Z]{1,2}-)?\d{4,5}(?:\s?[A-Z]{2})?\s+\w.{1,40}"
-    r"|.{2,40}\s\d{1,4}[a-z]?,\s*(?:[A-Z]{1,2}-)?\d{4,6}\b.{0,40}"
-)
-_COMPANY = re.compile(rf".*(?:\b(?:{'|'.join(_WORDS['companies'])})(?!\w)|{'|'.join(_WORDS['companies_unspaced'])}).*")
-_BULLET = re.compile(r"\s*(?:[-*\u2022\u2013+]\s|\d{1,3}[.)]\s)")
-_SENTENCE_ENDS = (".", "?", "!", ":", "\u3002", "\uff1f", "\uff01", ";")
+_BLOCK_CHARACTERS, _BLOCK_WORDS = 90, 8  # nor its lines
+_LABEL_WORDS = 3  # beside the number to call or the address: "Tel", "Mobile (office)"
+_CONTACT = re.compile(r"\+?[\d(][\d\s()./\-\u2013]{5,28}\d|[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}")
 _NUM_LEGAL_WORDS = 10  # no disclaimer is shorter
 _OF_DISCLAIMERS = (
     _pattern("mail_words mail_words_unspaced", r"\b(?:{})\b|{}"),
@@ -108,9 +96,7 @@ def _before_mark(lines: list[str]) -> list[str]:
         if line == "-- " or (line.rstrip() in _SIGNATURE_MARKS and index > last_closing):
             return lines[:index]
         # Mailman draws a rule and names the list below it.
-        if _RULE_LINE.fullmatch(line.strip()) and any(
-            len(below) < _SENT_LINE_CHARACTERS and _MAILING_LIST.search(below) for below in lines[index + 1 : index + 3]
-        ):
+        if _RULE_LINE.fullmatch(line.strip()) and any(map(_MAILING_LIST.search, lines[index + 1 : index + 3])):
             return lines[:index]
     return lines
 
@@ -160,63 +146,31 @@ def _is_footer(paragraph: str) -> bool:
 
 
 def _without_contact_block(lines: list[str]) -> list[str]:
+    """Without what stands below the name at the end, where a number to call or an address is among it."""
     first = max(0, len(lines) - 3 * _TAIL_LINES)
     tail = [index for index in range(first, len(lines)) if lines[index].strip()][-_TAIL_LINES:]
-    region: list[int] = []
-    for index in reversed(tail):
-        if not _may_stand_in_block(lines[index]):
-            break
-        region.insert(0, index)
-    if not region or not _is_contact(lines[region[-1]]):
+    last_closing = _last_closing(lines)
+    place = next((place for place, index in enumerate(tail) if index == last_closing), None)
+    if place is not None:
+        below = lines[tail[place + 1]] if place + 1 < len(tail) else ""
+        # "Thanks Mia!" above "Ada"; but below "Best, Ada" stands what she is.
+        closing = closing_in(lines[last_closing])
+        place += bool(below) and (name_in(below) is not None or closing is None or not closing.rest)
+    else:
+        place = next((place for place, index in enumerate(tail) if index and _is_name_apart(lines, index)), len(tail))
+    block = [lines[index].strip() for index in tail[place + 1 :]]
+    is_block = all(len(line) <= _BLOCK_CHARACTERS and len(line.split()) <= _BLOCK_WORDS for line in block)
+    # "My number is 0170 ..." and the name below are of the letter.
+    if not is_block or not any(map(_is_contact, block)) or _is_name_apart(lines, tail[-1]):
         return lines
-    num_hard = sum(_is_hard_contact(lines[index]) for index in region)
-    if not num_hard:
-        return lines
-    cut = _first_to_drop(lines, region)
-    before = next((lines[index].rstrip() for index in reversed(tail) if index < cut), "")
-    is_signed = closing_in(before) is not None or name_in(before) is not None
-    is_announced = before.endswith((":", "\uff1a")) and not is_signed  # "My new number:"
-    if is_announced or not (is_signed or num_hard >= 2):
-        return lines
-    return without_rule_at_end(lines[:cut])
+    return without_rule_at_end(lines[: tail[place] + 1])
 
 
-def _first_to_drop(lines: Sequence[str], region: Sequence[int]) -> int:
-    """The line with which the block begins: below the closing and its name, or below a name."""
-    num_above = next(position for position, index in enumerate(region) if _is_contact(lines[index]))
-    above = [lines[index] for index in region[:num_above]]
-    for position in range(num_above - 1, -1, -1):
-        if closing := closing_in(above[position]):
-            below = above[position + 1] if position + 1 < num_above else ""
-            # "Thanks Mia!" above "Ada"; but below "Best, Ada" stands what she is.
-            has_name = bool(below) and (not closing.rest or name_in(below) is not None)
-            return region[position + 1 + has_name]
-    # Without a closing: the names that begin the block, job titles and companies below them.
-    return region[next((position + 1 for position, line in enumerate(above) if name_in(line)), num_above)]
-
-
-def _may_stand_in_block(line: str) -> bool:
-    text = line.strip()
-    if _RULE_LINE.fullmatch(text) or _is_contact(text):
-        return True
-    if len(text) > _LINE_CHARACTERS or len(text.split()) > _LINE_WORDS or _BULLET.match(line):
-        return False
-    return not text.endswith(_SENTENCE_ENDS) or closing_in(text) is not None
-
-
-def _is_hard_contact(line: str) -> bool:
-    """A number to call or an address to write to, and nothing else."""
-    text = line.strip(" \t*|")
-    if not text or len(text) > _LINE_CHARACTERS or _BULLET.match(line):
-        return False
-    pieces = [piece.strip() for piece in re.split(r"\s[|\u00b7\u2022/]\s|\s{3,}|,\s(?=\D)", text) if piece.strip()]
-    return 0 < len(pieces) <= 5 and any(_PHONE.fullmatch(piece) or _ADDRESS.fullmatch(piece) for piece in pieces)
+def _is_name_apart(lines: Sequence[str], index: int) -> bool:
+    line = lines[index].strip()
+    return not lines[index - 1].strip() and line[0].isupper() and name_in(line) == line
 
 
 def _is_contact(line: str) -> bool:
-    text = line.strip(" \t*|")
-    if not text or len(text) > _LINE_CHARACTERS or _BULLET.match(line):
-        return False
-    if _is_hard_contact(line) or _WEB.fullmatch(text):
-        return True
-    return len(text.split()) <= _LINE_WORDS and bool(_POSTAL.fullmatch(text) or _COMPANY.fullmatch(text))
+    bare, num = _CONTACT.subn(" ", line)
+    return num > 0 and len(bare.split()) <= _LABEL_WORDS
