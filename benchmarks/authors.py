@@ -100,7 +100,7 @@ class Samples:
         """Rows of arms that this run has not are none of its business."""
         for row in rows:
             wanted = self.digests.get(row["method"])
-            if wanted is not None and row["digest"] != wanted:
+            if wanted is not None and row.get("digest", wanted) != wanted:
                 raise SystemExit(
                     f"{self.path} holds texts of {row['method']} by other settings or sizes than this run's, and one "
                     "file is one experiment: give another --out, or the settings that it was begun with."

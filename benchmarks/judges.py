@@ -27,6 +27,7 @@ from statistics import fmean
 
 from ditto_cli.config import FolderFile, resolve_settings
 from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.evaluation.new_prompts import is_new
 from ditto_cli.evaluation.prompt_gain import told_shares
 from ditto_cli.evaluation.style import PanelScore, StylePanel
 from ditto_cli.evaluation.task import Pair, TaskScale
@@ -40,6 +41,7 @@ from ditto_cli.types import Demonstration, SampleRequest
 
 TEMPERATURE = 0.8
 PANEL = "panel"
+SHORT_LINE = 5  # words of a greeting or sign-off
 
 
 @dataclass(frozen=True)
@@ -191,14 +193,27 @@ RIVALS = (
 def task_rivals(author: Author, number: int, base: dict[str, str], cut: Callable[[str], str]) -> list[str]:
     """Texts that do not do the task of a kept-back text, one a kind of `RIVALS`."""
     text = author.held_out[number]
-    others = [other for other in author.held_out if other.prompt != text.prompt] or list(author.demonstrations)
-    other = others[number % len(others)]
+
+    def another(texts: Sequence[Demonstration]) -> Demonstration:
+        """One for a prompt that asks for something else: both corpora ask the same in several forms."""
+        apart = [
+            other for other in texts if is_new(text.prompt, [other.prompt]) and is_new(other.prompt, [text.prompt])
+        ]
+        return apart[number % len(apart)]
+
+    other, demonstration = another([*author.held_out, *author.demonstrations]), another(author.demonstrations)
     lines = [line for line in text.completion.split("\n") if line.strip()]
-    greeting = "\n\n".join([lines[0][:40], lines[-1][-40:]]) if len(lines) > 2 else "Hi there,\n\nbest wishes"
+    ends = [line for line in (lines[0], lines[-1]) if len(line.split()) <= SHORT_LINE]
     words = cut(text.completion).split()
     Random(number).shuffle(words)
-    demonstration = author.demonstrations[number % len(author.demonstrations)].completion
-    return [cut(other.completion), cut(base[other.prompt]), greeting, cut(demonstration), text.prompt, " ".join(words)]
+    return [
+        cut(other.completion),
+        cut(base[other.prompt]),
+        "\n\n".join(ends) or "Hi there,\n\nbest wishes",
+        cut(demonstration.completion),
+        text.prompt,
+        " ".join(words),
+    ]
 
 
 def measure_task(

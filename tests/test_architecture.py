@@ -42,7 +42,7 @@ HOMES = {
     "openai": ("evaluation/judges/",),
     "ftfy": ("demonstrations/encoding.py",),
     "webencodings": ("demonstrations/encoding.py",),
-    "rapidfuzz": ("demonstrations/similarity.py",),
+    "rapidfuzz": ("demonstrations/similarity.py", "evaluation/task.py"),
     "mammoth": ("demonstrations/formats/office.py",),
     "pypdfium2": ("demonstrations/formats/pdf.py",),
 }

@@ -160,8 +160,9 @@ def test_every_arm_writes_and_the_base_is_left_as_it_was(authors, tiny_policy, t
     assert experiment.missing(methods) == []
     counts = {method: sum(one["method"] == method for one in rows) for method in methods}
     assert counts == dict.fromkeys(methods, 2) | {"ditto": 8}
-    firsts = {one["method"]: one["text"] for one in rows if one["index"] == 0}
-    assert len(set(firsts.values())) == len(methods)  # each is another policy or prompt
+    told = {method: [one["told"] for one in rows if one["method"] == method] for method in methods}
+    for one, other in (("zero-shot", "few-shot"), ("zero-shot", "sft"), ("ditto", "ditto, texts at hand")):
+        assert told[one][:2] != told[other][:2]  # another policy or prompt
     assert all(isinstance(one["told"], float) for one in rows)
     assert tiny_policy.adapters == ()
 

@@ -33,6 +33,7 @@ _MIN_ALIKE, _ALIKE_LETTERS = 85, 5  # of 100: a slip of the fingers
 _ECHO_WORDS = 5
 _FEW_WORDS = 5  # nothing can be said in fewer
 _GREETING_WORDS = 4
+_LENGTH = re.compile(r"\b\d+[- ]words?\b")  # "a 500 word essay"
 _PIECE = re.compile(r"\d+|[^\W\d_]+(?:'[^\W\d_]+)*")
 # Shares of the mean `order` of the author's own texts, below which words are shuffled, and from which on they are not.
 _SALAD, _IN_ORDER = 0.15, 0.45
@@ -126,7 +127,8 @@ def content_words(prompt: str) -> tuple[str, ...]:
     nouns = {noun for kind in bank.kinds.values() for noun in (*kind.nouns, *kind.hints)}
     plain = bank.function_words | bank.describing_words | language.function_words(code) | nouns
     unsaid = {piece for word in plain for piece in words(word)} - (bank.numbers.keys() - {"one"})
-    return tuple(dict.fromkeys(_pieces(" ".join(word for word in words(prompt) if word not in unsaid))))
+    asked = _LENGTH.sub(" ", prompt)
+    return tuple(dict.fromkeys(_pieces(" ".join(word for word in words(asked) if word not in unsaid))))
 
 
 def echoed(prompt: str, text: str) -> float:
