@@ -133,6 +133,10 @@ def test_a_refusal_says_no_text_of_the_person() -> None:
         ({"text": "x", "tags": ["a"]}, [("#1", "x", None)]),
         ([{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}], [("#1", "a", "q")]),
         ({"messages": [{"role": "assistant", "content": "a"}]}, [("#1", "a", None)]),
+        (  # a talk with a model: what its user said
+            {"messages": [{"role": role, "content": role[0]} for role in ("system", "user", "assistant", "user")]},
+            [("#2", "u", None), ("#4", "u", None)],
+        ),
     ],
 )
 def test_shapes_of_json(content: object, texts: list[tuple[str, str, str | None]]) -> None:

@@ -7,6 +7,7 @@ the text answers.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -75,7 +76,11 @@ def split_front_matter(name: str, text: str) -> tuple[str, str | None] | None:
     Raises:
         InputError: keys and values that are broken, or a prompt that is none.
     """
-    lines = unify_line_ends(text).removeprefix("\ufeff").split("\n")
+    text = unify_line_ends(text).removeprefix("\ufeff")
+    if (hugo := _json_front_matter(text)) is not None:
+        fields, body = hugo
+        return body, _prompt_of(fields, body)
+    lines = text.split("\n")
     top = next((number for number, line in enumerate(lines) if line.strip()), 0)
     rule = lines[top].rstrip()
     rest = lines[top + 1 :]
@@ -160,6 +165,20 @@ def _fields(rule: str, text: str) -> dict[str, Any]:
     if content is not None and not isinstance(content, dict):
         raise ValueError("no keys and values")
     return {str(key).casefold(): value for key, value in (content or {}).items()}
+
+
+def _json_front_matter(text: str) -> tuple[dict[str, Any], str] | None:
+    """The keys of Hugo's third form, an object of JSON above the text, and the text below it."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        fields, end = json.JSONDecoder().raw_decode(text.lstrip())
+    except (ValueError, RecursionError):
+        return None
+    body = text.lstrip()[end:]
+    if not isinstance(fields, dict) or _known_keys().isdisjoint(fields) or not body.startswith("\n"):
+        return None
+    return {str(key).casefold(): value for key, value in fields.items()}, body
 
 
 def _prompt_of(fields: Mapping[str, Any], body: str) -> str | None:

@@ -90,8 +90,8 @@ def _reading(name: str, content: Any, rows: _Rows, header: Sequence[str] = ()) -
     skipped: list[Skipped] = []
     for number, entry in rows:
         identity = f"{name}#{number}"
-        is_exchange = _is_demonstration(entry) and "messages" in entry
-        prompt, text = _exchange(entry) if is_exchange else columns.prompt_and_text(entry)
+        is_exchange = is_ours and isinstance(entry, dict) and "messages" in entry
+        prompt, text = (_exchange(entry) or ("", "")) if is_exchange else columns.prompt_and_text(entry)
         if text := normalise_text(text):
             authors = columns.authors(entry)
             texts.append(SourceText(identity, text, normalise_text(prompt).strip() or None, authors=authors))
@@ -182,21 +182,19 @@ def _is_demonstration(entry: Any) -> bool:
     """Whether it is as the documentation has them: there, what the assistant says is the person's."""
     if not isinstance(entry, dict):
         return False
+    return entry.keys() in ({"completion"}, {"prompt", "completion"}) or _exchange(entry) is not None
+
+
+def _exchange(entry: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What the user said, and the assistant's answer; None where these are not all that was said."""
     messages = entry.get("messages")
-    return entry.keys() in ({"completion"}, {"prompt", "completion"}) or (
-        entry.keys() == {"messages"}
-        and isinstance(messages, list)
-        and all(isinstance(message, dict) and "role" in message for message in messages)
-    )
-
-
-def _exchange(entry: Mapping[str, Any]) -> tuple[str, str]:
-    """What the user said, and the assistant's answer; nothing where these are not all that was said."""
-    messages = [message for message in entry["messages"] if message["role"] != "system"]
-    contents = [message.get("content") for message in messages]
-    roles = [message["role"] for message in messages]
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        return None
+    said = [message for message in messages if message.get("role") != "system"]
+    contents = [message.get("content") for message in said]
+    roles = [message.get("role") for message in said]
     if roles not in (["user", "assistant"], ["assistant"]) or not all(isinstance(one, str) for one in contents):
-        return "", ""
+        return None
     return "" if len(contents) == 1 else contents[0], contents[-1]
 
 
