@@ -60,7 +60,7 @@ def test_the_whole_of_it(trained):
 def test_everybody_writes_for_the_same_prompts_and_every_figure_is_there(trained):
     report = evaluated(trained, "--adapter", "alice", *QUICK)
     record = trained.record("alice")
-    others = {"base", "few-shot", *record.stage_names} - {record.published}
+    others = {"base", "few-shot", "texts", *record.stage_names} - {record.published}
     assert report.contestants[0].title == f"alice:{record.published}"
     assert {c.title for c in report.contestants[1:]} == others
     assert {(r.contestant, r.opponent) for r in report.win_rates if r.contestant.startswith("alice")} == {
@@ -109,7 +109,7 @@ def test_texts_kept_back_give_loss_and_chrf(trained, tmp_path, folder_of):
     report = EvalReport.model_validate(json.loads(result.out))
     assert "held_out/d.md is left out" in result.err
     assert (report.samples[0].source, report.samples[0].author_text) == ("held_out", "hi di - when? x")
-    assert all(c.held_out_loss > 0 for c in report.contestants if c.title != "few-shot")
+    assert all(c.held_out_loss > 0 for c in report.contestants if c.title not in ("few-shot", "texts"))
     assert all(0 <= c.chrf <= 100 for c in report.contestants)
     assert report.run.num_held_out == 1
 
