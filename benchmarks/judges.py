@@ -8,9 +8,10 @@ learn from, to the shipped background and to the base's texts for the same promp
 Then every kept-back text meets every kept-back text of every other author, and every text of the base for the kept-back
 prompts. The base's texts are read from `--base-texts`; what is missing there is sampled and added.
 
-With `--task` the task score instead: every kept-back text meets, for its own prompt, what does not do the task (the
-author's text for another prompt, the base's for another prompt, a greeting and sign-off, a demonstration, the prompt
-itself, and its own words shuffled), judged by the words alone and with the base's probabilities.
+With `--task both` the task score instead: every kept-back text meets, for its own prompt, what does not do the task
+(the author's text for another prompt, the base's for another prompt, a greeting and sign-off, a demonstration, the
+prompt itself, and its own words shuffled), judged by the words alone and with the base's probabilities; `--task words`
+leaves the base out.
 """
 
 from __future__ import annotations
@@ -217,9 +218,13 @@ def task_rivals(author: Author, number: int, base: dict[str, str], cut: Callable
 
 
 def measure_task(
-    author: Author, base: dict[str, str], cut: Callable[[str], str], told: Callable[[Sequence[Pair]], list[float]]
+    author: Author, base: dict[str, str], cut: Callable[[str], str], policy: Policy | None
 ) -> tuple[list[list[float]], list[list[float]]]:
     """Of each kept-back text, for each kind of rival 1 where it wins and 0 where not: by words, and by both halves."""
+
+    def told(pairs: Sequence[Pair]) -> list[float]:
+        return [] if policy is None else told_shares(policy, pairs)
+
     own = [(text.prompt, cut(text.completion)) for text in author.demonstrations]
     others = [cut(base[text.prompt]) for text in author.demonstrations]
     crossed = [(prompt, others[place - 1]) for place, (prompt, _) in enumerate(own)]
@@ -228,24 +233,29 @@ def measure_task(
     by_words, by_both = [], []
     for number, text in enumerate(author.held_out):
         pairs = [(text.prompt, one) for one in (cut(text.completion), *task_rivals(author, number, base, cut))]
-        for found, shares in ((by_words, [None] * len(pairs)), (by_both, told(pairs))):
-            mine, *theirs = (scale.value(*pair, share) for pair, share in zip(pairs, shares, strict=True))
-            found.append([0.5 if mine == other else float(mine > other) for other in theirs])
+        by_words.append(_wins([scale.value(*pair) for pair in pairs]))
+        if shares := told(pairs):
+            by_both.append(_wins([scale.value(*pair, share) for pair, share in zip(pairs, shares, strict=True)]))
     return by_words, by_both
 
 
-def print_task_table(corpora: dict[str, list[Author]], base: dict[str, str], num_words: int, preset: str) -> None:
+def _wins(values: Sequence[float]) -> list[float]:
+    mine, *theirs = values
+    return [0.5 if mine == other else float(mine > other) for other in theirs]
+
+
+def print_task_table(
+    corpora: dict[str, list[Author]], base: dict[str, str], num_words: int, policy: Policy | None
+) -> None:
     """Markdown: one row a corpus and way, one column a kind of rival."""
-    policy = load_base(preset, "cpu")
     print(f"| authors | pairs a kind | judged by | {' | '.join(RIVALS)} |")
     print("|---" * (3 + len(RIVALS)) + "|")
     totals: dict[str, list[list[float]]] = {"words": [], "words and base": []}
     for corpus, authors in corpora.items():
         found: dict[str, list[list[float]]] = {name: [] for name in totals}
         for author in authors:
-            by_words, by_both = measure_task(author, base, cut_to(num_words), lambda pairs: told_shares(policy, pairs))
-            found["words"] += by_words
-            found["words and base"] += by_both
+            for name, rows in zip(totals, measure_task(author, base, cut_to(num_words), policy), strict=True):
+                found[name] += rows
         for name, rows in found.items():
             totals[name] += rows
             _print_rates(f"{corpus} ({len(authors)})", name, rows)
@@ -254,6 +264,8 @@ def print_task_table(corpora: dict[str, list[Author]], base: dict[str, str], num
 
 
 def _print_rates(label: str, way: str, rows: list[list[float]]) -> None:
+    if not rows:
+        return
     rates = " | ".join(f"{fmean(row[place] for row in rows):.3f}" for place in range(len(RIVALS)))
     print(f"| {label} | {len(rows)} | {way} | {rates} |", flush=True)
 
@@ -267,14 +279,17 @@ def main() -> None:
     parser.add_argument("--words", type=int, nargs="*", default=[100], help="also with texts cut to this many words")
     parser.add_argument("--preset", default="smollm2-135m-cpu", help="which base writes")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--task", action="store_true", help="the task score, on texts cut to the first of --words")
+    parser.add_argument(
+        "--task", choices=("words", "both"), help="the task score, on texts cut to the first of --words"
+    )
     arguments = parser.parse_args()
     corpora = {folder.name: read_authors(folder) for folder in arguments.authors}
     texts = [text for authors in corpora.values() for a in authors for text in (*a.demonstrations, *a.held_out)]
     prompts = [text.prompt for text in texts]
     base = base_texts(prompts, arguments.base_texts, arguments.preset, arguments.device, arguments.base_tokens)
     if arguments.task:
-        print_task_table(corpora, base, arguments.words[0], arguments.preset)
+        policy = load_base(arguments.preset, arguments.device) if arguments.task == "both" else None
+        print_task_table(corpora, base, arguments.words[0], policy)
         return
     lengths = {"whole": lambda text: text} | {f"{num} words": cut_to(num) for num in arguments.words}
     everybody = []
