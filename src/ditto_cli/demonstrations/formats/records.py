@@ -188,7 +188,9 @@ def _is_demonstration(entry: Any) -> bool:
 def _exchange(entry: Mapping[str, Any]) -> tuple[str, str] | None:
     """What the user said, and the assistant's answer; None where these are not all that was said."""
     messages = entry.get("messages")
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+    if entry.keys() != {"messages"} or not isinstance(messages, list):
+        return None
+    if not all(isinstance(message, dict) for message in messages):
         return None
     said = [message for message in messages if message.get("role") != "system"]
     contents = [message.get("content") for message in said]
