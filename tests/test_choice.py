@@ -20,7 +20,7 @@ from ditto_cli.demonstrations.similarity import near_duplicates, style_figures, 
 from ditto_cli.demonstrations.splitting import split_long
 from ditto_cli.types import Mail, SourceText
 
-BENCHMARKS = Path(os.environ.get("DITTO_BENCHMARKS", "/work/shared/benchmarks"))
+BENCHMARKS = Path(os.environ.get("DITTO_BENCHMARKS", Path(__file__).parents[2] / "shared" / "benchmarks"))
 THINGS = """
 garden kitchen boat bicycle violin ladder market bakery dentist library tunnel harbour balcony carpet lantern orchard
 saddle teapot umbrella window attic blanket cellar drawer engine fountain gutter hammer island jacket
