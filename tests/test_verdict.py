@@ -140,6 +140,11 @@ def test_another_way_to_use_it_is_kept_where_it_is_shown_to_be_better(kind):
         assert answer.advice.startswith("Use other: it is better than maya." if keep == "other" else "Keep maya")
 
 
+def test_texts_at_hand_are_advised_by_the_option_that_gives_them():
+    answer = answer_to({"base": BETTER}, rounds=[("texts", "texts", WORSE)])
+    assert (answer.advice, answer.keep) == ("Use it with --with-texts: it is better than maya.", "texts")
+
+
 def test_what_has_warnings_itself_is_not_kept_instead():
     answer = answer_to({"base": BETTER, "few_shot": EQUAL, "sft": WORSE}, warned=("few-shot", "maya:sft"))
     assert answer.keep == "maya"

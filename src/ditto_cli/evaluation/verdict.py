@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from ditto_cli.evaluation.report import ContestantReport, Verdict, WinRate
-from ditto_cli.evaluation.types import BASE_CONTESTANT
+from ditto_cli.evaluation.types import BASE_CONTESTANT, TEXTS_CONTESTANT
 
 Opponent = Literal["base", "few-shot", "sft"]
 Shown = Literal["better", "worse", "no difference"]
@@ -74,7 +74,7 @@ def _advice(
     better = [c for c in trained if shown(rates[c.title]) == "worse"]
     if better:
         best = min(better, key=lambda c: rates[c.title].rate)
-        return f"Use {best.title}: it is better than {main.title}.", best.title
+        return f"Use {_called(best.title)}: it is better than {main.title}.", best.title
     return _for_the_adapter(main, others, rates), main.title
 
 
@@ -122,7 +122,8 @@ def _of_kind(contestants: Sequence[ContestantReport], kind: Opponent) -> Contest
 
 
 def _called(title: str) -> str:
-    return {"base": "the base", "few-shot": "the few-shot prompt"}.get(title, title)
+    names = {"base": "the base", "few-shot": "the few-shot prompt", TEXTS_CONTESTANT: "it with --with-texts"}
+    return names.get(title, title)
 
 
 def _lowered(sentence: str) -> str:
