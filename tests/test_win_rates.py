@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from ditto_cli.evaluation.report import POOL, WinRate
+from ditto_cli.evaluation.report import POOL
 from ditto_cli.evaluation.types import EvalPrompt, Judgement, Pair, Writing
-from ditto_cli.evaluation.win_rates import describe, pool_rate, win_rate
+from ditto_cli.evaluation.win_rates import mean_interval, pool_rate, win_rate
 
 
 def judged(prompt, first, second, score, index=0):
@@ -141,19 +141,10 @@ def test_the_interval_covers_the_true_rate():
     assert covered / 400 >= 0.88
 
 
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        (
-            {"wins": 14, "ties": 2, "losses": 2, "num_prompts": 6},
-            "0.83 (0.61 to 0.95, 18 judgements on 6 prompts, 2 ties)",
-        ),
-        ({"wins": 1, "ties": 0, "losses": 0, "num_prompts": 1}, "0.83 (0.61 to 0.95, 1 judgement on 1 prompt)"),
-        (
-            {"wins": 1, "ties": 1, "losses": 0, "num_prompts": 2, "unanswered": 3},
-            "0.83 (0.61 to 0.95, 2 judgements on 2 prompts, 1 tie, 3 unanswered)",
-        ),
-    ],
-)
-def test_a_rate_in_words(counts, expected):
-    assert describe(WinRate(contestant="a", opponent="b", rate=0.833, low=0.61, high=0.95, **counts)) == expected
+def test_the_interval_of_a_mean_holds_the_mean_and_narrows_with_more_values():
+    values = [0.1, 0.3, -0.2, 0.4]
+    low, high = mean_interval(values, 0)
+    assert -0.2 < low < 0.15 < high < 0.4
+    narrow_low, narrow_high = mean_interval(values * 8, 0)
+    assert low < narrow_low < 0.15 < narrow_high < high
+    assert mean_interval([0.25, 0.25], 0) == (0.25, 0.25)

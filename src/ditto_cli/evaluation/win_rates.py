@@ -61,17 +61,6 @@ def mean_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def describe(rate: WinRate) -> str:
-    """A rate with its interval and what it rests on, e.g. `0.83 (0.61 to 0.95, 18 judgements on 6 prompts, 2 ties)`."""
-    judged = f"{_counted(rate.num_judgements, 'judgement')} on {_counted(rate.num_prompts, 'prompt')}"
-    parts = [f"{rate.low:.2f} to {rate.high:.2f}", judged]
-    if rate.ties:
-        parts.append(_counted(rate.ties, "tie"))
-    if rate.unanswered:
-        parts.append(f"{rate.unanswered} unanswered")
-    return f"{rate.rate:.2f} ({', '.join(parts)})"
-
-
 def _contestants(judgement: Judgement) -> tuple[str, str]:
     return judgement.pair.first.contestant, judgement.pair.second.contestant
 
@@ -139,7 +128,3 @@ def _wilson(rate: float, num: float) -> tuple[float, float]:
         return max(0.0, (2 * num * share + _Z**2 - 1 - below) / (2 * (num + _Z**2)))
 
     return low(rate) if rate > 0 else 0.0, 1 - low(1 - rate) if rate < 1 else 1.0
-
-
-def _counted(num: int, noun: str) -> str:
-    return f"{num} {noun}" if num == 1 else f"{num} {noun}s"
