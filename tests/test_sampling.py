@@ -172,15 +172,17 @@ def test_scores_of_sampled_tokens_are_the_samplers_own_log_probabilities(policy,
         assert answer.logp == pytest.approx(scored, abs=1e-4)
 
 
-def test_equal_prompts_are_read_once(policy, monkeypatch):
+def test_what_prompts_share_is_read_once(policy, monkeypatch):
     if policy.speed == "plain":
         pytest.skip("the library reads the rows of a batch each by itself")
     shapes = []
     hidden = policy.hidden
     monkeypatch.setattr(policy, "hidden", lambda ids, *rest: shapes.append(tuple(ids.shape)) or hidden(ids, *rest))
     sample(stopping_at(policy, ()), requests_for(policy, 10), max_new_tokens=3, temperature=1.0)
-    longest = max(len(policy.chat.prompt_ids(prompt)) for prompt in PROMPTS)
-    assert shapes == [(4, longest), (40, 1), (40, 1)]
+    prompts = [policy.chat.prompt_ids(prompt) for prompt in PROMPTS]
+    shared = next(place for place, tokens in enumerate(zip(*prompts, strict=False)) if len(set(tokens)) > 1)
+    assert shared > 0
+    assert shapes == [(1, shared), (4, max(map(len, prompts)) - shared), (40, 1), (40, 1)]
 
 
 def test_progress_counts_up_to_all(policy):

@@ -1,7 +1,7 @@
 """Sampling in one batch of slots, whatever the prompts.
 
-A prompt is read once however many completions it gets; a slot is freed as its sequence ends, and waiting sequences take
-freed slots.
+A prompt is read once however many completions it gets, and what all prompts begin with once for all; a slot is freed as
+its sequence ends, and waiting sequences take freed slots.
 
 Legend: R rows (occupied slots), T tokens in the cache, V vocabulary.
 """
@@ -9,9 +9,10 @@ Legend: R rows (occupied slots), T tokens in the cache, V vocabulary.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -52,8 +53,8 @@ def fill_slots(
     if _steps_are_fixed(policy, longest):
         _fill(policy, waiting, results, num_slots, on_finished, partial(_advance_fixed, policy), _IDLE_SHARE)
         return
-    with packed_linears(policy) as fit_rows:
-        _fill(policy, waiting, results, num_slots, on_finished, partial(_advance, policy, fit_rows), 0)
+    with packed_linears(policy):
+        _fill(policy, waiting, results, num_slots, on_finished, partial(_advance, policy), 0)
 
 
 def _steps_are_fixed(policy: Policy, longest: int) -> bool:
@@ -92,23 +93,40 @@ def _fill(
 
 
 def _admit(policy: Policy, slots: _Slots | None, arrivals: list[Draw]) -> _Slots:
-    """Read the arrivals' prompts, each distinct one once, and put their rows below those already there."""
+    """Read the arrivals' prompts, what they share once, and put their rows below those already there."""
     device = policy.hardware.device
     prompts = sorted({draw.prompt_ids for draw in arrivals})
-    longest = max(len(prompt) for prompt in prompts)
+    longest = max(map(len, prompts))
+    cache = DynamicCache()
+    # A window is counted in columns, and those between a shared beginning and the rest would count.
+    is_seen = policy.sees_all(longest + max(draw.max_tokens for draw in arrivals))
+    num_shared = _num_shared(prompts) if is_seen and len(prompts) > 1 else 0
+    if num_shared:
+        shared = torch.tensor([prompts[0][:num_shared]], device=device)
+        policy.hidden(shared, torch.ones_like(shared), torch.arange(num_shared, device=device)[None], cache)
+        cache.batch_repeat_interleave(len(prompts))
     ids = torch.zeros((len(prompts), longest), dtype=torch.long)
     mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):  # on the left, so that all rows continue at the same column
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[row, longest - len(prompt) :] = 1
+    mask[:, :num_shared] = 1
+    for row, prompt in enumerate(prompts):  # what is missing lies before a prompt's own part, so all end at one column
+        first = longest - len(prompt) + num_shared
+        ids[row, first:] = torch.tensor(prompt[num_shared:])
+        mask[row, first:] = 1
     ids, mask = ids.to(device), mask.to(device)
-    cache = DynamicCache()
-    hidden = policy.hidden(ids, mask, (mask.cumsum(1) - 1).clamp(min=0), cache)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    hidden = policy.hidden(ids[:, num_shared:], mask, positions[:, num_shared:], cache)
     logits = policy.head().logits(hidden[:, -1])
     rows = torch.tensor([prompts.index(draw.prompt_ids) for draw in arrivals], device=device)
     cache.batch_select_indices(rows)
     arrived = _Slots(arrivals, cache, mask[rows], logits[rows])
     return arrived if slots is None else _joined(slots, arrived)
+
+
+def _num_shared(prompts: Sequence[tuple[int, ...]]) -> int:
+    """Tokens that all begin with; one of each is left."""
+    first, last = min(prompts), max(prompts)
+    equal = takewhile(lambda pair: pair[0] == pair[1], zip(first[:-1], last[:-1], strict=False))
+    return min(sum(1 for _ in equal), min(map(len, prompts)) - 1)
 
 
 def _joined(upper: _Slots, lower: _Slots) -> _Slots:
@@ -136,9 +154,8 @@ def _kept(slots: _Slots, rows: list[int]) -> _Slots:
     return _Slots([slots.draws[row] for row in rows], slots.cache, slots.mask_RT[index], slots.logits_RV[index])
 
 
-def _advance(policy: Policy, fit_rows: Callable[[int], None], slots: _Slots) -> _Slots:
+def _advance(policy: Policy, slots: _Slots) -> _Slots:
     """Feed each row's newest token and get the logits of the next."""
-    fit_rows(len(slots.draws))
     mask_RT = torch.nn.functional.pad(slots.mask_RT, (0, 1), value=1)
     newest = torch.tensor([[draw.token_ids[-1]] for draw in slots.draws], device=mask_RT.device)
     positions = mask_RT.sum(dim=1, keepdim=True) - 1
