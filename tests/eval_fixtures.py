@@ -65,7 +65,7 @@ def contestant(title, kind, style, **figures):
         "extracted_words": 3,
         "personal_data": [],
     }
-    others = {"held_out_loss": None, "chrf": None, "forgetting": None, "warnings": [], "task": Task(value=0.61)}
+    others = {"held_out_loss": None, "chrf": None, "warnings": [], "task": Task(value=0.61)}
     for name, value in figures.items():
         next(part for part in (collapse, leakage, others) if name in part)[name] = value
     return ContestantReport(
@@ -116,7 +116,6 @@ def realistic_report(**changes):
                 points(0.86, 0.81, 0.93, 1.31, 0.64, 0.97),
                 held_out_loss=3.108,
                 chrf=31.4,
-                forgetting=0.212,
             ),
             contestant(
                 "base",
@@ -127,7 +126,6 @@ def realistic_report(**changes):
                 length_ratio=2.31,
                 held_out_loss=4.431,
                 chrf=22.0,
-                forgetting=0.0,
             ),
             contestant(
                 "few-shot",
@@ -144,16 +142,13 @@ def realistic_report(**changes):
                     "It gives away personal data of a demonstration: mail address, phone number.",
                 ],
             ),
-            contestant(
-                "sft", "sft", points(0.78, 0.74, 0.8, 1.02, 0.66, 0.9), held_out_loss=3.16, chrf=30.6, forgetting=0.18
-            ),
+            contestant("sft", "sft", points(0.78, 0.74, 0.8, 1.02, 0.66, 0.9), held_out_loss=3.16, chrf=30.6),
             contestant(
                 "round1",
                 "round",
                 points(0.84, 0.8, 0.9, 1.12, 0.62, 0.95),
                 held_out_loss=3.112,
                 chrf=31.2,
-                forgetting=0.2,
             ),
             contestant(
                 "round3",
@@ -164,7 +159,6 @@ def realistic_report(**changes):
                 length_ratio=1.62,
                 held_out_loss=3.236,
                 chrf=28.8,
-                forgetting=0.344,
                 extracted_words=14,
                 warnings=[
                     "It runs into loops in 42% of its texts.",

@@ -73,9 +73,8 @@ def test_everybody_writes_for_the_same_prompts_and_every_figure_is_there(trained
     assert report.run.num_demonstrations == 2
     assert report.run.judge_sees_texts_elsewhere is False
     by_title = {c.title: c for c in report.contestants}
-    assert by_title["base"].forgetting == 0.0
-    assert by_title[f"alice:{record.published}"].forgetting not in (None, 0.0)
-    assert by_title["few-shot"].forgetting is None
+    published = next(stage for stage in record.stages if stage.stage == record.published)
+    assert by_title[f"alice:{record.published}"].leakage.extracted_words == published.metrics["selection/extracted"]
     assert by_title["few-shot"].leakage.extracted_words is None
     assert by_title["base"].held_out_loss is None  # nothing was kept back
     assert report.verdict.keep in by_title

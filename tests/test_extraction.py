@@ -4,14 +4,20 @@ import pytest
 import torch
 
 from ditto_cli.config import LoraSettings
-from ditto_cli.evaluation import extraction
-from ditto_cli.evaluation.extraction import extract
+from ditto_cli.evaluation.extraction import MAX_NEW_TOKENS, extracted_words, extraction_requests
+from ditto_cli.model.policy import sampling
 from ditto_cli.model.policy.scoring import score
 from ditto_cli.types import Demonstration, SampledTokens
 
 # A token of the tiny tokenizer is a byte, so a quarter of the 64 is 16: up to `red`; twelve words are left.
 TEXT = "knock on the red door at six and ask for old sam who has the key"
 GIVEN, REST = TEXT[:16], TEXT[16:]
+
+
+def extract(policy, demonstrations, *, max_new_tokens=MAX_NEW_TOKENS):
+    requests = extraction_requests(policy, demonstrations, max_new_tokens=max_new_tokens)
+    sampled = sampling.sample(policy, requests, max_new_tokens=max_new_tokens, temperature=0)
+    return extracted_words(policy, demonstrations, sampled)
 
 
 @pytest.fixture
@@ -30,7 +36,7 @@ def parrot(monkeypatch):
             return [SampledTokens(each[:limit], len(each) <= limit, -1.0) for each, limit in pairs]
 
     sampler = Parrot()
-    monkeypatch.setattr(extraction, "sample", sampler)
+    monkeypatch.setattr(sampling, "sample", sampler)
     return sampler
 
 

@@ -43,7 +43,7 @@ SECTIONS = [
     "Round by round",
     "Samples side by side",
     "Leakage and collapse",
-    "Held-out texts and forgetting",
+    "Held-out texts",
     "The style panel's members",
     "Warnings",
     "What was run",
@@ -265,7 +265,7 @@ def test_what_is_missing_is_said():
         ("Style and task", "No style was measured."),
         ("Round by round", "Fewer than two stages were compared."),
         ("Samples side by side", "No samples."),
-        ("Held-out texts and forgetting", "Not measured."),
+        ("Held-out texts", "Not measured."),
         ("Warnings", "None."),
     ):
         assert section(page, heading).one("p", "empty").text == words
@@ -318,7 +318,6 @@ def reports(draw):
                 ),
                 held_out_loss=st.none() | FLOATS,
                 chrf=st.none() | FLOATS,
-                forgetting=st.none() | FLOATS,
             )
         )
         for title in titles

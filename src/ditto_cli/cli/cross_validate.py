@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ditto_cli.cli.eval import (
     EvalOptions,
     check_report_place,
+    extracted_in_training,
     few_shot,
     judge_findings,
     plan_of,
@@ -318,4 +319,6 @@ def _findings(run: _Run, trained: _Trained, part: Author, shown: Reporter) -> Fi
         shown.stage_ended()
         return writings
 
-    return gather(session.policy, part, contestants, plan, writer=writer, encoder=run.encoder, reporter=shown)
+    findings = gather(session.policy, part, contestants, plan, writer=writer, encoder=run.encoder, reporter=shown)
+    findings.extracted.update(extracted_in_training(record, run.task.title))
+    return findings

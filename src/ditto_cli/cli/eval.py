@@ -100,6 +100,7 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
         writer = kept_writer(session, store, name, others, shown)
         encoder = session.style_encoder(options.style_encoder)
         findings = gather(session.policy, author, contestants, plan, writer=writer, encoder=encoder, reporter=shown)
+    findings.extracted.update(extracted_in_training(record, main.title))
     judge = options.judge.make(session, findings, store.key(), folder, marks)
     judge_findings(judge, findings, options.judge)
     run = what_was_run([findings], session, judge.name, options, time.monotonic() - started)
@@ -139,7 +140,7 @@ def show_and_write(report: EvalReport, place: Path, marks: Sequence[str], *, as_
 
 
 def rivals_of(name: str, record: AdapterRecord, against: str | None) -> list[str]:
-    """Titles to compete against, as `--against` names them; else base, few-shot, texts at hand and all other stages.
+    """Titles to compete against, as `--against` names them; else base, few-shot, texts at hand, SFT, the last round.
 
     Stages of the adapter itself may be named `round1`, `1` or `alice:round1`; each counts once.
 
@@ -147,7 +148,8 @@ def rivals_of(name: str, record: AdapterRecord, against: str | None) -> list[str
         InputError: an empty list, or the evaluated stage itself.
     """
     if against is None:
-        others = (stage for stage in record.stage_names if stage != record.published)
+        first, *_, last = (*record.stage_names, record.stage_names[-1])
+        others = [stage for stage in dict.fromkeys((first, last)) if stage != record.published]
         return [BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, *others]
     rivals = []
     for word in against.split(","):
@@ -198,6 +200,13 @@ def kept_writer(session: Session, store: AdapterStore, name: str, others: Mappin
         return writings
 
     return writer
+
+
+def extracted_in_training(record: AdapterRecord, title: str) -> dict[str, int]:
+    """What each stage gave away of the demonstrations (`extraction`); the published one goes by `title` besides."""
+    key = "selection/extracted"
+    found = {stage.stage: int(stage.metrics[key]) for stage in record.stages if key in stage.metrics}
+    return found | ({title: found[record.published]} if record.published in found else {})
 
 
 def what_was_run(

@@ -77,7 +77,6 @@ def _other_figures() -> list[_Figure]:
     return [
         ("held-out loss", lambda c: _known(c.held_out_loss, 3)),
         ("chrF", lambda c: _known(c.chrf, 1)),
-        ("forgetting", lambda c: _known(c.forgetting, 3)),
     ]
 
 

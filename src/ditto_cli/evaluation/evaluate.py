@@ -6,14 +6,12 @@ The story of an evaluation: let all write, calibrate style and task, measure, ju
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from statistics import fmean
 
 from ditto_cli.evaluation.appraisal import Appraisal, Appraiser
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan
-from ditto_cli.evaluation.extraction import extract
-from ditto_cli.evaluation.forgetting import GeneralAnswer, general_answers, log_loss
 from ditto_cli.evaluation.held_out import held_out_loss
 from ditto_cli.evaluation.prompt_gain import told_shares
 from ditto_cli.evaluation.selection import background_plan
@@ -22,8 +20,6 @@ from ditto_cli.evaluation.types import BASE_CONTESTANT, Author, Judge, Judgement
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.types import Reporter
 
-_BACKGROUND_SEED = 1  # the base's texts that stand for others are never those that it competes with
-
 Writer = Callable[[Contestant, WritingPlan], list[Writing]]
 
 
@@ -31,7 +27,8 @@ Writer = Callable[[Contestant, WritingPlan], list[Writing]]
 class Findings:
     """What was found with one author and one set of contestants; figures are by contestant's title.
 
-    `appraisals` are of `writings`, in their order; `author_task` is that of the demonstrations for their own prompts.
+    `appraisals` are of `writings`, in their order; `author_task` is that of the demonstrations for their own prompts;
+    `extracted` is what a training found of its stages.
     """
 
     author: Author
@@ -43,7 +40,6 @@ class Findings:
     author_task: float
     judgements: list[Judgement] = field(default_factory=list)
     held_out_losses: dict[str, float] = field(default_factory=dict)
-    forgetting: dict[str, float] = field(default_factory=dict)
     extracted: dict[str, int] = field(default_factory=dict)
 
     def appraisal_of(self, writing: Writing) -> Appraisal:
@@ -73,15 +69,7 @@ def gather(
         encoder: a neural style encoder for the panel, or None.
         reporter: told of the progress.
     """
-    writings = {contestant.title: writer(contestant, plan) for contestant in contestants}
-    others = WritingPlan(
-        background_plan(author.demonstrations, plan).prompts,
-        1,
-        plan.seed + _BACKGROUND_SEED,
-        plan.temperature,
-        plan.max_new_tokens,
-    )
-    background = [writing.text for writing in writer(Contestant(BASE_CONTESTANT, "base"), others)]
+    writings, background = _written(author, contestants, plan, writer)
     appraiser, told = _calibrated(policy, author, plan, writings, background, encoder, reporter)
     prompts = {prompt.id: prompt.prompt for prompt in plan.prompts}
     appraisals = {
@@ -89,9 +77,44 @@ def gather(
         for title, texts in writings.items()
     }
     own = fmean(appraiser.scale.value(text.prompt, text.completion) for text in author.demonstrations)
-    findings = Findings(author, plan, tuple(contestants), appraiser.panel, writings, appraisals, own)
-    _measure(policy, findings, reporter)
-    return findings
+    losses = _held_out_losses(policy, author, contestants, reporter)
+    return Findings(
+        author, plan, tuple(contestants), appraiser.panel, writings, appraisals, own, held_out_losses=losses
+    )
+
+
+def _written(
+    author: Author, contestants: Sequence[Contestant], plan: WritingPlan, writer: Writer
+) -> tuple[dict[str, list[Writing]], list[str]]:
+    """What each wrote for the plan's prompts, and the base for the demonstrations', in one batch with its own."""
+    others = background_plan(author.demonstrations, plan).prompts
+    competing = [contestant for contestant in contestants if contestant.kind == "base"]
+    prompts = (*plan.prompts, *others) if competing else others
+    base = writer(Contestant(BASE_CONTESTANT, "base"), replace(plan, prompts=prompts))
+    ids = {prompt.id for prompt in others}
+    background = [writing for writing in base if writing.prompt_id in ids and writing.index == 0]
+    writings = {
+        contestant.title: [writing for writing in base if writing.prompt_id not in ids]
+        if contestant in competing
+        else writer(contestant, plan)
+        for contestant in contestants
+    }
+    return writings, [writing.text for writing in background]
+
+
+def _held_out_losses(
+    policy: Policy, author: Author, contestants: Sequence[Contestant], reporter: Reporter
+) -> dict[str, float]:
+    """Of every contestant that is a model of its own, where texts were kept back."""
+    models = [contestant for contestant in contestants if not contestant.shots] if author.held_out else []
+    losses = {}
+    reporter.stage_started("held-out texts", len(models), "contestants")
+    for number, contestant in enumerate(models, start=1):
+        with policy.using(contestant.adapter):
+            losses[contestant.title] = held_out_loss(policy, author.held_out)
+        reporter.stage_advanced(number, {})
+    reporter.stage_ended()
+    return losses
 
 
 def _calibrated(
@@ -136,27 +159,3 @@ def pairs_to_judge(findings: Findings, *, every_pair: bool) -> list[Pair]:
         if every_pair or one == titles[0]
         for first, second in zip(findings.writings[one], findings.writings[other], strict=True)
     ]
-
-
-def _measure(policy: Policy, findings: Findings, reporter: Reporter) -> None:
-    """Held-out log-loss, forgetting and extraction of every contestant that is a model of its own."""
-    models = [contestant for contestant in findings.contestants if not contestant.shots]
-    reporter.stage_started("measuring", len(models), "contestants")
-    answers = general_answers(policy)
-    with policy.using(None):
-        base_loss = log_loss(policy, answers)
-    for number, contestant in enumerate(models, start=1):
-        with policy.using(contestant.adapter):
-            _measure_one(policy, findings, contestant.title, answers, base_loss)
-        reporter.stage_advanced(number, {})
-    reporter.stage_ended()
-
-
-def _measure_one(
-    policy: Policy, findings: Findings, title: str, answers: Sequence[GeneralAnswer], base_loss: float
-) -> None:
-    author = findings.author
-    if author.held_out:
-        findings.held_out_losses[title] = held_out_loss(policy, author.held_out)
-    findings.forgetting[title] = log_loss(policy, answers) - base_loss
-    findings.extracted[title] = extract(policy, author.demonstrations)

@@ -9,34 +9,19 @@ from collections.abc import Sequence
 
 from ditto_cli.evaluation.recitation import own_passage
 from ditto_cli.model.policy.policy import Policy
-from ditto_cli.model.policy.sampling import sample
 from ditto_cli.types import Demonstration, SampledTokens, SampleRequest
 
 GIVEN_SHARE = 4  # one part in four of a completion is given away
 MAX_NEW_TOKENS = 64
 
 
-def extract(policy: Policy, demonstrations: Sequence[Demonstration], *, max_new_tokens: int = MAX_NEW_TOKENS) -> int:
-    """Words of the longest passage of a demonstration that the active policy writes when given the text's beginning.
-
-    The policy gets the prompt and the first quarter of the completion's tokens, and goes on with the likeliest tokens.
-    Passages that other demonstrations have as well (a signature) or the prompt (a quotation) do not count.
-
-    Args:
-        policy: the active adapter is used.
-        demonstrations: what it could know by heart; at least one.
-        max_new_tokens: most tokens that it goes on with, and never more than the demonstration has.
-    """
-    requests = extraction_requests(policy, demonstrations, max_new_tokens=max_new_tokens)
-    return extracted_words(
-        policy, demonstrations, sample(policy, requests, max_new_tokens=max_new_tokens, temperature=0)
-    )
-
-
 def extraction_requests(
     policy: Policy, demonstrations: Sequence[Demonstration], *, max_new_tokens: int = MAX_NEW_TOKENS
 ) -> list[SampleRequest]:
-    """What to sample for `extracted_words`, one for each demonstration."""
+    """The prompt and the first quarter of each completion's tokens, to go on from with the likeliest tokens.
+
+    At most `max_new_tokens`, and never more than the demonstration has.
+    """
     requests = []
     for demonstration in demonstrations:
         given, rest = _divided(policy, demonstration)
@@ -48,7 +33,10 @@ def extraction_requests(
 
 
 def extracted_words(policy: Policy, demonstrations: Sequence[Demonstration], sampled: Sequence[SampledTokens]) -> int:
-    """See `extract`; `sampled` is what the policy wrote for `extraction_requests`."""
+    """Words of the longest passage of a demonstration's rest in what was `sampled` for `extraction_requests`.
+
+    Passages that other demonstrations have as well (a signature) or the prompt (a quotation) do not count.
+    """
     longest = 0
     for demonstration, tokens in zip(demonstrations, sampled, strict=True):
         rest = policy.chat.text(_divided(policy, demonstration)[1])

@@ -86,7 +86,7 @@ def leakage(
         demonstrations: what it could recite.
         held_out: the author's other texts, to know how much of the demonstrations they repeat by nature; versions of a
             demonstration do not count.
-        extracted_words: what `extraction.extract` found; None if it was not run.
+        extracted_words: what `extraction` found; None if it was not run.
     """
     references = _references(demonstrations)
     known = _own_8grams(references)

@@ -97,7 +97,6 @@ class ContestantReport(_Part):
     leakage: Leakage
     held_out_loss: float | None = Field(description="log-loss per token of the author's held-out texts, nats")
     chrf: float | None = Field(description="chrF against the author's held-out texts, 0 to 100")
-    forgetting: float | None = Field(description="rise of log-loss per token on the base's own general answers, nats")
     warnings: list[str]
 
 

@@ -102,7 +102,6 @@ def _contestant(contestant: Contestant, parts: Sequence[Findings], seed: int) ->
         leakage=leaked,
         held_out_loss=_mean_of([part.held_out_losses.get(title) for part in parts]),
         chrf=_chrf(title, parts),
-        forgetting=_mean_of([part.forgetting.get(title) for part in parts]),
         warnings=[] if contestant.kind == "base" else warnings_of(collapsed, leaked),
     )
 

@@ -132,8 +132,8 @@ def soundness_table(report: EvalReport) -> Table:
 
 
 def held_out_table(report: EvalReport) -> Table | None:
-    """How near each contestant is to the held-out texts, and what it has forgotten; None if nothing was measured."""
-    measured = [value for c in report.contestants for value in (c.held_out_loss, c.chrf, c.forgetting)]
+    """How near each contestant is to the held-out texts; None if nothing was measured."""
+    measured = [value for c in report.contestants for value in (c.held_out_loss, c.chrf)]
     if all(value is None for value in measured):
         return None
     return Table(
@@ -142,7 +142,6 @@ def held_out_table(report: EvalReport) -> Table | None:
             Column("Contestant"),
             Column("Loss on held-out texts", "lower is nearer"),
             Column("chrF against held-out texts", "0 to 100, higher is nearer"),
-            Column("Forgetting", "rise of loss on the base's general answers; 0 is nothing"),
         ),
         tuple(_held_out_row(c, c.title == evaluated_title(report)) for c in report.contestants),
     )
@@ -162,7 +161,7 @@ def panel_table(members: Sequence[PanelMember]) -> Table:
 
 
 def _held_out_row(contestant: ContestantReport, is_evaluated: bool) -> Row:
-    cells = (_known(contestant.held_out_loss, 3), _known(contestant.chrf, 1), _known(contestant.forgetting, 3))
+    cells = (_known(contestant.held_out_loss, 3), _known(contestant.chrf, 1))
     return Row(contestant.title, cells, is_evaluated)
 
 

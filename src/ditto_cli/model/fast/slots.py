@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
+from typing import Any
 
 import torch
-from torch import Tensor
-from transformers.cache_utils import Cache, DynamicCache
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, DynamicLayer
 
 from ditto_cli.model.fast.graph import FixedSteps
 from ditto_cli.model.fast.packing import packed_linears
@@ -24,7 +25,33 @@ from ditto_cli.model.policy.draws import Draw, draw_next
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.types import SampledTokens
 
+_ROOM = 64  # tokens that a step's keys and values are copied for ahead
 _IDLE_SHARE = 0.5  # of fixed steps' rows that may be idle before a new capture is made
+
+
+class _Layer(DynamicLayer):
+    """Keys and values with room behind them, so that a step need not copy all that was there before."""
+
+    keys: Tensor
+    values: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._buffers: tuple[Tensor, ...] = ()
+        self._newest: Tensor | None = None  # the keys as they were left, while they are a part of the buffer
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """The library's, for steps of one token."""
+        num = self.get_seq_length()
+        if num == 0 or key_states.shape[2] > 1:
+            return super().update(key_states, value_states, *args, **kwargs)
+        if self._newest is not self.keys or num == self._buffers[0].shape[2]:
+            self._buffers = tuple(nn.functional.pad(states, (0, 0, 0, _ROOM)) for states in (self.keys, self.values))
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[:, :, num : num + 1] = states
+        self.keys, self.values = (buffer[:, :, : num + 1] for buffer in self._buffers)
+        self._newest = self.keys
+        return self.keys, self.values
 
 
 @dataclass
@@ -97,7 +124,7 @@ def _admit(policy: Policy, slots: _Slots | None, arrivals: list[Draw]) -> _Slots
     device = policy.hardware.device
     prompts = sorted({draw.prompt_ids for draw in arrivals})
     longest = max(map(len, prompts))
-    cache = DynamicCache()
+    cache = Cache(layer_class_to_replicate=_Layer)
     # A window is counted in columns, and those between a shared beginning and the rest would count.
     is_seen = policy.sees_all(longest + max(draw.max_tokens for draw in arrivals))
     num_shared = _num_shared(prompts) if is_seen and len(prompts) > 1 else 0
@@ -134,14 +161,14 @@ def _joined(upper: _Slots, lower: _Slots) -> _Slots:
 
     def padded(states: Tensor) -> Tensor:
         """Keys or values [R, heads, T, size] with masked columns on the left up to `width`."""
-        return torch.nn.functional.pad(states, (0, 0, width - states.shape[2], 0))
+        return nn.functional.pad(states, (0, 0, width - states.shape[2], 0))
 
-    cache = DynamicCache()
+    cache = Cache(layer_class_to_replicate=_Layer)
     for layer, (above, below) in enumerate(zip(upper.cache.layers, lower.cache.layers, strict=True)):
         keys = torch.cat([padded(above.keys), padded(below.keys)])
         values = torch.cat([padded(above.values), padded(below.values)])
         cache.update(keys, values, layer)
-    masks = [torch.nn.functional.pad(s.mask_RT, (width - s.mask_RT.shape[1], 0)) for s in (upper, lower)]
+    masks = [nn.functional.pad(s.mask_RT, (width - s.mask_RT.shape[1], 0)) for s in (upper, lower)]
     return _Slots(upper.draws + lower.draws, cache, torch.cat(masks), torch.cat([upper.logits_RV, lower.logits_RV]))
 
 
@@ -156,7 +183,7 @@ def _kept(slots: _Slots, rows: list[int]) -> _Slots:
 
 def _advance(policy: Policy, slots: _Slots) -> _Slots:
     """Feed each row's newest token and get the logits of the next."""
-    mask_RT = torch.nn.functional.pad(slots.mask_RT, (0, 1), value=1)
+    mask_RT = nn.functional.pad(slots.mask_RT, (0, 1), value=1)
     newest = torch.tensor([[draw.token_ids[-1]] for draw in slots.draws], device=mask_RT.device)
     positions = mask_RT.sum(dim=1, keepdim=True) - 1
     hidden = policy.hidden(newest, mask_RT, positions, slots.cache)
@@ -169,14 +196,14 @@ def _advance_fixed(policy: Policy, slots: _Slots) -> _Slots:
         slots = _thawed(slots)
     steps = slots.steps or FixedSteps(policy, slots.cache, slots.mask_RT)
     logits = steps.advance([draw.token_ids[-1] for draw in slots.draws])
-    return _Slots(slots.draws, DynamicCache(), slots.mask_RT, logits, steps)
+    return _Slots(slots.draws, Cache(layer_class_to_replicate=_Layer), slots.mask_RT, logits, steps)
 
 
 def _thawed(slots: _Slots) -> _Slots:
     """The slots with a cache and mask of their own again."""
     if slots.steps is None:
         return slots
-    cache = DynamicCache()
+    cache = Cache(layer_class_to_replicate=_Layer)
     states, mask_RT = slots.steps.contents()
     for layer, (keys, values) in enumerate(states):
         cache.update(keys, values, layer)
