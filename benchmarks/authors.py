@@ -483,8 +483,8 @@ def main() -> None:
     running = commands.add_parser("run")
     shown = commands.add_parser("table")
     for command in (running, shown):
-        command.add_argument("--demonstrations", type=int, default=7, help="most texts to learn from")
-        command.add_argument("--opening", type=int, default=150, help="most words of a text")
+        command.add_argument("--demonstrations", type=int, default=5, help="most texts to learn from")
+        command.add_argument("--opening", type=int, default=80, help="most words of a text")
         command.add_argument("--prompts", type=int, default=4, help="most kept-back prompts of an author")
     running.add_argument("corpus", type=Path)
     shown.add_argument("--corpus", type=Path, nargs="+", required=True)
