@@ -72,6 +72,12 @@ def test_whatsapp_in_korean() -> None:
     assert turns(chat, ".txt") == [("미아", ASKED, None), ADA]
 
 
+def test_a_day_may_stand_above_the_first_message() -> None:
+    at = "2025. 3. 3. 오전 10:1"
+    chat = f"2025년 3월 3일 월요일\n{at}5, 미아 : {ASKED}\n{at}6, Ada : {SAID}\n{at}7, Ada : {MORE}\n"
+    assert turns(chat, ".txt") == [("미아", ASKED, None), ADA]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -106,6 +112,8 @@ def test_whatsapp_in_korean() -> None:
         "This message was deleted",
         "Du hast diese Nachricht gelöscht.",
         "Missed voice call",
+        "Missed video call at 10:16 PM",
+        "Verpasster Sprachanruf um 10:16",
         "您已删除这条消息",
         "Message vocal absent",
         "null",
@@ -130,6 +138,7 @@ def test_what_whatsapp_writes_in_place_of_words(line: str) -> None:
         ("Ask @491712345678 about it", "Ask about it"),
         ("10:15 at the shed: I <3 it (really)", "10:15 at the shed: I <3 it (really)"),
         ("the image omitted nothing", "the image omitted nothing"),
+        ("be at the shed at 10:16", "be at the shed at 10:16"),
         ("two:\n\nparagraphs", "two:\n\nparagraphs"),
     ],
 )
@@ -201,6 +210,7 @@ def test_a_chat_of_years_is_read_and_a_text_of_its_size_is_not(tmp_path) -> None
     "text",
     [
         "Dear diary,\n\n03.03.25, 10:15 - Mia: she said\n03.03.25, 10:16 - Ada: and I said\n",
+        "On the 3rd she wrote to me, and I to her, all of it:\n03.03.25, 10:15 - Mia: so\n03.03.25, 10:16 - Ada: no\n",
         "03.03.25, 10:15 - Mia: only one\n",
         "2025-03-03 was a day\n",
         "",

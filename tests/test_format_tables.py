@@ -30,6 +30,18 @@ def skipped(reading):
     return [(item.name, item.reason.split(":")[0]) for item in reading.skipped]
 
 
+@pytest.mark.parametrize(("got", "wrote"), [("received", "sent"), ("Incoming", "Outgoing"), ("eingehend", "ausgehend")])
+def test_what_a_telephone_received_is_somebody_elses(got, wrote):
+    reading = read(f"address,type,body\n+4917,{got},Come on Sunday.\n+4917,{wrote},I will.\n")
+    assert [source.text for source in reading.texts] == ["I will."]
+    assert skipped(reading) == [("a.csv#2", "written by somebody else")]
+
+
+def test_a_type_that_says_something_else_leaves_all():
+    assert len(read("type,body\nreceived,one\npost,two\n").texts) == 2
+    assert len(read("type,author,body\nreceived,Ada,one\nsent,Mia,two\n").texts) == 2
+
+
 # --- .csv
 
 

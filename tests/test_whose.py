@@ -51,6 +51,11 @@ def test_me_is_a_name_or_an_id(me: list[str], own: list[int]) -> None:
     }
 
 
+def test_telegram_writes_user_before_an_id() -> None:
+    chat = [text(1, "Mia Holm", "user11"), text(2, "Ada Reed", "user22")]
+    assert own_texts(chat, ["22"])[0] == own_texts(chat, ["user22"])[0] == chat[1:]
+
+
 def test_several_people_and_nobody_said_who_is_who() -> None:
     message = (
         r"^Several people wrote in these chats or tables: Ada Reed \(2, 4 words\), Mia Holm \(1, 3 words\), "

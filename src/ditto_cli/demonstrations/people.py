@@ -104,7 +104,7 @@ def _fold(name: str) -> str:
     plain = " ".join(plain.split()).casefold().removeprefix("mailto:").removeprefix("@")
     if _NUMBER.fullmatch(plain):
         return re.sub(r"\D", "", plain).removeprefix("00")
-    return re.sub(r"#(?:0|\d{4})$", "", plain)  # Discord: ada#1234
+    return re.sub(r"#(?:0|\d{4})$|^user(?=\d+$)", "", plain)  # Discord: ada#1234; Telegram: user22
 
 
 def _unknown_author(texts: Sequence[SourceText], me: Sequence[str]) -> UnknownAuthorError:

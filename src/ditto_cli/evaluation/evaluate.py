@@ -106,7 +106,9 @@ def _held_out_losses(
     policy: Policy, author: Author, contestants: Sequence[Contestant], reporter: Reporter
 ) -> dict[str, float]:
     """Of every contestant that is a model of its own, where texts were kept back."""
-    models = [contestant for contestant in contestants if not contestant.shots] if author.held_out else []
+    if not author.held_out:
+        return {}
+    models = [contestant for contestant in contestants if not contestant.shots]
     losses = {}
     reporter.stage_started("held-out texts", len(models), "contestants")
     for number, contestant in enumerate(models, start=1):

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from math import isfinite, isnan, nan
 
 from ditto_cli.demonstrations.encoding import decode_text, normalise_text, repair_mojibake, unify_line_ends
@@ -69,6 +70,10 @@ _DOCUMENT = re.compile(r"[^\n]{1,200}\.\w{2,5} \u2022 [^\n]{1,60}")
 _PATH = re.compile(r"(?:[~/]|attachments/|[A-Z]:\\)\S.*\.\w{2,5}")
 _PLACE = re.compile(r"[^\n]{0,80}https://(?:maps\.google\.com/|maps\.app\.goo\.gl/|foursquare\.com/v/)\S*")
 _EDITED = re.compile(r"(?:\u200e?<[^<>\n]{3,60}>|\([^()\n]{3,30}\))\Z")
+_AT_A_TIME = re.compile(r" \w{1,4} \d{1,2}[:.]\d{2}(?: ?[ap]\.?m)?\Z")  # "missed voice call at 10:23"
+# The day above a chat; what stands in a letter above a quoted chat has no number, or is longer.
+_HEADING = re.compile(r"(?=\D*\d)[^\n]{1,40}")
+_NUM_HEADINGS = 4
 _TAIL_CHARACTERS = 70
 _NAME_CHARACTERS = 80
 
@@ -232,7 +237,7 @@ def _take_words(message: Message) -> tuple[str, str]:
 
 def _is_written_by_program(text: str, authors: Sequence[str]) -> bool:
     """Whether a message is what the program put in place of a picture, call or deleted message."""
-    plain = _fold(text)
+    plain = _AT_A_TIME.sub("", _fold(text))
     heading, line_end, _ = text.partition("\n")
     names = [part for author in authors for part in (author.casefold(), author.casefold().split(" ")[0])]
     starts = [f"{who} " for who in (*names, *_lines_of("you"))]
@@ -310,8 +315,9 @@ def read_chat_text(name: str, raw: bytes) -> Reading | None:
 
 
 def _begins(lines: Sequence[str], pattern: re.Pattern[str]) -> bool:
-    """Whether the first line with anything on it has this form; a text that only quotes such a line is no chat."""
-    first = next((line for line in lines if line.strip("\ufeff\u200e \t")), "")
+    """Whether the first line below days has this form; a text that only quotes such a line is no chat."""
+    filled = islice((line for line in lines if line.strip("\ufeff\u200e \t")), _NUM_HEADINGS + 1)
+    first = next((line for line in filled if pattern.fullmatch(line) or not _HEADING.fullmatch(line)), "")
     return pattern.fullmatch(first) is not None
 
 

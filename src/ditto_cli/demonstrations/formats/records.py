@@ -18,6 +18,7 @@ from ditto_cli.demonstrations.formats.archive_records import archive_reading
 from ditto_cli.demonstrations.formats.common import decoded, empty, titled_prompt
 from ditto_cli.demonstrations.formats.web import looks_like_html
 from ditto_cli.demonstrations.html_text import html_to_text
+from ditto_cli.demonstrations.prompt_forms import BY_OTHERS
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
@@ -92,7 +93,9 @@ def _reading(name: str, content: Any, rows: _Rows, header: Sequence[str] = ()) -
         identity = f"{name}#{number}"
         is_exchange = is_ours and isinstance(entry, dict) and "messages" in entry
         prompt, text = (_exchange(entry) or ("", "")) if is_exchange else columns.prompt_and_text(entry)
-        if text := normalise_text(text):
+        if columns.is_received(entry):
+            skipped.append(Skipped(identity, BY_OTHERS))
+        elif text := normalise_text(text):
             authors = columns.authors(entry)
             texts.append(SourceText(identity, text, normalise_text(prompt).strip() or None, authors=authors))
         else:
@@ -124,6 +127,9 @@ class _Columns:
         # The name of a thing is there once, that of a person with each of their texts.
         names = [column for column in _find_columns(every, "names") if _has_repeats(row.get(column) for row in rows)]
         self._authors = (*_find_columns(every, "authors"), *_find_columns(every, "author_ids")) or names
+        # Where a table has no column of authors, as those of telephones.
+        directions = [] if self._authors else _find_columns(every, "directions")
+        self._direction = next((each for each in directions if _is_direction(row.get(each) for row in rows)), None)
 
     def prompt_and_text(self, row: Any) -> tuple[str, str]:
         """What a row answers, and its text; "" for what is not there."""
@@ -135,6 +141,10 @@ class _Columns:
         # Before anything is taken away: of letters that were read wrongly, some are invisible marks.
         text = repair_mojibake(text)
         return self._prompt_of(row), html_to_text(text) if looks_like_html(text) else text
+
+    def is_received(self, row: Any) -> bool:
+        """Whether the row says that it came from somebody else."""
+        return self._direction is not None and _plain(row.get(self._direction)) in words("columns")["received"]
 
     def authors(self, row: Any) -> tuple[str, ...]:
         """The names of who wrote a row."""
@@ -243,6 +253,17 @@ def _names_in(value: Any) -> list[str]:
         for one in values
         if isinstance(one, (str, int)) and not isinstance(one, bool) and str(one).strip()
     ]
+
+
+def _plain(value: Any) -> str:
+    return str(value).strip().casefold()
+
+
+def _is_direction(values: Iterable[Any]) -> bool:
+    """Whether a column says sent of some rows, received of others, and nothing else."""
+    known = words("columns")
+    said = {_plain(value) for value in values}
+    return not said.isdisjoint(known["received"]) and said <= {*known["received"], *known["sent"]}
 
 
 def _has_repeats(values: Iterable[Any]) -> bool:
