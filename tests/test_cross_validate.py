@@ -8,10 +8,14 @@ import pytest
 from conftest import save_tiny_base
 from ditto_cli.cli.cross_validate import TRAINED, what_to_do
 from ditto_cli.config import Settings
+from ditto_cli.evaluation.contestants import Contestant, WritingPlan
+from ditto_cli.evaluation.evaluate import _written
 from ditto_cli.evaluation.report import EvalReport, WinRate
+from ditto_cli.evaluation.types import Author, EvalPrompt, Writing
 from ditto_cli.evaluation.verdict import verdict
 from ditto_cli.method import ditto as method
 from ditto_cli.method import run
+from ditto_cli.types import Demonstration
 from eval_fixtures import contestant
 
 pytest_plugins = ["cli_helpers"]
@@ -191,3 +195,21 @@ def test_an_untrained_folders_verdict_is_something_to_do():
     )
     assert what_to_do(bad) == bad
     assert bad.keep == "base"
+
+
+@pytest.mark.parametrize("num", [1, 2])
+def test_writings_are_told_apart_whatever_their_prompts_are_called(num):
+    texts = tuple(Demonstration(name, f"Tell {name}.", name) for name in ("a.md", "b.md"))
+    prompt = EvalPrompt("background-a.md", "Tell more.", "held_out", None)
+    plan = WritingPlan((prompt,), num, 0, 1.0, 8)
+
+    def writer(contestant, plan):
+        wanted = [(prompt, index) for prompt in plan.prompts for index in range(plan.num)]
+        return [Writing(contestant.title, p.id, i, f"{contestant.title}: {p.prompt}", 1, ended=True) for p, i in wanted]
+
+    contestants = [Contestant("alice", "round", "alice"), Contestant("base", "base")]
+    writings, background = _written(Author(texts, ()), contestants, plan, writer)
+    assert {title: [w.text for w in own] for title, own in writings.items()} == {
+        title: [f"{title}: Tell more."] * num for title in ("alice", "base")
+    }
+    assert background == ["base: Tell a.md.", "base: Tell b.md."]

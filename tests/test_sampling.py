@@ -233,3 +233,18 @@ def test_fixed_steps_keep_idle_rows_until_half_of_them_are_finished(policy, monk
     assert [len(answer.token_ids) for answer in answers] == [3, 5, 7, 9, 11, 13]
     assert made == [6, 2]  # four of six are finished after nine tokens
     assert rows == [6] * 8 + [2] * 4
+
+
+def test_a_row_that_leaves_takes_its_buffers_along():
+    layer = slots._Layer()
+    states = torch.randn(3, 2, 5, 4)
+    layer.update(states, states)
+    newest = torch.randn(3, 2, 1, 4)
+    layer.update(newest, newest)
+    assert layer._buffers
+    layer.batch_select_indices(torch.tensor([0, 2]))
+    assert layer._buffers == ()
+    keys, values = layer.update(newest[:2], newest[:2])
+    expected = torch.cat([states[[0, 2]], newest[[0, 2]], newest[:2]], dim=2)
+    assert torch.equal(keys, expected)
+    assert torch.equal(values, expected)

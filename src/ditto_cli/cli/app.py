@@ -265,7 +265,8 @@ def _eval(
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Rivals: base, few-shot, texts (at hand), sft, round1, other adapters, NAME:STAGE; else all its own.",
+            help="Rivals: base, few-shot, texts (at hand), sft, round1, other adapters, NAME:STAGE; else the first "
+            "four and the last round.",
             show_default=False,
         ),
     ] = None,

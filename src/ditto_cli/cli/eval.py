@@ -203,7 +203,12 @@ def kept_writer(session: Session, store: AdapterStore, name: str, others: Mappin
 
 
 def extracted_in_training(record: AdapterRecord, title: str) -> dict[str, int]:
-    """What each stage gave away of the demonstrations (`extraction`); the published one goes by `title` besides."""
+    """What each stage gave away of the demonstrations (`extraction`); the published one goes by `title` besides.
+
+    Nothing of an adapter that was trained elsewhere: its figures are the sender's word.
+    """
+    if not record.demonstration_hashes:
+        return {}
     key = "selection/extracted"
     found = {stage.stage: int(stage.metrics[key]) for stage in record.stages if key in stage.metrics}
     return found | ({title: found[record.published]} if record.published in found else {})

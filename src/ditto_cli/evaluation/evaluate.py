@@ -86,20 +86,16 @@ def gather(
 def _written(
     author: Author, contestants: Sequence[Contestant], plan: WritingPlan, writer: Writer
 ) -> tuple[dict[str, list[Writing]], list[str]]:
-    """What each wrote for the plan's prompts, and the base for the demonstrations', in one batch with its own."""
-    others = background_plan(author.demonstrations, plan).prompts
-    competing = [contestant for contestant in contestants if contestant.kind == "base"]
-    prompts = (*plan.prompts, *others) if competing else others
-    base = writer(Contestant(BASE_CONTESTANT, "base"), replace(plan, prompts=prompts))
-    ids = {prompt.id for prompt in others}
-    background = [writing for writing in base if writing.prompt_id in ids and writing.index == 0]
-    writings = {
-        contestant.title: [writing for writing in base if writing.prompt_id not in ids]
-        if contestant in competing
-        else writer(contestant, plan)
-        for contestant in contestants
-    }
-    return writings, [writing.text for writing in background]
+    """What each wrote for the plan's prompts, and the base for the demonstrations'; its own in one batch with these."""
+    others = background_plan(author.demonstrations, plan)
+    base = Contestant(BASE_CONTESTANT, "base")
+    if plan.num > 1 or base not in contestants:
+        writings = {contestant.title: writer(contestant, plan) for contestant in contestants}
+        return writings, [writing.text for writing in writer(base, others)]
+    both = writer(base, replace(plan, prompts=(*plan.prompts, *others.prompts)))
+    num_own = len(plan.prompts)
+    writings = {one.title: both[:num_own] if one == base else writer(one, plan) for one in contestants}
+    return writings, [writing.text for writing in both[num_own:]]
 
 
 def _held_out_losses(

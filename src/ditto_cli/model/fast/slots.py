@@ -1,7 +1,7 @@
 """Sampling in one batch of slots, whatever the prompts.
 
-A prompt is read once however many completions it gets, and what all prompts begin with once for all; a slot is freed as
-its sequence ends, and waiting sequences take freed slots.
+A prompt is read once however many completions it gets, and what all that come in together begin with once for all; a
+slot is freed as its sequence ends, and waiting sequences take freed slots.
 
 Legend: R rows (occupied slots), T tokens in the cache, V vocabulary.
 """
@@ -52,6 +52,11 @@ class _Layer(DynamicLayer):
         self.keys, self.values = (buffer[:, :, : num + 1] for buffer in self._buffers)
         self._newest = self.keys
         return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """The library's; what was there before goes at once."""
+        super().batch_select_indices(indices)
+        self._buffers, self._newest = (), None
 
 
 @dataclass
