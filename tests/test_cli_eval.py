@@ -7,6 +7,7 @@ import stat
 import pytest
 
 from conftest import save_tiny_base
+from ditto_cli.cli.eval import extracted_in_training
 from ditto_cli.evaluation import contestants
 from ditto_cli.evaluation.report import EvalReport
 from ditto_cli.store import AdapterStore
@@ -278,3 +279,11 @@ def test_texts_that_have_moved_or_changed_are_said(trained, quick, tmp_path):
 def test_eval_mistakes_need_no_torch(ditto, texts):
     for arguments in (["eval", "--adapter", "nobody"], ["eval", "/nowhere"], ["eval", "--judge", "openai"]):
         assert ditto.without("torch,transformers", *arguments).code == 2, arguments
+
+
+def test_what_an_imported_adapter_says_of_itself_is_not_shown_as_measured(trained):
+    record = trained.record("alice")
+    assert extracted_in_training(record, "alice").keys() == {"alice", *record.stage_names}
+    stages = [stage.model_copy(update={"metrics": {"selection/extracted": float("nan")}}) for stage in record.stages]
+    imported = record.model_copy(update={"demonstration_hashes": [], "stages": stages})
+    assert extracted_in_training(imported, "alice") == {}

@@ -37,6 +37,11 @@ def test_what_a_telephone_received_is_somebody_elses(got, wrote):
     assert skipped(reading) == [("a.csv#2", "written by somebody else")]
 
 
+def test_a_list_of_messages_may_hold_plain_texts_too():
+    content = [{"type": "received", "text": "Come."}, {"type": "sent", "text": "I will."}, "And bring tea."]
+    assert [source.text for source in read(json.dumps(content), ".json").texts] == ["I will.", "And bring tea."]
+
+
 def test_a_type_that_says_something_else_leaves_all():
     assert len(read("type,body\nreceived,one\npost,two\n").texts) == 2
     assert len(read("type,author,body\nreceived,Ada,one\nsent,Mia,two\n").texts) == 2

@@ -80,7 +80,7 @@ def test_samples_are_the_same_without_onednn(policy, monkeypatch, packs, lacking
     if lacking == "onednn":
         monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     else:
-        monkeypatch.setattr(packing, "_OPERATOR", "not_there")
+        monkeypatch.setattr(packing, "_OPERATORS", (packing._OPERATORS[0], "not_there"))
     assert sample(policy, requests, max_new_tokens=12, temperature=1.0) == packed
     assert packs == []
 

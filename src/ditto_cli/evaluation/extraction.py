@@ -15,18 +15,16 @@ GIVEN_SHARE = 4  # one part in four of a completion is given away
 MAX_NEW_TOKENS = 64
 
 
-def extraction_requests(
-    policy: Policy, demonstrations: Sequence[Demonstration], *, max_new_tokens: int = MAX_NEW_TOKENS
-) -> list[SampleRequest]:
+def extraction_requests(policy: Policy, demonstrations: Sequence[Demonstration]) -> list[SampleRequest]:
     """The prompt and the first quarter of each completion's tokens, to go on from with the likeliest tokens.
 
-    At most `max_new_tokens`, and never more than the demonstration has.
+    At most `MAX_NEW_TOKENS`, and never more than the demonstration has.
     """
     requests = []
     for demonstration in demonstrations:
         given, rest = _divided(policy, demonstration)
         prompt_ids = (*policy.chat.prompt_ids(demonstration.prompt), *given)
-        limit = min(max_new_tokens, max(1, len(rest)), policy.context_tokens - len(prompt_ids))
+        limit = min(MAX_NEW_TOKENS, max(1, len(rest)), policy.context_tokens - len(prompt_ids))
         # Nothing is drawn at temperature 0.
         requests.append(SampleRequest(prompt_ids, seed=0, max_new_tokens=limit, temperature=0))
     return requests

@@ -129,7 +129,7 @@ class _Columns:
         self._authors = (*_find_columns(every, "authors"), *_find_columns(every, "author_ids")) or names
         # Where a table has no column of authors, as those of telephones.
         directions = [] if self._authors else _find_columns(every, "directions")
-        self._direction = next((each for each in directions if _is_direction(row.get(each) for row in rows)), None)
+        self._direction = next((each for each in directions if _is_direction(row.get(each) for row in rows)), "")
 
     def prompt_and_text(self, row: Any) -> tuple[str, str]:
         """What a row answers, and its text; "" for what is not there."""
@@ -144,7 +144,7 @@ class _Columns:
 
     def is_received(self, row: Any) -> bool:
         """Whether the row says that it came from somebody else."""
-        return self._direction is not None and _plain(row.get(self._direction)) in words("columns")["received"]
+        return isinstance(row, dict) and _plain(row.get(self._direction)) in words("columns")["received"]
 
     def authors(self, row: Any) -> tuple[str, ...]:
         """The names of who wrote a row."""

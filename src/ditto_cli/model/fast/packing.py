@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from ditto_cli.model.policy.policy import Policy
 
-_OPERATOR = "_reorder_linear_weight"  # what torch's own compiler packs with; private, so it may go
+# What torch's own compiler packs and multiplies with; private, so they may go.
+_OPERATORS = ("_reorder_linear_weight", "_linear_pointwise")
 _ROWS = 16  # that weights are packed for; any other number goes as fast
 
 
@@ -30,7 +31,7 @@ def packed_linears(policy: Policy) -> Iterator[None]:
 
     Does nothing where it does not apply: on a GPU, with 4-bit weights, or on a CPU without oneDNN.
     """
-    is_there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, _OPERATOR)
+    is_there = torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, each) for each in _OPERATORS)
     layers = _packable(policy) if is_there and policy.hardware.device.type == "cpu" else []
     try:
         for layer in layers:
@@ -62,7 +63,7 @@ def _packed_forward(layer: Any, adapter: str | None) -> Callable[..., Tensor]:
     weight_OI = linear.weight.detach()
     if linear is not layer and adapter in layer.lora_A:
         weight_OI = weight_OI + layer.get_delta_weight(adapter).detach()
-    packed = getattr(torch.ops.mkldnn, _OPERATOR)(weight_OI, _ROWS)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight_OI, _ROWS)
 
     def forward(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return torch.ops.mkldnn._linear_pointwise(inputs, packed, linear.bias, "none", [], "")
