@@ -80,6 +80,7 @@ class ReadingProcess:
                 process.kill()
 
     def _ask(self, request: _Request) -> Reading | str:
+        is_new = self._process is None
         process = self._running()
         seconds = self._seconds + SECONDS_PER_MEBIBYTE * (len(request[2]) // 2**20)
         end = time.monotonic() + seconds
@@ -94,15 +95,15 @@ class ReadingProcess:
         # It was killed, or a library brought it down.
         except (OSError, EOFError, pickle.UnpicklingError):
             self.stop()
-            is_time_up = time.monotonic() >= end
-            answer = _hit_limit(request[1], f"takes more than {seconds:g} s") if is_time_up else damaged(request[1])
+            if time.monotonic() >= end:
+                return _hit_limit(request[1], f"takes more than {seconds:g} s")
+            # One that has read before may have been killed before this file came: a new one tells.
+            return damaged(request[1]) if is_new else self._ask(request)
         finally:
             timer.cancel()
         return answer
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is not None:
-            self.stop()
         if self._process is None:
             arguments = [__name__.rpartition(".")[0], str(Path(__file__).parent)]
             self._process = subprocess.Popen(
