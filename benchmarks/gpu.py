@@ -42,8 +42,9 @@ from ditto_cli.model.base.loading import load_source
 from ditto_cli.model.base.source import BaseSource
 from ditto_cli.model.fast.graph import FixedSteps
 from ditto_cli.model.hardware import GIB, Hardware, detect, four_bit_problem
+from ditto_cli.model.policy.lora import WEIGHTS_FILE
 from ditto_cli.model.policy.memory import free_memory, keeping_what_is_there
-from ditto_cli.model.policy.policy import WEIGHTS_FILE, Policy
+from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.store import AdapterStore
 from ditto_cli.types import Demonstration, SampleRequest, SilentReporter

@@ -26,7 +26,8 @@ ARROWS = {
     "model": {"demonstrations", "store"},
     "method": {"model", "demonstrations", "store"},
     "evaluation": {"model", "demonstrations", "store"},
-    "cli": {"method", "evaluation", "model", "demonstrations", "store"},
+    "exchange": {"model", "store"},
+    "cli": {"exchange", "method", "evaluation", "model", "demonstrations", "store"},
 }
 # Library -> the only places, as prefixes of a path in the package, that may import it.
 HOMES = {
@@ -44,6 +45,8 @@ HOMES = {
     "webencodings": ("demonstrations/encoding.py",),
     "rapidfuzz": ("demonstrations/similarity.py", "evaluation/task.py"),
     "mammoth": ("demonstrations/formats/office.py",),
+    "gguf": ("exchange/",),
+    "xllamacpp": ("exchange/",),
     "pypdfium2": ("demonstrations/formats/pdf.py",),
 }
 WITHOUT_TORCH = (
@@ -276,7 +279,7 @@ def test_version_by_module_and_by_script(ditto):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("ditto ", ["init", "train", "plan", "sample", "eval", "forget", "doctor", "adapters", "demos"]),
+        ("ditto ", ["init", "train", "plan", "sample", "eval", "export", "forget", "doctor", "adapters", "demos"]),
         ("ditto ad", ["adapters"]),
         ("ditto adapters r", ["rename", "rm"]),
         ("ditto sample --comp", ["--compare"]),

@@ -100,8 +100,10 @@ def test_forced_lengths_reach_from_a_part_of_the_demonstration_to_the_limit():
     assert 12 <= at_limit <= 50  # 30 of 300 expected; outside with a probability below 0.0005
 
 
-@pytest.mark.parametrize("quantize", ["none", "nf4"])
-def test_gradients_and_log_probabilities_are_those_of_the_plain_way(measured, quantize):
+@pytest.mark.parametrize(("quantize", "sft_weight"), [("none", 0.0), ("none", 0.2), ("nf4", 0.0)])
+def test_gradients_and_log_probabilities_are_those_of_the_plain_way(measured, quantize, sft_weight, monkeypatch):
+    own = {"dpo.sft_weight": sft_weight}
+    monkeypatch.setattr(work, "settings_of", lambda shape, given: shapes.settings_of(shape, {**given, **own}))
     outcome = measured("check", "--quantize", quantize)
     assert outcome.checks[GRADIENT_ERROR] < 1e-5
     assert outcome.checks[SAMPLER_GAP] < 1e-3

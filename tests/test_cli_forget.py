@@ -121,7 +121,7 @@ def test_it_says_what_it_cannot_know_of_and_leaves_the_texts(trained):
     result = trained("forget", "alice", "--yes")
     said = " ".join(result.err.split())
     assert "Evaluations of other adapters held nothing of it" in said
-    for words in ("adapters export", "--report", "backups and snapshots", "copies of the store"):
+    for words in ("ditto export", "--report", "backups and snapshots", "copies of the store"):
         assert words in said
     assert f"Your own texts in {folder} were not touched" in said
 

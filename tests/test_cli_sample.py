@@ -13,22 +13,22 @@ SHORT = ["--max-tokens", "12", "--seed", "1"]
 @pytest.fixture
 def loads(monkeypatch):
     """The bases that are loaded, and the adapters that are read, in order."""
+    from ditto_cli.cli import session
     from ditto_cli.model.base import loading
-    from ditto_cli.model.policy import policy
 
     seen = {"bases": [], "adapters": []}
-    load_source, load_adapter = loading.load_source, policy.Policy.load_adapter
+    load_source, read_lora = loading.load_source, session.read_lora
 
     def base_spy(source, *arguments, **keywords):
         seen["bases"].append(source.id)
         return load_source(source, *arguments, **keywords)
 
-    def adapter_spy(self, name, folder):
+    def adapter_spy(folder):
         seen["adapters"].append(f"{folder.parents[2].name}/{folder.name}")
-        return load_adapter(self, name, folder)
+        return read_lora(folder)
 
     monkeypatch.setattr(loading, "load_source", base_spy)
-    monkeypatch.setattr(policy.Policy, "load_adapter", adapter_spy)
+    monkeypatch.setattr(session, "read_lora", adapter_spy)
     return seen
 
 
@@ -78,9 +78,8 @@ def test_json_tells_all_that_is_needed_to_repeat_it(trained):
     document = json.loads(result.out)
     assert set(document) == {"prompt", "seed", "samples"}
     assert [(entry["adapter"], entry["stage"]) for entry in document["samples"]] == [("base", None), ("alice", "sft")]
-    assert all(
-        set(entry) == {"adapter", "stage", "text", "ended", "tokens", "best_of"} for entry in document["samples"]
-    )
+    keys = {"adapter", "stage", "voice", "text", "ended", "tokens", "best_of"}
+    assert all(set(entry) == keys for entry in document["samples"])
     repeated = trained(
         "sample", "--compare", "base,alice:sft", "--max-tokens", "12", "--json", "--seed", document["seed"], "hi"
     )

@@ -13,7 +13,7 @@ from torch import nn
 from conftest import full_logits, imitate_texts, load_tiny, shake
 from ditto_cli.config import LoraSettings, SftSettings
 from ditto_cli.errors import InputError
-from ditto_cli.model.policy.policy import WEIGHTS_FILE
+from ditto_cli.model.policy.lora import WEIGHTS_FILE
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.model.policy.scoring import score, score_row
 from ditto_cli.types import SampleRequest

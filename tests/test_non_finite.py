@@ -11,7 +11,7 @@ from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettin
 from ditto_cli.errors import DiskError, NonFiniteError
 from ditto_cli.method import sft, updates
 from ditto_cli.method.updates import Updater
-from ditto_cli.model.policy.policy import WEIGHTS_FILE
+from ditto_cli.model.policy.lora import WEIGHTS_FILE
 from ditto_cli.types import Comparison, ComparisonKind, Completion, Demonstration
 
 BROKEN = [math.nan, math.inf, -math.inf]

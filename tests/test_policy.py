@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from conftest import full_logits, load_tiny, save_tiny_base, shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.errors import DiskError, IncompatibleError, InputError
-from ditto_cli.model.policy.policy import CONFIG_FILE, WEIGHTS_FILE
+from ditto_cli.model.policy.lora import CONFIG_FILE, WEIGHTS_FILE
 
 LORA = LoraSettings(r=4, alpha=8, dropout=0.1)
 IDS = [256, 84, 82, 68, 81, 198, 39, 72, 257, 198]

@@ -19,7 +19,7 @@ from ditto_cli.method import ditto as loop
 from ditto_cli.method import run as story
 from ditto_cli.method.reference import REFERENCE
 from ditto_cli.method.run import Job, train_ditto
-from ditto_cli.model.policy.policy import WEIGHTS_FILE
+from ditto_cli.model.policy.lora import WEIGHTS_FILE
 from ditto_cli.store import AdapterStore, RunIdentity, RunState, StageRecord, disk, remove_tree
 from ditto_cli.types import Demonstration, SampleRequest, SilentReporter, StageChoice, StageFigures
 from test_store import BASE, make_record, stage_files

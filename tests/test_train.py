@@ -17,7 +17,7 @@ from ditto_cli.method.losses import DpoTerms
 from ditto_cli.method.reference import REFERENCE, score_under_reference
 from ditto_cli.method.run import Job, train_ditto
 from ditto_cli.method.texts import tokenise
-from ditto_cli.model.policy.policy import WEIGHTS_FILE
+from ditto_cli.model.policy.lora import WEIGHTS_FILE
 from ditto_cli.store import AdapterStore, keyed_hash
 from ditto_cli.types import Demonstration, SilentReporter
 

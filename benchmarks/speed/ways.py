@@ -224,8 +224,11 @@ def padded_gradient(policy: Policy, work: Work, comparisons: Sequence[Comparison
     with policy.using(REFERENCE):
         reference = _full_logps(policy, *batch)
     logps = _full_logps(policy, *batch)
-    terms = dpo_terms(*logps.chunk(2), *reference.chunk(2), beta=work.settings.dpo.beta)
-    (terms.losses_P.sum() / num).backward()
+    dpo = work.settings.dpo
+    terms = dpo_terms(*logps.chunk(2), *reference.chunk(2), beta=dpo.beta)
+    is_own = torch.tensor([one.chosen.round is None for one in comparisons], device=logps.device)
+    imitation = -(logps / batch[2].sum(dim=1)).chunk(2)[0] * is_own  # the SFT term, of demonstrations alone
+    ((terms.losses_P + dpo.sft_weight * imitation).sum() / num).backward()
 
 
 def _full_logps(policy: Policy, ids: Tensor, is_real: Tensor, is_completion: Tensor) -> Tensor:
@@ -307,6 +310,8 @@ def _trainer(bench: Bench, steps: list[list[Comparison]], pairs: int, scratch: s
             beta=settings.dpo.beta,
             learning_rate=settings.dpo.learning_rate,
             lr_scheduler_type="constant",
+            loss_type=["sigmoid", "sft"] if settings.dpo.sft_weight else ["sigmoid"],
+            loss_weights=[1.0, settings.dpo.sft_weight] if settings.dpo.sft_weight else None,
             max_grad_norm=settings.dpo.max_grad_norm,
             weight_decay=0.0,
             optim="adamw_torch",

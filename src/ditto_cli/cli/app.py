@@ -188,11 +188,19 @@ def _sample(
     ] = None,
     adapter: Annotated[
         str | None,
-        typer.Option(help="Whose style; `base` is none.", show_default=False, autocompletion=adapter_names),
+        typer.Option(
+            help="Whose style; `base` is none, NAME:0.6 is weaker, A:0.7+B:0.3 a mix.",
+            show_default=False,
+            autocompletion=adapter_names,
+        ),
     ] = None,
     compare: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Adapters side by side; `base` and NAME:STAGE too.", show_default=False),
+        typer.Option(
+            metavar="A,B,...",
+            help="Voices side by side: adapters, `base`, NAME:STAGE, mixes.",
+            show_default=False,
+        ),
     ] = None,
     round_: Annotated[
         str | None, typer.Option("--round", help="A stage of the adapter: sft, 1, 2, ...", show_default=False)
@@ -335,6 +343,77 @@ def _eval(
         from ditto_cli.cli.cross_validate import run_cross_validation
 
         run_cross_validation(options, cross_validate, as_json=json)
+
+
+@app.command("export")
+def _export(
+    voice: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="An adapter; NAME:STAGE, NAME:0.6 (weaker), A:0.7+B:0.3 (mixed) too.",
+            show_default=False,
+            autocompletion=adapter_names,
+        ),
+    ],
+    to: Annotated[
+        Literal["gguf", "merged", "vllm", "peft", "ditto", "hub"],
+        typer.Option(
+            help="gguf: llama.cpp, Ollama. merged: one Hugging Face model. vllm, peft: PEFT's folder. ditto: one file "
+            "for `ditto adapters import`. hub: a private repository.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write it; else NAME-gguf and so on, here.", show_default=False)
+    ] = None,
+    with_base: Annotated[
+        Literal["f32", "f16", "q8_0"] | None,
+        typer.Option(help="gguf: write the base beside it, in this precision.", show_default=False),
+    ] = None,
+    check: Annotated[
+        bool | None,
+        typer.Option(
+            "--check/--no-check",
+            help="gguf, merged: let both write five texts and compare; else where llama.cpp is installed.",
+            show_default=False,
+        ),
+    ] = None,
+    round_: Annotated[
+        str | None, typer.Option("--round", help="A stage of the adapter: sft, 1, 2, ...", show_default=False)
+    ] = None,
+    all_stages: Annotated[
+        bool, typer.Option("--all-stages", help="ditto: with every stage, not only the published one.")
+    ] = False,
+    repository: Annotated[
+        str | None, typer.Option(metavar="USER/REPO", help="hub: where to.", show_default=False)
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Where the base lies now, if it was moved.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="hub: do not ask.")] = False,
+    offline: Offline = False,
+) -> None:
+    """Write an adapter for another program, and prove that it writes the same there."""
+    from ditto_cli.cli.export import ExportOptions, run_export
+
+    uses_model(offline=offline)
+    run_export(
+        ExportOptions(
+            voice=voice,
+            target=to,
+            out=out,
+            stage=round_,
+            all_stages=all_stages,
+            with_base=with_base,
+            check=check,
+            repository=repository,
+            base=base,
+            force=force,
+            sure=yes,
+        )
+    )
 
 
 @app.command("forget")

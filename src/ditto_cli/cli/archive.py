@@ -1,4 +1,4 @@
-"""`ditto adapters export` and `ditto adapters import`: an adapter as one file, and back with nothing in it trusted."""
+"""`ditto export --to ditto` and `ditto adapters import`: an adapter as one file, and back without trust in it."""
 
 from __future__ import annotations
 

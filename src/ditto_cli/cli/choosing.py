@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.eval import read_author
 from ditto_cli.cli.render import warn
+from ditto_cli.cli.voices import BASE_VOICE, Voice
 from ditto_cli.errors import InputError
 from ditto_cli.store import AdapterRecord
 
 if TYPE_CHECKING:
-    from ditto_cli.cli.session import Session, Voice
+    from ditto_cli.cli.session import Session
     from ditto_cli.evaluation.appraisal import Appraiser
     from ditto_cli.evaluation.types import Author
     from ditto_cli.types import SampledTokens
@@ -88,8 +89,6 @@ class Writer:
         return max(drafts, key=worth)
 
     def _record(self, voice: Voice) -> AdapterRecord | None:
-        from ditto_cli.cli.session import BASE_VOICE
-
         return None if voice.adapter == BASE_VOICE else self._session.store.record(voice.adapter)
 
     def _author(self, voice: Voice, record: AdapterRecord | None, *, is_asked: bool) -> Author | None:

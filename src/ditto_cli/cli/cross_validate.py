@@ -29,6 +29,7 @@ from ditto_cli.cli.judging import JudgeOptions
 from ditto_cli.cli.preparation import prepare, require_training
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say
+from ditto_cli.cli.voices import Voice
 from ditto_cli.config import (
     FOLDER_FILE,
     FolderFile,
@@ -297,7 +298,6 @@ def _train(policy: Policy, part: Author, settings: Settings, home: Path, shown: 
 
 
 def _findings(run: _Run, trained: _Trained, part: Author, shown: Reporter) -> Findings:
-    from ditto_cli.cli.session import Voice
     from ditto_cli.evaluation.contestants import Contestant, write
     from ditto_cli.evaluation.evaluate import gather
     from ditto_cli.evaluation.prompts import held_out_prompts

@@ -13,6 +13,7 @@ from ditto_cli.cli.adapters import only_adapter
 from ditto_cli.cli.judging import JudgeOptions, consent, say_usage
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import as_json_ready, print_json, say, warn
+from ditto_cli.cli.voices import Voice
 from ditto_cli.config import FOLDER_FILE, FolderFile, adapter_name_of, read_folder_file
 from ditto_cli.demonstrations import read_folder, read_held_out
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
@@ -24,7 +25,7 @@ from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, store_home,
 from ditto_cli.types import SFT_STAGE, Demonstration, Reporter, SilentReporter
 
 if TYPE_CHECKING:
-    from ditto_cli.cli.session import Session, Voice
+    from ditto_cli.cli.session import Session
     from ditto_cli.evaluation.contestants import Contestant, WritingPlan
     from ditto_cli.evaluation.evaluate import Findings, Writer
     from ditto_cli.evaluation.types import EvalPrompt, Judge, Writing
@@ -72,7 +73,7 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     from ditto_cli.model.hardware import detect
 
     hardware = detect(options.device)
-    from ditto_cli.cli.session import Voice, open_session
+    from ditto_cli.cli.session import open_session
     from ditto_cli.evaluation.contestants import Contestant
     from ditto_cli.evaluation.evaluate import gather
     from ditto_cli.evaluation.prompts import evaluation_prompts, given_prompts
@@ -350,9 +351,12 @@ def check_report_place(place: Path | None) -> None:
 
 
 def _voice(rival: str, record: AdapterRecord, name: str) -> Voice:
-    from ditto_cli.cli.session import Voice
-
-    return Voice(name, rival) if rival in record.stage_names else Voice.parse(rival, None)
+    if rival in record.stage_names:
+        return Voice(name, rival)
+    voice = Voice.parse(rival)
+    if voice.also:  # its texts would belong to several adapters, and be forgotten with one of them
+        raise InputError(f"--against {rival}: a mix is not evaluated; take its parts.")
+    return voice
 
 
 def _others(contestants: Sequence[Contestant]) -> list[str]:

@@ -14,7 +14,7 @@ from ditto_cli.store.adapters import EVALUATION_FOLDER
 
 _MIB = 2**20
 _UNKNOWN = (
-    "Not known to ditto, so not removed: files of `ditto adapters export`, reports outside of the store (--report, "
+    "Not known to ditto, so not removed: what `ditto export` wrote, reports outside of the store (--report, "
     "or of --cross-validate on a folder), copies of the store, backups and snapshots of the disk, and what a judge's "
     "server kept."
 )

@@ -48,7 +48,7 @@ def _rename(name: Name, new_name: Annotated[str, typer.Argument(help="Its new na
     run_rename(name, new_name)
 
 
-@adapters.command("export")
+@adapters.command("export", hidden=True)  # as it was called before `ditto export --to ditto`
 def _export(
     name: Name,
     file: Annotated[
@@ -67,7 +67,7 @@ def _export(
 
 @adapters.command("import")
 def _import(
-    file: Annotated[Path, typer.Argument(help="A file that `ditto adapters export` wrote.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A file that `ditto export --to ditto` wrote.", show_default=False)],
     name: Annotated[
         str | None, typer.Option(help="Name for the adapter; else the one it had.", show_default=False)
     ] = None,

@@ -13,12 +13,13 @@ from ditto_cli.cli.adapters import only_adapter
 from ditto_cli.cli.choosing import Draw, Writer
 from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, warn
 from ditto_cli.cli.text import visible
+from ditto_cli.cli.voices import BASE_VOICE, Voice
 from ditto_cli.demonstrations import normalise_text, read_plain
 from ditto_cli.errors import DittoError, InputError
 from ditto_cli.store import AdapterStore, store_home
 
 if TYPE_CHECKING:
-    from ditto_cli.cli.session import Session, Voice
+    from ditto_cli.cli.session import Session
 
 _CHAT_HELP = (
     "/adapter NAME swaps the voice (base too), /round STAGE shows another stage (sft, 1, 2, ...), "
@@ -63,6 +64,7 @@ def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> 
             {
                 "adapter": voice.adapter,
                 "stage": voice.stage,
+                "voice": voice.title,
                 "text": session.text(chosen.tokens),
                 "ended": chosen.tokens.ended,
                 "tokens": len(chosen.tokens.token_ids),
@@ -123,17 +125,17 @@ def _keep(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str) -> N
     say(f"To learn from it: ditto train {folder} --name {adapter}")
 
 
-def _folder_of(store: AdapterStore, voice: str) -> Path:
+def _folder_of(store: AdapterStore, name: str) -> Path:
     """The folder that an adapter was trained on.
 
     Raises:
         InputError: it is not there any more, or the voice is the base.
     """
-    adapter = voice.strip().partition(":")[0]
-    folder = None if adapter in ("", "base") else store.record(adapter).folder
+    voice = Voice.parse(name)
+    folder = None if voice.adapter == BASE_VOICE else store.record(voice.adapter).folder
     if folder is None or not Path(folder).is_dir():
         raise InputError(
-            f"--keep adds to the texts that {voice} learnt from, and these are not there: "
+            f"--keep adds to the texts that {name} learnt from, and these are not there: "
             "save the text and run ditto demos add FOLDER FILE."
         )
     return Path(folder)
@@ -196,8 +198,6 @@ class _Chat:
         return True
 
     def _swap(self, adapter: str, stage: str | None) -> None:
-        from ditto_cli.cli.session import Voice
-
         voice = Voice.parse(adapter, stage)
         self._session.use(voice)
         self.voice = voice
@@ -214,16 +214,15 @@ class _Chat:
 def _open(options: SampleOptions) -> tuple[Session, list[Voice]]:
     store = AdapterStore(store_home(os.environ))
     names = options.voices or [only_adapter(store)]
-    for name in names:  # before torch is loaded
-        adapter = name.strip().partition(":")[0]
-        if adapter and adapter != "base":
-            store.record(adapter)
+    voices = [Voice.parse(name, options.stage) for name in names]
+    for part in (part for voice in voices for part in voice.parts()):  # before torch is loaded
+        if part.adapter != BASE_VOICE:
+            store.record(part.adapter)
     from ditto_cli.model.hardware import detect
 
     hardware = detect(options.device)
-    from ditto_cli.cli.session import Voice, open_session
+    from ditto_cli.cli.session import open_session
 
-    voices = [Voice.parse(name, options.stage) for name in names]
     return open_session(voices, store, hardware, base=options.base, quantize=options.quantize), voices
 
 

@@ -8,49 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ditto_cli.cli.render import say
+from ditto_cli.cli.voices import BASE_VOICE, Voice
 from ditto_cli.config import BaseSettings, FolderFile, resolve_settings
 from ditto_cli.errors import IncompatibleError, InputError
 from ditto_cli.model.base.loading import load_policy
 from ditto_cli.model.encoder import StyleEncoder, load_style_encoder
 from ditto_cli.model.hardware import Hardware
+from ditto_cli.model.policy.lora import mix, read_lora
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord, AdapterStore, cache_home, describe_mismatch
 from ditto_cli.types import SampledTokens, SampleRequest
 
-BASE_VOICE = "base"
 _DEFAULT_TEMPERATURE = 0.8
 _DEFAULT_MAX_NEW_TOKENS = 400
-
-
-@dataclass(frozen=True)
-class Voice:
-    """Who speaks: an adapter's name, or `base`; and one of its stages, or None for the published one."""
-
-    adapter: str
-    stage: str | None = None
-
-    @property
-    def title(self) -> str:
-        """As it is written on the command line."""
-        return self.adapter if self.stage is None else f"{self.adapter}:{self.stage}"
-
-    @staticmethod
-    def parse(text: str, stage: str | None) -> Voice:
-        """From `alice`, `alice:sft` or `base`; `stage` counts where the text names none.
-
-        Raises:
-            InputError: empty, or a stage of the base.
-        """
-        adapter, _, own_stage = text.strip().partition(":")
-        if not adapter:
-            raise InputError("An adapter's name is missing: give names like --compare base,alice,bob.")
-        if adapter == BASE_VOICE:
-            if own_stage:
-                raise InputError(f"{text}: the base has no stages.")
-            return Voice(BASE_VOICE)
-        return Voice(adapter, own_stage or stage)
 
 
 @dataclass
@@ -76,12 +48,14 @@ class Session:
         if voice.adapter == BASE_VOICE:
             return None
         if voice not in self._loaded:
-            record = self.store.record(voice.adapter)
-            mismatch = describe_mismatch(record.base, self.policy.identity)
-            if mismatch is not None:
-                raise IncompatibleError(f"Adapter {voice.adapter} does not belong to this base: {mismatch}.")
+            parts = []
+            for part in voice.parts():
+                mismatch = describe_mismatch(self.store.record(part.adapter).base, self.policy.identity)
+                if mismatch is not None:
+                    raise IncompatibleError(f"Adapter {part.adapter} does not belong to this base: {mismatch}.")
+                parts.append((read_lora(self.store.checked_stage_folder(part.adapter, part.stage)), part.strength))
             name = f"voice{len(self._loaded)}"  # a name of its own: PEFT cannot have dots in one
-            self.policy.load_adapter(name, self.store.checked_stage_folder(voice.adapter, voice.stage))
+            self.policy.put_adapter(name, mix(parts))
             self._loaded[voice] = name
         return self._loaded[voice]
 
@@ -185,7 +159,7 @@ def open_session(
         InputError: an unknown adapter, or the base cannot be found.
         IncompatibleError: the adapters belong to different bases.
     """
-    adapters = [voice for voice in voices if voice.adapter != BASE_VOICE]
+    adapters = [part for voice in voices for part in voice.parts() if part.adapter != BASE_VOICE]
     for voice in adapters:
         store.stage_folder(voice.adapter, voice.stage)
     first = store.record(adapters[0].adapter) if adapters else None

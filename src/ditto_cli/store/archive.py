@@ -177,7 +177,7 @@ def _read_file(path: Path) -> bytes:
                 refuse(f"it is larger than {MAX_ARCHIVE_BYTES} bytes")
             return stream.read(status.st_size)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist: give a file that `ditto adapters export` wrote.") from None
+        raise InputError(f"{path} does not exist: give a file that `ditto export --to ditto` wrote.") from None
     except IsADirectoryError:
         refuse("it is not a file")
     except OSError as error:

@@ -75,7 +75,7 @@ def load_source(
     """Load a base model from its local folder; with a `cache` the 4-bit form is kept there, and taken from there."""
     resolved = resolved_quantize(quantize, is_cuda=hardware.is_cuda)
     try:
-        tokenizer, config = _read_settings(source)
+        tokenizer, config = read_settings(source)
         identity = identify(source, str(tokenizer.chat_template))
         attention = attention_of(config, is_plain=speed == "plain" or hardware.is_cuda)
         if resolved == "nf4":
@@ -108,9 +108,9 @@ def load_skeleton(source: BaseSource, hardware: Hardware | None = None) -> Polic
         IncompatibleError: it has no usable chat template.
     """
     try:
-        tokenizer, config = _read_settings(source)
+        tokenizer, config = read_settings(source)
         with torch.device("meta"):
-            base = _auto_class(config).from_config(config, trust_remote_code=False)
+            base = auto_class(config).from_config(config, trust_remote_code=False)
     except (ValueError, KeyError, OSError) as error:
         raise _unreadable(source, error) from None
     base.requires_grad_(False)
@@ -121,17 +121,17 @@ def load_skeleton(source: BaseSource, hardware: Hardware | None = None) -> Polic
 
 def attention_of(config: Any, *, is_plain: bool) -> str:
     """The attention to load a base with: by groups of a row, the library's default, or eager where it has no other."""
-    if not _auto_class(config)._model_mapping[type(config)]._supports_sdpa:
+    if not auto_class(config)._model_mapping[type(config)]._supports_sdpa:
         return "eager"
     return "sdpa" if is_plain else ROW_ATTENTION
 
 
-def _auto_class(config: Any) -> Any:
+def auto_class(config: Any) -> Any:
     """What loads the base; some text models are only published with eyes."""
     return AutoModelForImageTextToText if config.model_type in PICTURE_MODELS else AutoModelForCausalLM
 
 
-def _read_settings(source: BaseSource) -> tuple[Any, Any]:
+def read_settings(source: BaseSource) -> tuple[Any, Any]:
     """The tokenizer and the configuration in a base's folder."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -177,7 +177,7 @@ def _load_four_bit(
 def _load_weights(
     config: Any, folder: Path, hardware: Hardware, attention: str, quantization: BitsAndBytesConfig | None
 ) -> Any:
-    return _auto_class(config).from_pretrained(
+    return auto_class(config).from_pretrained(
         folder,
         dtype=hardware.dtype,
         attn_implementation=attention,

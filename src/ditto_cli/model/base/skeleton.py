@@ -13,7 +13,8 @@ from safetensors.torch import load
 
 from ditto_cli.config import LoraSettings
 from ditto_cli.errors import IncompatibleError, InputError
-from ditto_cli.model.policy.policy import WEIGHTS_FILE, Policy
+from ditto_cli.model.policy.lora import WEIGHTS_FILE
+from ditto_cli.model.policy.policy import Policy
 
 _NAME = "imported"
 

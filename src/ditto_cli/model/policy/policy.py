@@ -10,11 +10,10 @@ Legend: B sequences, T tokens, H hidden size, V vocabulary.
 from __future__ import annotations
 
 import inspect
-import json
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,22 +22,20 @@ from typing import Any, cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.cache_utils import DummyLayer, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ditto_cli.config import WORKING_BASES, LoraSettings
-from ditto_cli.errors import DiskError, IncompatibleError, InputError, NonFiniteError
+from ditto_cli.errors import IncompatibleError, InputError, NonFiniteError
 from ditto_cli.model.base.template import ChatFormat
 from ditto_cli.model.fast.rows import ROW_ATTENTION, Group
 from ditto_cli.model.hardware import Hardware
+from ditto_cli.model.policy.lora import Lora, contents, read_lora
 from ditto_cli.model.policy.memory import MemoryGuard
 from ditto_cli.store import BaseIdentity
 
-WEIGHTS_FILE = "adapter_model.safetensors"
-CONFIG_FILE = "adapter_config.json"
 _CACHE_SHARE = 0.15  # of the device's memory, for keys and values of sequences side by side
 
 
@@ -209,29 +206,22 @@ class Policy:
         self.switch(name, trainable=True)
 
     def load_adapter(self, name: str, folder: Path) -> None:
-        """An adapter from a folder in PEFT's layout; it becomes active, not trainable.
+        """`put_adapter` of one in a folder in PEFT's layout; raises what `read_lora` does besides."""
+        self.put_adapter(name, read_lora(folder))
+
+    def put_adapter(self, name: str, lora: Lora) -> None:
+        """An adapter with its weights; it becomes active, not trainable.
 
         Raises:
-            DiskError: the files are missing or damaged, or hold numbers that are not finite.
             IncompatibleError: its weights do not fit this base.
         """
         try:
-            config = LoraConfig.from_pretrained(str(folder))
-            weights = load_file(folder / WEIGHTS_FILE)
-            is_finite = all(bool(torch.isfinite(value).all()) for value in weights.values())
-        except Exception as error:
-            raise DiskError(f"The adapter in {folder} is damaged or incomplete ({type(error).__name__}).") from None
-        if not is_finite:
-            raise DiskError(
-                f"The adapter in {folder} is damaged (not finite): take another stage with --round, or train it anew."
-            )
-        try:
-            self._attach(name, config)
-            self._set_weights(name, weights)
+            self._attach(name, lora.config)
+            self._set_weights(name, lora.weights)
         except (ValueError, RuntimeError, IncompatibleError):  # ValueError: the base has no such modules
             if name in self.adapters:
                 self.remove(name)
-            raise IncompatibleError(f"The adapter in {folder} does not fit the base {self.identity.id}.") from None
+            raise IncompatibleError(f"The adapter does not fit the base {self.identity.id}: other layers.") from None
         self.switch(name)
 
     def copy_adapter(self, source: str, name: str) -> None:
@@ -297,23 +287,13 @@ class Policy:
         Raises:
             NonFiniteError: a weight is NaN or infinite; such an adapter is never written.
         """
-        config = {
-            key: sorted(value) if isinstance(value, set) else value
-            for key, value in self.model.peft_config[name].to_dict().items()
-        }
-        config |= {"base_model_name_or_path": self.identity.id, "revision": self.identity.revision}
-        config["inference_mode"] = True
         weights = self.weights(name)
         if not _all_finite(weights.values()):
             raise NonFiniteError(
                 "The adapter's weights are not finite, so it was not saved: lower dpo.learning_rate and "
                 "sft.learning_rate."
             )
-        tensors = {key: value.detach().float().cpu().contiguous() for key, value in weights.items()}
-        return {
-            CONFIG_FILE: json.dumps(config, indent=2, sort_keys=True).encode(),
-            WEIGHTS_FILE: save(tensors, metadata={"format": "pt"}),
-        }
+        return contents(Lora(self.model.peft_config[name], weights), self.identity.id, self.identity.revision)
 
     def hidden(
         self,
@@ -406,14 +386,14 @@ class Policy:
                 parameter.data = parameter.data.float()
         self.model.eval()
 
-    def _set_weights(self, name: str, weights: dict[str, Tensor]) -> None:
+    def _set_weights(self, name: str, weights: Mapping[str, Tensor]) -> None:
         expected = self.weights(name)
         if set(expected) != set(weights):
             raise IncompatibleError("other module names")
         for key, value in weights.items():
             if value.shape != expected[key].shape:
                 raise IncompatibleError("other shapes")
-        set_peft_model_state_dict(self.model, weights, adapter_name=name)
+        set_peft_model_state_dict(self.model, dict(weights), adapter_name=name)
 
 
 def lighter_base(quantize: str) -> str:

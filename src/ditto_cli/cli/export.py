@@ -1,0 +1,332 @@
+"""`ditto export`: an adapter in the form that another program reads, and the proof that it writes the same there."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ditto_cli.cli.archive import run_export as export_archive
+from ditto_cli.cli.render import ask, print_text, say
+from ditto_cli.cli.voices import BASE_VOICE, Voice
+from ditto_cli.errors import DiskError, IncompatibleError, InputError
+from ditto_cli.store import (
+    AdapterRecord,
+    AdapterStore,
+    cache_home,
+    describe_mismatch,
+    fsync_tree,
+    move,
+    remove_tree,
+    store_home,
+    write_bytes,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from ditto_cli.exchange.parity import Parity
+    from ditto_cli.model.base.source import BaseSource
+    from ditto_cli.model.policy.lora import Lora
+    from ditto_cli.model.policy.policy import Policy
+
+_ADVICE = "It holds weights that were trained on private texts: share it only with people who may have these texts."
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """The options of `ditto export`."""
+
+    voice: str
+    target: str
+    out: Path | None
+    stage: str | None
+    all_stages: bool
+    with_base: str | None
+    check: bool | None
+    repository: str | None
+    base: str | None
+    force: bool
+    sure: bool
+
+
+def run_export(options: ExportOptions) -> None:
+    """Write a voice for another program.
+
+    Raises:
+        DittoError: an unknown adapter, a base that does not fit or has no form there, a disk that refuses, a check that
+            fails.
+    """
+    _check_options(options)
+    voice = Voice.parse(options.voice, options.stage)
+    if voice.adapter == BASE_VOICE:
+        raise InputError("The base is not exported by itself: name an adapter.")
+    if options.target == "ditto":
+        if voice != Voice(voice.adapter):
+            raise InputError("--to ditto carries an adapter as it was trained: no stage, strength or mix.")
+        export_archive(voice.adapter, options.out, all_stages=options.all_stages, force=options.force)
+        return
+    store = AdapterStore(store_home(os.environ))
+    record = _common_record(store, voice)
+    place = options.out or Path(f"{_file_name(voice)}-{options.target}")
+    if options.target != "hub" and not options.force and os.path.lexists(place):
+        raise InputError(f"{place} is already there: give another folder with --out, or --force to replace it.")
+
+    from ditto_cli.model.policy.lora import mix, read_lora
+
+    lora = mix([(read_lora(store.checked_stage_folder(v.adapter, v.stage)), v.strength) for v in voice.parts()])
+    _Export(options, voice, record, lora).write(place)
+
+
+def _check_options(options: ExportOptions) -> None:
+    for is_given, name, targets in (
+        (options.with_base is not None, "--with-base", ("gguf",)),
+        (options.check is not None, "--check", ("gguf", "merged")),
+        (options.all_stages, "--all-stages", ("ditto",)),
+        (options.repository is not None, "--repository", ("hub",)),
+        (options.out is not None, "--out", ("ditto", "peft", "vllm", "gguf", "merged")),
+    ):
+        if is_given and options.target not in targets:
+            raise InputError(f"{name} goes with --to {' or '.join(targets)}, not with --to {options.target}.")
+    if options.target == "hub" and options.repository is None:
+        raise InputError("Say where on the hub: ditto export NAME --to hub --repository USER/REPO.")
+
+
+def _common_record(store: AdapterStore, voice: Voice) -> AdapterRecord:
+    """The record of the first part, on whose base the others must be too."""
+    first = store.record(voice.adapter)
+    for part in voice.also:
+        mismatch = describe_mismatch(store.record(part.adapter).base, first.base)
+        if mismatch is not None:
+            raise IncompatibleError(f"{voice.adapter} and {part.adapter} cannot be mixed: {mismatch}.")
+    return first
+
+
+def _file_name(voice: Voice) -> str:
+    return voice.title.replace(":", "-")
+
+
+@dataclass
+class _Export:
+    """One adapter on its way out."""
+
+    options: ExportOptions
+    voice: Voice
+    record: AdapterRecord
+    lora: Lora
+
+    def write(self, place: Path) -> None:
+        """Into the folder `place`, or to the hub."""
+        if self.options.target == "hub":
+            self._upload()
+            return
+        with _new_folder(place) as folder:
+            match self.options.target:
+                case "peft":
+                    self._write_peft(folder)
+                    told = f"model = PeftModel.from_pretrained(base, {str(place)!r})"
+                case "vllm":
+                    self._write_peft(folder)
+                    told = self._vllm_command(place)
+                case "merged":
+                    told = self._write_merged(folder, place)
+                case _:
+                    told = self._write_gguf(folder, place)
+        say(f"Wrote {place}. {_ADVICE}")
+        print_text(told)
+
+    def _write_peft(self, folder: Path) -> None:
+        from ditto_cli.exchange.programs import model_card
+        from ditto_cli.model.policy.lora import contents
+
+        base = _public_base(self.record)
+        for name, data in contents(self.lora, base, self.record.base.revision).items():
+            write_bytes(folder / name, data)
+        write_text(folder / "README.md", model_card(self.voice.title, base, self.record, self.lora.config.r))
+
+    def _vllm_command(self, place: Path) -> str:
+        from ditto_cli.exchange.programs import vllm_command
+
+        source = self._source(weights=False)
+        base = str(source.folder) if source.kind != "hub" else source.id
+        return vllm_command(base, [(_file_name(self.voice), place.resolve())], self.lora.config.r)
+
+    def _write_merged(self, folder: Path, place: Path) -> str:
+        from ditto_cli.model.base.merging import merge
+        from ditto_cli.model.base.source import BaseSource
+
+        source = self._source()
+        dtype = merge(source, self.lora, folder, say)
+        if self.options.check:
+            from ditto_cli.exchange.parity import Told, compare, greedy, limit_of_merging
+            from ditto_cli.model.base.loading import load_source
+            from ditto_cli.model.hardware import detect
+
+            policy, prompts = self._policy(source)
+            ours = greedy(policy, prompts)
+            del policy  # two bases need not be in memory
+            merged = load_source(BaseSource("local", str(place), None, folder), "none", detect("cpu"))
+            theirs = [Told(text, ended=False) for text in greedy(merged, prompts)]
+            _judge(compare(ours, theirs), limit_of_merging(dtype))
+        return f"AutoModelForCausalLM.from_pretrained({str(place)!r})"
+
+    def _write_gguf(self, folder: Path, place: Path) -> str:
+        from ditto_cli.exchange.gguf_files import write_adapter, write_base
+        from ditto_cli.exchange.programs import llama_command, modelfile
+        from ditto_cli.model.base.embedded import find_gguf
+        from ditto_cli.model.base.loading import load_skeleton
+
+        source = self._source(weights=self.options.with_base is not None)
+        skeleton = load_skeleton(source)
+        adapter = f"{_file_name(self.voice)}.gguf"
+        write_adapter(self.lora, skeleton, folder / adapter, self.voice.title)
+        base: Path | None = find_gguf() if source.kind == "embedded" else None
+        if self.options.with_base is not None:
+            base = Path(f"base-{self.options.with_base}.gguf")
+            write_base(source.folder, skeleton, folder / base, self.options.with_base)
+        temperature, limit = self.record.settings.sampling.temperature, self.record.max_new_tokens
+        shown = "base.gguf" if base is None else str(base)
+        recipe = modelfile(
+            shown if base and base.is_absolute() else f"./{shown}",
+            f"./{adapter}",
+            temperature=temperature,
+            max_new_tokens=limit,
+        )
+        write_text(folder / "Modelfile", recipe)
+        if base is None:
+            say(f"The base is not with it: put {source.id} as a GGUF file there as base.gguf, or add --with-base f16.")
+        self._check_gguf(folder, adapter, base, source)
+        recipe_place = place / "Modelfile"
+        commands = [
+            llama_command(str(place / shown), str(place / adapter)),
+            f"ollama create {_file_name(self.voice)} -f {recipe_place}",
+        ]
+        return "\n".join(commands)
+
+    def _check_gguf(self, folder: Path, adapter: str, base: Path | None, source: BaseSource) -> None:
+        from ditto_cli.exchange.llama_cpp import LlamaCpp, is_installed
+        from ditto_cli.exchange.parity import MAX_TOKENS, compare, greedy, limit_of
+
+        if self.options.check is False or (self.options.check is None and (base is None or not is_installed())):
+            return
+        if base is None:
+            raise InputError("--check needs the base as GGUF: add --with-base f16.")
+        if not is_installed():
+            raise InputError("--check runs llama.cpp: pip install 'ditto-cli[llamacpp]'.")
+        policy, prompts = self._policy(source)
+        ours = greedy(policy, prompts)
+        policy.switch(None)
+        ours_of_base = greedy(policy, prompts)
+        engine = LlamaCpp(folder / base, folder / adapter, max(map(len, prompts)) + MAX_TOKENS)
+        theirs, theirs_of_base = engine.greedy(prompts), engine.greedy(prompts, strength=0.0)
+
+        def is_part(token: int) -> bool:
+            return "\ufffd" in policy.chat.tokenizer.decode([token])
+
+        _judge(compare(ours, theirs, is_part), limit_of(compare(ours_of_base, theirs_of_base, is_part)))
+
+    def _source(self, *, weights: bool = True) -> BaseSource:
+        """Where the base lies, after a look that it is the one."""
+        from ditto_cli.model.base.loading import load_skeleton
+        from ditto_cli.model.base.source import locate_base
+
+        base = self.record.base
+        place, revision = (self.options.base, None) if self.options.base else (base.id, base.revision)
+        source = locate_base(place, revision, cache_home(os.environ), say, weights=weights)
+        if any(source.folder.glob("*.safetensors")):
+            mismatch = describe_mismatch(base, load_skeleton(source).identity)
+            if mismatch is not None:
+                raise IncompatibleError(f"Adapter {self.voice.adapter} does not belong to this base: {mismatch}.")
+        return source
+
+    def _policy(self, source: BaseSource) -> tuple[Policy, list[tuple[int, ...]]]:
+        """Our side of a check: the base in full precision with the adapter on it, and the prompts."""
+        from ditto_cli.exchange.parity import PROMPTS
+        from ditto_cli.model.base.loading import load_source
+        from ditto_cli.model.hardware import detect
+
+        policy = load_source(source, "none", detect("cpu"), noted=say)
+        policy.put_adapter("exported", self.lora)
+        return policy, [policy.chat.prompt_ids(prompt) for prompt in PROMPTS]
+
+    def _upload(self) -> None:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError
+
+        repository = str(self.options.repository)
+        say(
+            f"This sends the adapter's weights, its settings and a model card to {repository} on the hub, as a private "
+            f"repository. {_ADVICE} No text of yours is sent."
+        )
+        if not self.options.sure:
+            if not sys.stdin.isatty():
+                raise InputError("Sending an adapter away cannot be undone: say --yes where nobody can be asked.")
+            if ask("Send it? [y/N] ").strip().lower() not in ("y", "yes"):
+                say("Nothing was sent.")
+                return
+        with tempfile.TemporaryDirectory() as folder:
+            self._write_peft(Path(folder))
+            try:
+                api = HfApi()
+                api.create_repo(repository, private=True, exist_ok=True)
+                if not api.repo_info(repository).private:
+                    raise InputError(f"{repository} is public, so nothing was sent: make it private, or take another.")
+                api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Adapter written by ditto")
+            except (HfHubHTTPError, OSError, ValueError) as error:
+                reason = str(error).strip().splitlines()[0][:200]
+                raise InputError(f"The hub did not take the adapter ({reason}): `hf auth login` signs in.") from None
+        print_text(f"Sent to {repository}, private.")
+
+
+def _judge(parity: Parity, limit: float) -> None:
+    """Show what a check found.
+
+    Raises:
+        IncompatibleError: the other program does not write what the adapter writes here.
+    """
+    say(
+        f"Checked: {parity.num_same} of {parity.num_tokens} tokens are the same; the largest difference of a token's "
+        f"log-probability is {parity.gap:.1e} nats (limit {limit:.1e})."
+    )
+    for margin in parity.margins:
+        say(f"A text parts where our two likeliest tokens lie {margin:.4f} nats apart.")
+    if not parity.is_within(limit):
+        raise IncompatibleError(
+            "What was exported does not write what the adapter writes here, so it was not kept: please report which "
+            "base this is; --no-check writes it all the same."
+        )
+
+
+def _public_base(record: AdapterRecord) -> str:
+    """The base's name for other programs."""
+    from ditto_cli.model.base.embedded import EMBEDDED_HUB_ID
+
+    if record.base.source == "embedded":
+        return EMBEDDED_HUB_ID
+    return record.base.id if record.base.source == "hub" else Path(record.base.id).name
+
+
+@contextmanager
+def _new_folder(place: Path) -> Iterator[Path]:
+    """A folder that takes its place when all of it is written, and leaves nothing where that fails.
+
+    Raises:
+        DiskError: the disk refused.
+    """
+    try:
+        staging = Path(tempfile.mkdtemp(prefix=".exporting-", dir=place.parent))
+    except OSError as error:
+        raise DiskError(f"{place.parent} cannot be written to ({error.strerror}): give another --out.") from None
+    try:
+        yield staging
+        fsync_tree(staging)
+        remove_tree(place)
+        move(staging, place)
+    except OSError as error:
+        raise DiskError(f"{place} cannot be written ({error.strerror}): free space, or give another --out.") from None
+    finally:
+        remove_tree(staging)

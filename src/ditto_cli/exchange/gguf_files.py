@@ -1,0 +1,273 @@
+"""An adapter, or a base, in Hugging Face's layout -> one GGUF file for llama.cpp, Ollama and LM Studio.
+
+A base is written tensor by tensor: no more than one of them is in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import torch
+from safetensors import safe_open
+
+from ditto_cli.errors import IncompatibleError
+from ditto_cli.exchange.architectures import Architecture, Array, TensorNames, architecture_of, reordered
+from ditto_cli.model.policy.lora import Lora
+from ditto_cli.model.policy.policy import Policy
+
+DTYPES = {
+    "f32": gguf.GGMLQuantizationType.F32,
+    "f16": gguf.GGMLQuantizationType.F16,
+    "q8_0": gguf.GGMLQuantizationType.Q8_0,
+}
+_FILE_TYPES = {
+    "f32": gguf.LlamaFileType.ALL_F32,
+    "f16": gguf.LlamaFileType.MOSTLY_F16,
+    "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+}
+_ADAPTER_KEY = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+_PASSED_OVER = ("vision_tower.", "multi_modal_projector.", "vision_model.", "audio_tower.", "rotary_emb.inv_freq")
+
+# What llama.cpp calls the ways of cutting a text before its merges are looked up, by the pattern in tokenizer.json.
+_TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+_CASES = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+%s|"
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*%s|"
+)
+_CASES_TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_ENDINGS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+_PATTERNS = {
+    _WORDS + r"\p{N}{1,3}" + _TAIL: "llama-bpe",
+    _WORDS + r"\p{N}" + _TAIL: "qwen2",
+    _CASES % ("", "") + r"\p{N}" + _CASES_TAIL: "tekken",
+    _CASES % (_ENDINGS, _ENDINGS) + r"\p{N}{1,3}" + _CASES_TAIL: "gpt-4o",
+}
+
+
+def write_adapter(lora: Lora, skeleton: Policy, path: Path, name: str) -> None:
+    """An adapter as a GGUF file of fp32 tensors.
+
+    Raises:
+        IncompatibleError: llama.cpp's layout of this base's type, or of a module that is adapted, is not known.
+        OSError: the disk refused.
+    """
+    config = skeleton.model.config.get_text_config()
+    architecture = architecture_of(config)
+    names = TensorNames(architecture, config.num_hidden_layers)
+    tensors = {}
+    for key, value in lora.weights.items():
+        found = _ADAPTER_KEY.fullmatch(key)
+        assert found is not None, key
+        module, matrix = found.groups()
+        data = value.numpy()
+        if matrix == "B":
+            data = reordered(architecture, module, data, config)
+        tensors[f"{names.of(module + '.weight')}.lora_{matrix.lower()}"] = data
+    writer = gguf.GGUFWriter(path, architecture.name)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", float(lora.config.lora_alpha))
+    writer.add_name(name)
+    _write(writer, {tensor: _at_hand(data) for tensor, data in tensors.items()})
+
+
+def write_base(folder: Path, skeleton: Policy, path: Path, dtype: str) -> None:
+    """A base as a GGUF file with tokenizer and chat template; vectors stay fp32 in every dtype.
+
+    Args:
+        folder: its safetensors and tokenizer.
+        skeleton: its modules, see `load_skeleton`.
+        path: the file to write.
+        dtype: of matrices: f32, f16 or q8_0.
+
+    Raises:
+        IncompatibleError: its type, a tensor, its rotary embedding or its tokenizer has no known form in llama.cpp.
+        OSError: the disk refused.
+    """
+    config = skeleton.model.config.get_text_config()
+    architecture = architecture_of(config)
+    if not architecture.writes_base or not _has_known_layers(config, architecture):
+        raise IncompatibleError(
+            f"This base of the type {config.model_type} cannot be written as GGUF here: take its publisher's GGUF "
+            "file, or convert it with llama.cpp's convert_hf_to_gguf.py."
+        )
+    writer = gguf.GGUFWriter(path, architecture.name)
+    writer.add_type("model")
+    writer.add_name(skeleton.identity.id)
+    writer.add_file_type(_FILE_TYPES[dtype])
+    _add_sizes(writer, config, architecture)
+    factors = _rotary_factors(writer, config, skeleton)
+    _add_vocabulary(writer, folder, config.vocab_size)
+    tensors = {name: _at_hand(data) for name, data in factors.items()}
+    tensors.update(_base_tensors(folder, config, architecture, DTYPES[dtype]))
+    _write(writer, tensors)
+
+
+def _has_known_layers(config: Any, architecture: Architecture) -> bool:
+    """Whether the layers of two kinds take turns as llama.cpp takes for granted."""
+    if architecture.every is None:
+        return True
+    is_usual = [(layer + 1) % architecture.every != 0 for layer in range(config.num_hidden_layers)]
+    rotary = getattr(config, "no_rope_layers", None)  # 1 where there is one
+    layers = rotary if rotary is not None else [kind == "sliding_attention" for kind in config.layer_types]
+    return [bool(layer) for layer in layers] == is_usual
+
+
+_Tensor = tuple[tuple[int, ...], gguf.GGMLQuantizationType, Callable[[], Array]]
+
+
+def _at_hand(data: Array) -> _Tensor:
+    return data.shape, DTYPES["f32"], lambda: data
+
+
+def _base_tensors(
+    folder: Path, config: Any, architecture: Architecture, dtype: gguf.GGMLQuantizationType
+) -> Iterator[tuple[str, _Tensor]]:
+    names = TensorNames(architecture, config.num_hidden_layers)
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as opened:
+            shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
+        for key, shape in shapes.items():
+            is_tied = key.endswith("lm_head.weight") and config.tie_word_embeddings
+            if is_tied or any(part in key for part in _PASSED_OVER):
+                continue
+
+            def read(file: Path = file, key: str = key) -> Array:
+                with safe_open(file, framework="pt") as opened:
+                    data: Array = opened.get_tensor(key).to(torch.float32).numpy()
+                if key.endswith("norm.weight"):
+                    data = data + np.float32(architecture.norm_offset)
+                return reordered(architecture, key, data, config)
+
+            block = gguf.GGML_QUANT_SIZES[dtype][0]
+            fitting = dtype if shape[-1] % block == 0 else DTYPES["f16"]
+            yield names.of(key), (shape, DTYPES["f32"] if len(shape) == 1 else fitting, read)
+
+
+def _write(writer: gguf.GGUFWriter, tensors: Mapping[str, _Tensor]) -> None:
+    for name, (shape, dtype, _) in tensors.items():
+        size = int(np.prod(shape, dtype=np.int64)) // gguf.GGML_QUANT_SIZES[dtype][0] * gguf.GGML_QUANT_SIZES[dtype][1]
+        # The writer takes the shape of quantised data in bytes.
+        stored = gguf.quant_shape_to_byte_shape(shape, dtype) if dtype == DTYPES["q8_0"] else shape
+        writer.add_tensor_info(name, stored, np.dtype(np.uint8 if dtype == DTYPES["q8_0"] else np.float32), size, dtype)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for _, dtype, read in tensors.values():
+        writer.write_tensor_data(gguf.quantize(np.ascontiguousarray(read()), dtype))
+    writer.close()
+
+
+def _add_sizes(writer: gguf.GGUFWriter, config: Any, architecture: Architecture) -> None:
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    if window := getattr(config, "sliding_window", None):
+        writer.add_sliding_window(window)
+    if cap := getattr(config, "attn_logit_softcapping", None):
+        writer.add_attn_logit_softcapping(cap)
+    if cap := getattr(config, "final_logit_softcapping", None):
+        writer.add_final_logit_softcapping(cap)
+    if architecture.arch == gguf.MODEL_ARCH.GRANITE:
+        writer.add_attention_scale(config.attention_multiplier)
+        writer.add_embedding_scale(config.embedding_multiplier)
+        writer.add_residual_scale(config.residual_multiplier)
+        writer.add_logit_scale(config.logits_scaling)
+
+
+def _rotary_factors(writer: gguf.GGUFWriter, config: Any, skeleton: Policy) -> dict[str, Array]:
+    """Tells the rotary embedding's settings, and gives the tensors by which frequencies are divided."""
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    rope = config.rope_parameters
+    if "sliding_attention" in rope:
+        writer.add_rope_freq_base_swa(rope["sliding_attention"]["rope_theta"])
+    rope = rope.get("full_attention", rope)
+    kind = rope.get("rope_type", "default")
+    num = int(head * rope.get("partial_rotary_factor", 1.0))
+    writer.add_rope_dimension_count(num)
+    writer.add_rope_freq_base(rope["rope_theta"])
+    if kind == "default":
+        return {}
+    if kind == "linear":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(rope["factor"])
+        return {}
+    if kind == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope["factor"])
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+        return {}
+    if kind == "llama3":
+        rotary = next(m for n, m in skeleton.model.get_decoder().named_modules() if n.endswith("rotary_emb"))
+        plain = rope["rope_theta"] ** -(np.arange(0, num, 2, dtype=np.float32) / num)
+        frequencies = type(rotary)(config).inv_freq.numpy()  # the library's own, on a CPU
+        return {"rope_freqs.weight": (plain / frequencies).astype(np.float32)}
+    if kind == "longrope":
+        original = rope["original_max_position_embeddings"]
+        growth = config.max_position_embeddings / original
+        scale = np.sqrt(1 + np.log(growth) / np.log(original)) if growth > 1 else 1.0
+        writer.add_rope_scaling_orig_ctx_len(original)
+        writer.add_rope_scaling_attn_factors(float(rope.get("attention_factor") or scale))
+        return {
+            f"rope_factors_{name}.weight": np.array(rope[f"{name}_factor"], np.float32) for name in ("long", "short")
+        }
+    raise IncompatibleError(f"Rotary embeddings of the type {kind} have no known form in GGUF: take --to merged.")
+
+
+def _add_vocabulary(writer: gguf.GGUFWriter, folder: Path, num_rows: int) -> None:
+    """The tokenizer in `folder`, with stand-ins for rows of the embedding that it has no token for."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    model, kinds = tokenizer["model"], gguf.TokenType
+    if model["type"] != "BPE":
+        raise IncompatibleError(f"A tokenizer of the type {model['type']} has no known form in GGUF: take --to merged.")
+    has_bytes = bool(model.get("byte_fallback"))
+    ids = {number: (text, kinds.NORMAL) for text, number in model["vocab"].items()}
+    if has_bytes:
+        is_byte = re.compile(r"<0x[0-9A-F]{2}>").fullmatch
+        ids = {number: (text, kinds.BYTE if is_byte(text) else kind) for number, (text, kind) in ids.items()}
+    for token in tokenizer["added_tokens"]:
+        ids[token["id"]] = (token["content"], kinds.CONTROL if token["special"] else kinds.USER_DEFINED)
+    tokens = [ids.get(number, (f"[PAD{number}]", kinds.UNUSED)) for number in range(num_rows)]
+    writer.add_token_list([text for text, _ in tokens])
+    writer.add_token_types([kind for _, kind in tokens])
+    if has_bytes:
+        scores: dict[str, float] = {}  # llama.cpp joins by score what Hugging Face joins by the order of its merges
+        for place, pair in enumerate(model["merges"]):
+            scores.setdefault("".join(pair if isinstance(pair, list) else pair.split(" ")), -float(place))
+        writer.add_tokenizer_model("llama")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_scores([scores.get(text, 0.0) for text, _ in tokens])
+        writer.add_add_space_prefix("Prepend" in json.dumps(tokenizer.get("normalizer")))
+    else:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(_pre_tokenizer(tokenizer["pre_tokenizer"]))
+    gguf.SpecialVocab(folder, load_merges=not has_bytes, n_vocab=num_rows).add_to_gguf(writer, quiet=True)
+
+
+def _pre_tokenizer(settings: Mapping[str, Any]) -> str:
+    steps = settings.get("pretokenizers", [settings])
+    for step in steps:
+        if pattern := step.get("pattern", {}).get("Regex"):
+            if pattern in _PATTERNS:
+                return _PATTERNS[pattern]
+            break
+    else:
+        return "smollm" if any(step["type"] == "Digits" for step in steps) else "gpt-2"
+    raise IncompatibleError(
+        "This base's tokenizer cuts texts in a way whose name in GGUF is not known: take the publisher's GGUF file."
+    )

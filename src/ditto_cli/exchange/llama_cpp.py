@@ -1,0 +1,61 @@
+"""llama.cpp inside this process (`xllamacpp`), as the other side of a check."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from ditto_cli.errors import IncompatibleError
+from ditto_cli.exchange.parity import MAX_TOKENS, Step, Told
+
+
+def is_installed() -> bool:
+    """Whether a check can be run."""
+    return importlib.util.find_spec("xllamacpp") is not None
+
+
+class LlamaCpp:
+    """A base with an adapter, both as GGUF files, on the CPU.
+
+    Args:
+        base: of the base.
+        adapter: of the adapter.
+        num_tokens: of the longest prompt with its text. Longer contexts would place the tokens of some bases otherwise.
+    """
+
+    def __init__(self, base: Path, adapter: Path, num_tokens: int) -> None:
+        import xllamacpp
+
+        settings = xllamacpp.CommonParams()
+        settings.model.path = str(base)
+        settings.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0)]
+        settings.n_ctx = math.ceil(num_tokens / 256) * 256
+        settings.n_parallel, settings.n_gpu_layers = 1, 0
+        settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        settings.verbosity = -1
+        settings.port = 0
+        self._server = xllamacpp.Server(settings)
+
+    def greedy(self, prompts: Sequence[tuple[int, ...]], strength: float = 1.0) -> list[Told]:
+        """What it writes for each prompt, given as token ids."""
+        return [self._write(prompt, strength) for prompt in prompts]
+
+    def _write(self, prompt: tuple[int, ...], strength: float) -> Told:
+        answer = self._server.handle_completions(
+            {
+                "prompt": list(prompt),
+                "n_predict": MAX_TOKENS,
+                "temperature": 0.0,
+                "n_probs": 1,
+                "cache_prompt": False,
+                "lora": [{"id": 0, "scale": strength}],
+            }
+        )
+        if "choices" not in answer:
+            raise IncompatibleError(f"llama.cpp cannot use what was exported: {answer.get('message', answer)}")
+        (choice,) = answer["choices"]
+        told = (choice["logprobs"] or {}).get("content", [])
+        return Told([Step(token["id"], token["logprob"]) for token in told], choice["finish_reason"] == "stop")

@@ -1,0 +1,133 @@
+"""The same prompts, greedily, in our policy and in another program: do both write the same, and how far are they apart.
+
+What two programs differ in for the base alone is the price of rounding and of the number format; an adapter that was
+exported rightly may double it, and one whose rows lie in another order is off by nats. So the limit of a check is
+`SLACK` nats, plus twice what the base alone differs by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.sampling import sample
+from ditto_cli.types import SampleRequest
+
+SLACK = 0.02  # nats of one token's log-probability
+SLACK_OF_16_BIT = 0.5  # measured with the embedded base in bf16: 0.07 and 0.35 (docs/export.md)
+PROMPTS = (
+    "Write a short note to a neighbour about a parcel.",
+    "Tell a friend how the weekend was.",
+    "Ask the landlord when the heating will be repaired.",
+    "Thank an aunt for the book that she sent.",
+    "Say in two sentences what the meeting decided.",
+)
+MAX_TOKENS = 48
+
+
+@dataclass(frozen=True)
+class Step:
+    """One token of a greedy text.
+
+    Attributes:
+        token_id: the likeliest token.
+        logp: its log-probability, in nats.
+        margin: how much likelier it is than the second, in nats; None where the program does not tell.
+    """
+
+    token_id: int
+    logp: float
+    margin: float | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a program told of a text that it wrote, and whether it took the last token for the text's end."""
+
+    steps: Sequence[Step]
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What came of a comparison.
+
+    Attributes:
+        num_tokens: of our texts.
+        num_same: of them before the texts part, or the other one ends.
+        gap: the largest difference of log-probabilities before they part, in nats.
+        margins: where texts part, how much likelier our token was than our second.
+    """
+
+    num_tokens: int
+    num_same: int
+    gap: float
+    margins: tuple[float, ...]
+
+    def is_within(self, limit: float) -> bool:
+        """Whether the gap is, and texts part only where such gaps can change the order of two tokens."""
+        return self.gap <= limit and all(margin <= 2 * limit for margin in self.margins)
+
+
+def limit_of(base: Parity) -> float:
+    """What an adapter may differ by where its base alone differs by so much, in nats."""
+    return SLACK + 2 * base.gap
+
+
+def limit_of_merging(dtype: torch.dtype) -> float:
+    """What a merged model may differ by from the adapter beside its base: in 16 bit each weight is rounded anew."""
+    return SLACK if dtype == torch.float32 else SLACK + SLACK_OF_16_BIT
+
+
+def greedy(policy: Policy, prompts: Sequence[tuple[int, ...]], max_tokens: int = MAX_TOKENS) -> list[list[Step]]:
+    """What the active adapter writes for each prompt, given as token ids."""
+    requests = [SampleRequest(prompt, seed=0) for prompt in prompts]
+    written = sample(policy, requests, max_new_tokens=max_tokens, temperature=0.0)
+    return [_steps(policy, prompt, text.token_ids) for prompt, text in zip(prompts, written, strict=True)]
+
+
+def _steps(policy: Policy, prompt: Sequence[int], text: Sequence[int]) -> list[Step]:
+    ids_1T = torch.tensor([[*prompt, *text]], device=policy.hardware.device)
+    positions_1T = torch.arange(ids_1T.shape[1], device=ids_1T.device)[None]
+    with policy.using(policy.active):
+        hidden_TH = policy.hidden(ids_1T, torch.ones_like(ids_1T), positions_1T)[0, len(prompt) - 1 : -1]
+        logps_NV = policy.head().logits(hidden_TH).log_softmax(-1)
+    two_N2 = logps_NV.topk(2).values
+    return [
+        Step(token, float(logps[token]), float(two[0] - two[1]))
+        for token, logps, two in zip(text, logps_NV, two_N2, strict=True)
+    ]
+
+
+def compare(
+    ours: Sequence[Sequence[Step]],
+    theirs: Sequence[Told],
+    is_part: Callable[[int], bool] = lambda token_id: False,
+) -> Parity:
+    """Texts for the same prompts.
+
+    Args:
+        ours: with log-probabilities and margins.
+        theirs: may lack tokens that are a part of a character only, and end at tokens at which ours does not, as
+            llama.cpp's do.
+        is_part: whether a token is one.
+    """
+    num_same, gap, margins = 0, 0.0, []
+    for mine, other in zip(ours, theirs, strict=True):
+        told = iter(other.steps)
+        step = next(told, None)
+        for own in mine:
+            if step is None and other.ended:
+                break
+            if step is not None and step.token_id == own.token_id:
+                gap = max(gap, abs(own.logp - step.logp))
+                step = next(told, None)
+            elif not is_part(own.token_id):
+                assert own.margin is not None, "ours have margins"
+                margins.append(own.margin)
+                break
+            num_same += 1
+    return Parity(sum(map(len, ours)), num_same, gap, tuple(margins))

@@ -1,0 +1,89 @@
+"""LoRA adapters in PEFT's layout: read from a folder, weighted, summed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from ditto_cli.errors import DiskError, IncompatibleError
+
+WEIGHTS_FILE = "adapter_model.safetensors"
+CONFIG_FILE = "adapter_config.json"
+
+
+@dataclass(frozen=True)
+class Lora:
+    """An adapter apart from any base: its configuration, and its fp32 tensors under PEFT's own keys."""
+
+    config: LoraConfig
+    weights: Mapping[str, Tensor]
+
+    @property
+    def scale(self) -> float:
+        """What the product of its two matrices is multiplied by."""
+        return float(self.config.lora_alpha / self.config.r)
+
+
+def read_lora(folder: Path) -> Lora:
+    """An adapter from a folder in PEFT's layout.
+
+    Raises:
+        DiskError: the files are missing or damaged, or hold numbers that are not finite.
+    """
+    try:
+        lora = Lora(LoraConfig.from_pretrained(str(folder)), load_file(folder / WEIGHTS_FILE))
+        is_finite = all(bool(torch.isfinite(value).all()) for value in lora.weights.values())
+    except Exception as error:
+        raise DiskError(f"The adapter in {folder} is damaged or incomplete ({type(error).__name__}).") from None
+    if not is_finite:
+        raise DiskError(
+            f"The adapter in {folder} is damaged (not finite): take another stage with --round, or train it anew."
+        )
+    return lora
+
+
+def contents(lora: Lora, base: str, revision: str | None) -> dict[str, bytes]:
+    """An adapter as PEFT's two files, so that `PeftModel.from_pretrained(base, folder)` reads them."""
+    config = {key: sorted(value) if isinstance(value, set) else value for key, value in lora.config.to_dict().items()}
+    config |= {"base_model_name_or_path": base, "revision": revision, "inference_mode": True}
+    tensors = {key: value.detach().float().cpu().contiguous() for key, value in lora.weights.items()}
+    return {
+        CONFIG_FILE: json.dumps(config, indent=2, sort_keys=True).encode(),
+        WEIGHTS_FILE: save(tensors, metadata={"format": "pt"}),
+    }
+
+
+def mix(parts: Sequence[tuple[Lora, float]]) -> Lora:
+    """One adapter that changes a base by the weighted sum of what the parts change: exact, of the sum of their ranks.
+
+    A is the parts' A one below the other, each times its strength and scale, and B their B side by side.
+
+    Raises:
+        IncompatibleError: the parts do not adapt the same layers of the same base.
+    """
+    (first, strength), *others = parts
+    if not others and strength == 1:
+        return first
+    sizes = [{key: _outer_size(key, value) for key, value in lora.weights.items()} for lora, _ in parts]
+    if any(other != sizes[0] for other in sizes[1:]):
+        raise IncompatibleError("These adapters cannot be mixed: they do not adapt the same layers.")
+    weights = {}
+    for key in first.weights:
+        if "lora_A" in key:
+            weights[key] = torch.cat([lora.weights[key] * (strength * lora.scale) for lora, strength in parts])
+        else:
+            weights[key] = torch.cat([lora.weights[key] for lora, _ in parts], dim=1)
+    rank = sum(lora.config.r for lora, _ in parts)
+    return Lora(replace(first.config, r=rank, lora_alpha=rank), weights)
+
+
+def _outer_size(key: str, value: Tensor) -> int:
+    """Of a matrix of an adapter, the side that is not its rank."""
+    return int(value.shape[1] if "lora_A" in key else value.shape[0])
