@@ -8,7 +8,7 @@ DEMO := DITTO_HOME=$(CURDIR)/.demo HF_HUB_OFFLINE=1 $(BIN)/ditto
 
 DEMO_PROMPT := "Write a short email to Owen asking him to send the signed contract for the seed packets before Tuesday."
 
-.PHONY: demo test slow assurance fuzz bases check bench gpu clean
+.PHONY: demo test slow assurance fuzz bases parity check bench gpu clean
 
 demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, without GPU or model hub
 	$(DEMO) train examples/demos/maya
@@ -30,6 +30,10 @@ fuzz: $(READY)  ## 100,000 broken documents for the parsers; repeat a run with F
 
 bases: $(READY)  ## every family of base models, tiny and random; writes docs/bases.md
 	OMP_NUM_THREADS=1 BASES_TABLE=docs/bases.md $(BIN)/pytest -q tests/test_families.py
+
+parity: $(READY)  ## exported adapters and bases in llama.cpp against ours, for every type; prints the table of docs/export.md
+	OMP_NUM_THREADS=1 EXPORT_TABLE=parity.md $(BIN)/pytest -q tests/test_export_gguf.py
+	cat parity.md
 
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

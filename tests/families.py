@@ -292,6 +292,33 @@ FAMILIES: tuple[Family, ...] = (
         has_towers=True,
         scaling="final_logit_softcapping",
     ),
+    Family(
+        "gemma4_unified",  # as 12B
+        _composite(
+            "Gemma4UnifiedConfig",
+            _config(
+                "Gemma4UnifiedTextConfig",
+                layer_types=["sliding_attention", "full_attention"],
+                sliding_window=LARGE,
+                global_head_dim=32,
+                num_global_key_value_heads=1,
+                attention_k_eq_v=True,
+                final_logit_softcapping=5.0,
+                tie_word_embeddings=True,
+            ),
+            {"patch_size": 4, "mm_embed_dim": 32, "output_proj_dims": 32},
+            image_token_id=271,
+            boi_token_id=270,
+            eoi_token_id=269,
+            video_token_id=268,
+            audio_token_id=267,
+            boa_token_id=265,
+            eoa_token_index=266,
+        ),
+        window=LARGE,
+        has_towers=True,
+        scaling="final_logit_softcapping",
+    ),
     Family("phi3", _phi3(LARGE), window=LARGE),
     Family("phi3_window", _phi3(SMALL), window=SMALL),
     Family(
