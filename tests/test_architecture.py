@@ -18,7 +18,7 @@ PACKAGE = Path(ditto_cli.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 MODEL_LIBRARIES = {"torch", "transformers", "peft", "trl", "datasets", "bitsandbytes", "accelerate"}
 
-WORDS = {"errors", "types", "config", "seeds", "interrupts"}  # modules that every room may use
+WORDS = {"errors", "types", "config", "seeds", "interrupts", "voices"}  # modules that every room may use
 # Room -> the rooms that it may import, besides itself and the words.
 ARROWS = {
     "demonstrations": set(),
@@ -27,7 +27,8 @@ ARROWS = {
     "method": {"model", "demonstrations", "store"},
     "evaluation": {"model", "demonstrations", "store"},
     "exchange": {"model", "store"},
-    "cli": {"exchange", "method", "evaluation", "model", "demonstrations", "store"},
+    "serving": {"evaluation", "model", "store"},
+    "cli": {"exchange", "method", "serving", "evaluation", "model", "demonstrations", "store"},
 }
 # Library -> the only places, as prefixes of a path in the package, that may import it.
 HOMES = {
@@ -46,12 +47,14 @@ HOMES = {
     "rapidfuzz": ("demonstrations/similarity.py", "evaluation/task.py"),
     "mammoth": ("demonstrations/formats/office.py",),
     "gguf": ("exchange/",),
+    "fastapi": ("serving/app.py", "cli/serve.py"),
+    "uvicorn": ("cli/serve.py",),
     "xllamacpp": ("exchange/",),
     "pypdfium2": ("demonstrations/formats/pdf.py",),
 }
 WITHOUT_TORCH = (
     *("demonstrations/", "store/", "cli/", "evaluation/"),
-    *("errors.py", "types.py", "config.py", "seeds.py", "interrupts.py", "method/comparisons.py"),
+    *("errors.py", "types.py", "config.py", "seeds.py", "interrupts.py", "voices.py", "method/comparisons.py"),
 )
 
 
@@ -279,7 +282,10 @@ def test_version_by_module_and_by_script(ditto):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("ditto ", ["init", "train", "plan", "sample", "eval", "export", "forget", "doctor", "adapters", "demos"]),
+        (
+            "ditto ",
+            ["init", "train", "plan", "sample", "eval", "export", "serve", "forget", "doctor", "adapters", "demos"],
+        ),
         ("ditto ad", ["adapters"]),
         ("ditto adapters r", ["rename", "rm"]),
         ("ditto sample --comp", ["--compare"]),

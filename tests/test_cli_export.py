@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from ditto_cli.cli.voices import Voice
 from ditto_cli.errors import InputError
+from ditto_cli.voices import Voice
 
 pytest_plugins = ["cli_helpers"]
 

@@ -416,6 +416,32 @@ def _export(
     )
 
 
+@app.command("serve")
+def _serve(
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Serve these alone; can be given several times. Else all of the same base.",
+            show_default=False,
+            autocompletion=adapter_names,
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine need a key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8642,
+    base: Annotated[
+        str | None, typer.Option(help="Where the base lies now, if it was moved.", show_default=False)
+    ] = None,
+    quantize: Quantize = None,
+    device: Device = "auto",
+    offline: Offline = False,
+) -> None:
+    """Answer programs that speak OpenAI's API, in every voice: editors, chat clients, scripts."""
+    from ditto_cli.cli.serve import ServeOptions, run_serve
+
+    uses_model(offline=offline)
+    run_serve(ServeOptions(adapter or [], host, port, base, quantize, device))
+
+
 @app.command("forget")
 def _forget(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
     """Remove all that ditto keeps of an adapter, also what evaluations of other adapters show of it."""

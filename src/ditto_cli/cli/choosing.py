@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.eval import read_author
 from ditto_cli.cli.render import warn
-from ditto_cli.cli.voices import BASE_VOICE, Voice
 from ditto_cli.errors import InputError
 from ditto_cli.store import AdapterRecord
+from ditto_cli.voices import BASE_VOICE, Voice
 
 if TYPE_CHECKING:
     from ditto_cli.cli.session import Session

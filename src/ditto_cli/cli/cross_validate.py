@@ -29,7 +29,6 @@ from ditto_cli.cli.judging import JudgeOptions
 from ditto_cli.cli.preparation import prepare, require_training
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say
-from ditto_cli.cli.voices import Voice
 from ditto_cli.config import (
     FOLDER_FILE,
     FolderFile,
@@ -53,6 +52,7 @@ from ditto_cli.store import (
     suggest_name,
 )
 from ditto_cli.types import SFT_STAGE, Reporter
+from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
     from ditto_cli.cli.session import Session

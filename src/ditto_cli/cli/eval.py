@@ -13,7 +13,6 @@ from ditto_cli.cli.adapters import only_adapter
 from ditto_cli.cli.judging import JudgeOptions, consent, say_usage
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import as_json_ready, print_json, say, warn
-from ditto_cli.cli.voices import Voice
 from ditto_cli.config import FOLDER_FILE, FolderFile, adapter_name_of, read_folder_file
 from ditto_cli.demonstrations import read_folder, read_held_out
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
@@ -23,6 +22,7 @@ from ditto_cli.evaluation.report import ContestantKind, EvalReport, WhatWasRun
 from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, store_home, suggest_name, write_text
 from ditto_cli.types import SFT_STAGE, Demonstration, Reporter, SilentReporter
+from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
     from ditto_cli.cli.session import Session

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.archive import run_export as export_archive
 from ditto_cli.cli.render import ask, print_text, say
-from ditto_cli.cli.voices import BASE_VOICE, Voice
 from ditto_cli.errors import DiskError, IncompatibleError, InputError
 from ditto_cli.store import (
     AdapterRecord,
@@ -27,6 +26,7 @@ from ditto_cli.store import (
     write_bytes,
     write_text,
 )
+from ditto_cli.voices import BASE_VOICE, Voice
 
 if TYPE_CHECKING:
     from ditto_cli.exchange.parity import Parity

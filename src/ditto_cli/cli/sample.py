@@ -13,10 +13,10 @@ from ditto_cli.cli.adapters import only_adapter
 from ditto_cli.cli.choosing import Draw, Writer
 from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, warn
 from ditto_cli.cli.text import visible
-from ditto_cli.cli.voices import BASE_VOICE, Voice
 from ditto_cli.demonstrations import normalise_text, read_plain
 from ditto_cli.errors import DittoError, InputError
 from ditto_cli.store import AdapterStore, store_home
+from ditto_cli.voices import BASE_VOICE, Voice
 
 if TYPE_CHECKING:
     from ditto_cli.cli.session import Session

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ditto_cli.cli.render import say
-from ditto_cli.cli.voices import BASE_VOICE, Voice
 from ditto_cli.config import BaseSettings, FolderFile, resolve_settings
 from ditto_cli.errors import IncompatibleError, InputError
 from ditto_cli.model.base.loading import load_policy
@@ -20,6 +19,7 @@ from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord, AdapterStore, cache_home, describe_mismatch
 from ditto_cli.types import SampledTokens, SampleRequest
+from ditto_cli.voices import BASE_VOICE, Voice
 
 _DEFAULT_TEMPERATURE = 0.8
 _DEFAULT_MAX_NEW_TOKENS = 400

@@ -22,6 +22,7 @@ _NO_THINKING = {"enable_thinking": False, "thinking": False}
 # Llama 3's take it as an argument, others ask the clock.
 _DATE = datetime(2024, 7, 26)
 _CLOCK = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
+Turn = tuple[str, str]  # role and content
 _PROBE = "Zq7"  # text that no template contains, to find where a template puts a message
 
 
@@ -57,13 +58,25 @@ class ChatFormat:
         Raises:
             IncompatibleError: the template does not give exactly one beginning token.
         """
-        ids = self._encode_turns([*(content.strip() for shot in shots for content in shot), prompt])
+        turns = [
+            ("user" if side == 0 else "assistant", text.strip()) for shot in shots for side, text in enumerate(shot)
+        ]
+        ids = self.conversation_ids([*turns, ("user", prompt)])
+        return (*ids, *self.begun_ids(begun)) if begun else ids
+
+    def conversation_ids(self, turns: Sequence[Turn]) -> tuple[int, ...]:
+        """Token ids of a conversation, up to where the assistant's next text begins.
+
+        Raises:
+            IncompatibleError: the template cannot hold it, or does not give exactly one beginning token.
+        """
+        ids = self._encode_turns(turns)
         if self.bos_token_id is not None:
             if ids[:1] != (self.bos_token_id,):
                 ids = (self.bos_token_id, *ids)
             if ids[1:2] == (self.bos_token_id,):
                 raise IncompatibleError("The chat template of this base begins a prompt with two beginning tokens.")
-        return (*ids, *self.begun_ids(begun)) if begun else ids
+        return ids
 
     def begun_ids(self, begun: str) -> tuple[int, ...]:
         """Token ids of an assistant's text that goes on."""
@@ -77,23 +90,23 @@ class ChatFormat:
         """The text of sampled token ids, without end and other special tokens."""
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
 
-    def _encode_turns(self, contents: Sequence[str]) -> tuple[int, ...]:
-        """Turns of user and assistant by turns, the last one the user's."""
-        if not any(self._holds_special_token(content) for content in contents):
-            return self._encode(self._rendered(contents))
+    def _encode_turns(self, turns: Sequence[Turn]) -> tuple[int, ...]:
+        if not any(self._holds_special_token(content) for _, content in turns):
+            return self._encode(self._rendered(turns))
         # The contents are spliced in as plain characters, so none can end its own turn or begin another.
-        probes = [f"{_PROBE}{index}q" for index in range(len(contents))]
-        rest = self._rendered(probes)
+        probes = [f"{_PROBE}{index}q" for index in range(len(turns))]
+        rest = self._rendered([(role, probe) for (role, _), probe in zip(turns, probes, strict=True)])
         ids: tuple[int, ...] = ()
-        for probe, content in zip(probes, contents, strict=True):
+        for probe, (_, content) in zip(probes, turns, strict=True):
             before, rest = rest.split(probe)
             ids += (*self._encode(before), *self._encode(content.strip(), untrusted=True))
         return (*ids, *self._encode(rest))
 
-    def _rendered(self, contents: Sequence[str]) -> str:
-        if self.opening is None:
-            return _render(self.tokenizer, *contents)
-        return _render(self.tokenizer, *contents, generate=False) + self.opening
+    def _rendered(self, turns: Sequence[Turn]) -> str:
+        try:
+            return _render(self.tokenizer, turns, generate=self.opening is None) + (self.opening or "")
+        except (TemplateError, ValueError) as error:
+            raise IncompatibleError(f"The chat template of this base cannot hold these turns ({error}).") from None
 
     def _encode(self, text: str, *, untrusted: bool = False) -> tuple[int, ...]:
         split = untrusted and self._holds_special_token(text)
@@ -119,9 +132,10 @@ def chat_format(tokenizer: Any, generation_eos: int | list[int] | None) -> ChatF
     try:
         if "strftime_now(" in _CLOCK.sub("", tokenizer.get_chat_template()):
             raise IncompatibleError("The chat template of this base writes the current date: choose another base.")
-        prompt = _render(tokenizer, "Hello")
-        user_turn = _render(tokenizer, "Hello", generate=False)
-        full = _render(tokenizer, "Hello", _PROBE)
+        asked = ("user", "Hello")
+        prompt = _render(tokenizer, [asked], generate=True)
+        user_turn = _render(tokenizer, [asked], generate=False)
+        full = _render(tokenizer, [asked, ("assistant", _PROBE)], generate=False)
     except (TemplateError, ValueError) as error:  # ValueError: several templates, and no default among them
         raise IncompatibleError(f"The chat template of this base cannot hold plain text ({error}).") from None
     head, found, tail = full.rpartition(_PROBE)
@@ -152,16 +166,14 @@ def _first_special(tokenizer: Any, text: str) -> int | None:
     return special[places[min(places)]] if places else None
 
 
-def _render(tokenizer: Any, *contents: str, generate: bool = True) -> str:
-    """A conversation that begins with the user; after a user's turn the assistant's is opened if `generate`."""
-    roles = ("user", "assistant")
-    messages = [{"role": roles[index % 2], "content": content} for index, content in enumerate(contents)]
+def _render(tokenizer: Any, turns: Sequence[Turn], *, generate: bool) -> str:
+    """A conversation, with the assistant's next turn opened behind it if `generate`."""
     return str(
         tokenizer.apply_chat_template(
-            messages,
+            [{"role": role, "content": content} for role, content in turns],
             chat_template=_CLOCK.sub(lambda call: repr(_DATE.strftime(call[2])), tokenizer.get_chat_template()),
             tokenize=False,
-            add_generation_prompt=generate and len(contents) % 2 == 1,
+            add_generation_prompt=generate,
             date_string=_DATE.strftime("%d %b %Y"),
             **_NO_THINKING,
         )

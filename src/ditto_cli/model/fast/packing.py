@@ -26,13 +26,14 @@ _ROWS = 16  # that weights are packed for; any other number goes as fast
 
 
 @contextmanager
-def packed_linears(policy: Policy) -> Iterator[None]:
+def packed_linears(policy: Policy, *, with_adapter: bool = True) -> Iterator[None]:
     """Within the block, products are taken from packed weights; what comes out is the same up to rounding.
 
-    Does nothing where it does not apply: on a GPU, with 4-bit weights, or on a CPU without oneDNN.
+    Without the adapter, it stays beside the packed layers, as where each row has another one. Does nothing where it
+    does not apply: on a GPU, with 4-bit weights, or on a CPU without oneDNN.
     """
     is_there = torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, each) for each in _OPERATORS)
-    layers = _packable(policy) if is_there and policy.hardware.device.type == "cpu" else []
+    layers = _packable(policy, with_adapter) if is_there and policy.hardware.device.type == "cpu" else []
     try:
         for layer in layers:
             layer.forward = _packed_forward(layer, policy.active)
@@ -42,7 +43,7 @@ def packed_linears(policy: Policy) -> Iterator[None]:
             vars(layer).pop("forward", None)
 
 
-def _packable(policy: Policy) -> list[Any]:
+def _packable(policy: Policy, with_adapter: bool) -> list[Any]:
     """Each fp32 linear layer, with its adapters where it has some, whose `forward` is the class's own."""
     layers: list[Any] = []
     inside: set[nn.Module] = set()  # a layer with adapters: the layer itself, and the adapters' own
@@ -54,7 +55,7 @@ def _packable(policy: Policy) -> list[Any]:
             linear = module.get_base_layer()
             inside.update(module.modules())
         if type(linear) is nn.Linear and linear.weight.dtype == torch.float32:
-            layers.append(module)
+            layers.append(module if with_adapter else linear)
     return layers
 
 

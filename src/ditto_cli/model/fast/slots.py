@@ -59,8 +59,12 @@ class _Layer(DynamicLayer):
         self._buffers, self._newest = (), None
 
 
+def nobody_else(draws: Sequence[Draw]) -> None:
+    """All rows are the active adapter's."""
+
+
 @dataclass
-class _Slots:
+class Slots:
     """The occupied slots: a sequence each, its key-value cache, what of it is real, and the logits of its next token.
 
     With fixed steps, cache and mask are theirs, and a finished sequence's row stays until others are taken out as well.
@@ -86,7 +90,7 @@ def fill_slots(
         _fill(policy, waiting, results, num_slots, on_finished, partial(_advance_fixed, policy), _IDLE_SHARE)
         return
     with packed_linears(policy):
-        _fill(policy, waiting, results, num_slots, on_finished, partial(_advance, policy), 0)
+        _fill(policy, waiting, results, num_slots, on_finished, partial(advance, policy), 0)
 
 
 def _steps_are_fixed(policy: Policy, longest: int) -> bool:
@@ -100,17 +104,17 @@ def _fill(
     results: dict[int, SampledTokens],
     num_slots: int,
     on_finished: Callable[[int], None],
-    advance: Callable[[_Slots], _Slots],
+    advance: Callable[[Slots], Slots],
     idle_share: float,
 ) -> None:
     """Rows leave when more than `idle_share` of them are finished; others come in when as large a share waits."""
-    slots: _Slots | None = None
+    slots: Slots | None = None
     busy: list[int] = []
     while waiting or busy:
         free = num_slots - len(busy)
         if waiting and free >= max(1, min(len(waiting), idle_share * num_slots)):
             arrivals = [waiting.popleft() for _ in range(min(free, len(waiting)))]
-            slots = _admit(policy, _kept(slots, busy) if slots and busy else None, arrivals)
+            slots = admit(policy, kept(slots, busy) if slots and busy else None, arrivals)
         assert slots is not None
         num_before = len(results)
         draw_next(slots.draws, slots.logits_RV, policy.chat.stop_token_ids, results)
@@ -118,22 +122,31 @@ def _fill(
             on_finished(len(results))
         busy = [row for row, draw in enumerate(slots.draws) if draw.index not in results]
         if busy and len(slots.draws) - len(busy) > idle_share * len(slots.draws):
-            slots = _kept(slots, busy)
+            slots = kept(slots, busy)
             busy = list(range(len(busy)))
         if busy:
             slots = advance(slots)
 
 
-def _admit(policy: Policy, slots: _Slots | None, arrivals: list[Draw]) -> _Slots:
-    """Read the arrivals' prompts, what they share once, and put their rows below those already there."""
+def admit(
+    policy: Policy, slots: Slots | None, arrivals: list[Draw], speak: Callable[[Sequence[Draw]], None] = nobody_else
+) -> Slots:
+    """Read the arrivals' prompts, what they share once, and put their rows below those already there.
+
+    `speak` is told whose rows the next pass holds, where their voices differ.
+    """
     device = policy.hardware.device
-    prompts = sorted({draw.prompt_ids for draw in arrivals})
+    alike = {(draw.prompt_ids, draw.voice): draw for draw in arrivals}
+    readers = sorted(alike.values(), key=lambda draw: draw.prompt_ids)
+    prompts = [draw.prompt_ids for draw in readers]
     longest = max(map(len, prompts))
     cache = Cache(layer_class_to_replicate=_Layer)
     # A window is counted in columns, and those between a shared beginning and the rest would count.
     is_seen = policy.sees_all(longest + max(draw.max_tokens for draw in arrivals))
-    num_shared = _num_shared(prompts) if is_seen and len(prompts) > 1 else 0
+    is_shared = is_seen and len(prompts) > 1 and len({draw.voice for draw in arrivals}) == 1
+    num_shared = _num_shared(prompts) if is_shared else 0
     if num_shared:
+        speak(readers[:1])
         shared = torch.tensor([prompts[0][:num_shared]], device=device)
         policy.hidden(shared, torch.ones_like(shared), torch.arange(num_shared, device=device)[None], cache)
         cache.batch_repeat_interleave(len(prompts))
@@ -146,11 +159,13 @@ def _admit(policy: Policy, slots: _Slots | None, arrivals: list[Draw]) -> _Slots
         mask[row, first:] = 1
     ids, mask = ids.to(device), mask.to(device)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
+    speak(readers)
     hidden = policy.hidden(ids[:, num_shared:], mask, positions[:, num_shared:], cache)
     logits = policy.head().logits(hidden[:, -1])
-    rows = torch.tensor([prompts.index(draw.prompt_ids) for draw in arrivals], device=device)
+    places = {(draw.prompt_ids, draw.voice): row for row, draw in enumerate(readers)}
+    rows = torch.tensor([places[draw.prompt_ids, draw.voice] for draw in arrivals], device=device)
     cache.batch_select_indices(rows)
-    arrived = _Slots(arrivals, cache, mask[rows], logits[rows])
+    arrived = Slots(arrivals, cache, mask[rows], logits[rows])
     return arrived if slots is None else _joined(slots, arrived)
 
 
@@ -161,7 +176,7 @@ def _num_shared(prompts: Sequence[tuple[int, ...]]) -> int:
     return min(sum(1 for _ in equal), min(map(len, prompts)) - 1)
 
 
-def _joined(upper: _Slots, lower: _Slots) -> _Slots:
+def _joined(upper: Slots, lower: Slots) -> Slots:
     width = max(upper.mask_RT.shape[1], lower.mask_RT.shape[1])
 
     def padded(states: Tensor) -> Tensor:
@@ -174,37 +189,39 @@ def _joined(upper: _Slots, lower: _Slots) -> _Slots:
         values = torch.cat([padded(above.values), padded(below.values)])
         cache.update(keys, values, layer)
     masks = [nn.functional.pad(s.mask_RT, (width - s.mask_RT.shape[1], 0)) for s in (upper, lower)]
-    return _Slots(upper.draws + lower.draws, cache, torch.cat(masks), torch.cat([upper.logits_RV, lower.logits_RV]))
+    return Slots(upper.draws + lower.draws, cache, torch.cat(masks), torch.cat([upper.logits_RV, lower.logits_RV]))
 
 
-def _kept(slots: _Slots, rows: list[int]) -> _Slots:
+def kept(slots: Slots, rows: list[int]) -> Slots:
+    """Some of the rows; the others' keys and values go."""
     slots = _thawed(slots)
     if len(rows) == len(slots.draws):
         return slots
     index = torch.tensor(rows, device=slots.mask_RT.device)
     slots.cache.batch_select_indices(index)
-    return _Slots([slots.draws[row] for row in rows], slots.cache, slots.mask_RT[index], slots.logits_RV[index])
+    return Slots([slots.draws[row] for row in rows], slots.cache, slots.mask_RT[index], slots.logits_RV[index])
 
 
-def _advance(policy: Policy, slots: _Slots) -> _Slots:
-    """Feed each row's newest token and get the logits of the next."""
+def advance(policy: Policy, slots: Slots, speak: Callable[[Sequence[Draw]], None] = nobody_else) -> Slots:
+    """Feed each row's newest token and get the logits of the next; `speak` as in `admit`."""
     mask_RT = nn.functional.pad(slots.mask_RT, (0, 1), value=1)
     newest = torch.tensor([[draw.token_ids[-1]] for draw in slots.draws], device=mask_RT.device)
     positions = mask_RT.sum(dim=1, keepdim=True) - 1
+    speak(slots.draws)
     hidden = policy.hidden(newest, mask_RT, positions, slots.cache)
-    return _Slots(slots.draws, slots.cache, mask_RT, policy.head().logits(hidden[:, -1]))
+    return Slots(slots.draws, slots.cache, mask_RT, policy.head().logits(hidden[:, -1]))
 
 
-def _advance_fixed(policy: Policy, slots: _Slots) -> _Slots:
+def _advance_fixed(policy: Policy, slots: Slots) -> Slots:
     """The same without moving anything, as long as there is room."""
     if slots.steps is not None and slots.steps.is_full:
         slots = _thawed(slots)
     steps = slots.steps or FixedSteps(policy, slots.cache, slots.mask_RT)
     logits = steps.advance([draw.token_ids[-1] for draw in slots.draws])
-    return _Slots(slots.draws, Cache(layer_class_to_replicate=_Layer), slots.mask_RT, logits, steps)
+    return Slots(slots.draws, Cache(layer_class_to_replicate=_Layer), slots.mask_RT, logits, steps)
 
 
-def _thawed(slots: _Slots) -> _Slots:
+def _thawed(slots: Slots) -> Slots:
     """The slots with a cache and mask of their own again."""
     if slots.steps is None:
         return slots
@@ -212,4 +229,4 @@ def _thawed(slots: _Slots) -> _Slots:
     states, mask_RT = slots.steps.contents()
     for layer, (keys, values) in enumerate(states):
         cache.update(keys, values, layer)
-    return _Slots(slots.draws, cache, mask_RT, slots.logits_RV.clone())
+    return Slots(slots.draws, cache, mask_RT, slots.logits_RV.clone())

@@ -8,7 +8,7 @@ Legend: R rows, one a sequence, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -29,6 +29,8 @@ class Draw:
     max_tokens: int
     temperature: float
     uniforms: Tensor
+    top_p: float = 1.0
+    voice: Hashable = None  # whose sequence it is, where several adapters write side by side
     token_ids: list[int] = field(default_factory=list)
     logp: float = 0.0
 
@@ -82,9 +84,21 @@ def _picked(draws: Sequence[Draw], logits_RV: Tensor) -> Tensor:
         return logits_RV.argmax(dim=1)
     is_drawn_R, temperatures_R = (torch.tensor(each, device=logits_RV.device) for each in (is_drawn, temperatures))
     scaled_RV = logits_RV / torch.where(is_drawn_R, temperatures_R, 1.0)[:, None]
-    cumulative = torch.softmax(scaled_RV, dim=1).cumsum(dim=1)
+    probabilities_RV = torch.softmax(scaled_RV, dim=1)
+    if any(draw.top_p < 1 for draw in draws):
+        probabilities_RV = _nucleus(probabilities_RV, [draw.top_p for draw in draws])
+    cumulative = probabilities_RV.cumsum(dim=1)
     uniforms = torch.stack([draw.next_uniform for draw in draws])
     # Scaled by the last sum, which rounding leaves a little off 1; then a token of probability 0 is never taken.
     targets = uniforms.to(cumulative.device).unsqueeze(1) * cumulative[:, -1:]
     picked = torch.searchsorted(cumulative, targets, right=True).squeeze(1).clamp(max=cumulative.shape[1] - 1)
     return picked if all(is_drawn) else torch.where(is_drawn_R, picked, logits_RV.argmax(dim=1))
+
+
+def _nucleus(probabilities_RV: Tensor, shares: Sequence[float]) -> Tensor:
+    """Without the tokens beyond the likeliest that have a share of the probability together (arXiv 1904.09751, 3.1)."""
+    ordered_RV, places_RV = probabilities_RV.sort(dim=1, descending=True)
+    shares_R1 = torch.tensor(shares, device=ordered_RV.device)[:, None]
+    is_beyond_RV = (ordered_RV.cumsum(dim=1) - ordered_RV >= shares_R1) & (shares_R1 < 1)
+    is_beyond_RV[:, 0] = False  # the likeliest stays
+    return probabilities_RV.masked_fill(torch.zeros_like(is_beyond_RV).scatter(1, places_RV, is_beyond_RV), 0.0)

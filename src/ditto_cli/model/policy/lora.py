@@ -65,25 +65,28 @@ def mix(parts: Sequence[tuple[Lora, float]]) -> Lora:
 
     A is the parts' A one below the other, each times its strength and scale, and B their B side by side.
 
+    A layer that a part does not adapt gets zeros of it.
+
     Raises:
-        IncompatibleError: the parts do not adapt the same layers of the same base.
+        IncompatibleError: the parts do not fit one base.
     """
     (first, strength), *others = parts
     if not others and strength == 1:
         return first
-    sizes = [{key: _outer_size(key, value) for key, value in lora.weights.items()} for lora, _ in parts]
-    if any(other != sizes[0] for other in sizes[1:]):
-        raise IncompatibleError("These adapters cannot be mixed: they do not adapt the same layers.")
+    keys = list(dict.fromkeys(key for lora, _ in parts for key in lora.weights))
     weights = {}
-    for key in first.weights:
-        if "lora_A" in key:
-            weights[key] = torch.cat([lora.weights[key] * (strength * lora.scale) for lora, strength in parts])
-        else:
-            weights[key] = torch.cat([lora.weights[key] for lora, _ in parts], dim=1)
+    for key in keys:
+        is_a = "lora_A" in key
+        (size, *different) = {one.weights[key].shape[1 if is_a else 0] for one, _ in parts if key in one.weights}
+        if different:
+            raise IncompatibleError("These adapters cannot be mixed: they are of bases of other sizes.")
+        blocks = [
+            lora.weights[key] * (strength * lora.scale if is_a else 1)
+            if key in lora.weights
+            else torch.zeros((lora.config.r, size) if is_a else (size, lora.config.r))
+            for lora, strength in parts
+        ]
+        weights[key] = torch.cat(blocks, dim=0 if is_a else 1)
     rank = sum(lora.config.r for lora, _ in parts)
-    return Lora(replace(first.config, r=rank, lora_alpha=rank), weights)
-
-
-def _outer_size(key: str, value: Tensor) -> int:
-    """Of a matrix of an adapter, the side that is not its rank."""
-    return int(value.shape[1] if "lora_A" in key else value.shape[0])
+    targets = set().union(*(lora.config.target_modules for lora, _ in parts))
+    return Lora(replace(first.config, r=rank, lora_alpha=rank, target_modules=targets), weights)

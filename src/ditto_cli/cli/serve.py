@@ -1,0 +1,88 @@
+"""`ditto serve`: the voices of this machine behind an OpenAI-compatible API."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from ditto_cli.cli.render import print_text, say
+from ditto_cli.errors import DeviceError, InputError
+from ditto_cli.store import AdapterStore, make_exclusively, read_bytes, store_home
+from ditto_cli.voices import Voice
+
+_KEY_FILE = "server-key"
+_HERE = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """The options of `ditto serve`."""
+
+    adapters: list[str]
+    host: str
+    port: int
+    base: str | None
+    quantize: str | None
+    device: str
+
+
+def run_serve(options: ServeOptions) -> None:
+    """Serve until Ctrl-C.
+
+    Raises:
+        DittoError: an unknown adapter, no base, a port that is taken, or the extra is not installed.
+    """
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn
+    except ImportError:
+        raise InputError("ditto serve needs FastAPI and uvicorn: pip install 'ditto-cli[serve]'.") from None
+    store = AdapterStore(store_home(os.environ))
+    names = options.adapters or store.names()[:1]
+    for name in names:
+        store.record(name)
+    from ditto_cli.cli.session import open_session
+    from ditto_cli.model.hardware import detect
+    from ditto_cli.model.policy.chorus import Chorus
+    from ditto_cli.serving.app import make_app
+    from ditto_cli.serving.engine import Engine
+    from ditto_cli.serving.voice_library import VoiceLibrary
+
+    voices = [Voice(name) for name in names] or [Voice("base")]
+    policy = open_session(voices, store, detect(options.device), base=options.base, quantize=options.quantize).policy
+    engine = Engine(policy, Chorus(policy))
+    only = frozenset(options.adapters) or None
+    is_here = options.host in (*_HERE, "::1")
+    key = None if is_here else _server_key(store_home(os.environ))
+    app = make_app(
+        engine,
+        VoiceLibrary(store, engine, policy.identity, only),
+        policy.chat,
+        policy.context_tokens,
+        hosts=frozenset({*_HERE, options.host}),
+        key=key,
+    )
+    settings = uvicorn.Config(app, host=options.host, port=options.port, log_level="warning", access_log=False)
+    server = uvicorn.Server(settings)
+    say(f"Voices: {', '.join(VoiceLibrary(store, engine, policy.identity, only).titles())}")
+    if key is not None:
+        say(f"Other machines may ask, with this key: {key}")
+    print_text(f"http://{options.host}:{options.port}/v1")
+    try:
+        server.run()
+    except SystemExit:
+        raise DeviceError(f"Port {options.port} of {options.host} cannot be used: take another with --port.") from None
+
+
+def _server_key(home: Path) -> str:
+    """The store's key for requests, made on first use.
+
+    Raises:
+        DiskError: it cannot be written or read.
+    """
+    place = home / _KEY_FILE
+    if not place.exists():
+        make_exclusively(place, secrets.token_urlsafe(32).encode())
+    return read_bytes(place).decode()

@@ -1,0 +1,75 @@
+"""Several adapters on one base at the same time, each row of a batch with its own: none is waited for.
+
+The adapters lie in one, of the sum of their ranks (`lora.mix`), and between its two matrices each row is multiplied by
+weights: the strength for the ranks of its own adapters, 0 for all others. So a voice is a strength or several, and no
+weights move from one to another.
+
+Legend: R rows, T tokens, K ranks of all adapters together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ditto_cli.model.policy.lora import Lora, mix
+from ditto_cli.model.policy.policy import Policy
+
+_NAME = "chorus"
+
+Parts = tuple[tuple[Hashable, float], ...]  # adapters by key, with their strengths; none is the base
+
+
+class Chorus:
+    """The adapters that are in memory, and whose rows the next pass holds."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._loras: dict[Hashable, Lora] = {}
+        self._weights_R1K: Tensor | None = None
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._loras
+
+    def add(self, key: Hashable, lora: Lora) -> None:
+        """Take in another adapter.
+
+        Raises:
+            IncompatibleError: it does not fit the base.
+        """
+        self._set({**self._loras, key: lora})
+
+    def remove(self, key: Hashable) -> None:
+        """Let go of an adapter, which no row in the making may have."""
+        self._set({other: lora for other, lora in self._loras.items() if other != key})
+
+    def speak(self, voices: Sequence[Parts]) -> None:
+        """The next passes hold rows of these voices."""
+        if not self._loras:
+            return
+        weights_RK = torch.zeros((len(voices), sum(lora.config.r for lora in self._loras.values())))
+        first = 0
+        for key, lora in self._loras.items():
+            for row, parts in enumerate(voices):
+                weights_RK[row, first : first + lora.config.r] = sum(share for own, share in parts if own == key)
+            first += lora.config.r
+        self._weights_R1K = weights_RK[:, None].to(self._policy.hardware.device)
+
+    def _set(self, loras: dict[Hashable, Lora]) -> None:
+        whole = mix([(lora, 1.0) for lora in loras.values()]) if loras else None
+        if _NAME in self._policy.adapters:
+            self._policy.remove(_NAME)
+        if whole is not None:
+            self._policy.put_adapter(_NAME, whole)
+            for name, module in self._policy.model.named_modules():
+                if name.endswith(f".lora_B.{_NAME}"):
+                    module.register_forward_pre_hook(self._weighted)
+        self._loras = loras
+
+    def _weighted(self, module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What reaches an adapter's second matrix [R, T, K], by the rows' weights."""
+        assert self._weights_R1K is not None, "told whose rows these are"
+        return (inputs[0] * self._weights_R1K, *inputs[1:])

@@ -1,0 +1,1 @@
+"""Voices behind an OpenAI-compatible API on this machine."""

@@ -1,0 +1,181 @@
+"""One thread that writes for all who ask, side by side in one batch, whatever their voices.
+
+Between two tokens those who have waited come in and those who have ended, or do not want theirs any more, leave: nobody
+waits for another's end.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from ditto_cli.errors import InputError
+from ditto_cli.model.fast.packing import packed_linears
+from ditto_cli.model.fast.slots import Slots, admit, advance, kept
+from ditto_cli.model.policy.chorus import Chorus, Parts
+from ditto_cli.model.policy.draws import Draw, draw_next
+from ditto_cli.model.policy.policy import Policy
+from ditto_cli.types import SampledTokens, SampleRequest
+
+MAX_SLOTS = 32
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a text, as it was drawn; the last one says why it is the last: stop or length."""
+
+    token_id: int
+    logp: float
+    finish: str | None
+
+
+@dataclass
+class Order:
+    """One text that somebody asks for.
+
+    Attributes:
+        prompt_ids: token ids of the prompt.
+        voice: whose text it is.
+        max_tokens: most that it may have.
+        temperature: 0 takes the likeliest token.
+        top_p: tokens are drawn from the likeliest that have this share of the probability.
+        seed: same seed, same text.
+        on_token: told of each token, in the engine's thread.
+        on_error: told why there is no text, in the engine's thread.
+    """
+
+    prompt_ids: tuple[int, ...]
+    voice: Parts
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+    on_token: Callable[[Token], None]
+    on_error: Callable[[Exception], None]
+    is_cancelled: bool = field(default=False, init=False)
+
+    def cancel(self) -> None:
+        """Not wanted any more: it leaves before the next token."""
+        self.is_cancelled = True
+
+
+class Engine:
+    """Writes in a thread of its own from `start` to `stop`."""
+
+    def __init__(self, policy: Policy, chorus: Chorus) -> None:
+        self.chorus = chorus
+        self._policy = policy
+        self._changed = threading.Condition()
+        self._waiting: list[Order] = []
+        self._tasks: list[Callable[[], None]] = []
+        self._orders: dict[int, Order] = {}  # texts in the making, by the index of their draws
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._run, name="ditto-engine", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; texts in the making are dropped."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify()
+        self._thread.join()
+
+    def submit(self, orders: Sequence[Order]) -> None:
+        """Write these as soon as there is room."""
+        with self._changed:
+            self._waiting += orders
+            self._changed.notify()
+
+    def between_tokens(self, task: Callable[[], None]) -> None:
+        """Do something to the adapters while no pass is computed, and wait until it is done; its errors come here."""
+        done = threading.Event()
+        problems: list[Exception] = []
+
+        def carry_out() -> None:
+            try:
+                task()
+            except Exception as error:
+                problems.append(error)
+            finally:
+                done.set()
+
+        with self._changed:
+            self._tasks.append(carry_out)
+            self._changed.notify()
+        done.wait()
+        if problems:
+            raise problems[0]
+
+    def forget(self, key: Hashable) -> None:
+        """Let go of an adapter at once, with all texts of it that are in the making."""
+
+        def let_go() -> None:
+            for order in [*self._orders.values(), *self._waiting]:
+                if key in (own for own, _ in order.voice) and not order.is_cancelled:
+                    order.cancel()
+                    order.on_error(InputError("This adapter was removed."))
+            self.chorus.remove(key)
+
+        self.between_tokens(let_go)
+
+    def _run(self) -> None:
+        slots: Slots | None = None
+        number = 0
+        with packed_linears(self._policy, with_adapter=False):
+            while True:
+                with self._changed:
+                    while not (self._waiting or self._tasks or self._orders or self._is_stopping):
+                        self._changed.wait()
+                    if self._is_stopping:
+                        return
+                    tasks, self._tasks = self._tasks, []
+                    for task in tasks:
+                        task()
+                    num_free = MAX_SLOTS - len(self._orders)
+                    arriving = [order for order in self._waiting[:num_free] if not order.is_cancelled]
+                    del self._waiting[:num_free]
+                fresh = {number + index: order for index, order in enumerate(arriving)}
+                number += len(arriving)
+                self._orders |= fresh
+                try:
+                    with torch.inference_mode():
+                        slots = self._step(slots, [_draw(index, order) for index, order in fresh.items()])
+                except Exception as error:  # whatever a library makes of one of them, the next are written
+                    for order in self._orders.values():
+                        order.on_error(error)
+                    self._orders.clear()
+                    slots = None
+
+    def _step(self, slots: Slots | None, arrivals: list[Draw]) -> Slots | None:
+        """The next token of each text; gives what goes on."""
+        if arrivals:
+            slots = admit(self._policy, slots, arrivals, self._speak)
+        if slots is None:
+            return None
+        before = [draw.logp for draw in slots.draws]
+        ended: dict[int, SampledTokens] = {}
+        draw_next(slots.draws, slots.logits_RV, self._policy.chat.stop_token_ids, ended)
+        for draw, logp in zip(slots.draws, before, strict=True):
+            order, end = self._orders[draw.index], ended.get(draw.index)
+            finish = None if end is None else "stop" if end.ended else "length"
+            if not order.is_cancelled:
+                order.on_token(Token(draw.token_ids[-1], draw.logp - logp, finish))
+            if finish is not None or order.is_cancelled:
+                del self._orders[draw.index]
+        rows = [row for row, draw in enumerate(slots.draws) if draw.index in self._orders]
+        return advance(self._policy, kept(slots, rows), self._speak) if rows else None
+
+    def _speak(self, draws: Sequence[Draw]) -> None:
+        self.chorus.speak([draw.voice for draw in draws])  # type: ignore[misc]
+
+
+def _draw(index: int, order: Order) -> Draw:
+    draw = Draw.begin(index, SampleRequest(order.prompt_ids, order.seed), order.max_tokens, order.temperature)
+    draw.top_p, draw.voice = order.top_p, order.voice
+    return draw

@@ -1,0 +1,114 @@
+"""Names of models, as requests spell them -> voices in memory; what the store has forgotten is gone at once."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from ditto_cli.errors import DittoError, IncompatibleError, InputError
+from ditto_cli.model.policy.chorus import Parts
+from ditto_cli.model.policy.lora import read_lora
+from ditto_cli.serving.engine import Engine
+from ditto_cli.store import AdapterRecord, AdapterStore, BaseIdentity, describe_mismatch
+from ditto_cli.voices import BASE_VOICE, Voice
+
+_TEMPERATURE = 0.8  # of the base, as in `ditto sample`
+_MAX_NEW_TOKENS = 400
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A voice that can be asked for texts.
+
+    Attributes:
+        title: as it was asked for.
+        parts: its adapters in the chorus.
+        temperature: of its training.
+        max_new_tokens: of its training.
+    """
+
+    title: str
+    parts: Parts
+    temperature: float
+    max_new_tokens: int
+
+
+class VoiceLibrary:
+    """The voices of a store that belong to one base.
+
+    Args:
+        store: where adapters are; read anew at every request.
+        engine: in whose memory they are.
+        identity: of the base.
+        only: names of adapters that are served; None serves all.
+    """
+
+    def __init__(
+        self, store: AdapterStore, engine: Engine, identity: BaseIdentity, only: frozenset[str] | None
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._identity = identity
+        self._only = only
+        self._lock = Lock()
+        self._folders: dict[Hashable, Path] = {}  # of the stages in memory
+
+    def titles(self) -> list[str]:
+        """All single voices: the base, adapters, and the stages of each."""
+        found = [BASE_VOICE]
+        for name in self._store.names():
+            try:
+                record = self._record(name)
+            except DittoError:  # damaged, of another base, or removed meanwhile
+                continue
+            found += [name, *(f"{name}:{stage}" for stage in record.stage_names)]
+        return found
+
+    def speaker(self, title: str) -> Speaker:
+        """A voice, after reading what of it is not in memory yet.
+
+        Raises:
+            InputError: no such voice, or it is not served.
+            IncompatibleError: it is of another base.
+            DiskError: it is damaged.
+        """
+        voice = Voice.parse(title)
+        if voice.adapter == BASE_VOICE:
+            return Speaker(title, (), _TEMPERATURE, _MAX_NEW_TOKENS)
+        with self._lock:
+            self._drop_what_is_gone()
+            record = self._record(voice.adapter)
+            parts = tuple((self._key(part), part.strength) for part in voice.parts())
+        return Speaker(title, parts, record.settings.sampling.temperature, record.max_new_tokens)
+
+    def _record(self, name: str) -> AdapterRecord:
+        if self._only is not None and name not in self._only:
+            raise InputError(f"The model {name!r} is not served here.")
+        record = self._store.record(name)
+        mismatch = describe_mismatch(record.base, self._identity)
+        if mismatch is not None:
+            raise IncompatibleError(f"Adapter {name} does not belong to the base that is served: {mismatch}.")
+        return record
+
+    def _key(self, part: Voice) -> Hashable:
+        self._record(part.adapter)
+        folder = self._store.stage_folder(part.adapter, part.stage)
+        key = str(folder)  # a training anew has a folder of its own
+        if key not in self._folders:
+            lora = read_lora(self._store.checked_stage_folder(part.adapter, part.stage))
+            self._engine.between_tokens(lambda: self._engine.chorus.add(key, lora))
+            self._folders[key] = folder
+        return key
+
+    def _drop_what_is_gone(self) -> None:
+        for key, folder in list(self._folders.items()):
+            if not folder.is_dir():
+                self._engine.forget(key)
+                del self._folders[key]
+
+    def drop_what_is_gone(self) -> None:
+        """Let go of adapters that were removed from the store, with texts of theirs in the making."""
+        with self._lock:
+            self._drop_what_is_gone()
