@@ -323,6 +323,8 @@ def _new_folder(place: Path) -> Iterator[Path]:
         raise DiskError(f"{place.parent} cannot be written to ({error.strerror}): give another --out.") from None
     try:
         yield staging
+        for path in staging.iterdir():
+            path.chmod(0o600)  # libraries write for everybody
         fsync_tree(staging)
         remove_tree(place)
         move(staging, place)

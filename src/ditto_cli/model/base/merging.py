@@ -5,7 +5,6 @@ Never from a 4-bit base: its grid swallows most of what an adapter changes.
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from ditto_cli.model.base.loading import auto_class, read_settings
 from ditto_cli.model.base.source import BaseSource
 from ditto_cli.model.policy.lora import Lora
 from ditto_cli.model.policy.memory import is_out_of_memory
+from ditto_cli.store import write_bytes
 
 _TOKENIZER = ("*.json", "*.jinja", "*.model", "*.txt")
 
@@ -58,5 +58,5 @@ def merge(source: BaseSource, lora: Lora, folder: Path, noted: Callable[[str], N
     for pattern in _TOKENIZER:
         for path in source.folder.glob(pattern):
             if not (folder / path.name).exists() and not path.name.endswith(".index.json"):
-                shutil.copyfile(path, folder / path.name)
+                write_bytes(folder / path.name, path.read_bytes())
     return dtype
