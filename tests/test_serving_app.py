@@ -27,11 +27,10 @@ def server(trained, tiny_folder):
     """A client of a server in this process; `server(key=...)` for one with a key."""
     clients = []
 
-    def make(key=None, only=None):
+    def make(key=None, only=None, hosts=frozenset({"127.0.0.1", "localhost"})):
         policy = load_tiny(tiny_folder)
         engine, store = Engine(policy, Chorus(policy)), AdapterStore(trained.home)
         library = VoiceLibrary(store, engine, policy.identity, only)
-        hosts = frozenset({"127.0.0.1", "localhost"})
         app = make_app(engine, library, policy.chat, policy.context_tokens, hosts=hosts, key=key)
         client = TestClient(app, base_url=HERE)
         client.__enter__()
@@ -192,6 +191,15 @@ def test_the_key_opens_and_this_machines_own_pages_may_ask(server):
     headers = {"authorization": "Bearer s3cret", "origin": "http://localhost:8642"}
     assert client.get("/v1/models", headers=headers).status_code == 200
     assert "access-control-allow-origin" not in client.get("/v1/models", headers=headers).headers
+
+
+def test_a_server_on_every_address_asks_for_the_key_under_any_name(server):
+    client = server(key="s3cret", hosts=None)
+    bearing = {"authorization": "Bearer s3cret", "host": "192.0.2.7:8642"}
+    assert client.get("/v1/models", headers=bearing).status_code == 200
+    assert client.get("/v1/models", headers={**bearing, "origin": "http://192.0.2.7:8642"}).status_code == 200
+    problem_of(client.get("/v1/models", headers={**bearing, "origin": "http://evil.example"}), 403)
+    problem_of(client.get("/v1/models", headers={"host": "192.0.2.7:8642"}), 401)
 
 
 def test_a_body_that_is_too_large_is_not_read(server):

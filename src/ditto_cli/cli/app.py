@@ -427,7 +427,7 @@ def _serve(
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; others than this machine need a key.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8642,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8642,
     base: Annotated[
         str | None, typer.Option(help="Where the base lies now, if it was moved.", show_default=False)
     ] = None,

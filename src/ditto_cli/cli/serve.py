@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ditto_cli.cli.render import print_text, say
-from ditto_cli.errors import DeviceError, InputError
+from ditto_cli.errors import InputError
 from ditto_cli.store import AdapterStore, make_exclusively, read_bytes, store_home
 from ditto_cli.voices import Voice
 
@@ -36,13 +38,20 @@ def run_serve(options: ServeOptions) -> None:
     """
     try:
         import fastapi  # noqa: F401
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError:
         raise InputError("ditto serve needs FastAPI and uvicorn: pip install 'ditto-cli[serve]'.") from None
     store = AdapterStore(store_home(os.environ))
     names = options.adapters or store.names()[:1]
     for name in names:
         store.record(name)
+    with _listen(options.host, options.port) as listening:
+        _serve(options, store, names, listening)
+
+
+def _serve(options: ServeOptions, store: AdapterStore, names: list[str], listening: socket.socket) -> None:
+    import uvicorn
+
     from ditto_cli.cli.session import open_session
     from ditto_cli.model.hardware import detect
     from ditto_cli.model.policy.chorus import Chorus
@@ -61,19 +70,29 @@ def run_serve(options: ServeOptions) -> None:
         VoiceLibrary(store, engine, policy.identity, only),
         policy.chat,
         policy.context_tokens,
-        hosts=frozenset({*_HERE, options.host}),
+        hosts=None if options.host in ("0.0.0.0", "::") else frozenset({*_HERE, options.host}),
         key=key,
     )
-    settings = uvicorn.Config(app, host=options.host, port=options.port, log_level="warning", access_log=False)
-    server = uvicorn.Server(settings)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     say(f"Voices: {', '.join(VoiceLibrary(store, engine, policy.identity, only).titles())}")
     if key is not None:
         say(f"Other machines may ask, with this key: {key}")
-    print_text(f"http://{options.host}:{options.port}/v1")
+    print_text(f"http://{options.host}:{listening.getsockname()[1]}/v1")
+    with suppress(KeyboardInterrupt):  # which is how one ends a server
+        server.run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket at an address; what is asked before anything can be answered waits there.
+
+    Raises:
+        InputError: the address is not this machine's, or the port is taken.
+    """
     try:
-        server.run()
-    except SystemExit:
-        raise DeviceError(f"Port {options.port} of {options.host} cannot be used: take another with --port.") from None
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"Nothing can listen on port {port} of {host} ({reason}): take another --port.") from None
 
 
 def _server_key(home: Path) -> str:

@@ -86,11 +86,11 @@ class Guard:
 
     Args:
         app: what is guarded.
-        hosts: what the Host header may name.
+        hosts: what the Host header may name; None is any, for a server with a key that listens on every address.
         key: what requests must bear, or None.
     """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str], key: str | None) -> None:
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, key: str | None) -> None:
         self._app = app
         self._hosts = hosts
         self._key = key
@@ -122,10 +122,11 @@ class Guard:
 
     def _refusal(self, request: Request) -> JSONResponse | None:
         # A site can have its name resolved to this machine (DNS rebinding): then it is in Host, and else in Origin.
-        if _host_name(request.headers.get("host", "")) not in self._hosts:
+        host = _host_name(request.headers.get("host", ""))
+        if self._hosts is not None and host not in self._hosts:
             return _problem(403, "The Host header names another server.")
         origin = request.headers.get("origin")
-        if origin is not None and _host_name(origin.partition("://")[2]) not in self._hosts:
+        if origin is not None and _host_name(origin.partition("://")[2]) not in (self._hosts or {host}):
             return _problem(403, "Pages of other sites may not ask this server.")
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if self._key is not None and not hmac.compare_digest(given.encode(), self._key.encode()):
@@ -142,7 +143,7 @@ def make_app(
     chat: ChatFormat,
     context_tokens: int,
     *,
-    hosts: frozenset[str],
+    hosts: frozenset[str] | None,
     key: str | None,
 ) -> FastAPI:
     """The server's application; it starts and stops the engine."""
