@@ -85,9 +85,11 @@ def test_gguf_holds_the_adapter_a_recipe_and_the_base_where_it_is_asked_for(trai
     again = trained("export", "alice", "--to", "gguf", "--out", tmp_path / "out", "--no-check")
     assert again.code == 2
     assert "is already there" in again.error
-    forced = ("--with-base", "f16", "--force", "--no-check")
-    assert trained("export", "alice", "--to", "gguf", "--out", tmp_path / "out", *forced).code == 0
-    assert (tmp_path / "out" / "base-f16.gguf").exists()
+    assert "removed" not in again.error
+    whole = ("--out", tmp_path / "whole", "--with-base", "f16")
+    result = trained("export", "alice", "--to", "gguf", *whole, "--no-check")
+    assert result.code == 0, result.err
+    assert (tmp_path / "whole" / "base-f16.gguf").exists()
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
 
 
@@ -142,6 +144,7 @@ def test_a_check_that_fails_keeps_nothing(trained, tmp_path, monkeypatch):
         (("alice", "--to", "peft", "--with-base", "f16"), 2, "--with-base goes with --to gguf"),
         (("alice", "--to", "vllm", "--check"), 2, "--check goes with --to gguf or merged"),
         (("alice", "--to", "gguf", "--check"), 2, "--check needs the base as GGUF: add --with-base f16"),
+        (("alice", "--to", "peft", "--force"), 2, "--force goes with --to ditto"),
         (("alice", "--to", "hub"), 2, "--repository USER/REPO"),
         (("alice", "--to", "hub", "--repository", "me/alice"), 2, "say --yes where nobody can be asked"),
         (("alice", "--to", "peft", "--out", "/nowhere/at/all"), 4, "cannot be written to"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.archive import run_export as export_archive
 from ditto_cli.cli.render import ask, print_text, say
-from ditto_cli.errors import DiskError, IncompatibleError, InputError
+from ditto_cli.errors import DiskError, DittoError, IncompatibleError, InputError
 from ditto_cli.store import (
     AdapterRecord,
     AdapterStore,
@@ -73,8 +73,8 @@ def run_export(options: ExportOptions) -> None:
     store = AdapterStore(store_home(os.environ))
     record = _common_record(store, voice)
     place = options.out or Path(f"{_file_name(voice)}-{options.target}")
-    if options.target != "hub" and not options.force and os.path.lexists(place):
-        raise InputError(f"{place} is already there: give another folder with --out, or --force to replace it.")
+    if options.target != "hub" and os.path.lexists(place):
+        raise InputError(f"{place} is already there: remove it, or give another folder with --out.")
 
     from ditto_cli.model.policy.lora import mix, read_lora
 
@@ -87,6 +87,7 @@ def _check_options(options: ExportOptions) -> None:
         (options.with_base is not None, "--with-base", ("gguf",)),
         (options.check is not None, "--check", ("gguf", "merged")),
         (options.all_stages, "--all-stages", ("ditto",)),
+        (options.force, "--force", ("ditto",)),
         (options.repository is not None, "--repository", ("hub",)),
         (options.out is not None, "--out", ("ditto", "peft", "vllm", "gguf", "merged")),
     ):
@@ -153,7 +154,8 @@ class _Export:
 
         source = self._source(weights=False)
         base = str(source.folder) if source.kind != "hub" else source.id
-        return vllm_command(base, [(_file_name(self.voice), place.resolve())], self.lora.config.r)
+        revision = source.revision if source.kind == "hub" else None
+        return vllm_command(base, revision, [(_file_name(self.voice), place.resolve())], self.lora.config.r)
 
     def _write_merged(self, folder: Path, place: Path) -> str:
         from ditto_cli.model.base.merging import merge
@@ -171,7 +173,7 @@ class _Export:
             del policy  # two bases need not be in memory
             merged = load_source(BaseSource("local", str(place), None, folder), "none", detect("cpu"))
             theirs = [Told(text, ended=False) for text in greedy(merged, prompts)]
-            _judge(compare(ours, theirs), limit_of_merging(dtype))
+            _judge(compare(ours, theirs, merged.chat.tokenizer), limit_of_merging(dtype))
         return f"AutoModelForCausalLM.from_pretrained({str(place)!r})"
 
     def _write_gguf(self, folder: Path, place: Path) -> str:
@@ -209,7 +211,7 @@ class _Export:
 
     def _check_gguf(self, folder: Path, adapter: str, base: Path | None, source: BaseSource) -> None:
         from ditto_cli.exchange.llama_cpp import LlamaCpp, is_installed
-        from ditto_cli.exchange.parity import MAX_TOKENS, compare, greedy, limit_of
+        from ditto_cli.exchange.parity import MAX_TOKENS, PROMPTS, compare, greedy, limit_of
 
         if self.options.check is False or (self.options.check is None and (base is None or not is_installed())):
             return
@@ -224,10 +226,16 @@ class _Export:
         engine = LlamaCpp(folder / base, folder / adapter, max(map(len, prompts)) + MAX_TOKENS)
         theirs, theirs_of_base = engine.greedy(prompts), engine.greedy(prompts, strength=0.0)
 
-        def is_part(token: int) -> bool:
-            return "\ufffd" in policy.chat.tokenizer.decode([token])
-
-        _judge(compare(ours, theirs, is_part), limit_of(compare(ours_of_base, theirs_of_base, is_part)))
+        tokenizer = policy.chat.tokenizer
+        of_base = compare(ours_of_base, theirs_of_base, tokenizer)
+        _judge(compare(ours, theirs, tokenizer), limit_of(of_base, self.options.with_base))
+        if self.options.with_base is not None:
+            num, own = engine.num_chat_tokens(PROMPTS[0]), len(prompts[0])
+            if num != own:
+                say(
+                    f"llama.cpp's chat makes {num} tokens of a prompt of which ours makes {own}: it may think first, "
+                    "greet with another system text, or know the base's tokenizer otherwise. Compare its prompt."
+                )
 
     def _source(self, *, weights: bool = True) -> BaseSource:
         """Where the base lies, after a look that it is the one."""
@@ -255,7 +263,6 @@ class _Export:
 
     def _upload(self) -> None:
         from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError
 
         repository = str(self.options.repository)
         say(
@@ -276,8 +283,10 @@ class _Export:
                 if not api.repo_info(repository).private:
                     raise InputError(f"{repository} is public, so nothing was sent: make it private, or take another.")
                 api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Adapter written by ditto")
-            except (HfHubHTTPError, OSError, ValueError) as error:
-                reason = str(error).strip().splitlines()[0][:200]
+            except DittoError:
+                raise
+            except Exception as error:  # of the connection, the hub, or what they are made of
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
                 raise InputError(f"The hub did not take the adapter ({reason}): `hf auth login` signs in.") from None
         print_text(f"Sent to {repository}, private.")
 
@@ -326,9 +335,10 @@ def _new_folder(place: Path) -> Iterator[Path]:
         for path in staging.iterdir():
             path.chmod(0o600)  # libraries write for everybody
         fsync_tree(staging)
-        remove_tree(place)
         move(staging, place)
     except OSError as error:
+        if error.strerror is None:  # a library's, of something else
+            raise
         raise DiskError(f"{place} cannot be written ({error.strerror}): free space, or give another --out.") from None
     finally:
         remove_tree(staging)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ditto_cli.cli.render import print_text, say
-from ditto_cli.errors import InputError
-from ditto_cli.store import AdapterStore, make_exclusively, read_bytes, store_home
+from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.store import AdapterStore, make_exclusively, make_private_folder, read_bytes, store_home
 from ditto_cli.voices import Voice
 
 _KEY_FILE = "server-key"
@@ -42,7 +42,8 @@ def run_serve(options: ServeOptions) -> None:
     except ImportError:
         raise InputError("ditto serve needs FastAPI and uvicorn: pip install 'ditto-cli[serve]'.") from None
     store = AdapterStore(store_home(os.environ))
-    names = options.adapters or store.names()[:1]
+    sound = [entry.name for entry in store.entries() if entry.problem is None]
+    names = options.adapters or sound[:1]
     for name in names:
         store.record(name)
     with _listen(options.host, options.port) as listening:
@@ -61,23 +62,29 @@ def _serve(options: ServeOptions, store: AdapterStore, names: list[str], listeni
 
     voices = [Voice(name) for name in names] or [Voice("base")]
     policy = open_session(voices, store, detect(options.device), base=options.base, quantize=options.quantize).policy
+    if not policy.has_slots:
+        raise IncompatibleError(
+            f"The base {policy.identity.id} cannot be served: its texts cannot be written side by side. `ditto sample` "
+            "writes with it."
+        )
     engine = Engine(policy, Chorus(policy))
     only = frozenset(options.adapters) or None
-    is_here = options.host in (*_HERE, "::1")
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    is_here = host.lower() in _HERE
     key = None if is_here else _server_key(store_home(os.environ))
     app = make_app(
         engine,
         VoiceLibrary(store, engine, policy.identity, only),
         policy.chat,
-        policy.context_tokens,
-        hosts=None if options.host in ("0.0.0.0", "::") else frozenset({*_HERE, options.host}),
+        min(policy.context_tokens, policy.rope_border or policy.context_tokens),
+        hosts=None if options.host in ("0.0.0.0", "::") else frozenset({*_HERE, host.lower()}),
         key=key,
     )
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
     say(f"Voices: {', '.join(VoiceLibrary(store, engine, policy.identity, only).titles())}")
     if key is not None:
         say(f"Other machines may ask, with this key: {key}")
-    print_text(f"http://{options.host}:{listening.getsockname()[1]}/v1")
+    print_text(f"http://{host}:{listening.getsockname()[1]}/v1")
     with suppress(KeyboardInterrupt):  # which is how one ends a server
         server.run(sockets=[listening])
 
@@ -102,6 +109,7 @@ def _server_key(home: Path) -> str:
         DiskError: it cannot be written or read.
     """
     place = home / _KEY_FILE
+    make_private_folder(home)
     if not place.exists():
         make_exclusively(place, secrets.token_urlsafe(32).encode())
     return read_bytes(place).decode()

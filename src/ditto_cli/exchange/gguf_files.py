@@ -104,7 +104,9 @@ def write_base(folder: Path, skeleton: Policy, path: Path, dtype: str) -> None:
     writer.add_file_type(_FILE_TYPES[dtype])
     _add_sizes(writer, config, architecture)
     factors = _rotary_factors(writer, config, skeleton)
-    _add_vocabulary(writer, folder, config.vocab_size)
+    tokenizer = skeleton.chat.tokenizer
+    adds_bos = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    _add_vocabulary(writer, folder, config.vocab_size, adds_bos=adds_bos)
     tensors = {name: _at_hand(data) for name, data in factors.items()}
     tensors.update(_base_tensors(folder, config, architecture, DTYPES[dtype]))
     _write(writer, tensors)
@@ -229,8 +231,12 @@ def _rotary_factors(writer: gguf.GGUFWriter, config: Any, skeleton: Policy) -> d
     raise IncompatibleError(f"Rotary embeddings of the type {kind} have no known form in GGUF: take --to merged.")
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter, folder: Path, num_rows: int) -> None:
+def _add_vocabulary(writer: gguf.GGUFWriter, folder: Path, num_rows: int, *, adds_bos: bool) -> None:
     """The tokenizer in `folder`, with stand-ins for rows of the embedding that it has no token for."""
+    if not (folder / "tokenizer.json").exists():
+        raise IncompatibleError(
+            "This base has no tokenizer.json, from which its tokenizer is written: take --to merged."
+        )
     tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     model, kinds = tokenizer["model"], gguf.TokenType
     if model["type"] != "BPE":
@@ -241,7 +247,8 @@ def _add_vocabulary(writer: gguf.GGUFWriter, folder: Path, num_rows: int) -> Non
         is_byte = re.compile(r"<0x[0-9A-F]{2}>").fullmatch
         ids = {number: (text, kinds.BYTE if is_byte(text) else kind) for number, (text, kind) in ids.items()}
     for token in tokenizer["added_tokens"]:
-        ids[token["id"]] = (token["content"], kinds.CONTROL if token["special"] else kinds.USER_DEFINED)
+        text = token["content"].replace("\u2581", " ") if has_bytes else token["content"]  # spaces, as they are shown
+        ids[token["id"]] = (text, kinds.CONTROL if token["special"] else kinds.USER_DEFINED)
     tokens = [ids.get(number, (f"[PAD{number}]", kinds.UNUSED)) for number in range(num_rows)]
     writer.add_token_list([text for text, _ in tokens])
     writer.add_token_types([kind for _, kind in tokens])
@@ -251,12 +258,14 @@ def _add_vocabulary(writer: gguf.GGUFWriter, folder: Path, num_rows: int) -> Non
             scores.setdefault("".join(pair if isinstance(pair, list) else pair.split(" ")), -float(place))
         writer.add_tokenizer_model("llama")
         writer.add_tokenizer_pre("default")
-        writer.add_token_scores([scores.get(text, 0.0) for text, _ in tokens])
+        writer.add_token_scores([scores.get(text, -float(len(scores) + 1)) for text, _ in tokens])
         writer.add_add_space_prefix("Prepend" in json.dumps(tokenizer.get("normalizer")))
     else:
         writer.add_tokenizer_model("gpt2")
         writer.add_tokenizer_pre(_pre_tokenizer(tokenizer["pre_tokenizer"]))
-    gguf.SpecialVocab(folder, load_merges=not has_bytes, n_vocab=num_rows).add_to_gguf(writer, quiet=True)
+    special = gguf.SpecialVocab(folder, load_merges=not has_bytes, n_vocab=num_rows)
+    special.add_special_token["bos"] = adds_bos  # else llama.cpp takes what most tokenizers of the kind do
+    special.add_to_gguf(writer, quiet=True)
 
 
 def _pre_tokenizer(settings: Mapping[str, Any]) -> str:

@@ -37,7 +37,16 @@ class LlamaCpp:
         settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
         settings.verbosity = -1
         settings.port = 0
-        self._server = xllamacpp.Server(settings)
+        try:
+            self._server = xllamacpp.Server(settings)
+        except RuntimeError as error:
+            raise IncompatibleError(f"llama.cpp cannot load what was exported: {error}") from None
+
+    def num_chat_tokens(self, prompt: str) -> int:
+        """Tokens of a user's prompt by the file's own tokenizer and chat template."""
+        messages = [{"role": "user", "content": prompt}]
+        answer = self._server.handle_chat_completions({"messages": messages, "max_tokens": 1})
+        return int(answer["usage"]["prompt_tokens"])
 
     def greedy(self, prompts: Sequence[tuple[int, ...]], strength: float = 1.0) -> list[Told]:
         """What it writes for each prompt, given as token ids."""

@@ -7,16 +7,19 @@ exported rightly may double it, and one whose rows lie in another order is off b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from ditto_cli.errors import IncompatibleError
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.types import SampleRequest
 
 SLACK = 0.02  # nats of one token's log-probability
+MOST_OF_BASE = {"f32": 0.02, "f16": 0.1, "q8_0": 0.5}  # measured: 0.0008, 0.013 and 0.24 at most (docs/export.md)
 SLACK_OF_16_BIT = 0.5  # measured with the embedded base in bf16: 0.07 and 0.35 (docs/export.md)
 PROMPTS = (
     "Write a short note to a neighbour about a parcel.",
@@ -69,11 +72,21 @@ class Parity:
 
     def is_within(self, limit: float) -> bool:
         """Whether the gap is, and texts part only where such gaps can change the order of two tokens."""
-        return self.gap <= limit and all(margin <= 2 * limit for margin in self.margins)
+        return self.num_same > 0 and self.gap <= limit and all(margin <= 2 * limit for margin in self.margins)
 
 
-def limit_of(base: Parity) -> float:
-    """What an adapter may differ by where its base alone differs by so much, in nats."""
+def limit_of(base: Parity, dtype: str | None) -> float:
+    """What an adapter may differ by where its base alone differs by so much, in nats.
+
+    Raises:
+        IncompatibleError: the base itself does not write the same in a form of this `dtype` (None: of its publisher).
+    """
+    most = MOST_OF_BASE.get(dtype or "", MOST_OF_BASE["q8_0"])
+    if base.gap > most or not base.is_within(SLACK + most):
+        raise IncompatibleError(
+            f"The base as GGUF does not write what the base writes here ({base.gap:.1e} nats apart, {base.num_same} of "
+            f"{base.num_tokens} tokens the same; at most {most} is rounding): nothing was kept."
+        )
     return SLACK + 2 * base.gap
 
 
@@ -102,30 +115,27 @@ def _steps(policy: Policy, prompt: Sequence[int], text: Sequence[int]) -> list[S
     ]
 
 
-def compare(
-    ours: Sequence[Sequence[Step]],
-    theirs: Sequence[Told],
-    is_part: Callable[[int], bool] = lambda token_id: False,
-) -> Parity:
+def compare(ours: Sequence[Sequence[Step]], theirs: Sequence[Told], tokenizer: Any) -> Parity:
     """Texts for the same prompts.
 
     Args:
         ours: with log-probabilities and margins.
-        theirs: may lack tokens that are a part of a character only, and end at tokens at which ours does not, as
-            llama.cpp's do.
-        is_part: whether a token is one.
+        theirs: may lack tokens that are a part of a character only, and end at special tokens at which ours does not,
+            as llama.cpp's do.
+        tokenizer: tells which tokens these are.
     """
+    special = set(tokenizer.added_tokens_encoder.values())
     num_same, gap, margins = 0, 0.0, []
     for mine, other in zip(ours, theirs, strict=True):
         told = iter(other.steps)
         step = next(told, None)
         for own in mine:
-            if step is None and other.ended:
+            if step is None and other.ended and other.steps[-1].token_id in special:
                 break
             if step is not None and step.token_id == own.token_id:
                 gap = max(gap, abs(own.logp - step.logp))
                 step = next(told, None)
-            elif not is_part(own.token_id):
+            elif "\ufffd" not in tokenizer.decode([own.token_id]):
                 assert own.margin is not None, "ours have margins"
                 margins.append(own.margin)
                 break

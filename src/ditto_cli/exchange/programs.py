@@ -32,11 +32,12 @@ def llama_command(base: str, adapter: str) -> str:
     return shlex.join(["llama-server", "-m", base, "--lora", adapter, "--top-k", "0", "--top-p", "1", "--min-p", "0"])
 
 
-def vllm_command(base: str, adapters: Sequence[tuple[str, Path]], max_rank: int, port: int = 8000) -> str:
+def vllm_command(base: str, revision: str | None, adapters: Sequence[tuple[str, Path]], max_rank: int) -> str:
     """Of vLLM's server: on this machine only, and without its usage statistics."""
     rank = next((known for known in _RANKS if known >= max_rank), max_rank)
     modules = [f"{name}={folder}" for name, folder in adapters]
-    words = ["vllm", "serve", base, "--host", "127.0.0.1", "--port", str(port), "--enable-lora"]
+    words = ["vllm", "serve", base, *(["--revision", revision] if revision else [])]
+    words += ["--host", "127.0.0.1", "--enable-lora"]
     return "VLLM_NO_USAGE_STATS=1 " + shlex.join([*words, "--max-lora-rank", str(rank), "--lora-modules", *modules])
 
 

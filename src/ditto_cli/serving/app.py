@@ -11,7 +11,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request
@@ -28,8 +28,10 @@ from ditto_cli.serving.voice_library import Speaker, VoiceLibrary
 
 MAX_BODY_BYTES = 2**20
 _WATCH_SECONDS = 1.0
+_LOOK_SECONDS = 0.2
 
 Text = Annotated[str, Field(max_length=MAX_BODY_BYTES)]
+Stop = Annotated[str, Field(max_length=1000)]
 
 
 class TextPart(BaseModel):
@@ -55,13 +57,13 @@ class Message(BaseModel):
 class Sampling(BaseModel):
     """What both kinds of requests may ask for; None is what the voice was trained with."""
 
-    model: str
+    model: str = Field(max_length=512, pattern=r"^[ -~]+$")
     max_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: Text | list[Text] | None = None
-    n: int = Field(1, ge=1, le=32)
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
+    n: int = Field(1, ge=1, le=8)
     stream: bool = False
     stream_options: dict[str, Any] | None = None
 
@@ -152,9 +154,11 @@ def make_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine.start()
         watching = asyncio.create_task(_watch(library))
-        yield
-        watching.cancel()
-        engine.stop()
+        try:
+            yield
+        finally:
+            watching.cancel()
+            engine.stop()
 
     app = FastAPI(title="ditto", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, hosts=hosts, key=key)
@@ -170,34 +174,41 @@ def make_app(
         return {"object": "list", "data": entries}
 
     @app.post("/v1/chat/completions")
-    async def chat_completions(wanted: ChatRequest) -> Any:
+    async def chat_completions(wanted: ChatRequest, request: Request) -> Any:
         ids = chat.conversation_ids([message.turn for message in wanted.messages])
         limit = wanted.max_completion_tokens or wanted.max_tokens
-        return await _answer(wanted, ids, limit, _CHAT, has_logprobs=wanted.logprobs)
+        return await _answer(request, wanted, ids, limit, _CHAT, has_logprobs=wanted.logprobs)
 
     @app.post("/v1/completions")
-    async def completions(wanted: CompletionRequest) -> Any:
+    async def completions(wanted: CompletionRequest, request: Request) -> Any:
         ids = tuple(chat.tokenizer(wanted.prompt)["input_ids"])
-        return await _answer(wanted, ids, wanted.max_tokens, _TEXT, has_logprobs=wanted.logprobs is not None)
+        return await _answer(request, wanted, ids, wanted.max_tokens, _TEXT, has_logprobs=wanted.logprobs is not None)
 
     async def _answer(
-        wanted: Sampling, prompt_ids: tuple[int, ...], limit: int | None, shape: _Shape, *, has_logprobs: bool
+        request: Request,
+        wanted: Sampling,
+        prompt_ids: tuple[int, ...],
+        limit: int | None,
+        shape: _Shape,
+        *,
+        has_logprobs: bool,
     ) -> Any:
         speaker = await asyncio.to_thread(library.speaker, wanted.model)
         room = context_tokens - len(prompt_ids)
         if not prompt_ids or room < 1:
             raise InputError(f"The prompt has {len(prompt_ids)} tokens; this base reads 1 to {context_tokens - 1}.")
-        texts = _Texts(wanted, speaker, prompt_ids, min(limit or speaker.max_new_tokens, room), chat)
-        engine.submit(texts.orders)
+        texts = _Texts(engine, wanted, speaker, prompt_ids, min(limit or speaker.max_new_tokens, room), chat)
         head = {"id": f"{shape.prefix}-{secrets.token_hex(12)}", "created": int(time.time()), "model": wanted.model}
         if wanted.stream:
             wants_usage = bool((wanted.stream_options or {}).get("include_usage"))
             events = _events(texts, head, shape, has_logprobs=has_logprobs, wants_usage=wants_usage)
             return StreamingResponse(events, media_type="text/event-stream")
+        leaving = asyncio.create_task(_cancel_when_gone(request, texts))
         try:
             async for _ in texts.pieces():
                 pass
         finally:
+            leaving.cancel()
             texts.cancel()
         choices = [shape.whole(index, one, texts, has_logprobs) for index, one in enumerate(texts.done)]
         return {**head, "object": shape.whole_object, "choices": choices, "usage": texts.usage()}
@@ -205,10 +216,19 @@ def make_app(
     return app
 
 
+async def _cancel_when_gone(request: Request, texts: _Texts) -> None:
+    """Nobody reads the answer any more: its texts leave."""
+    while not await request.is_disconnected():
+        await asyncio.sleep(_LOOK_SECONDS)
+    texts.cancel()
+    texts.fail(DittoError("Nobody waits for the answer."))
+
+
 async def _watch(library: VoiceLibrary) -> None:
     while True:
         await asyncio.sleep(_WATCH_SECONDS)
-        await asyncio.to_thread(library.drop_what_is_gone)
+        with suppress(DittoError, OSError):  # the store cannot be read just now, or the server is ending
+            await asyncio.to_thread(library.drop_what_is_gone)
 
 
 class _One:
@@ -224,8 +244,15 @@ class _Texts:
     """The texts of one request, whose tokens come from the engine's thread."""
 
     def __init__(
-        self, wanted: Sampling, speaker: Speaker, prompt_ids: tuple[int, ...], limit: int, chat: ChatFormat
+        self,
+        engine: Engine,
+        wanted: Sampling,
+        speaker: Speaker,
+        prompt_ids: tuple[int, ...],
+        limit: int,
+        chat: ChatFormat,
     ) -> None:
+        self._engine = engine
         stops = [wanted.stop] if isinstance(wanted.stop, str) else wanted.stop or []
         seed = wanted.seed if wanted.seed is not None else secrets.randbits(32)
         self._tokenizer = chat.tokenizer
@@ -257,14 +284,11 @@ class _Texts:
         Raises:
             DittoError: there is no text.
         """
+        self._engine.submit(self.orders)
         while any(one.finish is None for one in self.done):
             index, token = await self._queue.get()
             if isinstance(token, Exception):
-                raise (
-                    token
-                    if isinstance(token, DittoError)
-                    else InputError(f"No text came of it: {type(token).__name__}.")
-                )
+                raise token if isinstance(token, DittoError) else DittoError(f"It failed: {type(token).__name__}.")
             one = self.done[index]
             if one.finish is not None:
                 continue
@@ -274,6 +298,10 @@ class _Texts:
             if one.finish is not None:
                 self.orders[index].cancel()
             yield index, piece, token
+
+    def fail(self, error: DittoError) -> None:
+        """End the wait for them."""
+        self._queue.put_nowait((0, error))
 
     def cancel(self) -> None:
         """Nobody waits for them any more."""
@@ -324,7 +352,8 @@ class _ChatShape(_Shape):
         return {"index": index, "message": message, "finish_reason": one.finish, "logprobs": logprobs}
 
     def chunk(self, index: int, piece: str, finish: str | None, logprobs: Any) -> dict[str, Any]:
-        return {"index": index, "delta": {"content": piece}, "finish_reason": finish, "logprobs": logprobs}
+        delta = {"role": "assistant", "content": piece}
+        return {"index": index, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
 
     def logprobs(self, texts: _Texts, tokens: Sequence[Token]) -> Any:
         return {"content": texts.logprobs(tokens)}
@@ -396,5 +425,5 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
 
 
 def _host_name(host: str) -> str:
-    """Without a port."""
-    return host.rpartition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    """Without a port, in small letters."""
+    return (host.rpartition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]).lower()

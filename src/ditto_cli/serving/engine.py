@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
 
-from ditto_cli.errors import InputError
+from ditto_cli.errors import DittoError, InputError
 from ditto_cli.model.fast.packing import packed_linears
 from ditto_cli.model.fast.slots import Slots, admit, advance, kept
 from ditto_cli.model.policy.chorus import Chorus, Parts
@@ -57,6 +58,18 @@ class Order:
     on_error: Callable[[Exception], None]
     is_cancelled: bool = field(default=False, init=False)
 
+    @property
+    def num_tokens(self) -> int:
+        """Most tokens whose keys and values it takes."""
+        return len(self.prompt_ids) + self.max_tokens
+
+    def fail(self, error: Exception) -> None:
+        """There is no text, or no more of it."""
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            with suppress(RuntimeError):  # who would be told is gone: its event loop is closed
+                self.on_error(error)
+
     def cancel(self) -> None:
         """Not wanted any more: it leaves before the next token."""
         self.is_cancelled = True
@@ -72,7 +85,7 @@ class Engine:
         self._waiting: list[Order] = []
         self._tasks: list[Callable[[], None]] = []
         self._orders: dict[int, Order] = {}  # texts in the making, by the index of their draws
-        self._is_stopping = False
+        self._is_over = False
         self._thread = threading.Thread(target=self._run, name="ditto-engine", daemon=True)
 
     def start(self) -> None:
@@ -80,17 +93,21 @@ class Engine:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; texts in the making are dropped."""
+        """End the thread; who waits for a text is told that there is none."""
         with self._changed:
-            self._is_stopping = True
+            self._is_over = True
             self._changed.notify()
         self._thread.join()
 
     def submit(self, orders: Sequence[Order]) -> None:
         """Write these as soon as there is room."""
         with self._changed:
-            self._waiting += orders
-            self._changed.notify()
+            if not self._is_over:
+                self._waiting += orders
+                self._changed.notify()
+                return
+        for order in orders:
+            order.fail(DittoError("The server is ending."))
 
     def between_tokens(self, task: Callable[[], None]) -> None:
         """Do something to the adapters while no pass is computed, and wait until it is done; its errors come here."""
@@ -106,6 +123,8 @@ class Engine:
                 done.set()
 
         with self._changed:
+            if self._is_over:
+                raise DittoError("The server is ending.")
             self._tasks.append(carry_out)
             self._changed.notify()
         done.wait()
@@ -116,46 +135,87 @@ class Engine:
         """Let go of an adapter at once, with all texts of it that are in the making."""
 
         def let_go() -> None:
-            for order in [*self._orders.values(), *self._waiting]:
-                if key in (own for own, _ in order.voice) and not order.is_cancelled:
-                    order.cancel()
-                    order.on_error(InputError("This adapter was removed."))
             self.chorus.remove(key)
+            for order in self._orders.values():
+                if not self._is_here(order):
+                    order.fail(_gone())
 
         self.between_tokens(let_go)
 
+    def _is_here(self, order: Order) -> bool:
+        return all(key in self.chorus for key, _ in order.voice)
+
     def _run(self) -> None:
+        try:
+            with packed_linears(self._policy, with_adapter=False):
+                self._write()
+        finally:
+            with self._changed:
+                self._is_over = True
+                tasks, waiting = self._tasks, [*self._orders.values(), *self._waiting]
+            for task in tasks:
+                task()
+            for order in waiting:
+                order.fail(DittoError("The server is ending."))
+
+    def _write(self) -> None:
         slots: Slots | None = None
         number = 0
-        with packed_linears(self._policy, with_adapter=False):
-            while True:
-                with self._changed:
-                    while not (self._waiting or self._tasks or self._orders or self._is_stopping):
-                        self._changed.wait()
-                    if self._is_stopping:
-                        return
-                    tasks, self._tasks = self._tasks, []
-                    for task in tasks:
-                        task()
-                    num_free = MAX_SLOTS - len(self._orders)
-                    arriving = [order for order in self._waiting[:num_free] if not order.is_cancelled]
-                    del self._waiting[:num_free]
-                fresh = {number + index: order for index, order in enumerate(arriving)}
-                number += len(arriving)
-                self._orders |= fresh
-                try:
-                    with torch.inference_mode():
-                        slots = self._step(slots, [_draw(index, order) for index, order in fresh.items()])
-                except Exception as error:  # whatever a library makes of one of them, the next are written
-                    for order in self._orders.values():
-                        order.on_error(error)
-                    self._orders.clear()
-                    slots = None
+        while True:
+            with self._changed:
+                while not (self._waiting or self._tasks or self._orders or self._is_over):
+                    self._changed.wait()
+                if self._is_over:
+                    return
+                tasks, self._tasks = self._tasks, []
+            for task in tasks:
+                task()
+            arrivals = []
+            for order in self._arriving():
+                arrivals.append(_draw(number, order))
+                self._orders[number] = order
+                number += 1
+            try:
+                with torch.inference_mode():
+                    slots = self._step(self._admitted(slots, arrivals))
+            except Exception as error:  # whatever a library makes of one of them, the next are written
+                for order in self._orders.values():
+                    order.fail(error)
+                self._orders.clear()
+                slots = None
 
-    def _step(self, slots: Slots | None, arrivals: list[Draw]) -> Slots | None:
+    def _arriving(self) -> list[Order]:
+        """Those who come in now: in their order, as many as there are slots and room for keys and values."""
+        arriving: list[Order] = []
+        with self._changed:
+            cached = sum(order.num_tokens for order in self._orders.values())
+            while self._waiting and len(self._orders) + len(arriving) < MAX_SLOTS:
+                order = self._waiting[0]
+                if not order.is_cancelled and not self._is_here(order):
+                    order.fail(_gone())
+                elif order.num_tokens > self._policy.max_cached_tokens:
+                    order.fail(InputError("Prompt and text are longer than memory holds: ask for fewer tokens."))
+                elif not order.is_cancelled and cached + order.num_tokens > self._policy.max_cached_tokens:
+                    break
+                elif not order.is_cancelled:
+                    arriving.append(order)
+                    cached += order.num_tokens
+                self._waiting.pop(0)
+        return arriving
+
+    def _admitted(self, slots: Slots | None, arrivals: list[Draw]) -> Slots | None:
+        """The slots with the arrivals in them; where they cannot be read, those who were there go on."""
+        if not arrivals:
+            return slots
+        try:
+            return admit(self._policy, slots, arrivals, self._speak)
+        except Exception as error:
+            for draw in arrivals:
+                self._orders.pop(draw.index).fail(error)
+            return slots
+
+    def _step(self, slots: Slots | None) -> Slots | None:
         """The next token of each text; gives what goes on."""
-        if arrivals:
-            slots = admit(self._policy, slots, arrivals, self._speak)
         if slots is None:
             return None
         before = [draw.logp for draw in slots.draws]
@@ -173,6 +233,10 @@ class Engine:
 
     def _speak(self, draws: Sequence[Draw]) -> None:
         self.chorus.speak([draw.voice for draw in draws])  # type: ignore[misc]
+
+
+def _gone() -> InputError:
+    return InputError("This adapter was removed.")
 
 
 def _draw(index: int, order: Order) -> Draw:

@@ -75,6 +75,8 @@ class VoiceLibrary:
             DiskError: it is damaged.
         """
         voice = Voice.parse(title)
+        if len({part.adapter for part in voice.parts()}) < len(list(voice.parts())):
+            raise InputError("Each adapter once in a mix.")
         if voice.adapter == BASE_VOICE:
             return Speaker(title, (), _TEMPERATURE, _MAX_NEW_TOKENS)
         with self._lock:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel, get_peft_model, set_peft_model_state_dict
+from safetensors import SafetensorError
 
-from ditto_cli.errors import MemoryLimitError
+from ditto_cli.errors import DiskError, IncompatibleError, MemoryLimitError
 from ditto_cli.model.base.loading import auto_class, read_settings
 from ditto_cli.model.base.source import BaseSource
 from ditto_cli.model.policy.lora import Lora
@@ -45,9 +46,16 @@ def merge(source: BaseSource, lora: Lora, folder: Path, noted: Callable[[str], N
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of a base that lies elsewhere, and of each other's old names
             model: PeftModel = get_peft_model(base, lora.config)
-            set_peft_model_state_dict(model, dict(lora.weights))
+            if set_peft_model_state_dict(model, dict(lora.weights)).unexpected_keys:
+                raise ValueError("other layers")
             model.merge_and_unload(safe_merge=True).save_pretrained(folder)
         dtype: torch.dtype = base.dtype
+    except (SafetensorError, ValueError) as error:
+        if isinstance(error, ValueError):
+            raise IncompatibleError(f"The adapter cannot be merged into {source.id}: {error}") from None
+        raise DiskError(
+            f"The merged model could not be written ({error}): free space, or give another --out."
+        ) from None
     except Exception as error:
         if not is_out_of_memory(error):
             raise

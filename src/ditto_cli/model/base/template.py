@@ -97,7 +97,12 @@ class ChatFormat:
         probes = [f"{_PROBE}{index}q" for index in range(len(turns))]
         rest = self._rendered([(role, probe) for (role, _), probe in zip(turns, probes, strict=True)])
         ids: tuple[int, ...] = ()
-        for probe, (_, content) in zip(probes, turns, strict=True):
+        contents = {probe: content for probe, (_, content) in zip(probes, turns, strict=True)}
+        for probe, content in sorted(contents.items(), key=lambda item: rest.find(item[0])):  # a template may move them
+            if rest.count(probe) != 1:
+                raise IncompatibleError(
+                    "The chat template of this base drops or repeats a turn that holds control tokens."
+                )
             before, rest = rest.split(probe)
             ids += (*self._encode(before), *self._encode(content.strip(), untrusted=True))
         return (*ids, *self._encode(rest))

@@ -18,7 +18,7 @@ from torch import Tensor
 from ditto_cli.model.policy.lora import Lora, mix
 from ditto_cli.model.policy.policy import Policy
 
-_NAME = "chorus"
+_NAMES = ("chorus", "chorus2")  # by turns: the new one is there before the old one goes
 
 Parts = tuple[tuple[Hashable, float], ...]  # adapters by key, with their strengths; none is the base
 
@@ -29,6 +29,7 @@ class Chorus:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._loras: dict[Hashable, Lora] = {}
+        self._name: str | None = None
         self._weights_R1K: Tensor | None = None
 
     def __contains__(self, key: Hashable) -> bool:
@@ -59,17 +60,25 @@ class Chorus:
         self._weights_R1K = weights_RK[:, None].to(self._policy.hardware.device)
 
     def _set(self, loras: dict[Hashable, Lora]) -> None:
-        whole = mix([(lora, 1.0) for lora in loras.values()]) if loras else None
-        if _NAME in self._policy.adapters:
-            self._policy.remove(_NAME)
-        if whole is not None:
-            self._policy.put_adapter(_NAME, whole)
-            for name, module in self._policy.model.named_modules():
-                if name.endswith(f".lora_B.{_NAME}"):
-                    module.register_forward_pre_hook(self._weighted)
+        before, self._name = self._name, None if not loras else _NAMES[self._name == _NAMES[0]]
+        try:
+            if self._name is not None:
+                self._policy.put_adapter(self._name, mix([(lora, 1.0) for lora in loras.values()]))
+        except BaseException:
+            self._name = before  # which is still there, so that nobody loses a voice
+            raise
+        if before is not None:
+            self._policy.remove(before)
+        for name, module in self._policy.model.named_modules():
+            if name.endswith(f".lora_B.{self._name}"):
+                module.register_forward_pre_hook(self._weighted)
         self._loras = loras
 
     def _weighted(self, module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """What reaches an adapter's second matrix [R, T, K], by the rows' weights."""
-        assert self._weights_R1K is not None, "told whose rows these are"
-        return (inputs[0] * self._weights_R1K, *inputs[1:])
+        """What reaches an adapter's second matrix, [R, T, K] or [R T, K], by the rows' weights."""
+        (values, *others), weights_R1K = inputs, self._weights_R1K
+        assert weights_R1K is not None, "told whose rows these are"
+        if values.dim() == 2:
+            rows = weights_R1K[:, 0]
+            return (values * rows.repeat_interleave(len(values) // len(rows), 0), *others)
+        return (values * weights_R1K, *others)

@@ -87,6 +87,7 @@ def mix(parts: Sequence[tuple[Lora, float]]) -> Lora:
             for lora, strength in parts
         ]
         weights[key] = torch.cat(blocks, dim=0 if is_a else 1)
+    assert all(not isinstance(lora.config.target_modules, str) for lora, _ in parts), "PEFT keeps names"
     rank = sum(lora.config.r for lora, _ in parts)
     targets = set().union(*(lora.config.target_modules for lora, _ in parts))
     return Lora(replace(first.config, r=rank, lora_alpha=rank, target_modules=targets), weights)
