@@ -133,6 +133,8 @@ def _crash_problem(place, folder, name, target, *, debug):
     copy.__dict__.update(place.__dict__)
     copy.store = folder / "crashed"
     shutil.copytree(place.store, copy.store)
+    for written in ("alice-peft", "alice-gguf"):  # which a second export would not replace
+        shutil.rmtree(place.folder / "place" / written, ignore_errors=True)
     before = set(files_below(place.folder))
 
     def crash(*arguments, **keywords):
