@@ -46,13 +46,20 @@ def engine(tiny_folder, loras):
 
 
 class Listener:
-    """What came of an order."""
+    """What came of an order. `hold` keeps the engine at the third token until the test lets it go."""
 
     def __init__(self):
         self.tokens, self.error, self.is_over = [], None, threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def hold(self):
+        self.go_on.clear()
 
     def token(self, token):
         self.tokens.append(token)
+        if len(self.tokens) == 3:
+            assert self.go_on.wait(WAIT_SECONDS)
         if token.finish is not None:
             self.is_over.set()
 
@@ -71,6 +78,13 @@ def order(policy, voice, text="Hi", seed=0, max_tokens=12, temperature=1.0, top_
     listener = Listener()
     ids = policy.chat.prompt_ids(text)
     return Order(ids, voice, max_tokens, temperature, top_p, seed, listener.token, listener.failed), listener
+
+
+def wait_for(condition):
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 def alone(tiny_folder, loras, voice, text, seed, max_tokens=12):
@@ -98,38 +112,44 @@ def test_each_text_is_what_its_voice_writes_alone(engine, tiny_folder, loras):
 
 def test_who_comes_later_is_not_waited_for_and_changes_nothing(engine, tiny_folder, loras):
     first, listener = order(engine._policy, VOICES[1], "Hi", 1, max_tokens=200)
+    listener.hold()
     engine.submit([first])
-    while len(listener.tokens) < 3:
-        time.sleep(0.001)
+    wait_for(lambda: len(listener.tokens) == 3)
     later, other = order(engine._policy, VOICES[2], "Hello all", 2, max_tokens=4)
+    when_over, told = [], other.token
+    later.on_token = lambda token: (told(token), when_over.append(len(listener.tokens)))
     engine.submit([later])
+    listener.go_on.set()
     assert other.ids == alone(tiny_folder, loras, VOICES[2], "Hello all", 2, 4)
-    assert not listener.is_over.is_set()
     assert listener.ids == alone(tiny_folder, loras, VOICES[1], "Hi", 1, 200)
+    assert when_over[-1] < 10 < len(listener.tokens)
 
 
 def test_a_text_that_nobody_wants_any_more_leaves_at_once(engine):
-    unwanted, listener = order(engine._policy, VOICES[1], max_tokens=100_000 // 250)
+    unwanted, listener = order(engine._policy, VOICES[1], max_tokens=400)
+    listener.hold()
     engine.submit([unwanted])
-    while not listener.tokens:
-        time.sleep(0.001)
+    wait_for(lambda: len(listener.tokens) == 3)
     unwanted.cancel()
+    listener.go_on.set()
     last, other = order(engine._policy, VOICES[0], max_tokens=2)
     engine.submit([last])
     assert len(other.ids) == 2
-    num = len(listener.tokens)
-    time.sleep(0.05)
-    assert len(listener.tokens) == num
-    assert not engine._orders
+    assert len(listener.tokens) == 3
+    wait_for(lambda: not engine._orders)
 
 
 def test_an_adapter_that_is_forgotten_takes_its_texts_with_it_and_nobody_elses(engine, tiny_folder, loras):
     hers, listener = order(engine._policy, VOICES[4], "Hi", 1, max_tokens=300)
     his, other = order(engine._policy, VOICES[2], "Hi", 2, max_tokens=40)
+    listener.hold()
     engine.submit([hers, his])
-    while not listener.tokens:
-        time.sleep(0.001)
-    engine.forget("alice")
+    wait_for(lambda: len(listener.tokens) == 3)
+    forgetting = threading.Thread(target=engine.forget, args=("alice",))
+    forgetting.start()
+    wait_for(lambda: engine._tasks)
+    listener.go_on.set()
+    forgetting.join()
     assert listener.is_over.wait(WAIT_SECONDS)
     assert "removed" in str(listener.error)
     assert other.ids == alone(tiny_folder, loras, VOICES[2], "Hi", 2, 40)
