@@ -72,6 +72,12 @@ def test_a_mix_is_neither_of_its_parts(trained):
     assert [sample["voice"] for sample in json.loads(result.out)["samples"]] == ["alice:0.5+bob:0.5", "alice:0.25"]
 
 
+def test_a_mix_is_not_evaluated_as_its_texts_would_belong_to_several(trained):
+    result = trained("eval", "--adapter", "alice", "--against", "alice:0.5+bob:0.5")
+    assert result.code == 2
+    assert "a mix is not evaluated" in result.error
+
+
 def test_gguf_holds_the_adapter_a_recipe_and_the_base_where_it_is_asked_for(trained, tmp_path):
     result = trained("export", "alice", "--to", "gguf", "--out", tmp_path / "out", "--no-check")
     assert result.code == 0, result.err
@@ -85,7 +91,6 @@ def test_gguf_holds_the_adapter_a_recipe_and_the_base_where_it_is_asked_for(trai
     again = trained("export", "alice", "--to", "gguf", "--out", tmp_path / "out", "--no-check")
     assert again.code == 2
     assert "is already there" in again.error
-    assert "removed" not in again.error
     whole = ("--out", tmp_path / "whole", "--with-base", "f16")
     result = trained("export", "alice", "--to", "gguf", *whole, "--no-check")
     assert result.code == 0, result.err

@@ -19,6 +19,7 @@ from ditto_cli.cli.arguments import (
     Base,
     Device,
     Folder,
+    MovedBase,
     Name,
     Offline,
     Preset,
@@ -228,9 +229,7 @@ def _sample(
         typer.Option("--keep", help="Edit what was written in your editor, and add it to the texts."),
     ] = False,
     chat: Annotated[bool, typer.Option("--chat", help="Prompt after prompt, with commands; /help lists them.")] = False,
-    base: Annotated[
-        str | None, typer.Option(help="Where the base lies now, if it was moved.", show_default=False)
-    ] = None,
+    base: MovedBase = None,
     quantize: Quantize = None,
     device: Device = "auto",
     offline: Offline = False,
@@ -309,9 +308,7 @@ def _eval(
         typer.Option(help="Where to write the HTML page; else beside the adapter, if any.", show_default=False),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Send texts to a server without asking.")] = False,
-    base: Annotated[
-        str | None, typer.Option(help="Where the base lies now, if it was moved.", show_default=False)
-    ] = None,
+    base: MovedBase = None,
     quantize: Quantize = None,
     device: Device = "auto",
     offline: Offline = False,
@@ -388,9 +385,7 @@ def _export(
     repository: Annotated[
         str | None, typer.Option(metavar="USER/REPO", help="hub: where to.", show_default=False)
     ] = None,
-    base: Annotated[
-        str | None, typer.Option(help="Where the base lies now, if it was moved.", show_default=False)
-    ] = None,
+    base: MovedBase = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="hub: do not ask.")] = False,
     offline: Offline = False,
@@ -428,9 +423,7 @@ def _serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; others than this machine need a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8642,
-    base: Annotated[
-        str | None, typer.Option(help="Where the base lies now, if it was moved.", show_default=False)
-    ] = None,
+    base: MovedBase = None,
     quantize: Quantize = None,
     device: Device = "auto",
     offline: Offline = False,

@@ -60,6 +60,9 @@ AdapterName = Annotated[
 Base = Annotated[
     str | None, typer.Option("--base", help="Base model: hub id, local folder, or `embedded`.", show_default=False)
 ]
+MovedBase = Annotated[
+    str | None, typer.Option("--base", help="Where the base lies now, if it was moved.", show_default=False)
+]
 Revision = Annotated[
     str | None, typer.Option("--revision", help="The base's commit, tag or branch on the hub.", show_default=False)
 ]

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,17 +178,23 @@ class _Export:
 
     def _write_gguf(self, folder: Path, place: Path) -> str:
         from ditto_cli.exchange.gguf_files import write_adapter, write_base
+        from ditto_cli.exchange.llama_cpp import is_installed
         from ditto_cli.exchange.programs import llama_command, modelfile
         from ditto_cli.model.base.embedded import find_gguf
         from ditto_cli.model.base.loading import load_skeleton
 
         source = self._source(weights=self.options.with_base is not None)
-        skeleton = load_skeleton(source)
-        adapter = f"{_file_name(self.voice)}.gguf"
-        write_adapter(self.lora, skeleton, folder / adapter, self.voice.title)
         base: Path | None = find_gguf() if source.kind == "embedded" else None
         if self.options.with_base is not None:
             base = Path(f"base-{self.options.with_base}.gguf")
+        if self.options.check and base is None:  # said before a base is written for minutes
+            raise InputError("--check needs the base as GGUF: add --with-base f16.")
+        if self.options.check and not is_installed():
+            raise InputError("--check runs llama.cpp: pip install 'ditto-cli[llamacpp]'.")
+        skeleton = load_skeleton(source)
+        adapter = f"{_file_name(self.voice)}.gguf"
+        write_adapter(self.lora, skeleton, folder / adapter, self.voice.title)
+        if self.options.with_base is not None and base is not None:
             write_base(source.folder, skeleton, folder / base, self.options.with_base)
         temperature, limit = self.record.settings.sampling.temperature, self.record.max_new_tokens
         shown = "base.gguf" if base is None else str(base)
@@ -201,7 +207,8 @@ class _Export:
         write_text(folder / "Modelfile", recipe)
         if base is None:
             say(f"The base is not with it: put {source.id} as a GGUF file there as base.gguf, or add --with-base f16.")
-        self._check_gguf(folder, adapter, base, source)
+        if base is not None and self.options.check is not False and is_installed():
+            self._check_gguf(folder / base, folder / adapter, source)
         recipe_place = place / "Modelfile"
         commands = [
             llama_command(str(place / shown), str(place / adapter)),
@@ -209,21 +216,15 @@ class _Export:
         ]
         return "\n".join(commands)
 
-    def _check_gguf(self, folder: Path, adapter: str, base: Path | None, source: BaseSource) -> None:
-        from ditto_cli.exchange.llama_cpp import LlamaCpp, is_installed
+    def _check_gguf(self, base: Path, adapter: Path, source: BaseSource) -> None:
+        from ditto_cli.exchange.llama_cpp import LlamaCpp
         from ditto_cli.exchange.parity import MAX_TOKENS, PROMPTS, compare, greedy, limit_of
 
-        if self.options.check is False or (self.options.check is None and (base is None or not is_installed())):
-            return
-        if base is None:
-            raise InputError("--check needs the base as GGUF: add --with-base f16.")
-        if not is_installed():
-            raise InputError("--check runs llama.cpp: pip install 'ditto-cli[llamacpp]'.")
         policy, prompts = self._policy(source)
         ours = greedy(policy, prompts)
         policy.switch(None)
         ours_of_base = greedy(policy, prompts)
-        engine = LlamaCpp(folder / base, folder / adapter, max(map(len, prompts)) + MAX_TOKENS)
+        engine = LlamaCpp(base, adapter, max(map(len, prompts)) + MAX_TOKENS)
         theirs, theirs_of_base = engine.greedy(prompts), engine.greedy(prompts, strength=0.0)
 
         tokenizer = policy.chat.tokenizer
@@ -270,9 +271,12 @@ class _Export:
             f"repository. {_ADVICE} No text of yours is sent."
         )
         if not self.options.sure:
+            answer = ""
             if not sys.stdin.isatty():
                 raise InputError("Sending an adapter away cannot be undone: say --yes where nobody can be asked.")
-            if ask("Send it? [y/N] ").strip().lower() not in ("y", "yes"):
+            with suppress(EOFError):  # no answer is no
+                answer = ask("Send it? [y/N] ").strip().lower()
+            if answer not in ("y", "yes"):
                 say("Nothing was sent.")
                 return
         with tempfile.TemporaryDirectory() as folder:
