@@ -47,7 +47,7 @@ HOMES = {
     "rapidfuzz": ("demonstrations/similarity.py", "evaluation/task.py"),
     "mammoth": ("demonstrations/formats/office.py",),
     "gguf": ("exchange/",),
-    "fastapi": ("serving/app.py", "cli/serve.py"),
+    "fastapi": ("serving/", "cli/serve.py"),
     "uvicorn": ("cli/serve.py",),
     "xllamacpp": ("exchange/",),
     "pypdfium2": ("demonstrations/formats/pdf.py",),

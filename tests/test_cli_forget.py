@@ -84,7 +84,7 @@ def test_all_of_an_adapter_goes_and_the_rest_stays(evaluated):
     assert (result.code, result.out) == (0, "")
     said = " ".join(result.err.split())
     assert "Removed bob (" in said
-    assert "Removed from evaluations of other adapters: 1 files with texts of it (" in said
+    assert "Removed from evaluations of other adapters: 2 files with texts of it (" in said
     assert f" MiB), {num_gone} answers of judges about them" in said
     assert evaluated.names() == ["alice"]
     assert traces(evaluated, bob) == []

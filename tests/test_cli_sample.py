@@ -106,20 +106,20 @@ def test_the_best_of_several_is_one_of_them_and_num_counts_what_is_given(trained
 def test_texts_at_hand_stand_before_the_prompt_the_nearest_last(trained, monkeypatch):
     from ditto_cli.model.base.template import ChatFormat
 
-    asked, prompt_ids = [], ChatFormat.prompt_ids
+    asked, conversation_ids = [], ChatFormat.conversation_ids
 
-    def spy(self, prompt, shots=(), **options):
-        asked.append((prompt, [shot[0] for shot in shots]))
-        return prompt_ids(self, prompt, shots, **options)
+    def spy(self, turns):
+        asked.append([text for role, text in turns if role == "user"])
+        return conversation_ids(self, turns)
 
-    monkeypatch.setattr(ChatFormat, "prompt_ids", spy)
+    monkeypatch.setattr(ChatFormat, "conversation_ids", spy)
     command = ["sample", "--adapter", "alice", *SHORT, "--json", "Invite Di."]
     plain = texts_of(trained(*command))
-    assert all(not shots for _, shots in asked)
+    assert {len(turns) for turns in asked} == {1}
     assert texts_of(trained(*command, "--with-texts", "2")) != plain
-    assert asked[-1] == ("Invite Di.", ["Decline a party.", "Invite Bo."])
+    assert asked[-1] == ["Decline a party.", "Invite Bo.", "Invite Di."]
     trained(*command, "--with-texts", "1")
-    assert asked[-1] == ("Invite Di.", ["Invite Bo."])
+    assert asked[-1] == ["Invite Bo.", "Invite Di."]
 
 
 def test_the_base_beside_an_adapter_writes_as_it_is(trained):

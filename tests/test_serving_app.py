@@ -6,59 +6,13 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from fastapi.testclient import TestClient
-
-from conftest import load_tiny
-from ditto_cli.model.policy.chorus import Chorus
-from ditto_cli.serving.app import MAX_BODY_BYTES, make_app
-from ditto_cli.serving.engine import Engine
+from ditto_cli.serving.guard import MAX_BODY_BYTES
 from ditto_cli.serving.streaming import TextStream
-from ditto_cli.serving.voice_library import VoiceLibrary
-from ditto_cli.store import AdapterStore
+from server_answers import HERE, events_of, problem_of, text_of
 
-pytest_plugins = ["cli_helpers"]
+pytest_plugins = ["cli_helpers", "serving_helpers"]
 
-HERE = "http://127.0.0.1:8642"
 ASK = {"model": "alice", "messages": [{"role": "user", "content": "Write to Bo."}], "max_tokens": 8, "seed": 1}
-
-
-@pytest.fixture
-def server(trained, tiny_folder):
-    """A client of a server in this process; `server(key=...)` for one with a key."""
-    clients = []
-
-    def make(key=None, only=None, hosts=frozenset({"127.0.0.1", "localhost"})):
-        policy = load_tiny(tiny_folder)
-        engine, store = Engine(policy, Chorus(policy)), AdapterStore(trained.home)
-        library = VoiceLibrary(store, engine, policy.identity, only)
-        app = make_app(engine, library, policy.chat, policy.context_tokens, hosts=hosts, key=key)
-        client = TestClient(app, base_url=HERE)
-        client.__enter__()
-        clients.append(client)
-        return client
-
-    yield make
-    for client in clients:
-        client.__exit__(None, None, None)
-
-
-def text_of(answer):
-    assert answer.status_code == 200, answer.text
-    return answer.json()["choices"][0]["message"]["content"]
-
-
-def problem_of(answer, status):
-    assert answer.status_code == status, answer.text
-    error = answer.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return error["message"]
-
-
-def events_of(answer):
-    assert answer.status_code == 200
-    lines = [line.removeprefix("data: ") for line in answer.text.split("\n") if line]
-    assert lines[-1] == "[DONE]"
-    return [json.loads(line) for line in lines[:-1]]
 
 
 def test_voices_are_models(server):
@@ -97,6 +51,57 @@ def test_what_is_streamed_adds_up_to_the_text(server):
     assert "".join(piece["delta"]["content"] for piece in pieces) == whole
     assert [piece["finish_reason"] for piece in pieces[:-1]] == [None] * (len(pieces) - 1)
     assert pieces[-1]["finish_reason"] in ("length", "stop")
+
+
+def test_the_best_of_several_drafts_is_given_and_streamed_whole(server, monkeypatch):
+    client = server()
+    drafts = client.post("/v1/chat/completions", json={**ASK, "n": 6}).json()["choices"]
+    texts = [choice["message"]["content"] for choice in drafts]
+    worths = dict(zip(texts, (0.1, 0.5, 0.2, 0.0, 0.3, 0.0), strict=True))
+    monkeypatch.setattr(
+        "ditto_cli.evaluation.appraisal.Appraiser.worth", lambda self, prompt, writing: worths[writing.text]
+    )
+    answer = client.post("/v1/chat/completions", json={**ASK, "n": 2, "best_of": 3})
+    assert [choice["message"]["content"] for choice in answer.json()["choices"]] == [texts[1], texts[4]]
+    assert [choice["best_of"] for choice in answer.json()["choices"]] == [3, 3]
+    assert answer.json()["usage"]["completion_tokens"] > 8 * 2
+    (event,) = events_of(client.post("/v1/chat/completions", json={**ASK, "best_of": 6, "stream": True}))
+    assert event["choices"][0]["delta"]["content"] == texts[1]
+    assert event["choices"][0]["finish_reason"] in ("length", "stop")
+
+
+def test_what_is_not_asked_for_comes_from_the_adapters_settings(server, trained, texts):
+    assert trained.train(texts, "--name", "cleo", "--set", "sampling.best_of=2").code == 0
+    client, ask = server(), {**ASK, "model": "cleo"}
+    choices = [
+        client.post("/v1/chat/completions", json={**ask, **more}).json()["choices"][0]["best_of"]
+        for more in ({}, {"best_of": 1}, {"model": "alice"}, {"model": "base"}, {"model": "base", "best_of": 4})
+    ]
+    assert choices == [2, 1, 1, 1, 1]
+    pieces = events_of(client.post("/v1/chat/completions", json={**ask, "stream": True}))
+    assert {piece["choices"][0]["best_of"] for piece in pieces} == {1}
+
+
+def test_texts_at_hand_stand_before_the_conversation(server):
+    client = server()
+    turns = [{"role": "system", "content": "Be brief."}, *ASK["messages"]]
+
+    def num_tokens(num):
+        answer = client.post("/v1/chat/completions", json={**ASK, "messages": turns, "with_texts": num})
+        return answer.json()["usage"]["prompt_tokens"]
+
+    assert num_tokens(0) < num_tokens(1) < num_tokens(2)
+
+
+def test_texts_that_are_gone_are_said(server, trained, texts, noted):
+    assert trained.train(texts, "--name", "cleo", "--set", "sampling.best_of=2").code == 0
+    client, ask = server(), {**ASK, "model": "cleo"}
+    texts.rename(texts.with_name("elsewhere"))
+    assert "not where they were" in problem_of(client.post("/v1/chat/completions", json={**ask, "best_of": 2}), 400)
+    for _ in range(2):
+        assert text_of(client.post("/v1/chat/completions", json=ask))
+    (said,) = noted
+    assert "cleo learnt from are not where they were" in said
 
 
 def test_completions_go_on_with_a_text_as_it_is(server):
@@ -175,6 +180,8 @@ def test_an_adapter_that_is_forgotten_is_gone_at_once(server, trained):
         ({"host": "127.0.0.1.evil.example:8642"}, 403),
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://127.0.0.1:3000"}, 403),
+        ({"origin": "http://localhost:8642"}, 403),
         ({"authorization": "Bearer wrong"}, 401),
         ({"authorization": "wrong"}, 401),
         ({}, 401),
@@ -188,7 +195,7 @@ def test_who_must_not_ask_is_turned_away_on_every_path(server, path, headers, st
 
 def test_the_key_opens_and_this_machines_own_pages_may_ask(server):
     client = server(key="s3cret")
-    headers = {"authorization": "Bearer s3cret", "origin": "http://localhost:8642"}
+    headers = {"authorization": "Bearer s3cret", "origin": HERE}
     assert client.get("/v1/models", headers=headers).status_code == 200
     assert "access-control-allow-origin" not in client.get("/v1/models", headers=headers).headers
 

@@ -2,6 +2,7 @@
 
     DittoError            1   something else that we foresaw
     ├── InputError        2   a file, folder, setting or argument that cannot be used
+    │   └── UnknownAdapterError 2  no adapter of that name
     ├── IncompatibleError 3   an adapter and a base model that do not belong together
     ├── DiskError         4   no space, no rights
     │   └── DamagedError  4   a file of the store is missing or damaged
@@ -28,6 +29,10 @@ class InputError(DittoError):
     """A file, folder, setting or argument that cannot be used."""
 
     exit_code = 2
+
+
+class UnknownAdapterError(InputError):
+    """There is no adapter of that name."""
 
 
 class IncompatibleError(DittoError):

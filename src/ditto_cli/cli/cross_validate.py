@@ -21,14 +21,13 @@ from ditto_cli.cli.eval import (
     few_shot,
     judge_findings,
     plan_of,
-    read_author,
     show_and_write,
     what_was_run,
 )
 from ditto_cli.cli.judging import JudgeOptions
 from ditto_cli.cli.preparation import prepare, require_training
 from ditto_cli.cli.progress import reporter
-from ditto_cli.cli.render import say
+from ditto_cli.cli.render import say, warn
 from ditto_cli.config import (
     FOLDER_FILE,
     FolderFile,
@@ -39,6 +38,7 @@ from ditto_cli.config import (
 )
 from ditto_cli.errors import IncompatibleError, InputError, InterruptedRun
 from ditto_cli.evaluation.report import EvalReport, Verdict
+from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Author
 from ditto_cli.interrupts import stopped
 from ditto_cli.seeds import derive_seed
@@ -184,7 +184,7 @@ def _task(options: EvalOptions, num_folds: int) -> _Task:
         raise InputError("--cross-validate has its own rivals and prompts: leave --against, --prompts, --adapter out.")
     options.judge.check()
     check_report_place(options.report)
-    author = read_author(options.folder)
+    author = read_author(options.folder, warn)
     folds = fold(author, num_folds, seed=options.seed)
     folder_file = read_folder_file(options.folder)
     name = folder_file.name or suggest_name(adapter_name_of(options.folder, folder_file, None))

@@ -17,12 +17,15 @@ from ditto_cli.demonstrations import (
     MANY_TEXTS,
     Intake,
     Reading,
+    Skipped,
     file_names,
     gather,
     is_unedited_template,
+    normalise_text,
     read_folder,
     read_held_out,
     read_markdown,
+    read_plain,
     take_in,
     template_text,
 )
@@ -75,13 +78,40 @@ def add_texts(folder: Path, texts: tuple[SourceText, ...], prompt: str | None = 
         texts: all are taken.
         prompt: what they answer, in the place of what they say themselves.
     """
+    lines, left_out = take_texts(folder, texts, prompt)
+    say_skipped(left_out)
+    for line in lines:
+        say(line)
+
+
+def take_texts(
+    folder: Path, texts: tuple[SourceText, ...], prompt: str | None = None
+) -> tuple[list[str], tuple[Skipped, ...]]:
+    """Write texts as `add_texts` does; where each lies, in a line, and what was left out."""
     settings = read_folder_file(folder)
     intake = _taken(folder, texts, prompt, settings)
-    say_skipped(intake.left_out)
+    lines = []
     for place, new in zip(write_new_texts(folder, intake.new), intake.new, strict=True):
         has_prompt = new.long_prompt or new.content.startswith("---\nprompt:")
         missing = "" if has_prompt else "; it has no prompt yet: give one with --prompt, or `ditto init` finds one"
-        say(f"Added {folder / place}{missing}.")
+        lines.append(f"Added {folder / place}{missing}.")
+    return lines, intake.left_out
+
+
+def keep_edited(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str) -> str:
+    """Add what a person made of a sample to the texts, if it is hers by now; what came of it, in a line.
+
+    Raises:
+        InputError: it cannot be read, or the folder has it already.
+        DiskError: it cannot be written.
+    """
+    if not raw.strip():
+        return "Not kept: it was left empty."
+    (text,) = read_plain("the edited text", raw).texts
+    if text.text == normalise_text(sample):
+        return "Not kept: it was not changed, and a model's own text teaches it nothing."
+    lines, _ = take_texts(folder, (replace(text, id="sample", prompt=prompt),))
+    return f"{' '.join(lines)} To learn from it: ditto train {folder} --name {adapter}"
 
 
 def _taken(folder: Path, texts: tuple[SourceText, ...], prompt: str | None, settings: FolderFile) -> Intake:

@@ -13,12 +13,10 @@ from ditto_cli.cli.adapters import only_adapter
 from ditto_cli.cli.judging import JudgeOptions, consent, say_usage
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import as_json_ready, print_json, say, warn
-from ditto_cli.config import FOLDER_FILE, FolderFile, adapter_name_of, read_folder_file
-from ditto_cli.demonstrations import read_folder, read_held_out
-from ditto_cli.demonstrations.prompts import attach_stored_prompts
+from ditto_cli.config import adapter_name_of, read_folder_file
 from ditto_cli.errors import InputError
-from ditto_cli.evaluation.recitation import is_version
-from ditto_cli.evaluation.report import ContestantKind, EvalReport, WhatWasRun
+from ditto_cli.evaluation.report import REPORT_FILE, ContestantKind, EvalReport, WhatWasRun
+from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, store_home, suggest_name, write_text
 from ditto_cli.types import SFT_STAGE, Demonstration, Reporter, SilentReporter
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from ditto_cli.evaluation.evaluate import Findings, Writer
     from ditto_cli.evaluation.types import EvalPrompt, Judge, Writing
 
-REPORT_FILE = "report.html"
 _MAX_PROMPTS_FILE_BYTES = 2**20
 _TEXTS_AT_HAND = 3
 
@@ -74,8 +71,9 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
 
     hardware = detect(options.device)
     from ditto_cli.cli.session import open_session
+    from ditto_cli.evaluation.blind_pairs import keep_pairs
     from ditto_cli.evaluation.contestants import Contestant
-    from ditto_cli.evaluation.evaluate import gather
+    from ditto_cli.evaluation.evaluate import gather, pairs_to_judge
     from ditto_cli.evaluation.prompts import evaluation_prompts, given_prompts
     from ditto_cli.evaluation.summary import Evaluated, build_report
     from ditto_cli.evaluation.traces import mark_of
@@ -102,6 +100,7 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
         encoder = session.style_encoder(options.style_encoder)
         findings = gather(session.policy, author, contestants, plan, writer=writer, encoder=encoder, reporter=shown)
     findings.extracted.update(extracted_in_training(record, main.title))
+    keep_pairs(folder, pairs_to_judge(findings, every_pair=False), plan.seed, mark_of(folder), marks)
     judge = options.judge.make(session, findings, store.key(), folder, marks)
     judge_findings(judge, findings, options.judge)
     run = what_was_run([findings], session, judge.name, options, time.monotonic() - started)
@@ -248,36 +247,6 @@ def plan_of(record: AdapterRecord, prompts: Sequence[EvalPrompt], options: EvalO
     return WritingPlan(tuple(prompts), options.num, options.seed, temperature, record.max_new_tokens)
 
 
-def read_author(folder: Path) -> Author:
-    """A folder's demonstrations, and the texts kept back in its folder `held_out`; all with their prompts.
-
-    Raises:
-        InputError: the folder or a text in it cannot be used, or a text has no prompt.
-    """
-    settings = read_folder_file(folder)
-    read = read_folder(folder, settings).texts
-    demonstrations, without = attach_stored_prompts(folder, read, settings)
-    if without:
-        raise InputError(
-            f"{without[0].id} has no prompt: `ditto init {folder}` finds one, or write it into {FOLDER_FILE}."
-        )
-    return Author(tuple(demonstrations), tuple(_held_out(folder, settings, demonstrations)))
-
-
-def _held_out(folder: Path, settings: FolderFile, demonstrations: Sequence[Demonstration]) -> list[Demonstration]:
-    reading = read_held_out(folder, settings)
-    texts, without = attach_stored_prompts(folder, reading.texts, settings)
-    for name in (*(text.id for text in without), *(skipped.name for skipped in reading.skipped)):
-        warn(f"{name} is left out: a text with a prompt is needed.")
-    held_out = []
-    for text in texts:
-        if is_version(text.completion, demonstrations):
-            warn(f"{text.id} is left out: most of it stands in a demonstration.")
-        else:
-            held_out.append(text)
-    return held_out
-
-
 def _trained_prompts(prompts: Sequence[EvalPrompt], author: Author) -> list[str]:
     trained = {text.prompt for text in author.demonstrations}
     num = sum(prompt.prompt in trained for prompt in prompts)
@@ -294,7 +263,7 @@ def _author(name: str, record: AdapterRecord, given: Path | None, store: Adapter
         raise InputError(
             f"The texts that {name} was trained on {where}: say where: ditto eval FOLDER --adapter {name}."
         )
-    author = read_author(folder)
+    author = read_author(folder, warn)
     key, trained = store.key(), set(record.demonstration_hashes)
 
     def hashed(text: Demonstration) -> str:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ditto_cli.evaluation.types import Judge, Pair
 
 JudgeKind = Literal["style", "model", "openai", "me"]
-_LEDGER_FILE = "answers-{kind}.jsonl"
 _SMALL_MODEL_NOTE = (
     "the judge {name} preferred the same position in {share:.0%} of the pairs whichever text stood there: "
     "it may be too small to judge style"
@@ -98,14 +97,10 @@ class JudgeOptions:
             from ditto_cli.evaluation.judges.by_model import ModelJudge
 
             return ModelJudge(session.judge_policy(self.model), demonstrations)
-        from ditto_cli.evaluation.judges.ledger import Ledger
+        from ditto_cli.evaluation.blind_pairs import person_ledger
 
-        texts = {mark: {w.text for w in findings.writings[title]} - {""} for title, mark in (marks or {}).items()}
-
-        def marks_in(question: str) -> list[str]:
-            return sorted(mark for mark, own in texts.items() if any(text in question for text in own))
-
-        ledger = Ledger(folder / _LEDGER_FILE.format(kind=self.kind), key=key, marks=marks_in)
+        texts = {mark: {w.text for w in findings.writings[title]} for title, mark in (marks or {}).items()}
+        ledger = person_ledger(folder, key, self.kind, texts)
         if self.kind == "me":
             from ditto_cli.evaluation.judges.by_person import PersonJudge
 

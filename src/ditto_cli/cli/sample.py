@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,6 @@ from ditto_cli.cli.adapters import only_adapter
 from ditto_cli.cli.choosing import Draw, Writer
 from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, warn
 from ditto_cli.cli.text import visible
-from ditto_cli.demonstrations import normalise_text, read_plain
 from ditto_cli.errors import DittoError, InputError
 from ditto_cli.store import AdapterStore, store_home
 from ditto_cli.voices import BASE_VOICE, Voice
@@ -95,6 +94,7 @@ def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> N
     Raises:
         DittoError: as `run_sample`; also where it is not known which folder the adapter learnt from.
     """
+    from ditto_cli.cli.demos import keep_edited
     from ditto_cli.cli.editor import edited
 
     if not is_alone:
@@ -107,22 +107,7 @@ def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> N
         sample = session.text(chosen.tokens)
         print_text(sample)
         with edited(visible(sample) + "\n", suffix=".txt") as raw:
-            _keep(raw, visible(sample), text, folder, voice.adapter)
-
-
-def _keep(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str) -> None:
-    """Add what the user made of a sample to the texts, if it is his by now."""
-    from ditto_cli.cli.demos import add_texts
-
-    if not raw.strip():
-        say("Not kept: it was left empty.")
-        return
-    (text,) = read_plain("the edited text", raw).texts
-    if text.text == normalise_text(sample):
-        say("Not kept: it was not changed, and a model's own text teaches it nothing.")
-        return
-    add_texts(folder, (replace(text, id="sample", prompt=prompt),))
-    say(f"To learn from it: ditto train {folder} --name {adapter}")
+            say(keep_edited(raw, visible(sample), text, folder, voice.adapter))
 
 
 def _folder_of(store: AdapterStore, name: str) -> Path:

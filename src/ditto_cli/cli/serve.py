@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ditto_cli.cli.render import print_text, say
+from ditto_cli.cli.render import print_text, say, warn
 from ditto_cli.errors import IncompatibleError, InputError
 from ditto_cli.store import AdapterStore, make_exclusively, make_private_folder, read_bytes, store_home
 from ditto_cli.voices import Voice
@@ -53,10 +53,12 @@ def run_serve(options: ServeOptions) -> None:
 def _serve(options: ServeOptions, store: AdapterStore, names: list[str], listening: socket.socket) -> None:
     import uvicorn
 
+    from ditto_cli.cli.demos import keep_edited
     from ditto_cli.cli.session import open_session
+    from ditto_cli.evaluation.texts_at_hand import Shelf
     from ditto_cli.model.hardware import detect
     from ditto_cli.model.policy.chorus import Chorus
-    from ditto_cli.serving.app import make_app
+    from ditto_cli.serving.app import Serving, make_app
     from ditto_cli.serving.engine import Engine
     from ditto_cli.serving.voice_library import VoiceLibrary
 
@@ -68,23 +70,29 @@ def _serve(options: ServeOptions, store: AdapterStore, names: list[str], listeni
             "writes with it."
         )
     engine = Engine(policy, Chorus(policy))
-    only = frozenset(options.adapters) or None
+    library = VoiceLibrary(store, engine, policy.identity, frozenset(options.adapters) or None)
     host = f"[{options.host}]" if ":" in options.host else options.host
-    is_here = host.lower() in _HERE
-    key = None if is_here else _server_key(store_home(os.environ))
+    key = None if host.lower() in _HERE else _server_key(store_home(os.environ))
     app = make_app(
-        engine,
-        VoiceLibrary(store, engine, policy.identity, only),
-        policy.chat,
-        min(policy.context_tokens, policy.rope_border or policy.context_tokens),
+        Serving(
+            engine=engine,
+            library=library,
+            shelf=Shelf(warn),
+            chat=policy.chat,
+            context_tokens=min(policy.context_tokens, policy.rope_border or policy.context_tokens),
+            keep=keep_edited,
+            key_of_store=store.key(),
+        ),
         hosts=None if options.host in ("0.0.0.0", "::") else frozenset({*_HERE, host.lower()}),
         key=key,
     )
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
-    say(f"Voices: {', '.join(VoiceLibrary(store, engine, policy.identity, only).titles())}")
+    say(f"Voices: {', '.join(library.titles())}")
     if key is not None:
         say(f"Other machines may ask, with this key: {key}")
-    print_text(f"http://{host}:{listening.getsockname()[1]}/v1")
+    address = f"http://{host}:{listening.getsockname()[1]}"
+    say(f"In a browser: {address}")
+    print_text(f"{address}/v1")
     with suppress(KeyboardInterrupt):  # which is how one ends a server
         server.run(sockets=[listening])
 

@@ -108,18 +108,15 @@ class Session:
         """
         self.use(voice)
         record = None if voice.adapter == BASE_VOICE else self.store.record(voice.adapter)
-        prompt_ids = self.prompt_ids(prompt)
-        room = self.policy.context_tokens - (max_new_tokens or (record.max_new_tokens if record else 0))
-        for first in range(len(shots)):
-            shown = self.policy.chat.prompt_ids(prompt, shots[first:])
-            if len(shown) < room:
-                prompt_ids = shown
-                break
         limit = max_new_tokens or (record.max_new_tokens if record else _DEFAULT_MAX_NEW_TOKENS)
+        context = self.policy.context_tokens
+        prompt_ids = self.prompt_ids(prompt)
+        if shots:
+            prompt_ids = self.policy.chat.shown_ids([("user", prompt)], shots, context - limit)
         return sample(
             self.policy,
             [SampleRequest(prompt_ids, derive_seed(seed, "write", index)) for index in range(num)],
-            max_new_tokens=min(limit, self.policy.context_tokens - len(prompt_ids)),
+            max_new_tokens=min(limit, context - len(prompt_ids)),
             temperature=_temperature(temperature, record),
         )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.report import ContestantKind
-from ditto_cli.evaluation.task import covered
+from ditto_cli.evaluation.task import nearest_texts
 from ditto_cli.evaluation.types import EvalPrompt, Writing
 from ditto_cli.model.base.template import ChatFormat
 from ditto_cli.model.policy.policy import Policy
@@ -129,12 +129,6 @@ def fitting_shots(
     while kept and len(chat.prompt_ids(longest, turns(kept))) > max_tokens:
         kept.remove(max(kept, key=lambda demonstration: len(chat.completion_ids(demonstration.completion))))
     return tuple(kept)
-
-
-def nearest_texts(demonstrations: Sequence[Demonstration], prompt: str, num: int) -> tuple[Demonstration, ...]:
-    """The `num` demonstrations that have most of the prompt's content words, the nearest last."""
-    shares = {d.id: covered(prompt, f"{d.prompt}\n{d.completion}") for d in demonstrations}
-    return tuple(sorted(demonstrations, key=lambda d: shares[d.id])[max(0, len(demonstrations) - num) :])
 
 
 def _prompt_ids(policy: Policy, contestant: Contestant, prompt: EvalPrompt, plan: WritingPlan) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION: Literal[2] = 2
+REPORT_FILE = "report.html"  # of an adapter, in its evaluation folder
 POOL = "pool"  # opponent: all other contestants together, the paper's "win rate"
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -120,6 +120,12 @@ def covered(prompt: str, text: str) -> float:
 
 
 @cache
+def nearest_texts(demonstrations: Sequence[Demonstration], prompt: str, num: int) -> tuple[Demonstration, ...]:
+    """The `num` demonstrations that have most of the prompt's content words, the nearest last."""
+    shares = {d.id: covered(prompt, f"{d.prompt}\n{d.completion}") for d in demonstrations}
+    return tuple(sorted(demonstrations, key=lambda d: shares[d.id])[max(0, len(demonstrations) - num) :])
+
+
 def content_words(prompt: str) -> tuple[str, ...]:
     """The names, numbers and other words of a prompt that say what it is about, each once."""
     bank = read_bank()

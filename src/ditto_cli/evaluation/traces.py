@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ditto_cli.evaluation.blind_pairs import PAIRS_FILE, marks_in_pairs
 from ditto_cli.evaluation.judges.ledger import LEDGER_FILE, forget_answers
 from ditto_cli.evaluation.writings import WRITINGS_PREFIX, marks_of
 from ditto_cli.store import make_exclusively, read_bytes, remove_tree, write_text
@@ -85,8 +86,8 @@ def forget_in(folder: Path, name: str, mark: str | None) -> Removed:
     removed = Removed()
     for file in list_folder(folder):
         path = folder / file
-        if file.startswith(WRITINGS_PREFIX):
-            marks = marks_of(read_bytes(path))
+        if file == PAIRS_FILE or file.startswith(WRITINGS_PREFIX):
+            marks = (marks_in_pairs if file == PAIRS_FILE else marks_of)(read_bytes(path))
             doomed = marks is None or mark in marks
         elif file.startswith(TEMPORARY_PREFIX):  # what a killed command left of any of them
             doomed = True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from ditto_cli.errors import DittoError, IncompatibleError, InputError
+from ditto_cli.errors import DittoError, IncompatibleError, InputError, UnknownAdapterError
 from ditto_cli.model.policy.chorus import Parts
 from ditto_cli.model.policy.lora import read_lora
 from ditto_cli.serving.engine import Engine
@@ -27,12 +28,14 @@ class Speaker:
         parts: its adapters in the chorus.
         temperature: of its training.
         max_new_tokens: of its training.
+        record: of the adapter, the first one of a mix; None for the base.
     """
 
     title: str
     parts: Parts
     temperature: float
     max_new_tokens: int
+    record: AdapterRecord | None = None
 
 
 class VoiceLibrary:
@@ -55,16 +58,24 @@ class VoiceLibrary:
         self._lock = Lock()
         self._folders: dict[Hashable, Path] = {}  # of the stages in memory
 
+    def records(self) -> dict[str, AdapterRecord]:
+        """By name, of all adapters that are served; without those that are damaged or of another base."""
+        found = {}
+        for name in self._store.names():
+            with suppress(DittoError):
+                found[name] = self.record(name)
+        return found
+
     def titles(self) -> list[str]:
         """All single voices: the base, adapters, and the stages of each."""
         found = [BASE_VOICE]
-        for name in self._store.names():
-            try:
-                record = self._record(name)
-            except DittoError:  # damaged, of another base, or removed meanwhile
-                continue
+        for name, record in self.records().items():
             found += [name, *(f"{name}:{stage}" for stage in record.stage_names)]
         return found
+
+    def evaluation_folder(self, name: str) -> Path:
+        """Where evaluations of an adapter lie."""
+        return self._store.evaluation_folder(name)
 
     def speaker(self, title: str) -> Speaker:
         """A voice, after reading what of it is not in memory yet.
@@ -81,13 +92,20 @@ class VoiceLibrary:
             return Speaker(title, (), _TEMPERATURE, _MAX_NEW_TOKENS)
         with self._lock:
             self._drop_what_is_gone()
-            record = self._record(voice.adapter)
+            record = self.record(voice.adapter)
             parts = tuple((self._key(part), part.strength) for part in voice.parts())
-        return Speaker(title, parts, record.settings.sampling.temperature, record.max_new_tokens)
+        return Speaker(title, parts, record.settings.sampling.temperature, record.max_new_tokens, record)
 
-    def _record(self, name: str) -> AdapterRecord:
+    def record(self, name: str) -> AdapterRecord:
+        """The record of an adapter that is served.
+
+        Raises:
+            InputError: there is none, or it is not served.
+            IncompatibleError: it is of another base.
+            DiskError: it is damaged.
+        """
         if self._only is not None and name not in self._only:
-            raise InputError(f"The model {name!r} is not served here.")
+            raise UnknownAdapterError(f"The adapter {name!r} is not served here.")
         record = self._store.record(name)
         mismatch = describe_mismatch(record.base, self._identity)
         if mismatch is not None:
@@ -95,7 +113,7 @@ class VoiceLibrary:
         return record
 
     def _key(self, part: Voice) -> Hashable:
-        self._record(part.adapter)
+        self.record(part.adapter)
         folder = self._store.stage_folder(part.adapter, part.stage)
         key = str(folder)  # a training anew has a folder of its own
         if key not in self._folders:

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from ditto_cli.errors import InputError
+from ditto_cli.errors import InputError, UnknownAdapterError
 
 MAX_NAME_LENGTH = 64
 
@@ -46,10 +46,12 @@ def suggest_name(name: str) -> str:
 def unknown_adapter(name: str, names: Sequence[str]) -> InputError:
     """The error for a name that no adapter has, with the three nearest of those that there are."""
     if not names:
-        return InputError(f"Unknown adapter {name!r}: there are no adapters yet; make one with `ditto train FOLDER`.")
+        return UnknownAdapterError(
+            f"Unknown adapter {name!r}: there are no adapters yet; make one with `ditto train FOLDER`."
+        )
     *others, last = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
     near = f"{', '.join(others)} or {last}" if others else last
-    return InputError(f"Unknown adapter {name!r}: did you mean {near}?")
+    return UnknownAdapterError(f"Unknown adapter {name!r}: did you mean {near}?")
 
 
 def _name_problem(name: str) -> str | None:

@@ -78,6 +78,20 @@ class ChatFormat:
                 raise IncompatibleError("The chat template of this base begins a prompt with two beginning tokens.")
         return ids
 
+    def shown_ids(self, turns: Sequence[Turn], shots: Sequence[tuple[str, str]], max_tokens: int) -> tuple[int, ...]:
+        """`conversation_ids` after as many of the last shots as fit into `max_tokens`; they come before the first user.
+
+        Raises:
+            IncompatibleError: as `conversation_ids`.
+        """
+        start = next((place for place, (role, _) in enumerate(turns) if role != "system"), len(turns))
+        for first in range(len(shots)):
+            shown = [turn for prompt, text in shots[first:] for turn in (("user", prompt), ("assistant", text.strip()))]
+            ids = self.conversation_ids([*turns[:start], *shown, *turns[start:]])
+            if len(ids) <= max_tokens:
+                return ids
+        return self.conversation_ids(turns)
+
     def begun_ids(self, begun: str) -> tuple[int, ...]:
         """Token ids of an assistant's text that goes on."""
         return self._encode(self.lead + begun, untrusted=True)

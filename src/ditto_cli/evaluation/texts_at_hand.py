@@ -1,0 +1,177 @@
+"""A person's texts, where they lie -> the best of several drafts, and the texts that are shown before a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile, read_folder_file
+from ditto_cli.demonstrations import read_folder, read_held_out
+from ditto_cli.demonstrations.prompts import attach_stored_prompts
+from ditto_cli.errors import InputError
+from ditto_cli.evaluation.appraisal import Appraiser
+from ditto_cli.evaluation.recitation import is_version
+from ditto_cli.evaluation.task import nearest_texts
+from ditto_cli.evaluation.types import Author, Writing
+from ditto_cli.store import AdapterRecord
+from ditto_cli.types import Demonstration
+
+Note = Callable[[str], None]
+Files = tuple[tuple[str, int, int], ...]  # name, time of the last change in ns, bytes
+
+
+@dataclass(frozen=True)
+class TextsAtHand:
+    """One person's texts."""
+
+    author: Author
+
+    @cached_property
+    def _appraiser(self) -> Appraiser:
+        return Appraiser.fit(self.author)
+
+    def shots(self, prompt: str, num: int) -> list[tuple[str, str]]:
+        """The `num` texts nearest to a prompt with their own prompts, as turns of a conversation."""
+        nearest = nearest_texts(self.author.demonstrations, prompt, num) if num else ()
+        return [(shot.prompt, shot.completion) for shot in nearest]
+
+    def best(self, prompt: str, drafts: Sequence[Writing]) -> int:
+        """The index of the draft that is best in style and task (`Appraisal.worth`)."""
+        return max(range(len(drafts)), key=lambda index: self._appraiser.worth(prompt, drafts[index]))
+
+
+@dataclass(frozen=True)
+class Aid:
+    """What helps a voice to one text: drafts to choose from, and texts that are shown; `texts` is None without."""
+
+    texts: TextsAtHand | None = None
+    best_of: int = 1
+    with_texts: int = 0
+
+
+class Shelf:
+    """The texts of adapters: read when they are needed, and again when a file has changed."""
+
+    def __init__(self, noted: Note) -> None:
+        """Read nothing yet.
+
+        Args:
+            noted: is told, once an adapter, what is left out or not there.
+        """
+        self._noted = noted
+        self._read: dict[Path, tuple[Files, TextsAtHand]] = {}
+        self._missed: set[str | None] = set()
+        self._lock = Lock()
+
+    def aid_for(self, record: AdapterRecord | None, best_of: int | None, with_texts: int | None) -> Aid:
+        """What is asked for, or else what the adapter's settings say.
+
+        Args:
+            record: of the adapter; None for the base, which writes as it is.
+            best_of: drafts of each text.
+            with_texts: texts that are shown before the prompt.
+
+        Raises:
+            InputError: the texts are needed for what is asked for, and are not there or cannot be used. Where only the
+                settings want them, that is noted.
+        """
+        if record is None:
+            return Aid()
+        sampling = record.settings.sampling
+        wanted = sampling.best_of if best_of is None else best_of
+        shown = sampling.with_texts if with_texts is None else with_texts
+        if wanted == 1 and not shown:
+            return Aid()
+        try:
+            return Aid(self.texts_of(record), wanted, shown)
+        except InputError as error:
+            if (best_of or 1) > 1 or with_texts:
+                raise
+            if record.folder not in self._missed:
+                self._missed.add(record.folder)
+                self._noted(f"{error} Until then each text is the first that is drawn.")
+            return Aid()
+
+    def texts_of(self, record: AdapterRecord) -> TextsAtHand:
+        """The texts that an adapter learnt from.
+
+        Raises:
+            InputError: they are not there, or cannot be used.
+        """
+        folder = require_folder(record)
+        with self._lock:
+            files = _files(folder)
+            found, texts = self._read.get(folder, ((), None))
+            if texts is None or found != files:
+                texts = TextsAtHand(read_author(folder, self._noted))
+                self._read[folder] = files, texts
+            return texts
+
+
+def folder_of(record: AdapterRecord) -> Path | None:
+    """Where an adapter's texts lie, if they are there still."""
+    folder = Path(record.folder) if record.folder else None
+    return folder if folder is not None and folder.is_dir() else None
+
+
+def require_folder(record: AdapterRecord) -> Path:
+    """Where an adapter's texts lie.
+
+    Raises:
+        InputError: they are not there any more.
+    """
+    folder = folder_of(record)
+    if folder is None:
+        raise InputError(
+            f"The texts that {record.name} learnt from are not where they were: put them back. Without them there is "
+            "neither a choice among drafts (best-of) nor a text at hand (with-texts)."
+        )
+    return folder
+
+
+def read_author(folder: Path, noted: Note) -> Author:
+    """A folder's demonstrations, and the texts kept back in its folder `held_out`; all with their prompts.
+
+    Args:
+        folder: where they lie.
+        noted: is told what is left out.
+
+    Raises:
+        InputError: the folder or a text in it cannot be used, or a text has no prompt.
+    """
+    settings = read_folder_file(folder)
+    read = read_folder(folder, settings).texts
+    demonstrations, without = attach_stored_prompts(folder, read, settings)
+    if without:
+        raise InputError(
+            f"{without[0].id} has no prompt: `ditto init {folder}` finds one, or write it into {FOLDER_FILE}."
+        )
+    return Author(tuple(demonstrations), tuple(_held_out(folder, settings, demonstrations, noted)))
+
+
+def _held_out(
+    folder: Path, settings: FolderFile, demonstrations: Sequence[Demonstration], noted: Note
+) -> list[Demonstration]:
+    reading = read_held_out(folder, settings)
+    texts, without = attach_stored_prompts(folder, reading.texts, settings)
+    for name in (*(text.id for text in without), *(skipped.name for skipped in reading.skipped)):
+        noted(f"{name} is left out: a text with a prompt is needed.")
+    held_out = []
+    for text in texts:
+        if is_version(text.completion, demonstrations):
+            noted(f"{text.id} is left out: most of it stands in a demonstration.")
+        else:
+            held_out.append(text)
+    return held_out
+
+
+def _files(folder: Path) -> Files:
+    """Names, times and sizes of what lies in a folder and its `held_out`."""
+    found = []
+    for path in sorted([*folder.glob("*"), *(folder / HELD_OUT_FOLDER).glob("*")]):
+        state = path.lstat()
+        found.append((str(path), state.st_mtime_ns, state.st_size))
+    return tuple(found)
