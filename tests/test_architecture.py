@@ -49,6 +49,7 @@ HOMES = {
     "gguf": ("exchange/",),
     "fastapi": ("serving/", "cli/serve.py"),
     "uvicorn": ("cli/serve.py",),
+    "httpx2": ("serving/vllm.py",),
     "xllamacpp": ("exchange/",),
     "pypdfium2": ("demonstrations/formats/pdf.py",),
 }

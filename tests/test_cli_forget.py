@@ -93,7 +93,9 @@ def test_all_of_an_adapter_goes_and_the_rest_stays(evaluated):
     changed = {
         path for path in before if before[path] != after.get(path) and not path.startswith(("adapters/bob", "locks"))
     }
-    assert changed == {f"adapters/alice/evaluation/{file}" for file in ("report.html", "answers-me.jsonl")}
+    assert changed == {
+        f"adapters/alice/evaluation/{file}" for file in ("report.html", "pairs.json", "answers-me.jsonl")
+    }
 
 
 def test_what_it_wrote_for_prompts_of_the_forgotten_goes_too(evaluated):

@@ -54,7 +54,10 @@ def test_it_answers_and_ends_with_ctrl_c(served):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "quokka" not in out + err  # no log of what was asked
-    assert err.splitlines() == ["Voices: base, alice, alice:sft, alice:round1", "hosts contacted: none"]
+    voices, page, hosts = err.splitlines()
+    assert voices == "Voices: base, alice, alice:sft, alice:round1"
+    assert page == f"In a browser: {address.removesuffix('/v1')}"
+    assert hosts == "hosts contacted: none"
 
 
 def test_other_addresses_need_the_key_that_is_shown(served):

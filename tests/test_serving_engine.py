@@ -10,7 +10,8 @@ from ditto_cli.config import LoraSettings
 from ditto_cli.model.policy.chorus import Chorus
 from ditto_cli.model.policy.lora import Lora, mix
 from ditto_cli.model.policy.sampling import sample
-from ditto_cli.serving.engine import Engine, Order
+from ditto_cli.serving.engine import BuiltinEngine
+from ditto_cli.serving.orders import Order
 from ditto_cli.types import SampleRequest
 
 WAIT_SECONDS = 60
@@ -37,7 +38,7 @@ def loras(tiny_folder):
 @pytest.fixture
 def engine(tiny_folder, loras):
     policy = load_tiny(tiny_folder)
-    made = Engine(policy, Chorus(policy))
+    made = BuiltinEngine(policy, Chorus(policy))
     for name, lora in loras.items():
         made.chorus.add(name, lora)
     made.start()

@@ -15,7 +15,8 @@ from ditto_cli.config import LoraSettings
 from ditto_cli.model.policy.chorus import Chorus
 from ditto_cli.model.policy.lora import Lora, mix
 from ditto_cli.model.policy.sampling import sample
-from ditto_cli.serving.engine import Engine, Order
+from ditto_cli.serving.engine import BuiltinEngine
+from ditto_cli.serving.orders import Order
 from ditto_cli.types import SampleRequest
 
 NUM = 10_000
@@ -70,7 +71,7 @@ class Asked:
 def served(base):
     loras = adapters(base)
     policy = load_tiny(base)
-    engine = Engine(policy, Chorus(policy))
+    engine = BuiltinEngine(policy, Chorus(policy))
     for name, lora in loras.items():
         engine.chorus.add(name, lora)
     engine.start()

@@ -423,6 +423,10 @@ def _serve(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; others than this machine need a key.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8642,
+    engine: Annotated[
+        Literal["builtin", "vllm"], typer.Option(help="vllm: for many who ask; a program of its own, see --vllm.")
+    ] = "builtin",
+    vllm: Annotated[str | None, typer.Option(help="Where vLLM's program is; else on PATH.", show_default=False)] = None,
     base: MovedBase = None,
     quantize: Quantize = None,
     device: Device = "auto",
@@ -432,7 +436,7 @@ def _serve(
     from ditto_cli.cli.serve import ServeOptions, run_serve
 
     uses_model(offline=offline)
-    run_serve(ServeOptions(adapter or [], host, port, base, quantize, device))
+    run_serve(ServeOptions(adapter or [], host, port, base, quantize, device, engine, vllm))
 
 
 @app.command("forget")

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from ditto_cli.cli.render import print_text, say, warn
 from ditto_cli.errors import IncompatibleError, InputError
-from ditto_cli.store import AdapterStore, make_exclusively, make_private_folder, read_bytes, store_home
+from ditto_cli.store import AdapterStore, cache_home, make_exclusively, make_private_folder, read_bytes, store_home
 from ditto_cli.voices import Voice
 
+if TYPE_CHECKING:
+    from ditto_cli.model.hardware import Hardware
+    from ditto_cli.model.policy.policy import Policy
+    from ditto_cli.serving.orders import Engine
+
 _KEY_FILE = "server-key"
+_LOG_FILE = "vllm.log"
 _HERE = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -28,6 +37,8 @@ class ServeOptions:
     base: str | None
     quantize: str | None
     device: str
+    engine: Literal["builtin", "vllm"] = "builtin"
+    vllm: str | None = None
 
 
 def run_serve(options: ServeOptions) -> None:
@@ -54,47 +65,96 @@ def _serve(options: ServeOptions, store: AdapterStore, names: list[str], listeni
     import uvicorn
 
     from ditto_cli.cli.demos import keep_edited
-    from ditto_cli.cli.session import open_session
     from ditto_cli.evaluation.texts_at_hand import Shelf
     from ditto_cli.model.hardware import detect
-    from ditto_cli.model.policy.chorus import Chorus
     from ditto_cli.serving.app import Serving, make_app
-    from ditto_cli.serving.engine import Engine
     from ditto_cli.serving.voice_library import VoiceLibrary
 
+    start = _vllm if options.engine == "vllm" else _builtin
+    with start(options, store, names, detect(options.device)) as (engine, base):
+        library = VoiceLibrary(store, engine, base.identity, frozenset(options.adapters) or None)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        key = None if host.lower() in _HERE else _server_key(store_home(os.environ))
+        app = make_app(
+            Serving(
+                engine=engine,
+                library=library,
+                shelf=Shelf(warn),
+                chat=base.chat,
+                context_tokens=_room(base),
+                keep=keep_edited,
+                key_of_store=store.key(),
+            ),
+            hosts=None if options.host in ("0.0.0.0", "::") else frozenset({*_HERE, host.lower()}),
+            key=key,
+        )
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=2))
+        say(f"Voices: {', '.join(library.titles())}")
+        if key is not None:
+            say(f"Other machines may ask, with this key: {key}")
+        address = f"http://{host}:{listening.getsockname()[1]}"
+        say(f"In a browser: {address}")
+        print_text(f"{address}/v1")
+        with suppress(KeyboardInterrupt):  # which is how one ends a server
+            server.run(sockets=[listening])
+
+
+@contextmanager
+def _builtin(
+    options: ServeOptions, store: AdapterStore, names: list[str], hardware: Hardware
+) -> Iterator[tuple[Engine, Policy]]:
+    """The base in memory, and who writes with it."""
+    from ditto_cli.cli.session import open_session
+    from ditto_cli.model.policy.chorus import Chorus
+    from ditto_cli.serving.engine import BuiltinEngine
+
     voices = [Voice(name) for name in names] or [Voice("base")]
-    policy = open_session(voices, store, detect(options.device), base=options.base, quantize=options.quantize).policy
+    policy = open_session(voices, store, hardware, base=options.base, quantize=options.quantize).policy
     if not policy.has_slots:
         raise IncompatibleError(
             f"The base {policy.identity.id} cannot be served: its texts cannot be written side by side. `ditto sample` "
             "writes with it."
         )
-    engine = Engine(policy, Chorus(policy))
-    library = VoiceLibrary(store, engine, policy.identity, frozenset(options.adapters) or None)
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    key = None if host.lower() in _HERE else _server_key(store_home(os.environ))
-    app = make_app(
-        Serving(
-            engine=engine,
-            library=library,
-            shelf=Shelf(warn),
-            chat=policy.chat,
-            context_tokens=min(policy.context_tokens, policy.rope_border or policy.context_tokens),
-            keep=keep_edited,
-            key_of_store=store.key(),
-        ),
-        hosts=None if options.host in ("0.0.0.0", "::") else frozenset({*_HERE, host.lower()}),
-        key=key,
-    )
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
-    say(f"Voices: {', '.join(library.titles())}")
-    if key is not None:
-        say(f"Other machines may ask, with this key: {key}")
-    address = f"http://{host}:{listening.getsockname()[1]}"
-    say(f"In a browser: {address}")
-    print_text(f"{address}/v1")
-    with suppress(KeyboardInterrupt):  # which is how one ends a server
-        server.run(sockets=[listening])
+    yield BuiltinEngine(policy, Chorus(policy)), policy
+
+
+@contextmanager
+def _vllm(
+    options: ServeOptions, store: AdapterStore, names: list[str], hardware: Hardware
+) -> Iterator[tuple[Engine, Policy]]:
+    """The base without its weights, and vLLM, which has them."""
+    from ditto_cli.cli.session import base_settings
+    from ditto_cli.model.base.loading import load_skeleton
+    from ditto_cli.model.base.source import locate_base
+    from ditto_cli.model.policy.lora import vllm_rank
+    from ditto_cli.serving.vllm import VllmEngine, VllmProgram
+
+    if options.quantize not in (None, "none"):
+        raise InputError("--engine vllm serves the base as it is published: leave --quantize out.")
+    program = options.vllm or shutil.which("vllm")
+    if program is None:
+        raise InputError("There is no vllm on PATH: install it in an environment of its own, and say --vllm PATH.")
+    records = [store.record(name) for name in names]
+    settings = base_settings(records[0] if records else None, hardware, options.base, None)
+    source = locate_base(settings.id, settings.revision, cache_home(os.environ), say)
+    skeleton = load_skeleton(source, hardware)
+    rank = max((record.settings.lora.r for record in records), default=16)
+    say("vLLM starts, which may take minutes.")
+    with VllmProgram(
+        program,
+        source.folder,
+        max_rank=vllm_rank(2 * rank),  # two may be mixed
+        max_tokens=_room(skeleton),
+        log=store_home(os.environ) / _LOG_FILE,
+        is_cpu=hardware.device.type == "cpu",
+    ) as running:
+        stops = sorted(skeleton.chat.stop_token_ids)
+        yield VllmEngine(running.address, running.key, max_rank=running.max_rank, stop_token_ids=stops), skeleton
+
+
+def _room(base: Policy) -> int:
+    """Most tokens of a prompt and its text."""
+    return min(base.context_tokens, base.rope_border or base.context_tokens)
 
 
 def _listen(host: str, port: int) -> socket.socket:

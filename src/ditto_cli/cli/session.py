@@ -167,13 +167,14 @@ def open_session(
             raise IncompatibleError(
                 f"{adapters[0].adapter} and {voice.adapter} cannot share one base in memory: {mismatch}."
             )
-    settings = _base_settings(first, hardware, base, quantize)
+    settings = base_settings(first, hardware, base, quantize)
     return Session(load_policy(settings, hardware, cache_home(os.environ), say), store)
 
 
-def _base_settings(
+def base_settings(
     record: AdapterRecord | None, hardware: Hardware, base: str | None, quantize: str | None
 ) -> BaseSettings:
+    """The base of an adapter, or the machine's preset's, as in training but for what is given here."""
     if record is None:
         flags = {"base.id": base, "base.quantize": quantize}
         return resolve_settings(hardware.default_preset(), FolderFile(), os.environ, flags).base

@@ -7,9 +7,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from ditto_cli.model.policy.lora import vllm_rank
 from ditto_cli.store import AdapterRecord
-
-_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for
 
 
 def modelfile(base: str, adapter: str, *, temperature: float, max_new_tokens: int) -> str:
@@ -34,11 +33,10 @@ def llama_command(base: str, adapter: str) -> str:
 
 def vllm_command(base: str, revision: str | None, adapters: Sequence[tuple[str, Path]], max_rank: int) -> str:
     """Of vLLM's server: on this machine only, and without its usage statistics."""
-    rank = next((known for known in _RANKS if known >= max_rank), max_rank)
     modules = [f"{name}={folder}" for name, folder in adapters]
     words = ["vllm", "serve", base, *(["--revision", revision] if revision else [])]
-    words += ["--host", "127.0.0.1", "--enable-lora"]
-    return "VLLM_NO_USAGE_STATS=1 " + shlex.join([*words, "--max-lora-rank", str(rank), "--lora-modules", *modules])
+    words += ["--host", "127.0.0.1", "--enable-lora", "--max-lora-rank", str(vllm_rank(max_rank))]
+    return "VLLM_NO_USAGE_STATS=1 " + shlex.join([*words, "--lora-modules", *modules])
 
 
 def model_card(title: str, base: str, record: AdapterRecord, rank: int) -> str:

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from ditto_cli.errors import DittoError
 from ditto_cli.model.base.template import ChatFormat
-from ditto_cli.serving.engine import Token
 from ditto_cli.serving.guard import error_body
+from ditto_cli.serving.orders import Token
 from ditto_cli.serving.texts import Draft, Texts
 
 Json = dict[str, Any]

@@ -20,8 +20,8 @@ from ditto_cli.errors import DittoError, IncompatibleError, InputError, UnknownA
 from ditto_cli.evaluation.texts_at_hand import Aid, Shelf
 from ditto_cli.model.base.template import ChatFormat
 from ditto_cli.serving.answers import Answer, ChatShape, Shape, TextShape
-from ditto_cli.serving.engine import Engine
 from ditto_cli.serving.guard import Guard, problem
+from ditto_cli.serving.orders import Engine
 from ditto_cli.serving.page import OPEN_PATHS, Keep, page_routes
 from ditto_cli.serving.requests import ChatRequest, CompletionRequest
 from ditto_cli.serving.texts import Texts, Wanted

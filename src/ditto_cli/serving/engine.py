@@ -7,75 +7,24 @@ waits for another's end.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 import torch
 
 from ditto_cli.errors import DittoError, InputError
 from ditto_cli.model.fast.packing import packed_linears
 from ditto_cli.model.fast.slots import Slots, admit, advance, kept
-from ditto_cli.model.policy.chorus import Chorus, Parts
+from ditto_cli.model.policy.chorus import Chorus
 from ditto_cli.model.policy.draws import Draw, draw_next
+from ditto_cli.model.policy.lora import Lora
 from ditto_cli.model.policy.policy import Policy
+from ditto_cli.serving.orders import Order, Token, gone
 from ditto_cli.types import SampledTokens, SampleRequest
 
 MAX_SLOTS = 32
 
 
-@dataclass(frozen=True)
-class Token:
-    """One token of a text, as it was drawn; the last one says why it is the last: stop or length."""
-
-    token_id: int
-    logp: float
-    finish: str | None
-
-
-@dataclass
-class Order:
-    """One text that somebody asks for.
-
-    Attributes:
-        prompt_ids: token ids of the prompt.
-        voice: whose text it is.
-        max_tokens: most that it may have.
-        temperature: 0 takes the likeliest token.
-        top_p: tokens are drawn from the likeliest that have this share of the probability.
-        seed: same seed, same text.
-        on_token: told of each token, in the engine's thread.
-        on_error: told why there is no text, in the engine's thread.
-    """
-
-    prompt_ids: tuple[int, ...]
-    voice: Parts
-    max_tokens: int
-    temperature: float
-    top_p: float
-    seed: int
-    on_token: Callable[[Token], None]
-    on_error: Callable[[Exception], None]
-    is_cancelled: bool = field(default=False, init=False)
-
-    @property
-    def num_tokens(self) -> int:
-        """Most tokens whose keys and values it takes."""
-        return len(self.prompt_ids) + self.max_tokens
-
-    def fail(self, error: Exception) -> None:
-        """There is no text, or no more of it."""
-        if not self.is_cancelled:
-            self.is_cancelled = True
-            with suppress(RuntimeError):  # who would be told is gone: its event loop is closed
-                self.on_error(error)
-
-    def cancel(self) -> None:
-        """Not wanted any more: it leaves before the next token."""
-        self.is_cancelled = True
-
-
-class Engine:
+class BuiltinEngine:
     """Writes in a thread of its own from `start` to `stop`."""
 
     def __init__(self, policy: Policy, chorus: Chorus) -> None:
@@ -131,14 +80,18 @@ class Engine:
         if problems:
             raise problems[0]
 
-    def forget(self, key: Hashable) -> None:
+    def load(self, key: str, lora: Lora) -> None:
+        """Have an adapter in memory."""
+        self.between_tokens(lambda: self.chorus.add(key, lora))
+
+    def forget(self, key: str) -> None:
         """Let go of an adapter at once, with all texts of it that are in the making."""
 
         def let_go() -> None:
             self.chorus.remove(key)
             for order in self._orders.values():
                 if not self._is_here(order):
-                    order.fail(_gone())
+                    order.fail(gone())
 
         self.between_tokens(let_go)
 
@@ -192,7 +145,7 @@ class Engine:
             while self._waiting and len(self._orders) + len(arriving) < MAX_SLOTS:
                 order = self._waiting[0]
                 if not order.is_cancelled and not self._is_here(order):
-                    order.fail(_gone())
+                    order.fail(gone())
                 elif order.num_tokens > self._policy.max_cached_tokens:
                     order.fail(InputError("Prompt and text are longer than memory holds: ask for fewer tokens."))
                 elif not order.is_cancelled and cached + order.num_tokens > self._policy.max_cached_tokens:
@@ -233,10 +186,6 @@ class Engine:
 
     def _speak(self, draws: Sequence[Draw]) -> None:
         self.chorus.speak([draw.voice for draw in draws])  # type: ignore[misc]
-
-
-def _gone() -> InputError:
-    return InputError("This adapter was removed.")
 
 
 def _draw(index: int, order: Order) -> Draw:

@@ -11,7 +11,7 @@ from ditto_cli.errors import DittoError
 from ditto_cli.evaluation.texts_at_hand import TextsAtHand
 from ditto_cli.evaluation.types import Writing
 from ditto_cli.model.base.template import ChatFormat
-from ditto_cli.serving.engine import Engine, Order, Token
+from ditto_cli.serving.orders import Engine, Order, Token
 from ditto_cli.serving.requests import Sampling
 from ditto_cli.serving.streaming import TextStream
 from ditto_cli.serving.voice_library import Speaker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from threading import Lock
 from ditto_cli.errors import DittoError, IncompatibleError, InputError, UnknownAdapterError
 from ditto_cli.model.policy.chorus import Parts
 from ditto_cli.model.policy.lora import read_lora
-from ditto_cli.serving.engine import Engine
+from ditto_cli.serving.orders import Engine
 from ditto_cli.store import AdapterRecord, AdapterStore, BaseIdentity, describe_mismatch
 from ditto_cli.voices import BASE_VOICE, Voice
 
@@ -56,7 +55,7 @@ class VoiceLibrary:
         self._identity = identity
         self._only = only
         self._lock = Lock()
-        self._folders: dict[Hashable, Path] = {}  # of the stages in memory
+        self._folders: dict[str, Path] = {}  # of the stages in memory
 
     def records(self) -> dict[str, AdapterRecord]:
         """By name, of all adapters that are served; without those that are damaged or of another base."""
@@ -112,13 +111,13 @@ class VoiceLibrary:
             raise IncompatibleError(f"Adapter {name} does not belong to the base that is served: {mismatch}.")
         return record
 
-    def _key(self, part: Voice) -> Hashable:
+    def _key(self, part: Voice) -> str:
         self.record(part.adapter)
         folder = self._store.stage_folder(part.adapter, part.stage)
         key = str(folder)  # a training anew has a folder of its own
         if key not in self._folders:
             lora = read_lora(self._store.checked_stage_folder(part.adapter, part.stage))
-            self._engine.between_tokens(lambda: self._engine.chorus.add(key, lora))
+            self._engine.load(key, lora)
             self._folders[key] = folder
         return key
 

@@ -16,6 +16,7 @@ from ditto_cli.errors import DiskError, IncompatibleError
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 CONFIG_FILE = "adapter_config.json"
+_VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has kernels for
 
 
 @dataclass(frozen=True)
@@ -91,3 +92,8 @@ def mix(parts: Sequence[tuple[Lora, float]]) -> Lora:
     rank = sum(lora.config.r for lora, _ in parts)
     targets = set().union(*(lora.config.target_modules for lora, _ in parts))
     return Lora(replace(first.config, r=rank, lora_alpha=rank, target_modules=targets), weights)
+
+
+def vllm_rank(rank: int) -> int:
+    """The smallest of vLLM's ranks that holds an adapter of this rank."""
+    return next((known for known in _VLLM_RANKS if known >= rank), rank)

@@ -1,0 +1,269 @@
+"""vLLM as the engine, for many who ask: a program of its own, in an environment of its own, that writes our orders.
+
+It is asked with token ids and answers with token ids, so that prompts, voices, drafts and answers are those of the
+builtin engine. It listens on this machine only, with a key that nobody else knows, and sends no usage statistics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from ditto_cli.errors import DittoError, InputError
+from ditto_cli.model.policy.chorus import Parts
+from ditto_cli.model.policy.lora import Lora, contents, mix
+from ditto_cli.serving.orders import Order, Token, gone
+from ditto_cli.store import write_bytes
+
+_BASE = "base"
+_ADAPTERS_AT_ONCE = 8
+_START_SECONDS = 900
+_LOOK_SECONDS = 0.5
+_SAFE = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+}
+
+
+class VllmProgram:
+    """A running vLLM; a context manager that starts it and ends it.
+
+    Args:
+        program: `vllm`, as a path.
+        base: folder of the base.
+        max_rank: of the adapters, one of vLLM's (`vllm_rank`).
+        max_tokens: most of a prompt and its text.
+        log: where its output goes.
+        is_cpu: the base is held in fp32 and in a part of the memory, as the builtin engine does there.
+    """
+
+    def __init__(self, program: str, base: Path, *, max_rank: int, max_tokens: int, log: Path, is_cpu: bool) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        self.key = secrets.token_urlsafe(32)
+        self.max_rank = max_rank
+        self._log = log
+        self._command = [
+            *(program, "serve", str(base), "--served-model-name", _BASE, "--host", "127.0.0.1", "--port", str(port)),
+            *("--enable-lora", "--max-lora-rank", str(max_rank), "--max-loras", str(_ADAPTERS_AT_ONCE)),
+            # Not the base's own sampling defaults, which cut and penalise.
+            *("--generation-config", "vllm", "--max-model-len", str(max_tokens)),
+            *(("--dtype", "float32", "--gpu-memory-utilization", "0.3", "--enforce-eager") if is_cpu else ()),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> VllmProgram:
+        """Start it, and wait until it answers.
+
+        Raises:
+            InputError: there is no such program.
+            DittoError: it ended, or does not answer for fifteen minutes.
+        """
+        environment = {**os.environ, **_SAFE, "VLLM_API_KEY": self.key}
+        try:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    self._command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/"
+                )
+        except OSError as error:
+            raise InputError(f"{self._command[0]} cannot be run ({error.strerror}): say --vllm PATH.") from None
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        assert self._process is not None
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(30)
+        self._process.kill()
+        self._process.wait()
+
+    def _wait(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise DittoError(f"vLLM ended with exit code {self._process.returncode}; {self._log} says why.")
+            with suppress(httpx2.HTTPError):
+                if httpx2.get(f"{self.address}/health", timeout=5).status_code == 200:
+                    return
+            time.sleep(_LOOK_SECONDS)
+        raise DittoError(f"vLLM does not answer after {_START_SECONDS // 60} minutes; {self._log} says why.")
+
+
+class VllmEngine:
+    """Gives orders to a running vLLM, in a thread of its own from `start` to `stop`.
+
+    Args:
+        address: of its server.
+        key: that it asks for.
+        max_rank: of the adapters that it can hold.
+        stop_token_ids: that end a text.
+    """
+
+    def __init__(self, address: str, key: str, *, max_rank: int, stop_token_ids: Sequence[int]) -> None:
+        self._max_rank = max_rank
+        self._stop_token_ids = sorted(stop_token_ids)
+        self._loop = asyncio.new_event_loop()
+        self._client = httpx2.AsyncClient(
+            base_url=address, headers={"authorization": f"Bearer {key}"}, timeout=None, trust_env=False
+        )
+        self._loras: dict[str, Lora] = {}
+        self._loaded: dict[Parts, str] = {}  # voice -> its name there
+        self._orders: set[Order] = set()
+        self._loading = asyncio.Lock()
+        self._mixes = tempfile.TemporaryDirectory(prefix="ditto-vllm-")
+        self._thread = threading.Thread(target=self._loop.run_forever, name="ditto-vllm", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End: whoever waits for a text is told."""
+
+        async def end() -> None:
+            for order in list(self._orders):
+                order.fail(DittoError("The server is ending."))
+            await self._client.aclose()
+
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._mixes.cleanup()
+
+    def submit(self, orders: Sequence[Order]) -> None:
+        """Have texts written."""
+        for order in orders:
+            asyncio.run_coroutine_threadsafe(self._write(order), self._loop)
+
+    def load(self, key: str, lora: Lora) -> None:
+        """Have an adapter at hand; `key` is the folder that it lies in."""
+        self._loras[key] = lora
+
+    def forget(self, key: str) -> None:
+        """Let go of an adapter, with texts of it in the making."""
+        asyncio.run_coroutine_threadsafe(self._forget(key), self._loop).result()
+
+    async def _forget(self, key: str) -> None:
+        self._loras.pop(key, None)
+        for order in list(self._orders):
+            if any(part == key for part, _ in order.voice):
+                order.fail(gone())
+        for voice in [voice for voice in self._loaded if any(part == key for part, _ in voice)]:
+            await self._client.post("/v1/unload_lora_adapter", json={"lora_name": self._loaded.pop(voice)})
+
+    async def _write(self, order: Order) -> None:
+        self._orders.add(order)
+        try:
+            await self._tokens(order, await self._name(order.voice))
+        except DittoError as error:
+            order.fail(error)
+        except httpx2.HTTPError as error:
+            order.fail(DittoError(f"vLLM does not answer any more ({type(error).__name__})."))
+        finally:
+            self._orders.discard(order)
+
+    async def _tokens(self, order: Order, name: str) -> None:
+        asked = {
+            "model": name,
+            "prompt": list(order.prompt_ids),
+            "max_tokens": order.max_tokens,
+            "temperature": order.temperature,
+            "top_p": order.top_p,
+            "seed": order.seed,
+            "stop_token_ids": self._stop_token_ids,
+            "logprobs": 0,
+            "return_token_ids": True,
+            "stream": True,
+        }
+        last: tuple[int, float] | None = None  # told when it is known whether another one follows
+        async with self._client.stream("POST", "/v1/completions", json=asked) as answer:
+            if answer.status_code != 200:
+                raise InputError(f"vLLM: {_problem(await answer.aread())}")
+            async for line in answer.aiter_lines():
+                if order.is_cancelled:  # leaving the stream ends it there, too
+                    return
+                choices = _event(line).get("choices") or [{}]
+                logps = (choices[0].get("logprobs") or {}).get("token_logprobs") or []
+                for token in zip(choices[0].get("token_ids") or [], logps, strict=False):
+                    if last is not None:
+                        order.on_token(Token(*last, None))
+                    last = token
+                finish = choices[0].get("finish_reason")
+                if finish is not None and last is not None:
+                    order.on_token(Token(*last, "length" if finish == "length" else "stop"))
+                    return
+        raise DittoError("vLLM ended a text without a reason.")
+
+    async def _name(self, voice: Parts) -> str:
+        """What a voice is called there, after loading it if need be."""
+        if not voice:
+            return _BASE
+        async with self._loading:
+            if any(key not in self._loras for key, _ in voice):
+                raise gone()
+            if voice not in self._loaded:
+                name = hashlib.sha256(repr(voice).encode()).hexdigest()[:16]
+                content = {"lora_name": name, "lora_path": self._folder(voice, name)}
+                answer = await self._client.post("/v1/load_lora_adapter", json=content)
+                if answer.status_code != 200:
+                    raise InputError(f"vLLM cannot take this adapter: {_problem(answer.content)}")
+                self._loaded[voice] = name
+            return self._loaded[voice]
+
+    def _folder(self, voice: Parts, name: str) -> str:
+        lora = mix([(self._loras[str(key)], strength) for key, strength in voice])
+        if lora.config.r > self._max_rank:
+            raise InputError(
+                f"This voice has rank {lora.config.r}, and vLLM was started for {self._max_rank}: start it anew."
+            )
+        if len(voice) == 1 and voice[0][1] == 1:
+            return str(voice[0][0])
+        folder = Path(self._mixes.name, name)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for file, data in contents(lora, _BASE, None).items():
+            write_bytes(folder / file, data)
+        return str(folder)
+
+
+def _event(line: str) -> Mapping[str, Any]:
+    """What a line of server-sent events says; nothing at the end, and in empty lines."""
+    data = line.removeprefix("data: ")
+    if not line.startswith("data: ") or data == "[DONE]":
+        return {}
+    event: dict[str, Any] = json.loads(data)
+    if "error" in event:
+        raise DittoError(f"vLLM: {event['error'].get('message', 'it failed')}")
+    return event
+
+
+def _problem(body: bytes) -> str:
+    """One line of an error's answer."""
+    try:
+        found = json.loads(body)
+        return str(found.get("message") or found["error"]["message"]).splitlines()[0]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return "it refused, and did not say why"

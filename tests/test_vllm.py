@@ -1,0 +1,151 @@
+"""`ditto serve --engine vllm`: the same API, written by a stand-in for vLLM; and by a real one, which VLLM names."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("openai")
+
+pytest_plugins = ["cli_helpers"]
+
+REAL = os.environ.get("VLLM")
+PROMPTS = [f"Write to Bo about the {word}." for word in ("hens", "boiler", "contract", "tea", "calendar")]
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """Path of a program that is asked as vLLM is, and the file where it notes what."""
+    program = tmp_path / "vllm"
+    notes = tmp_path / "notes"
+    script = Path(__file__).with_name("fake_vllm.py")
+    program.write_text(
+        f'#!/bin/sh\nFAKE_VLLM_NOTES={shlex.quote(str(notes))} exec {shlex.quote(sys.executable)} {script} "$@"\n'
+    )
+    program.chmod(0o700)
+    return program, notes
+
+
+def noted(notes, kind):
+    return [what for found, what in map(json.loads, notes.read_text().splitlines()) if found == kind]
+
+
+@pytest.fixture
+def serve():
+    """Starts `ditto serve`; gives a client of it and the process."""
+    import openai
+
+    running = []
+
+    def start(ditto, program, *arguments):
+        command = [sys.executable, "-m", "ditto_cli", "serve", "--port", "0", "--device", "cpu", "--engine", "vllm"]
+        process = subprocess.Popen(
+            [*command, "--vllm", str(program), *arguments],
+            env=ditto.variables(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running.append(process)
+        address = process.stdout.readline().strip()
+        assert address, process.stderr.read()
+        return openai.OpenAI(base_url=address, api_key="none", max_retries=0, timeout=300), process
+
+    yield start
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def text(client, voice, prompt="Write to Bo.", **more):
+    messages = [{"role": "user", "content": prompt}]
+    answer = client.chat.completions.create(model=voice, messages=messages, max_tokens=12, **more)
+    return answer.choices[0].message.content
+
+
+def test_every_voice_is_written_by_vllm_and_ends_with_it(trained, stand_in, serve):
+    import openai
+
+    program, notes = stand_in
+    client, process = serve(trained, program)
+    assert [model.id for model in client.models.list()][:2] == ["base", "alice"]
+    rank = trained.record("alice").settings.lora.r
+    written = {voice: text(client, voice) for voice in ("base", "alice", "bob", "alice:0.5", "alice:0.5+bob:0.5")}
+    assert len(set(written.values())) >= 3
+    assert len(noted(notes, "/v1/load_lora_adapter")) == 4
+    assert text(client, "alice") == written["alice"]
+    assert len(noted(notes, "/v1/load_lora_adapter")) == 4
+    pieces = client.chat.completions.create(
+        model="alice", messages=[{"role": "user", "content": "Write to Bo."}], stream=True
+    )
+    assert "".join(piece.choices[0].delta.content for piece in pieces) == written["alice"]
+    ((arguments, environment),) = noted(notes, "start")
+    assert environment == {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    assert arguments[arguments.index("--host") + 1] == "127.0.0.1"
+    assert int(arguments[arguments.index("--max-lora-rank") + 1]) >= 2 * rank
+    asked = noted(notes, "/v1/completions")[0]
+    assert asked["stop_token_ids"]
+    assert (asked["top_p"], asked["stream"], asked["return_token_ids"]) == (1.0, True, True)
+    assert trained("forget", "bob", "--yes").code == 0
+    with pytest.raises(openai.NotFoundError, match="Unknown adapter 'bob'"):
+        text(client, "bob")
+    assert len(noted(notes, "/v1/unload_lora_adapter")) == 2  # bob, and the mix with bob in it
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    with pytest.raises(openai.APIConnectionError):
+        text(client, "base")
+
+
+def test_a_vllm_that_does_not_start_is_said_in_one_line(trained, stand_in, tmp_path):
+    program, _ = stand_in
+    serve = ["serve", "--port", "0", "--device", "cpu", "--engine", "vllm"]
+    result = trained(*serve, "--vllm", program, environment={"FAKE_VLLM_FAILS": "1"})
+    assert result.code == 1
+    assert "vLLM ended with exit code 1" in result.error
+    assert "no memory" in (trained.home / "vllm.log").read_text()
+    result = trained(*serve, "--vllm", tmp_path / "nothing")
+    assert (result.code, "cannot be run" in result.error) == (2, True)
+    result = trained(*serve, environment={"PATH": str(tmp_path / "nowhere")})
+    assert (result.code, "--vllm PATH" in result.error) == (2, True)
+    assert trained(*serve, "--quantize", "nf4").code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(REAL is None, reason="VLLM does not name a vllm program; `make vllm` installs one")
+def test_the_real_vllm_writes_what_the_builtin_engine_writes(trained, tmp_path, serve):
+    """The embedded base, two adapters at once, and one that is trained meanwhile; greedy, five prompts each."""
+    small = ["--device", "cpu", "--set", "sft.max_steps=6", "--set", "rounds.num=0", "--set", "sampling.best_of=1"]
+
+    def train(name):
+        folder = trained.record("alice").folder
+        result = trained("train", folder, "--name", name, "--preset", "smollm2-135m-cpu", *small)
+        assert result.code == 0, result.err
+
+    train("cleo")
+    train("dora")
+    client, _ = serve(trained, REAL, "--adapter", "cleo", "--adapter", "dora", "--adapter", "emil")
+    voices = ["base", "cleo", "dora:0.5"]
+
+    def ours(voice, prompt):
+        result = trained(
+            *("sample", "--adapter", voice, "--base", "embedded", "--device", "cpu", "--temperature", "0"),
+            *("--max-tokens", "12", "--best-of", "1", prompt),
+        )
+        assert result.code == 0, result.err
+        return result.out.strip()
+
+    same = [text(client, voice, prompt, temperature=0) == ours(voice, prompt) for voice in voices for prompt in PROMPTS]
+    train("emil")
+    assert text(client, "emil", PROMPTS[0], temperature=0) == ours("emil", PROMPTS[0])
+    print(f"{sum(same)} of {len(same)} texts the same")
+    assert sum(same) >= len(same) - 1  # two tokens may be equally likely up to rounding
