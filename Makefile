@@ -19,7 +19,7 @@ demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, 
 test: $(READY)  ## all tests, with one short run on the real embedded base
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-slow: $(READY)  ## what takes longer: a real server as judge, the report in a browser (skipped without chromium)
+slow: $(READY)  ## what takes longer: a real server as judge, report and page in a browser (skipped without chromium)
 	$(BIN)/pytest -m slow
 
 assurance: $(READY)  ## every promise (crashes, full disks, signals, hostile files, privacy) by injected faults; writes docs/assurance.md
