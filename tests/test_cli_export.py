@@ -113,6 +113,14 @@ def test_peft_folder_holds_the_weights_of_the_voice_and_no_text(trained, tmp_pat
     assert b"quokka" not in everything
 
 
+def test_what_a_killed_export_left_goes_with_the_next(trained, tmp_path):
+    left = tmp_path / ".exporting-here"
+    left.mkdir()
+    (left / "adapter_model.safetensors").write_bytes(b"half")
+    assert trained("export", "alice", "--to", "peft", "--out", tmp_path / "here").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
 def test_vllm_gets_a_folder_and_a_command_for_this_machine_alone(trained, tmp_path):
     result = trained("export", "alice", "--to", "vllm", "--out", tmp_path / "out")
     assert result.code == 0, result.err

@@ -330,8 +330,10 @@ def _new_folder(place: Path) -> Iterator[Path]:
     Raises:
         DiskError: the disk refused.
     """
+    staging = place.with_name(f".exporting-{place.name}")
     try:
-        staging = Path(tempfile.mkdtemp(prefix=".exporting-", dir=place.parent))
+        remove_tree(staging)  # what a killed export left
+        staging.mkdir(mode=0o700)
     except OSError as error:
         raise DiskError(f"{place.parent} cannot be written to ({error.strerror}): give another --out.") from None
     try:
