@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `ditto serve --engine vllm` needs of vLLM, as a program: its arguments, its key, adapters, and a token stream.
+"""What `ditto serve --engine vllm` needs of vLLM, as a program: its arguments, adapters, and a token stream.
 
 A text is four tokens, three of which tell the rank of the adapter that wrote it. What was asked is noted in the file
 that FAKE_VLLM_NOTES names.
@@ -8,11 +8,11 @@ that FAKE_VLLM_NOTES names.
 import json
 import os
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
 
 NOTES = Path(os.environ["FAKE_VLLM_NOTES"])
-KEY = os.environ["VLLM_API_KEY"]
 adapters = {}
 
 
@@ -38,8 +38,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         content = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if self.headers["authorization"] != f"Bearer {KEY}":
-            return self.answer(401, {"error": {"message": "no key"}})
         note(self.path, content)
         if self.path == "/v1/load_lora_adapter":
             config = json.loads(Path(content["lora_path"], "adapter_config.json").read_text())
@@ -61,5 +59,14 @@ class Handler(BaseHTTPRequestHandler):
 if os.environ.get("FAKE_VLLM_FAILS"):
     sys.exit("no memory")
 note("start", [sys.argv[1:], {name: os.environ.get(name) for name in ("VLLM_NO_USAGE_STATS", "HF_HUB_OFFLINE")}])
-server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Handler)
-server.serve_forever()
+
+
+class Server(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+
+    def get_request(self):
+        connection, _ = super().get_request()
+        return connection, ("socket", 0)
+
+
+Server(sys.argv[sys.argv.index("--uds") + 1], Handler).serve_forever()

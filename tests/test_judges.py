@@ -470,17 +470,17 @@ def test_equal_texts_and_texts_asked_before_are_not_asked():
     assert len(person.shown) == 1
 
 
-def test_a_person_is_asked_again_when_the_demonstrations_are_others():
+def test_a_person_is_not_asked_again_when_the_demonstrations_are_others():
     ledger = Ledger(None)
     Person("a").judge(ledger).judge([PLAIN], on_judged=ignore)
-    person = Person("=")
+    person = Person()
     judge = PersonJudge(DEMONSTRATIONS[:1], ledger, person.ask, person.show, seed=0)
-    assert scores(judge.judge([PLAIN], on_judged=ignore)) == [0.5]
+    assert scores(judge.judge([PLAIN], on_judged=ignore)) in ([0.0], [1.0])
+    assert person.shown == []
 
 
 def test_a_stored_answer_without_a_choice_is_asked_again():
     ledger = Ledger(None)
     judge = Person("=").judge(ledger)
-    for swapped in (False, True):
-        ledger.add("me", question(DEMONSTRATIONS, PLAIN, swapped=swapped), Answer(None))
+    ledger.add("me", "\x1f".join(sorted((PLAIN.first.text, PLAIN.second.text))), Answer(None))
     assert scores(judge.judge([PLAIN], on_judged=ignore)) == [0.5]

@@ -87,7 +87,12 @@ def test_picks_are_judgements_of_the_person(server, evaluated, trained):
         pair = found["pair"]
         assert (pair["number"], pair["total"], found["total"]) == (number, 4, 4)
         seen.append(pair)
-        judged = {"id": pair["id"], "left": pair["left"], "pick": ("left", "right", "same")[number - 1]}
+        judged = {
+            "id": pair["id"],
+            "left": pair["left"],
+            "right": pair["right"],
+            "pick": ("left", "right", "same")[number - 1],
+        }
         assert client.post("/page/adapters/alice/pairs", json=judged).status_code == 200
     assert len({pair["id"] for pair in seen}) == 3
     last = pairs(client)
@@ -108,7 +113,7 @@ def test_picks_are_judgements_of_the_person(server, evaluated, trained):
 def test_a_pair_that_an_evaluation_has_replaced_is_refused(server, evaluated):
     client = server()
     pair = pairs(client)["pair"]
-    ask = {"id": pair["id"], "left": pair["left"] + "!", "pick": "left"}
+    ask = {"id": pair["id"], "left": pair["left"], "right": pair["right"] + "!", "pick": "left"}
     assert "an evaluation has come between" in problem_of(client.post("/page/adapters/alice/pairs", json=ask), 400)
     problem_of(client.post("/page/adapters/alice/pairs", json={**ask, "id": "99"}), 400)
     problem_of(client.post("/page/adapters/alice/pairs", json={**ask, "pick": "both"}), 400)

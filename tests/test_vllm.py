@@ -88,7 +88,9 @@ def test_every_voice_is_written_by_vllm_and_ends_with_it(trained, stand_in, serv
     assert "".join(piece.choices[0].delta.content for piece in pieces) == written["alice"]
     ((arguments, environment),) = noted(notes, "start")
     assert environment == {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-    assert arguments[arguments.index("--host") + 1] == "127.0.0.1"
+    assert "--port" not in arguments
+    place = Path(arguments[arguments.index("--uds") + 1]).parent
+    assert place.stat().st_mode & 0o777 == 0o700
     assert int(arguments[arguments.index("--max-lora-rank") + 1]) >= 2 * rank
     asked = noted(notes, "/v1/completions")[0]
     assert asked["stop_token_ids"]
@@ -101,6 +103,9 @@ def test_every_voice_is_written_by_vllm_and_ends_with_it(trained, stand_in, serv
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "Traceback" not in err
+    assert not place.exists()
+    kept = trained.home.rglob("adapter_config.json")
+    assert {path.relative_to(trained.home).parts[0] for path in kept} == {"adapters"}
     with pytest.raises(openai.APIConnectionError):
         text(client, "base")
 
@@ -120,32 +125,41 @@ def test_a_vllm_that_does_not_start_is_said_in_one_line(trained, stand_in, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(REAL is None, reason="VLLM does not name a vllm program; `make vllm` installs one")
-def test_the_real_vllm_writes_what_the_builtin_engine_writes(trained, tmp_path, serve):
-    """The embedded base, two adapters at once, and one that is trained meanwhile; greedy, five prompts each."""
-    small = ["--device", "cpu", "--set", "sft.max_steps=6", "--set", "rounds.num=0", "--set", "sampling.best_of=1"]
+def test_the_real_vllm_writes_what_the_builtin_engine_writes(ditto, serve):
+    """The embedded base, two random adapters at once, and one that comes while it runs; greedy, five prompts each."""
+    from conftest import shake
+    from ditto_cli.cli.session import open_session
+    from ditto_cli.config import LoraSettings
+    from ditto_cli.model.hardware import detect
+    from ditto_cli.store import AdapterStore
+    from ditto_cli.voices import Voice
+    from test_cli_archive import make_record
 
-    def train(name):
-        folder = trained.record("alice").folder
-        result = trained("train", folder, "--name", name, "--preset", "smollm2-135m-cpu", *small)
-        assert result.code == 0, result.err
+    store = AdapterStore(ditto.home)
+    session = open_session([Voice("base")], store, detect("cpu"), base="embedded", quantize=None)
 
-    train("cleo")
-    train("dora")
-    client, _ = serve(trained, REAL, "--adapter", "cleo", "--adapter", "dora", "--adapter", "emil")
-    voices = ["base", "cleo", "dora:0.5"]
+    def add(name, seed):
+        session.policy.add_adapter("new", LoraSettings(r=4, alpha=8), seed=seed)
+        shake(session.policy, seed=seed)
+        stage = {"stage": "sft", "seconds": 1.0, "metrics": {}, "sample": ""}
+        with store.begin(name) as staged:
+            staged.add_stage("sft", session.policy.serialise("new"))
+            staged.publish(make_record(session.policy, stages=[stage], published="sft"))
+        session.policy.remove("new")
 
     def ours(voice, prompt):
-        result = trained(
-            *("sample", "--adapter", voice, "--base", "embedded", "--device", "cpu", "--temperature", "0"),
-            *("--max-tokens", "12", "--best-of", "1", prompt),
-        )
-        assert result.code == 0, result.err
-        return result.out.strip()
+        options = {"num": 1, "seed": 0, "temperature": 0.0, "max_new_tokens": 12}
+        (tokens,) = session.write(prompt, voice=Voice.parse(voice), **options)
+        return session.text(tokens)
 
+    add("cleo", 1)
+    add("dora", 2)
+    client, _ = serve(ditto, REAL, "--offline")
+    voices = ("base", "cleo", "dora:0.5")
     same = [text(client, voice, prompt, temperature=0) == ours(voice, prompt) for voice in voices for prompt in PROMPTS]
-    train("emil")
-    assert text(client, "emil", PROMPTS[0], temperature=0) == ours("emil", PROMPTS[0])
+    add("emil", 3)
+    same += [text(client, "emil", prompt, temperature=0) == ours("emil", prompt) for prompt in PROMPTS]
     print(f"{sum(same)} of {len(same)} texts the same")
     assert sum(same) >= len(same) - 1  # two tokens may be equally likely up to rounding

@@ -97,10 +97,10 @@ class JudgeOptions:
             from ditto_cli.evaluation.judges.by_model import ModelJudge
 
             return ModelJudge(session.judge_policy(self.model), demonstrations)
-        from ditto_cli.evaluation.blind_pairs import person_ledger
+        from ditto_cli.evaluation.blind_pairs import person_ledger, texts_by_mark
 
-        texts = {mark: {w.text for w in findings.writings[title]} for title, mark in (marks or {}).items()}
-        ledger = person_ledger(folder, key, self.kind, texts)
+        writings = [writing for written in findings.writings.values() for writing in written]
+        ledger = person_ledger(folder, key, self.kind, texts_by_mark(marks or {}, writings))
         if self.kind == "me":
             from ditto_cli.evaluation.judges.by_person import PersonJudge
 

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Literal
 
 from ditto_cli.cli.render import print_text, say, warn
 from ditto_cli.errors import IncompatibleError, InputError
-from ditto_cli.store import AdapterStore, cache_home, make_exclusively, make_private_folder, read_bytes, store_home
+from ditto_cli.store import (
+    AdapterStore,
+    cache_home,
+    make_exclusively,
+    make_private_folder,
+    read_bytes,
+    remove_tree,
+    store_home,
+)
 from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
@@ -88,7 +96,9 @@ def _serve(options: ServeOptions, store: AdapterStore, names: list[str], listeni
             hosts=None if options.host in ("0.0.0.0", "::") else frozenset({*_HERE, host.lower()}),
             key=key,
         )
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=2))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=2)
+        )
         say(f"Voices: {', '.join(library.titles())}")
         if key is not None:
             say(f"Other machines may ask, with this key: {key}")
@@ -138,18 +148,24 @@ def _vllm(
     settings = base_settings(records[0] if records else None, hardware, options.base, None)
     source = locate_base(settings.id, settings.revision, cache_home(os.environ), say)
     skeleton = load_skeleton(source, hardware)
-    rank = max((record.settings.lora.r for record in records), default=16)
+    served = options.adapters or [entry.name for entry in store.entries() if entry.problem is None]
+    rank = max((store.record(name).settings.lora.r for name in served), default=16)
     say("vLLM starts, which may take minutes.")
-    with VllmProgram(
+    vllm = VllmProgram(
         program,
         source.folder,
         max_rank=vllm_rank(2 * rank),  # two may be mixed
         max_tokens=_room(skeleton),
         log=store_home(os.environ) / _LOG_FILE,
         is_cpu=hardware.device.type == "cpu",
-    ) as running:
-        stops = sorted(skeleton.chat.stop_token_ids)
-        yield VllmEngine(running.address, running.key, max_rank=running.max_rank, stop_token_ids=stops), skeleton
+    )
+    with vllm as running:
+        folder = store.scratch_folder()
+        try:
+            stops = sorted(skeleton.chat.stop_token_ids)
+            yield VllmEngine(running.socket, max_rank=running.max_rank, stop_token_ids=stops, folder=folder), skeleton
+        finally:
+            remove_tree(folder)
 
 
 def _room(base: Policy) -> int:

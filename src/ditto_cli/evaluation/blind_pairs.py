@@ -15,9 +15,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ditto_cli.evaluation.judges.ledger import Ledger
 from ditto_cli.evaluation.judges.picks import PERSON, Pick, Picks
-from ditto_cli.evaluation.types import Pair
+from ditto_cli.evaluation.types import Pair, Writing
 from ditto_cli.store import read_bytes, write_text
-from ditto_cli.types import Demonstration
 
 PAIRS_FILE = "pairs.json"
 _PAIRS = TypeAdapter(list[Pair])
@@ -61,6 +60,15 @@ def ledger_path(folder: Path, judge: str) -> Path:
     return folder / f"answers-{judge}.jsonl"
 
 
+def texts_by_mark(marks: Mapping[str, str], writings: Iterable[Writing]) -> dict[str, set[str]]:
+    """What contestants wrote, by their marks; `marks` are by title, and two stages of an adapter share one."""
+    texts: dict[str, set[str]] = {mark: set() for mark in marks.values()}
+    for writing in writings:
+        if writing.contestant in marks:
+            texts[marks[writing.contestant]].add(writing.text)
+    return texts
+
+
 def person_ledger(folder: Path, key: bytes, judge: str, texts: Mapping[str, Collection[str]]) -> Ledger:
     """The answers of a person or a server; `texts` are those of other adapters, by mark."""
 
@@ -90,7 +98,7 @@ class BlindPairs:
         self._picks = picks
 
     @classmethod
-    def read(cls, folder: Path, key: bytes, demonstrations: Sequence[Demonstration]) -> BlindPairs:
+    def read(cls, folder: Path, key: bytes) -> BlindPairs:
         """What lies in an evaluation folder; nothing where no evaluation has left anything.
 
         Raises:
@@ -99,13 +107,11 @@ class BlindPairs:
         path = folder / PAIRS_FILE
         stored = _parsed(read_bytes(path)) if path.exists() else None
         if stored is None:
-            return cls([], Picks(demonstrations, Ledger(None), seed=0))
+            return cls([], Picks(Ledger(None), seed=0))
         pairs = _PAIRS.validate_python(stored.pairs)
-        texts = {
-            mark: {w.text for pair in pairs for w in (pair.first, pair.second) if w.contestant == title}
-            for title, mark in stored.marks.items()
-        }
-        return cls(pairs, Picks(demonstrations, person_ledger(folder, key, PERSON, texts), seed=stored.seed))
+        writings = [writing for pair in pairs for writing in (pair.first, pair.second)]
+        ledger = person_ledger(folder, key, PERSON, texts_by_mark(stored.marks, writings))
+        return cls(pairs, Picks(ledger, seed=stored.seed))
 
     @property
     def total(self) -> int:
@@ -124,12 +130,13 @@ class BlindPairs:
         number = len(self._pairs) - len(open_) + 1
         return Shown(found, pair.prompt.prompt, left.text, right.text, number, len(self._pairs))
 
-    def keep(self, id_: str, left: str, pick: Pick) -> None:
+    def keep(self, id_: str, left: str, right: str, pick: Pick) -> None:
         """File what was said of a pair.
 
         Args:
             id_: of the pair.
             left: the text that stood on its left: an evaluation may have come between.
+            right: the other one.
             pick: what was said.
 
         Raises:
@@ -137,7 +144,7 @@ class BlindPairs:
             DiskError: it cannot be kept.
         """
         pair = self._pairs[id_]
-        if self._picks.sides(pair)[0].text != left:
+        if [side.text for side in self._picks.sides(pair)] != [left, right]:
             raise KeyError(id_)
         self._picks.keep(pair, pick)
 
@@ -146,8 +153,8 @@ class BlindPairs:
         counts: dict[tuple[str, str], Counter[str]] = {}
         for pair in self._pairs.values():
             judgement = self._picks.known(pair)
-            if judgement is not None and judgement.score is not None:
-                kind = {1.0: "won", 0.0: "lost"}.get(judgement.score, "same")
+            if judgement is not None and pair.first.text != pair.second.text:
+                kind = "won" if judgement.score == 1 else "lost" if judgement.score == 0 else "same"
                 counts.setdefault((pair.first.contestant, pair.second.contestant), Counter())[kind] += 1
         return [
             {"adapter": first, "rival": second, "won": count["won"], "lost": count["lost"], "same": count["same"]}

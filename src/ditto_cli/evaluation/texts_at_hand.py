@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -172,6 +173,7 @@ def _files(folder: Path) -> Files:
     """Names, times and sizes of what lies in a folder and its `held_out`."""
     found = []
     for path in sorted([*folder.glob("*"), *(folder / HELD_OUT_FOLDER).glob("*")]):
-        state = path.lstat()
-        found.append((str(path), state.st_mtime_ns, state.st_size))
+        with suppress(FileNotFoundError):  # an editor puts another in its place
+            state = path.lstat()
+            found.append((str(path), state.st_mtime_ns, state.st_size))
     return tuple(found)

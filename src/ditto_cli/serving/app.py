@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException
 
 from ditto_cli.errors import DittoError, IncompatibleError, InputError, UnknownAdapterError
 from ditto_cli.evaluation.texts_at_hand import Aid, Shelf
@@ -77,7 +78,8 @@ def make_app(serving: Serving, *, hosts: frozenset[str] | None, key: str | None)
     app.add_middleware(Guard, hosts=hosts, key=key, open_paths=OPEN_PATHS)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(DittoError, _refused)
-    app.include_router(page_routes(serving.library, serving.shelf, serving.keep, serving.key_of_store))
+    app.add_exception_handler(HTTPException, _refused_by_library)
+    app.include_router(page_routes(serving.library, serving.keep, serving.key_of_store))
     started = int(time.time())
 
     @app.get("/v1/models")
@@ -162,7 +164,7 @@ async def _cancel_when_gone(request: Request, texts: Texts) -> None:
 async def _watch(library: VoiceLibrary) -> None:
     while True:
         await asyncio.sleep(_WATCH_SECONDS)
-        with suppress(DittoError, OSError):  # the store cannot be read just now, or the server is ending
+        with suppress(Exception):  # the store cannot be read just now, or the server is ending
             await asyncio.to_thread(library.drop_what_is_gone)
 
 
@@ -179,3 +181,8 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, InputError | IncompatibleError):
         return problem(400, str(error))
     return problem(500, str(error), "server_error")
+
+
+def _refused_by_library(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, str(error.detail))

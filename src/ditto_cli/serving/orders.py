@@ -76,7 +76,7 @@ class Engine(Protocol):
         """Write these as soon as there is room."""
 
     def load(self, key: str, lora: Lora) -> None:
-        """Have an adapter at hand; `key` is the folder that it lies in."""
+        """Have an adapter at hand."""
 
     def forget(self, key: str) -> None:
         """Let go of an adapter at once, with all texts of it that are in the making."""

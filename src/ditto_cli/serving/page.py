@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -15,7 +16,7 @@ from ditto_cli.errors import InputError
 from ditto_cli.evaluation.blind_pairs import BlindPairs
 from ditto_cli.evaluation.judges.picks import Pick
 from ditto_cli.evaluation.report import REPORT_FILE
-from ditto_cli.evaluation.texts_at_hand import Shelf, folder_of, require_folder
+from ditto_cli.evaluation.texts_at_hand import folder_of, require_folder
 from ditto_cli.serving.requests import Text
 from ditto_cli.serving.voice_library import VoiceLibrary
 from ditto_cli.store import AdapterRecord, read_bytes
@@ -35,21 +36,26 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+_REPORT_HEADERS = _HEADERS | {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
 
 
 class KeptText(BaseModel):
     """A text that the person made of a sample."""
 
-    prompt: Text
+    prompt: Annotated[Text, Field(min_length=1, pattern=r"\S")]
     text: Text
     written: Text
 
 
 class Judged(BaseModel):
-    """What the person said of a pair; `left` is the text that stood there."""
+    """What the person said of a pair; `left` and `right` are the texts that stood there."""
 
     id: Annotated[str, Field(max_length=20)]
     left: Text
+    right: Text
     pick: Pick
 
 
@@ -59,16 +65,15 @@ class Skips(BaseModel):
     skipped: Annotated[list[Annotated[str, Field(max_length=20)]], Field(max_length=10_000)] = []
 
 
-def page_routes(library: VoiceLibrary, shelf: Shelf, keep: Keep, key_of_store: bytes) -> APIRouter:
+def page_routes(library: VoiceLibrary, keep: Keep, key_of_store: bytes) -> APIRouter:
     """The routes of the page.
 
     Args:
         library: of the voices.
-        shelf: of their persons' texts.
         keep: adds a text to a person's folder.
         key_of_store: the store's secret, under which judgements are filed.
     """
-    router = APIRouter()
+    router, keeping = APIRouter(), Lock()
     for path, (name, media_type) in _FILES.items():
         router.add_api_route(path, _file(name, media_type), methods=["GET"])
 
@@ -82,16 +87,17 @@ def page_routes(library: VoiceLibrary, shelf: Shelf, keep: Keep, key_of_store: b
         place = library.evaluation_folder(name) / REPORT_FILE
         if not place.is_file():
             raise InputError(f"There is no report of {name} yet: run ditto eval --adapter {name}.")
-        return HTMLResponse(read_bytes(place))
+        return HTMLResponse(read_bytes(place), headers=_REPORT_HEADERS)
 
     @router.post("/page/adapters/{name}/texts")
     def keep_text(name: str, text: KeptText) -> dict[str, str]:
         folder = require_folder(library.record(name))
-        return {"message": keep(text.text.encode(), text.written, text.prompt, folder, name)}
+        with keeping:  # the name of a new file is chosen before it is there
+            return {"message": keep(text.text.encode(), text.written, text.prompt, folder, name)}
 
     def pairs_of(name: str) -> BlindPairs:
-        demonstrations = shelf.texts_of(library.record(name)).author.demonstrations
-        return BlindPairs.read(library.evaluation_folder(name), key_of_store, demonstrations)
+        library.record(name)
+        return BlindPairs.read(library.evaluation_folder(name), key_of_store)
 
     @router.post("/page/adapters/{name}/pairs/next")
     def next_pair(name: str, skips: Skips) -> dict[str, Any]:
@@ -101,7 +107,7 @@ def page_routes(library: VoiceLibrary, shelf: Shelf, keep: Keep, key_of_store: b
     @router.post("/page/adapters/{name}/pairs")
     def judge(name: str, judged: Judged) -> dict[str, Any]:
         try:
-            pairs_of(name).keep(judged.id, judged.left, judged.pick)
+            pairs_of(name).keep(judged.id, judged.left, judged.right, judged.pick)
         except KeyError:
             raise InputError("This pair is not there any more: an evaluation has come between.") from None
         return {}

@@ -46,7 +46,7 @@ class Sampling(BaseModel):
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     n: int = Field(1, ge=1, le=8)
-    best_of: int | None = Field(None, ge=1, le=32)
+    best_of: int | None = Field(None, ge=1, le=64)
     stream: bool = False
     stream_options: dict[str, Any] | None = None
 

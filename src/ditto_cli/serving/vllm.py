@@ -1,21 +1,20 @@
 """vLLM as the engine, for many who ask: a program of its own, in an environment of its own, that writes our orders.
 
 It is asked with token ids and answers with token ids, so that prompts, voices, drafts and answers are those of the
-builtin engine. It listens on this machine only, with a key that nobody else knows, and sends no usage statistics.
+builtin engine. It listens on a socket that this user alone can open, and sends no usage statistics.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import tempfile
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,11 +26,14 @@ from ditto_cli.errors import DittoError, InputError
 from ditto_cli.model.policy.chorus import Parts
 from ditto_cli.model.policy.lora import Lora, contents, mix
 from ditto_cli.serving.orders import Order, Token, gone
-from ditto_cli.store import write_bytes
+from ditto_cli.store import make_private_folder, remove_tree, write_bytes
 
 _BASE = "base"
+_ADDRESS = "http://vllm"  # whatever: the socket says where
 _ADAPTERS_AT_ONCE = 8
+_VOICES = 64
 _START_SECONDS = 900
+_END_SECONDS = 30
 _LOOK_SECONDS = 0.5
 _SAFE = {
     "VLLM_NO_USAGE_STATS": "1",
@@ -42,7 +44,7 @@ _SAFE = {
 
 
 class VllmProgram:
-    """A running vLLM; a context manager that starts it and ends it.
+    """A running vLLM; a context manager that starts it and ends it. It listens on a socket in a folder of ours alone.
 
     Args:
         program: `vllm`, as a path.
@@ -54,14 +56,12 @@ class VllmProgram:
     """
 
     def __init__(self, program: str, base: Path, *, max_rank: int, max_tokens: int, log: Path, is_cpu: bool) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-        self.key = secrets.token_urlsafe(32)
+        self._folder = tempfile.TemporaryDirectory(prefix="ditto-vllm-")  # not in the store: the path must be short
+        self.socket = str(Path(self._folder.name, "socket"))
         self.max_rank = max_rank
         self._log = log
         self._command = [
-            *(program, "serve", str(base), "--served-model-name", _BASE, "--host", "127.0.0.1", "--port", str(port)),
+            *(program, "serve", str(base), "--served-model-name", _BASE, "--uds", self.socket),
             *("--enable-lora", "--max-lora-rank", str(max_rank), "--max-loras", str(_ADAPTERS_AT_ONCE)),
             # Not the base's own sampling defaults, which cut and penalise.
             *("--generation-config", "vllm", "--max-model-len", str(max_tokens)),
@@ -74,18 +74,22 @@ class VllmProgram:
 
         Raises:
             InputError: there is no such program.
+            DiskError: there is no place for its output.
             DittoError: it ended, or does not answer for fifteen minutes.
         """
-        environment = {**os.environ, **_SAFE, "VLLM_API_KEY": self.key}
-        try:
-            with self._log.open("wb") as log:
+        make_private_folder(self._log.parent)
+        write_bytes(self._log, b"")
+        environment = {**os.environ, **_SAFE}
+        with self._log.open("wb") as log:
+            try:
                 self._process = subprocess.Popen(
                     self._command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/"
                 )
-        except OSError as error:
-            raise InputError(f"{self._command[0]} cannot be run ({error.strerror}): say --vllm PATH.") from None
+            except OSError as error:
+                self._folder.cleanup()
+                raise InputError(f"{self._command[0]} cannot be run ({error.strerror}): say --vllm PATH.") from None
         try:
-            self._wait()
+            self._wait(self._process)
         except BaseException:
             self.__exit__()
             raise
@@ -94,22 +98,25 @@ class VllmProgram:
     def __exit__(self, *_: object) -> None:
         """End it."""
         assert self._process is not None
-        self._process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(30)
-        self._process.kill()
-        self._process.wait()
+        try:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_SECONDS)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._folder.cleanup()
 
-    def _wait(self) -> None:
-        assert self._process is not None
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if self._process.poll() is not None:
-                raise DittoError(f"vLLM ended with exit code {self._process.returncode}; {self._log} says why.")
-            with suppress(httpx2.HTTPError):
-                if httpx2.get(f"{self.address}/health", timeout=5).status_code == 200:
-                    return
-            time.sleep(_LOOK_SECONDS)
+        with httpx2.Client(transport=httpx2.HTTPTransport(uds=self.socket), base_url=_ADDRESS, timeout=5) as client:
+            while time.monotonic() < deadline:
+                if process.poll() is not None:
+                    raise DittoError(f"vLLM ended with exit code {process.returncode}; {self._log} says why.")
+                with suppress(httpx2.HTTPError):
+                    if Path(self.socket).exists() and client.get("/health").status_code == 200:
+                        return
+                time.sleep(_LOOK_SECONDS)
         raise DittoError(f"vLLM does not answer after {_START_SECONDS // 60} minutes; {self._log} says why.")
 
 
@@ -117,24 +124,24 @@ class VllmEngine:
     """Gives orders to a running vLLM, in a thread of its own from `start` to `stop`.
 
     Args:
-        address: of its server.
-        key: that it asks for.
+        socket: that it listens on.
         max_rank: of the adapters that it can hold.
         stop_token_ids: that end a text.
+        folder: for the voices that it reads.
     """
 
-    def __init__(self, address: str, key: str, *, max_rank: int, stop_token_ids: Sequence[int]) -> None:
+    def __init__(self, socket: str, *, max_rank: int, stop_token_ids: Sequence[int], folder: Path) -> None:
         self._max_rank = max_rank
         self._stop_token_ids = sorted(stop_token_ids)
+        self._folder = folder
         self._loop = asyncio.new_event_loop()
-        self._client = httpx2.AsyncClient(
-            base_url=address, headers={"authorization": f"Bearer {key}"}, timeout=None, trust_env=False
-        )
+        transport = httpx2.AsyncHTTPTransport(uds=socket, limits=httpx2.Limits(max_connections=None))
+        self._client = httpx2.AsyncClient(base_url=_ADDRESS, transport=transport, timeout=None)
         self._loras: dict[str, Lora] = {}
-        self._loaded: dict[Parts, str] = {}  # voice -> its name there
+        self._loaded: OrderedDict[Parts, str] = OrderedDict()  # voice -> its name there, the latest last
         self._orders: set[Order] = set()
-        self._loading = asyncio.Lock()
-        self._mixes = tempfile.TemporaryDirectory(prefix="ditto-vllm-")
+        self._changing = asyncio.Lock()
+        self._is_over = False
         self._thread = threading.Thread(target=self._loop.run_forever, name="ditto-vllm", daemon=True)
 
     def start(self) -> None:
@@ -145,22 +152,25 @@ class VllmEngine:
         """End: whoever waits for a text is told."""
 
         async def end() -> None:
+            self._is_over = True
             for order in list(self._orders):
-                order.fail(DittoError("The server is ending."))
+                order.fail(_ending())
             await self._client.aclose()
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._mixes.cleanup()
 
     def submit(self, orders: Sequence[Order]) -> None:
         """Have texts written."""
         for order in orders:
-            asyncio.run_coroutine_threadsafe(self._write(order), self._loop)
+            if self._is_over:
+                order.fail(_ending())
+            else:
+                asyncio.run_coroutine_threadsafe(self._write(order), self._loop)
 
     def load(self, key: str, lora: Lora) -> None:
-        """Have an adapter at hand; `key` is the folder that it lies in."""
+        """Have an adapter at hand."""
         self._loras[key] = lora
 
     def forget(self, key: str) -> None:
@@ -172,17 +182,20 @@ class VllmEngine:
         for order in list(self._orders):
             if any(part == key for part, _ in order.voice):
                 order.fail(gone())
-        for voice in [voice for voice in self._loaded if any(part == key for part, _ in voice)]:
-            await self._client.post("/v1/unload_lora_adapter", json={"lora_name": self._loaded.pop(voice)})
+        async with self._changing:
+            for voice in [voice for voice in self._loaded if any(part == key for part, _ in voice)]:
+                await self._unload(voice)
 
     async def _write(self, order: Order) -> None:
         self._orders.add(order)
         try:
-            await self._tokens(order, await self._name(order.voice))
-        except DittoError as error:
-            order.fail(error)
+            name = await self._name(order.voice)
+            if not order.is_cancelled:
+                await self._tokens(order, name)
         except httpx2.HTTPError as error:
             order.fail(DittoError(f"vLLM does not answer any more ({type(error).__name__})."))
+        except Exception as error:  # whatever a library makes of it, nobody waits in vain
+            order.fail(error)
         finally:
             self._orders.discard(order)
 
@@ -213,8 +226,8 @@ class VllmEngine:
                         order.on_token(Token(*last, None))
                     last = token
                 finish = choices[0].get("finish_reason")
-                if finish is not None and last is not None:
-                    order.on_token(Token(*last, "length" if finish == "length" else "stop"))
+                if finish in ("stop", "length") and last is not None:
+                    order.on_token(Token(*last, finish))
                     return
         raise DittoError("vLLM ended a text without a reason.")
 
@@ -222,31 +235,53 @@ class VllmEngine:
         """What a voice is called there, after loading it if need be."""
         if not voice:
             return _BASE
-        async with self._loading:
-            if any(key not in self._loras for key, _ in voice):
-                raise gone()
-            if voice not in self._loaded:
-                name = hashlib.sha256(repr(voice).encode()).hexdigest()[:16]
-                content = {"lora_name": name, "lora_path": self._folder(voice, name)}
-                answer = await self._client.post("/v1/load_lora_adapter", json=content)
-                if answer.status_code != 200:
-                    raise InputError(f"vLLM cannot take this adapter: {_problem(answer.content)}")
-                self._loaded[voice] = name
-            return self._loaded[voice]
+        if voice not in self._loaded:
+            async with self._changing:
+                if voice not in self._loaded:
+                    await self._load(voice)
+        self._loaded.move_to_end(voice)
+        return self._loaded[voice]
 
-    def _folder(self, voice: Parts, name: str) -> str:
-        lora = mix([(self._loras[str(key)], strength) for key, strength in voice])
+    async def _load(self, voice: Parts) -> None:
+        if len(self._loaded) >= _VOICES:
+            await self._unload(next(iter(self._loaded)))
+        name = secrets.token_hex(8)
+        folder = await asyncio.to_thread(self._write_voice, voice, name)
+        content = {"lora_name": name, "lora_path": str(folder)}
+        answer = await self._client.post("/v1/load_lora_adapter", json=content)
+        if answer.status_code != 200:
+            remove_tree(folder)
+            raise InputError(f"vLLM cannot take this adapter: {_problem(answer.content)}")
+        self._loaded[voice] = name
+        if any(key not in self._loras for key, _ in voice):  # forgotten meanwhile
+            await self._unload(voice)
+            raise gone()
+
+    async def _unload(self, voice: Parts) -> None:
+        name = self._loaded.pop(voice)
+        with suppress(httpx2.HTTPError):
+            await self._client.post("/v1/unload_lora_adapter", json={"lora_name": name}, timeout=_END_SECONDS)
+        remove_tree(self._folder / name)
+
+    def _write_voice(self, voice: Parts, name: str) -> Path:
+        """A voice as one adapter in PEFT's layout, where vLLM reads it, and reads it again when it has let go of it."""
+        try:
+            lora = mix([(self._loras[str(key)], strength) for key, strength in voice])
+        except KeyError:
+            raise gone() from None
         if lora.config.r > self._max_rank:
             raise InputError(
                 f"This voice has rank {lora.config.r}, and vLLM was started for {self._max_rank}: start it anew."
             )
-        if len(voice) == 1 and voice[0][1] == 1:
-            return str(voice[0][0])
-        folder = Path(self._mixes.name, name)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = self._folder / name
+        make_private_folder(folder)
         for file, data in contents(lora, _BASE, None).items():
             write_bytes(folder / file, data)
-        return str(folder)
+        return folder
+
+
+def _ending() -> DittoError:
+    return DittoError("The server is ending.")
 
 
 def _event(line: str) -> Mapping[str, Any]:

@@ -9,9 +9,10 @@ from threading import Lock
 
 from ditto_cli.errors import DittoError, IncompatibleError, InputError, UnknownAdapterError
 from ditto_cli.model.policy.chorus import Parts
-from ditto_cli.model.policy.lora import read_lora
+from ditto_cli.model.policy.lora import WEIGHTS_FILE, read_lora
 from ditto_cli.serving.orders import Engine
 from ditto_cli.store import AdapterRecord, AdapterStore, BaseIdentity, describe_mismatch
+from ditto_cli.store.adapters import EVALUATION_FOLDER
 from ditto_cli.voices import BASE_VOICE, Voice
 
 _TEMPERATURE = 0.8  # of the base, as in `ditto sample`
@@ -37,6 +38,14 @@ class Speaker:
     record: AdapterRecord | None = None
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """A stage in memory: where it lies, and which file that is; another adapter may come to lie at the same place."""
+
+    folder: Path
+    state: tuple[int, int, int] | None
+
+
 class VoiceLibrary:
     """The voices of a store that belong to one base.
 
@@ -55,7 +64,7 @@ class VoiceLibrary:
         self._identity = identity
         self._only = only
         self._lock = Lock()
-        self._folders: dict[str, Path] = {}  # of the stages in memory
+        self._loaded: dict[str, _Loaded] = {}
 
     def records(self) -> dict[str, AdapterRecord]:
         """By name, of all adapters that are served; without those that are damaged or of another base."""
@@ -73,8 +82,8 @@ class VoiceLibrary:
         return found
 
     def evaluation_folder(self, name: str) -> Path:
-        """Where evaluations of an adapter lie."""
-        return self._store.evaluation_folder(name)
+        """Where evaluations of an adapter lie, if there were any."""
+        return self._store.folder(name) / EVALUATION_FOLDER
 
     def speaker(self, title: str) -> Speaker:
         """A voice, after reading what of it is not in memory yet.
@@ -114,20 +123,28 @@ class VoiceLibrary:
     def _key(self, part: Voice) -> str:
         self.record(part.adapter)
         folder = self._store.stage_folder(part.adapter, part.stage)
-        key = str(folder)  # a training anew has a folder of its own
-        if key not in self._folders:
-            lora = read_lora(self._store.checked_stage_folder(part.adapter, part.stage))
-            self._engine.load(key, lora)
-            self._folders[key] = folder
+        loaded = _Loaded(folder, _state(folder))
+        key = str(loaded)
+        if key not in self._loaded:
+            self._engine.load(key, read_lora(self._store.checked_stage_folder(part.adapter, part.stage)))
+            self._loaded[key] = loaded
         return key
 
     def _drop_what_is_gone(self) -> None:
-        for key, folder in list(self._folders.items()):
-            if not folder.is_dir():
+        for key, loaded in list(self._loaded.items()):
+            if _state(loaded.folder) != loaded.state:
+                del self._loaded[key]
                 self._engine.forget(key)
-                del self._folders[key]
 
     def drop_what_is_gone(self) -> None:
         """Let go of adapters that were removed from the store, with texts of theirs in the making."""
         with self._lock:
             self._drop_what_is_gone()
+
+
+def _state(folder: Path) -> tuple[int, int, int] | None:
+    try:
+        found = (folder / WEIGHTS_FILE).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns

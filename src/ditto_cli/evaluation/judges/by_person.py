@@ -51,7 +51,7 @@ class PersonJudge:
             seed: of sides and order.
         """
         self._demonstrations = tuple(demonstrations)
-        self._picks = Picks(demonstrations, ledger, seed=seed)
+        self._picks = Picks(ledger, seed=seed)
         self._ask = ask
         self._show = show
 

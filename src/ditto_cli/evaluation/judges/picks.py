@@ -1,28 +1,25 @@
 """A person's picks among pairs: which text stands on which side, what was picked, and what of it is in the ledger.
 
-Sides are drawn from a seed. An answer is filed under the pair's texts, so that it is known wherever they meet again.
+Sides are drawn from a seed. An answer is filed under the two texts, so that it is known wherever they meet again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from ditto_cli.evaluation.judges.ledger import Answer, Ledger
-from ditto_cli.evaluation.judges.question import Choice, question
+from ditto_cli.evaluation.judges.question import Choice
 from ditto_cli.evaluation.types import Judgement, Pair, Writing
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Demonstration
 
 PERSON = "me"
 Pick = Literal["left", "right", "same"]
 
 
 class Picks:
-    """What one person says of texts that were written in the style of the demonstrations."""
+    """What one person says of texts that were written in her style."""
 
-    def __init__(self, demonstrations: Sequence[Demonstration], ledger: Ledger, *, seed: int) -> None:
-        self._demonstrations = tuple(demonstrations)
+    def __init__(self, ledger: Ledger, *, seed: int) -> None:
         self._ledger = ledger
         self._seed = seed
 
@@ -61,7 +58,7 @@ class Picks:
 
     def _question(self, pair: Pair) -> str:
         """What the ledger files an answer under; the same for both orders of a pair and for every seed."""
-        return question(self._demonstrations, pair, swapped=not _first_is_a(pair))
+        return "\x1f".join(sorted((pair.first.text, pair.second.text)))
 
 
 def _first_is_a(pair: Pair) -> bool:

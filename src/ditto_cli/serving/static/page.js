@@ -120,8 +120,10 @@ async function writeAs(voice, prompt, seed, signal) {
     }
     note.textContent = [drafts > 1 && `the best of ${drafts}`, ended === "length" && "cut at the length limit"].filter(Boolean).join(", ");
     card.append(actionsFor(card, text, prompt, voice));
+    return true;
   } catch (error) {
     note.textContent = error.name === "AbortError" ? "stopped" : error.message;
+    return error.name === "AbortError";
   } finally {
     card.removeAttribute("aria-busy");
   }
@@ -178,8 +180,9 @@ $("ask").addEventListener("submit", (event) => {
     $("stop").hidden = false;
     say("Writing.");
     const seed = crypto.getRandomValues(new Uint32Array(1))[0];
-    await Promise.all(voices.map((voice) => writeAs(voice, prompt, seed, state.stop.signal)));
-    say(state.stop.signal.aborted ? "Stopped." : "Done.");
+    const written = await Promise.all(voices.map((voice) => writeAs(voice, prompt, seed, state.stop.signal)));
+    if (written.includes(false)) say("Not all could be written.", true);
+    else say(state.stop.signal.aborted ? "Stopped." : "Done.");
   }).finally(() => { $("go").disabled = false; $("stop").hidden = true; });
 });
 
@@ -216,19 +219,26 @@ async function nextPair() {
 }
 
 async function pick(what) {
-  const { id, left } = state.pair;
-  if (what === "skip") state.skipped.push(id);
-  else await ask(`/page/adapters/${encodeURIComponent($("of").value)}/pairs`, { id, left, pick: what });
+  const pair = state.pair;
+  const { id, left, right } = pair;
+  state.pair = null; // one answer to a pair
+  try {
+    if (what === "skip") state.skipped.push(id);
+    else await ask(`/page/adapters/${encodeURIComponent($("of").value)}/pairs`, { id, left, right, pick: what });
+  } catch (error) {
+    state.pair = pair;
+    throw error;
+  }
   await nextPair();
 }
 
 for (const button of document.querySelectorAll("[data-pick]")) {
-  button.addEventListener("click", () => attempt(() => pick(button.dataset.pick)));
+  button.addEventListener("click", () => state.pair && attempt(() => pick(button.dataset.pick)));
 }
 
 document.addEventListener("keydown", (event) => {
   const what = { 1: "left", 2: "right", 0: "same", s: "skip" }[event.key];
-  const isTyping = event.target.closest("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey;
+  const isTyping = event.repeat || event.target.closest("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey;
   if (what && state.pair && !isTyping && !$("compare").hidden && !$("pair").hidden) attempt(() => pick(what));
 });
 
@@ -259,7 +269,8 @@ function adapterRow(adapter) {
 async function showAdapters() {
   state.adapters = await (await ask("/page/adapters")).json();
   $("adapters").querySelector("tbody").replaceChildren(...state.adapters.map(adapterRow));
-  $("of").replaceChildren(...state.adapters.map((adapter) => make("option", {}, adapter.name)));
+  const chosen = $("of").value;
+  $("of").replaceChildren(...state.adapters.map((adapter) => make("option", { selected: adapter.name === chosen }, adapter.name)));
 }
 
 // ---- Views
