@@ -341,6 +341,13 @@ def test_mismatch_names_the_first_difference(changes, words):
     assert describe_mismatch(BASE, BASE.model_copy(update=changes)) == words
 
 
+def test_the_embedded_base_is_itself_whether_it_was_converted_offline_or_not():
+    one = BASE.model_copy(update={"source": "embedded", "id": "embedded", "revision": None})
+    other = one.model_copy(update={"tokenizer_digest": "e" * 64})
+    assert describe_mismatch(one, other) is None
+    assert describe_mismatch(one, other.model_copy(update={"chat_template_digest": "e" * 64})) is not None
+
+
 # Publishing
 
 
