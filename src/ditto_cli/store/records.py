@@ -196,7 +196,7 @@ def describe_mismatch(recorded: BaseIdentity, loaded: BaseIdentity) -> str | Non
         if trained != given:
             return f"it was trained on {trained}, and this base is {given}"
         return f"it was trained on {trained} with {part} than this base has now"
-    # The embedded base's files are a library's, which notes there whether it was offline; all of them come from one GGUF.
+    # The embedded base's files are a library's, which notes there whether it was offline; they come from one GGUF.
     is_embedded = recorded.source == loaded.source == "embedded"
     if recorded.tokenizer_digest != loaded.tokenizer_digest and not is_embedded:
         return f"it was trained with another tokenizer than that of {given}"
