@@ -110,6 +110,15 @@ class Ditto:
         command = [sys.executable, "-m", "ditto_cli", *map(str, arguments)]
         return _finished(command, self.variables(environment), stdin)
 
+    def serve(self, *arguments):
+        """Start `ditto serve` at a free port; its address, and the process, which the caller ends."""
+        command = [sys.executable, "-m", "ditto_cli", "serve", "--port", "0", "--device", "cpu", *map(str, arguments)]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, env=self.variables(), stdout=pipe, stderr=pipe, text=True)
+        address = process.stdout.readline().strip()
+        assert address, process.communicate()[1]
+        return address, process
+
     def snapshot(self):
         """Every path below the store, with what is in it."""
         paths = sorted(self.home.rglob("*"))

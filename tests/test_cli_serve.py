@@ -3,8 +3,6 @@
 import json
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
 
 import pytest
@@ -19,16 +17,8 @@ def served(trained):
     running = []
 
     def start(*arguments):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ditto_cli", "serve", "--port", "0", "--device", "cpu", *arguments],
-            env=trained.variables(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        address, process = trained.serve(*arguments)
         running.append(process)
-        address = process.stdout.readline().strip()
-        assert address, process.stderr.read()
         return address, process
 
     yield start

@@ -3,8 +3,6 @@
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -38,16 +36,9 @@ def served(ditto, texts, tmp_path):
     running = []
 
     def start(*arguments):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ditto_cli", "serve", "--port", "0", "--device", "cpu", *arguments],
-            env=ditto.variables(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        address, process = ditto.serve(*arguments)
         running.append(process)
-        address = process.stdout.readline().strip().removesuffix("/v1").replace("0.0.0.0", "127.0.0.1")
-        return address
+        return address.removesuffix("/v1").replace("0.0.0.0", "127.0.0.1")
 
     yield start
     for process in running:

@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -44,17 +43,8 @@ def serve():
     running = []
 
     def start(ditto, program, *arguments):
-        command = [sys.executable, "-m", "ditto_cli", "serve", "--port", "0", "--device", "cpu", "--engine", "vllm"]
-        process = subprocess.Popen(
-            [*command, "--vllm", str(program), *arguments],
-            env=ditto.variables(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        address, process = ditto.serve("--engine", "vllm", "--vllm", program, *arguments)
         running.append(process)
-        address = process.stdout.readline().strip()
-        assert address, process.stderr.read()
         return openai.OpenAI(base_url=address, api_key="none", max_retries=0, timeout=300), process
 
     yield start

@@ -87,7 +87,7 @@ class Shelf:
         if wanted == 1 and not shown:
             return Aid()
         try:
-            return Aid(self.texts_of(record), wanted, shown)
+            return Aid(self._texts_of(record), wanted, shown)
         except InputError as error:
             if (best_of or 1) > 1 or with_texts:
                 raise
@@ -96,12 +96,7 @@ class Shelf:
                 self._noted(f"{error} Until then each text is the first that is drawn.")
             return Aid()
 
-    def texts_of(self, record: AdapterRecord) -> TextsAtHand:
-        """The texts that an adapter learnt from.
-
-        Raises:
-            InputError: they are not there, or cannot be used.
-        """
+    def _texts_of(self, record: AdapterRecord) -> TextsAtHand:
         folder = require_folder(record)
         with self._lock:
             files = _files(folder)
