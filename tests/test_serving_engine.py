@@ -191,3 +191,23 @@ def test_a_task_that_fails_says_so_to_who_asked(engine):
 
     with pytest.raises(ValueError, match="no"):
         engine.between_tokens(fail)
+
+
+def test_the_adapter_longest_not_asked_for_makes_room_and_none_that_is_in_use(engine, loras, monkeypatch):
+    monkeypatch.setattr("ditto_cli.serving.engine.MAX_ADAPTERS", 2)
+    for key in ("a", "b"):
+        engine.load(key, loras["alice"])
+    assert engine.has("a")  # asked for after b
+    engine.load("c", loras["bob"])
+    assert [engine.has(key) for key in "abc"] == [True, False, True]
+    assert "b" not in engine.chorus
+    in_use, listener = order(engine._policy, (("a", 1.0),), max_tokens=50)
+    listener.hold()
+    engine.submit([in_use])
+    wait_for(lambda: len(listener.tokens) == 3)
+    loading = threading.Thread(target=engine.load, args=("d", loras["bob"]))
+    loading.start()
+    listener.go_on.set()
+    loading.join(WAIT_SECONDS)
+    assert [engine.has(key) for key in "acd"] == [True, False, True]
+    assert len(listener.ids) <= 50

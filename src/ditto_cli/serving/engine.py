@@ -7,6 +7,7 @@ waits for another's end.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import torch
@@ -22,6 +23,7 @@ from ditto_cli.serving.orders import Order, Token, gone
 from ditto_cli.types import SampledTokens, SampleRequest
 
 MAX_SLOTS = 32
+MAX_ADAPTERS = 8  # in memory while nobody waits for the others: each adds its ranks to every pass
 
 
 class BuiltinEngine:
@@ -33,6 +35,7 @@ class BuiltinEngine:
         self._changed = threading.Condition()
         self._waiting: list[Order] = []
         self._tasks: list[Callable[[], None]] = []
+        self._adapters: OrderedDict[str, None] = OrderedDict()  # in memory, the one asked for last at the end
         self._orders: dict[int, Order] = {}  # texts in the making, by the index of their draws
         self._is_over = False
         self._thread = threading.Thread(target=self._run, name="ditto-engine", daemon=True)
@@ -80,15 +83,34 @@ class BuiltinEngine:
         if problems:
             raise problems[0]
 
+    def has(self, key: str) -> bool:
+        """Whether an adapter is in memory; being asked for it, it is the last to make room."""
+        with self._changed:
+            if key in self._adapters:
+                self._adapters.move_to_end(key)
+            return key in self._adapters
+
     def load(self, key: str, lora: Lora) -> None:
-        """Have an adapter in memory."""
-        self.between_tokens(lambda: self.chorus.add(key, lora))
+        """Have an adapter in memory; where many are, those that were longest not asked for make room."""
+
+        def take_in() -> None:
+            with self._changed:
+                wanted = {part for order in (*self._orders.values(), *self._waiting) for part, _ in order.voice}
+                idle = [other for other in self._adapters if other not in wanted]
+                leaving = idle[: max(0, len(self._adapters) + 1 - MAX_ADAPTERS)]
+            self.chorus.add(key, lora, instead_of=leaving)
+            with self._changed:
+                self._adapters = OrderedDict.fromkeys([*(o for o in self._adapters if o not in leaving), key])
+
+        self.between_tokens(take_in)
 
     def forget(self, key: str) -> None:
         """Let go of an adapter at once, with all texts of it that are in the making."""
 
         def let_go() -> None:
             self.chorus.remove(key)
+            with self._changed:
+                self._adapters.pop(key, None)
             for order in self._orders.values():
                 if not self._is_here(order):
                     order.fail(gone())

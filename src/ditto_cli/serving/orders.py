@@ -75,8 +75,11 @@ class Engine(Protocol):
     def submit(self, orders: Sequence[Order]) -> None:
         """Write these as soon as there is room."""
 
+    def has(self, key: str) -> bool:
+        """Whether an adapter is at hand."""
+
     def load(self, key: str, lora: Lora) -> None:
-        """Have an adapter at hand."""
+        """Have an adapter at hand, perhaps in the place of one that was longest not asked for."""
 
     def forget(self, key: str) -> None:
         """Let go of an adapter at once, with all texts of it that are in the making."""

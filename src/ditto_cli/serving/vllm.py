@@ -169,6 +169,10 @@ class VllmEngine:
             else:
                 asyncio.run_coroutine_threadsafe(self._write(order), self._loop)
 
+    def has(self, key: str) -> bool:
+        """Whether an adapter is at hand."""
+        return key in self._loras
+
     def load(self, key: str, lora: Lora) -> None:
         """Have an adapter at hand."""
         self._loras[key] = lora

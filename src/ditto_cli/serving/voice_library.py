@@ -125,7 +125,7 @@ class VoiceLibrary:
         folder = self._store.stage_folder(part.adapter, part.stage)
         loaded = _Loaded(folder, _state(folder))
         key = str(loaded)
-        if key not in self._loaded:
+        if not self._engine.has(key):
             self._engine.load(key, read_lora(self._store.checked_stage_folder(part.adapter, part.stage)))
             self._loaded[key] = loaded
         return key

@@ -9,7 +9,7 @@ Legend: R rows, T tokens, K ranks of all adapters together.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -35,13 +35,13 @@ class Chorus:
     def __contains__(self, key: Hashable) -> bool:
         return key in self._loras
 
-    def add(self, key: Hashable, lora: Lora) -> None:
-        """Take in another adapter.
+    def add(self, key: Hashable, lora: Lora, *, instead_of: Collection[Hashable] = ()) -> None:
+        """Take in another adapter, and let go of those that it comes instead of, which no row in the making may have.
 
         Raises:
             IncompatibleError: it does not fit the base.
         """
-        self._set({**self._loras, key: lora})
+        self._set({**{other: own for other, own in self._loras.items() if other not in instead_of}, key: lora})
 
     def remove(self, key: Hashable) -> None:
         """Let go of an adapter, which no row in the making may have."""
