@@ -8,7 +8,7 @@ DEMO := DITTO_HOME=$(CURDIR)/.demo HF_HUB_OFFLINE=1 $(BIN)/ditto
 
 DEMO_PROMPT := "Write a short email to Owen asking him to send the signed contract for the seed packets before Tuesday."
 
-.PHONY: demo test slow assurance fuzz bases parity vllm check bench gpu clean
+.PHONY: demo test slow assurance fuzz bases parity vllm fleet check bench gpu clean
 
 demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, without GPU or model hub
 	$(DEMO) train examples/demos/maya
@@ -47,6 +47,11 @@ vllm: $(READY) .venv-vllm/.ready  ## `ditto serve --engine vllm` with a real vLL
 	folder=$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-0.32.0+cpu.dist-info; \
 	mkdir -p $$folder && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > $$folder/METADATA
 	touch $@
+
+fleet: $(READY)  ## `ditto fleet` with a machine and the driver lost, with 128 people, with 10,000; prints docs/scale.md's tables
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/fleet.py faults
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python benchmarks/fleet.py people
+	$(BIN)/python benchmarks/fleet.py simulated
 
 check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .

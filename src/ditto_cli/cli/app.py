@@ -30,7 +30,7 @@ from ditto_cli.cli.arguments import (
     adapter_names,
     uses_model,
 )
-from ditto_cli.cli.groups import adapters, demos
+from ditto_cli.cli.groups import adapters, demos, fleet
 
 app = typer.Typer(
     name="ditto",
@@ -41,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(adapters, name="adapters")
 app.add_typer(demos, name="demos")
+app.add_typer(fleet, name="fleet")
 
 
 def _print_version(wanted: bool) -> None:

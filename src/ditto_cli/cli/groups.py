@@ -1,4 +1,4 @@
-"""The groups of commands `ditto adapters ...` and `ditto demos ...`: their arguments."""
+"""The groups of commands `ditto adapters ...`, `ditto demos ...` and `ditto fleet ...`: their arguments."""
 
 from __future__ import annotations
 
@@ -7,10 +7,24 @@ from typing import Annotated
 
 import typer
 
-from ditto_cli.cli.arguments import AsJson, Folder, Name, Offline, uses_model
+from ditto_cli.cli.arguments import (
+    AsJson,
+    Assignments,
+    Base,
+    Folder,
+    Name,
+    Offline,
+    Preset,
+    Quantize,
+    Revision,
+    Seed,
+    TrainOptions,
+    uses_model,
+)
 
 adapters = typer.Typer(no_args_is_help=True, help="List, show, rename and remove adapters.")
 demos = typer.Typer(no_args_is_help=True, help="Add, show, edit and remove the texts to learn from.")
+fleet = typer.Typer(no_args_is_help=True, help="Train many people, a folder each, on one machine or many (Ray).")
 
 
 @adapters.command("list")
@@ -133,3 +147,37 @@ def _rm_demo(
     from ditto_cli.cli.demos import run_rm
 
     run_rm(folder, name, sure=yes)
+
+
+@fleet.command("train")
+def _train_fleet(
+    people: Annotated[Path, typer.Argument(help="A folder that holds a folder for each person.", show_default=False)],
+    address: Annotated[
+        str | None,
+        typer.Option(help="A running Ray: auto, ray://HOST:10001; else one of this machine alone.", show_default=False),
+    ] = None,
+    gpus_per_task: Annotated[float, typer.Option(min=0, help="Of a person; 0 trains on processors.")] = 0,
+    cpus_per_task: Annotated[float, typer.Option(min=0.01, help="Of a person: its threads.")] = 1,
+    preset: Preset = None,
+    base: Base = None,
+    revision: Revision = None,
+    quantize: Quantize = None,
+    seed: Seed = None,
+    set_: Assignments = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Also those who are trained already.")] = False,
+    offline: Offline = False,
+) -> None:
+    """Train everybody as `ditto train` does; who is trained already is left out, so it can be stopped and started."""
+    from ditto_cli.cli.fleet import FleetOptions, run_fleet_train
+
+    uses_model(offline=offline)
+    train = TrainOptions(people, None, preset, base, revision, quantize, seed, set_, "auto")
+    run_fleet_train(FleetOptions(people, address, gpus_per_task, cpus_per_task, fresh, train))
+
+
+@fleet.command("status")
+def _status(json: AsJson = False) -> None:
+    """Who waits, runs, is done or failed, from any terminal of this machine."""
+    from ditto_cli.cli.fleet import run_fleet_status
+
+    run_fleet_status(as_json=json)

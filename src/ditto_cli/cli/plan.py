@@ -43,7 +43,7 @@ def run_plan(options: TrainOptions, *, as_json: bool) -> None:
     quantize = resolved_quantize(settings.base.quantize, is_cuda=hardware.is_cuda)
     cache = cache_home(os.environ)
     policy = load_skeleton(locate_base(settings.base.id, settings.base.revision, cache, say, weights=False), hardware)
-    demonstrations, num_missing = _demonstrations(order)
+    demonstrations, num_missing = count_demonstrations(order)
     watch_prompt = order.folder_file.watch_prompt or DEFAULT_WATCH_PROMPT
     job, selector = prepare(
         policy, order.adapter, demonstrations, settings, watch_prompt=watch_prompt, publish=order.publish
@@ -92,7 +92,7 @@ def _as_json(plan: Plan, preset: str, num_missing: int, notes: Sequence[str]) ->
     }
 
 
-def _demonstrations(order: Order) -> tuple[list[Demonstration], int]:
+def count_demonstrations(order: Order) -> tuple[list[Demonstration], int]:
     """The texts, with a stand-in where a prompt is missing; and how many those are."""
     texts = order.view.reading.texts
     found, without = attach_stored_prompts(order.folder, texts, order.folder_file)

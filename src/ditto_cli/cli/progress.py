@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ditto_cli.cli.render import stderr_console
+from ditto_cli.cli.render import say, stderr_console
 from ditto_cli.cli.text import visible
 from ditto_cli.types import Reporter, WatchedSample
 
@@ -133,6 +134,31 @@ class PlainReporter:
     def _line(self, message: str, *, stage: bool = True) -> None:
         prefix = f"{self._stage}: " if stage else ""
         self._console.print(Text((prefix + message).rstrip()))
+
+
+class LiveLines:
+    """A few lines drawn anew in their place, below what is said; on no terminal the first alone, now and then."""
+
+    def __init__(self) -> None:
+        self._live = Live(console=stderr_console(), auto_refresh=False) if sys.stderr.isatty() else None
+        self._told = 0.0
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Show these instead of those before."""
+        if self._live is not None:
+            self._live.update(Text(visible("\n".join(lines))), refresh=True)
+        elif time.monotonic() - self._told > _PLAIN_INTERVAL_SECONDS:
+            self._told = time.monotonic()
+            say(lines[0])
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
 
 
 def reporter() -> LiveReporter | PlainReporter:

@@ -1,0 +1,229 @@
+"""Work for many people -> outcomes, one at a time, on Ray; it knows nothing of what the work is.
+
+Ray places the tasks, and tries one again whose process, machine or memory was lost. Each runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ditto_cli.errors import DeviceError, DittoError, InputError
+from ditto_cli.types import WatchedSample
+
+TRIES = 3  # of each person, before it counts as failed
+_NAMESPACE = "ditto"
+_LOOK_SECONDS = 1.0
+_PRIVATE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_task_oom_retries": str(TRIES - 1)}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one person's task holds while it runs, in Ray's units; memory in bytes."""
+
+    num_gpus: float
+    num_cpus: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a running task is."""
+
+    stage: str
+    seconds_left: float | None
+    tries: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no outcome, in one line."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """One person's outcome: what the work returned, or a `Failure`."""
+
+    name: str
+    outcome: Any
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """A connection to a cluster; without an address, a Ray of this machine's own that ends with the block.
+
+    Raises:
+        InputError: Ray is not installed, or does not answer there.
+    """
+    os.environ.update({key: value for key, value in _PRIVATE.items() if address is None})
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+    except ImportError:
+        raise InputError("ditto fleet needs Ray: pip install 'ditto-cli[fleet]'.") from None
+    quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "namespace": _NAMESPACE}
+    # Ray opens the folder that it is given to everybody, so it lies in one that is closed; sockets need a short path.
+    with tempfile.TemporaryDirectory(prefix="ditto-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        try:
+            if address is None:
+                os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+                inside = str(Path(folder, "r"))
+                ray.init(include_dashboard=False, _temp_dir=inside, _node_ip_address="127.0.0.1", **quiet)
+            else:
+                ray.init(address=address, **quiet)
+        except Exception as error:  # whatever it is that Ray makes of an address
+            where = "on this machine" if address is None else f"at {address}"
+            raise InputError(f"Ray cannot be reached {where} ({type(error).__name__}): is it running?") from None
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def check_resources(needed: Resources) -> int:
+    """How many tasks the cluster can run at a time.
+
+    Raises:
+        DeviceError: not even one; Ray itself would wait for ever.
+    """
+    import ray
+
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = [node["Resources"] for node in known if node["Alive"]]
+    wanted = {"GPU": needed.num_gpus, "CPU": needed.num_cpus, "memory": needed.memory_bytes}
+    places = 0
+    for node in nodes:
+        places += int(min(node.get(kind, 0) / amount for kind, amount in wanted.items() if amount))
+    if places:
+        return places
+    best = {kind: max((node.get(kind, 0) for node in nodes), default=0) for kind in wanted}
+    raise DeviceError(
+        f"No machine of the cluster has what a task needs: {needed.num_gpus:g} GPUs, {needed.num_cpus:g} CPUs and "
+        f"{needed.memory_bytes / 2**30:.1f} GiB; the best have {best['GPU']:g}, {best['CPU']:g} and "
+        f"{best['memory'] / 2**30:.1f} GiB."
+    )
+
+
+def run_tasks(
+    tasks: Iterable[tuple[str, Any]],
+    work: Callable[[Any, TaskReporter], Any],
+    resources: Resources,
+    *,
+    keeps_process: bool = False,
+) -> Iterator[Ended | Mapping[str, Progress]]:
+    """Have each task done, as many at a time as there is room for; yields outcomes, and every second who is where.
+
+    Args:
+        tasks: names, each once, and what `work` is to be given.
+        work: an importable function.
+        resources: of each task.
+        keeps_process: let a process do one task after the other, for tasks that leave nothing behind.
+    """
+    import ray
+
+    places = check_resources(resources)
+    board: Any = ray.remote(num_cpus=0, max_restarts=-1)(_Board).remote()
+    remote: Any = ray.remote(
+        max_retries=TRIES - 1,
+        max_calls=0 if keeps_process else 1,
+        num_gpus=resources.num_gpus,
+        num_cpus=resources.num_cpus,
+        memory=resources.memory_bytes,
+    )(_do)
+    waiting = iter(tasks)
+    running: dict[Any, str] = {}
+    while True:
+        while len(running) < 2 * places + 2 and (task := next(waiting, None)) is not None:
+            name, given = task
+            running[remote.remote(work, given, name, board)] = name
+        if not running:
+            return
+        ready, _ = ray.wait(list(running), timeout=_LOOK_SECONDS)
+        for one in ready:
+            name = running.pop(one)
+            try:
+                outcome = ray.get(one)
+            except ray.exceptions.RayError as error:
+                outcome = Failure(f"it was lost {TRIES} times ({type(error).__name__})")
+            yield Ended(name, outcome)
+        if not ready:
+            try:
+                progress: Mapping[str, Progress] = ray.get(board.look.remote(), timeout=_LOOK_SECONDS)
+                yield progress
+            except ray.exceptions.RayError:  # its machine was lost; it is started anew elsewhere
+                yield {}
+
+
+class TaskReporter:
+    """Tells the board where a task is, at most once a second; a `Reporter` that lets no text through."""
+
+    def __init__(self, board: Any, name: str) -> None:
+        self._board = board
+        self._name = name
+        self._stage, self._total = "", 1
+        self._begun = self._told = 0.0
+
+    def stage_started(self, stage: str, total: int, unit: str) -> None:
+        """See `Reporter`."""
+        self._stage, self._total, self._begun = stage, total, time.monotonic()
+        self._board.tell.remote(self._name, stage, None)
+
+    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
+        """See `Reporter`."""
+        now = time.monotonic()
+        if completed and now - self._told > _LOOK_SECONDS:
+            self._told = now
+            left = (now - self._begun) / completed * (self._total - completed)
+            self._board.tell.remote(self._name, self._stage, left)
+
+    def stage_ended(self) -> None:
+        """See `Reporter`."""
+
+    def sample_shown(self, sample: WatchedSample) -> None:
+        """See `Reporter`: a text stays where it was written."""
+
+    def noted(self, message: str) -> None:
+        """See `Reporter`."""
+
+
+class _Board:
+    """The actor that running tasks tell where they are; who was begun again shows that here."""
+
+    def __init__(self) -> None:
+        self._progress: dict[str, Progress] = {}
+
+    def begin(self, name: str) -> None:
+        tries = self._progress[name].tries + 1 if name in self._progress else 1
+        self._progress[name] = Progress("starting", None, tries)
+
+    def tell(self, name: str, stage: str, seconds_left: float | None) -> None:
+        if name in self._progress:
+            self._progress[name] = Progress(stage, seconds_left, self._progress[name].tries)
+
+    def end(self, name: str) -> None:
+        self._progress.pop(name, None)
+
+    def look(self) -> dict[str, Progress]:
+        return self._progress
+
+
+def _do(work: Callable[[Any, TaskReporter], Any], given: Any, name: str, board: Any) -> Any:
+    """What runs in a task: an error that we foresaw is an outcome, and no other carries more than its type out."""
+    board.begin.remote(name)
+    try:
+        return work(given, TaskReporter(board, name))
+    except DittoError as error:
+        return Failure(str(error))
+    except Exception as error:
+        return Failure(f"an unexpected {type(error).__name__}")
+    finally:
+        board.end.remote(name)

@@ -1,0 +1,173 @@
+"""Many people on a local Ray: each gets the adapter of `ditto train`, whatever becomes of processes and machines."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cli_helpers import MARKER, SMALL, write_folder
+
+pytest_plugins = ["cli_helpers"]
+
+pytest.importorskip("ray")
+WAIT_SECONDS = 240
+SHORT = [word for word in SMALL if word not in ("--device", "cpu")]
+
+
+@pytest.fixture
+def people(tmp_path):
+    """Two people with texts, one of whose texts has no prompt, and one with an empty folder."""
+    root = tmp_path / "people"
+    write_folder(root / "ann", {"a.md": f"---\nprompt: Invite Bo.\n---\nhi bo - the {MARKER} and tea at four x\n"})
+    write_folder(root / "ben", {"b.txt": f"dear all, the {MARKER} is ill and so we do not meet on friday. ben\n"})
+    write_folder(root / "cat", {})
+    return root
+
+
+@pytest.fixture
+def train(ditto, people, tmp_path):
+    """Start `ditto fleet train` in a process of its own, with a temporary folder of its own."""
+    (tmp_path / "t").mkdir()
+    started = []
+
+    def start(*arguments):
+        environment = ditto.variables({"TMPDIR": str(tmp_path / "t"), "OMP_NUM_THREADS": "1"})
+        command = [sys.executable, "-m", "ditto_cli", "fleet", "train", str(people), "--base", str(ditto.base)]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            [*command, *SHORT, *arguments], env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def weights(ditto, name):
+    record = ditto.record(name)
+    return {
+        stage: (ditto.stage(name, stage) / "adapter_model.safetensors").read_bytes() for stage in record.stage_names
+    }
+
+
+def status(ditto):
+    return {one["name"]: one for one in json.loads(ditto("fleet", "status", "--json").out)["people"]}
+
+
+def ray_folders():
+    return list(Path("/tmp").glob("ditto-ray-*"))
+
+
+def files_with_marker(folder):
+    found = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                if MARKER.encode() in Path(place, name).read_bytes():
+                    found.append(name)
+            except OSError:  # gone meanwhile, or a socket
+                continue
+    return found
+
+
+def test_each_gets_the_adapter_of_ditto_train_and_nothing_of_it_stays_elsewhere(ditto, people, train, tmp_path):
+    before = set(ray_folders())
+    process = train()
+    seen = set()
+    while process.poll() is None:
+        for folder in (tmp_path / "t", *(set(ray_folders()) - before)):
+            seen |= set(files_with_marker(folder))
+        time.sleep(0.2)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert seen == set()
+    assert list((tmp_path / "t").iterdir()) == []
+    assert set(ray_folders()) <= before
+    assert MARKER not in err
+    assert "cat" in out
+    assert "1 refused, 2 done" in err
+    found = status(ditto)
+    assert [found[name]["state"] for name in ("ann", "ben", "cat")] == ["done", "done", "refused"]
+    assert (people / "ben" / "prompts.yaml").exists()
+    fleet = {name: weights(ditto, name) for name in ("ann", "ben")}
+    records = {name: ditto.record(name) for name in ("ann", "ben")}
+    for name in ("ann", "ben"):
+        result = ditto.process(
+            *("train", people / name, "--base", ditto.base, *SMALL), environment={"OMP_NUM_THREADS": "1"}
+        )
+        assert result.code == 0, result.err
+        assert weights(ditto, name) == fleet[name]
+        alone = ditto.record(name)
+        assert alone.demonstration_hashes == records[name].demonstration_hashes
+        assert alone.folder == records[name].folder
+    again = train()
+    assert "trained already" in again.communicate()[1], "those of ditto train count, too"
+
+
+def test_gpus_that_the_cluster_lacks_are_refused(ditto, people):
+    result = ditto.process("fleet", "train", people, "--base", ditto.base, *SHORT, "--gpus-per-task", "1")
+    assert result.code == 8
+    assert "1 GPUs" in result.error
+    assert "the best have 0" in result.error
+
+
+def test_without_ray_one_line_says_what_to_install(ditto, people):
+    result = ditto.without("ray", "fleet", "train", people, "--base", ditto.base, *SHORT)
+    assert result.code == 2
+    assert "pip install 'ditto-cli[fleet]'" in result.error
+
+
+def test_nobody_and_nothing(ditto, tmp_path):
+    assert "was trained here yet" in ditto("fleet", "status").only_error
+    (tmp_path / "empty").mkdir()
+    assert "holds no folders" in ditto("fleet", "train", tmp_path / "empty").error
+    assert "is not a folder" in ditto("fleet", "train", tmp_path / "nowhere").error
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_and_started_again_trains_nobody_twice(ditto, people, train):
+    first = train("--cpus-per-task", str(os.cpu_count()))  # one after the other
+    end = time.monotonic() + WAIT_SECONDS
+    while not (ditto.home / "adapters" / "ann" / "current.json").exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    os.killpg(first.pid, signal.SIGKILL)
+    before = ditto.record("ann").created
+    second = train()
+    out, err = second.communicate()
+    assert second.returncode == 0, err
+    assert "trained already" in out
+    assert ditto.record("ann").created == before
+    assert ditto.names() == ["ann", "ben"]
+
+
+@pytest.mark.slow
+def test_who_was_on_a_machine_that_is_lost_is_trained_on_another(ditto, people, train):
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    lost = cluster.add_node(num_cpus=1)
+    try:
+        process = train("--address", cluster.address)
+        end = time.monotonic() + WAIT_SECONDS
+        while (
+            not (ditto.home / "fleet" / "status.json").exists()
+            or [one["state"] for one in status(ditto).values()].count("running") < 2
+        ):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        cluster.remove_node(lost)
+        _, err = process.communicate(timeout=WAIT_SECONDS)
+        assert process.returncode == 0, err
+        assert "2 done" in err
+        assert ditto.names() == ["ann", "ben"]
+    finally:
+        cluster.shutdown()
