@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ditto_cli.cli.arguments import TrainOptions
 from ditto_cli.cli.folder import add_prompts
+from ditto_cli.cli.network import host_log
 from ditto_cli.cli.plan import count_demonstrations
 from ditto_cli.cli.preparation import DEFAULT_WATCH_PROMPT, plan_job, prepare, read_order
 from ditto_cli.cli.progress import LiveLines
@@ -83,7 +84,11 @@ def run_fleet_train(options: FleetOptions) -> None:
     memory = max(person.peak_bytes for person in people)
     # On a GPU the weights lie there; what is left is the program.
     resources = Resources(options.num_gpus, options.num_cpus, memory if not options.num_gpus else 4 * 2**30)
-    with cluster(options.address), LiveLines() as shown:
+    with cluster(options.address) as machines, LiveLines() as shown:
+        for machine in machines:
+            host_log().add(machine)
+        if machines:
+            say(f"Texts and adapters travel between here and {', '.join(machines)}.")
         say(f"{len(tasks)} to train, {min(len(tasks), check_resources(resources))} at a time.")
         by_name = {task.name: task for task in tasks}
         try:

@@ -53,12 +53,12 @@ class HostLog:
         if event in _LOOK_UPS:
             host = arguments[0]
             if host:  # none and "" stand for this machine's own addresses
-                self._add(host.decode("utf-8", "replace") if isinstance(host, bytes) else str(host))
+                self.add(host.decode("utf-8", "replace") if isinstance(host, bytes) else str(host))
         elif event in _CONNECTIONS:
             connection, address = arguments
             # sendto and sendmsg may come without an address, when connect has told it before.
             if connection.family in _INTERNET and isinstance(address, tuple) and address:
-                self._add(str(address[0]))
+                self.add(str(address[0]))
 
     def remember(self, name: object, addresses: list[Any]) -> None:
         """Note which addresses a name was found to have, so that a connection is told by its name."""
@@ -66,7 +66,8 @@ class HostLog:
             known = name.decode("utf-8", "replace") if isinstance(name, bytes) else name
             self._names |= {str(found[4][0]): known for found in addresses if str(found[4][0]) != known}
 
-    def _add(self, host: str) -> None:
+    def add(self, host: str) -> None:
+        """Note one; called by who contacts hosts below Python."""
         self._hosts.add(self._names.get(host, host))
 
 

@@ -58,8 +58,11 @@ class Ended:
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
+def cluster(address: str | None) -> Iterator[list[str]]:
     """A connection to a cluster; without an address, a Ray of this machine's own that ends with the block.
+
+    Yields:
+        Addresses of the machines that texts will travel to.
 
     Raises:
         InputError: Ray is not installed, or does not answer there.
@@ -84,7 +87,7 @@ def cluster(address: str | None) -> Iterator[None]:
             where = "on this machine" if address is None else f"at {address}"
             raise InputError(f"Ray cannot be reached {where} ({type(error).__name__}): is it running?") from None
         try:
-            yield
+            yield [] if address is None else sorted({node["NodeManagerAddress"] for node in _machines()})
         finally:
             ray.shutdown()
 
@@ -95,10 +98,7 @@ def check_resources(needed: Resources) -> int:
     Raises:
         DeviceError: not even one; Ray itself would wait for ever.
     """
-    import ray
-
-    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    nodes = [node["Resources"] for node in known if node["Alive"]]
+    nodes = [node["Resources"] for node in _machines()]
     wanted = {"GPU": needed.num_gpus, "CPU": needed.num_cpus, "memory": needed.memory_bytes}
     places = 0
     for node in nodes:
@@ -111,6 +111,14 @@ def check_resources(needed: Resources) -> int:
         f"{needed.memory_bytes / 2**30:.1f} GiB; the best have {best['GPU']:g}, {best['CPU']:g} and "
         f"{best['memory'] / 2**30:.1f} GiB."
     )
+
+
+def _machines() -> list[dict[str, Any]]:
+    """What Ray says of each machine that is there."""
+    import ray
+
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in known if node["Alive"]]
 
 
 def run_tasks(
