@@ -87,11 +87,7 @@ def run_rename(name: str, new_name: str) -> None:
 
 
 def only_adapter(store: AdapterStore) -> str:
-    """The adapter that is meant where none is named.
-
-    Raises:
-        InputError: there is none, or more than one.
-    """
+    """The adapter that is meant where none is named."""
     names = store.names()
     if len(names) == 1:
         return names[0]

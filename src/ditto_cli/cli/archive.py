@@ -26,13 +26,7 @@ _MIB = 2**20
 
 
 def run_export(name: str, target: Path | None, *, all_stages: bool, force: bool) -> None:
-    """Write an adapter to a file, `NAME.ditto` in the current folder where none is given.
-
-    Raises:
-        InputError: no such adapter, or the file is there already.
-        DiskError: the adapter is damaged, or the disk refused.
-        NonFiniteError: a weight is NaN or infinite.
-    """
+    """Write an adapter to a file, `NAME.ditto` in the current folder where none is given."""
     target = target or Path(f"{name}{ARCHIVE_SUFFIX}")
     store = AdapterStore(store_home(os.environ))
     store.record(name)  # an unknown adapter is the first thing to say
@@ -50,14 +44,7 @@ def run_export(name: str, target: Path | None, *, all_stages: bool, force: bool)
 
 
 def run_import(path: Path, *, name: str | None, base: str | None) -> None:
-    """Add the adapter in a file to the store, after every check.
-
-    Raises:
-        InputError: the file cannot be trusted, the name cannot be used, or the base is not found.
-        IncompatibleError: the adapter does not belong to the base.
-        DiskError: the disk refused.
-        LockedError: another process works on an adapter of that name.
-    """
+    """Add the adapter in a file to the store, after every check."""
     if name is not None:
         check_name(name)
     archive = read_archive(path)
@@ -106,11 +93,7 @@ def _fitted(
 
 
 def _known_base(path: Path, base: BaseIdentity, store: AdapterStore) -> tuple[str, str | None]:
-    """Where the base of an archive is to be found when the user does not say it.
-
-    Raises:
-        InputError: it was a folder of another machine.
-    """
+    """Where the base of an archive is to be found when the user does not say it."""
     if base.source != "local":
         return base.id, base.revision
     for entry in store.entries():

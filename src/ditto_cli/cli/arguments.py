@@ -15,11 +15,7 @@ from ditto_cli.errors import InputError
 
 
 def check_device(device: str) -> str:
-    """The device as it was given.
-
-    Raises:
-        InputError: it cannot be the name of one.
-    """
+    """The device as it was given."""
     if re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", device) is None:
         raise InputError(f"--device {device}: take auto, cpu, cuda, or cuda:1 for the second GPU.")
     return device

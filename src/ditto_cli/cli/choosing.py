@@ -43,11 +43,7 @@ class Writer:
         self._shelf = Shelf(warn)
 
     def write(self, prompt: str, draw: Draw, voice: Voice) -> list[Chosen]:
-        """`draw.num` texts, each the best of as many as are asked for, or as the adapter's settings say.
-
-        Raises:
-            InputError: texts are asked for and not there.
-        """
+        """`draw.num` texts, each the best of as many as are asked for, or as the adapter's settings say."""
         record = None if voice.adapter == BASE_VOICE else self._session.store.record(voice.adapter)
         aid = self._shelf.aid_for(record, draw.best_of, draw.with_texts)
         num = aid.best_of

@@ -124,11 +124,7 @@ class _Result:
 
 
 def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool) -> None:
-    """Train and evaluate on every fold, and report on all of them together.
-
-    Raises:
-        DittoError: as the folder, the settings, the base and the judge give reason to.
-    """
+    """Train and evaluate on every fold, and report on all of them together."""
     started = time.monotonic()
     run = _load(_task(options, num_folds), options)
     try:
@@ -141,11 +137,7 @@ def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool)
 
 
 def fold(author: Author, num_folds: int, *, seed: int) -> list[Author]:
-    """The demonstrations in `num_folds` parts of nearly equal size, each kept back once.
-
-    Raises:
-        InputError: there are not enough texts.
-    """
+    """The demonstrations in `num_folds` parts of nearly equal size, each kept back once."""
     texts = list(author.demonstrations)
     if len(texts) < 2:
         raise InputError("--cross-validate keeps texts back to judge by: give a folder with two texts or more.")

@@ -44,12 +44,7 @@ _TEXT_SUFFIXES = frozenset({".md", ".txt", ".eml", ".html", ".htm", ".csv", ".ts
 
 
 def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
-    """Add the texts of a file, of standard input (`-`), or one that is written in an editor.
-
-    Raises:
-        InputError: nothing usable is given.
-        DiskError: the folder cannot be written.
-    """
+    """Add the texts of a file, of standard input (`-`), or one that is written in an editor."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give the folder with the texts.")
     if source == "-" or (source is None and not sys.stdin.isatty()):
@@ -99,12 +94,7 @@ def take_texts(
 
 
 def keep_edited(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str) -> str:
-    """Add what a person made of a sample to the texts, if it is hers by now; what came of it, in a line.
-
-    Raises:
-        InputError: it cannot be read, or the folder has it already.
-        DiskError: it cannot be written.
-    """
+    """Add what a person made of a sample to the texts, if it is hers by now; what came of it, in a line."""
     if not raw.strip():
         return "Not kept: it was left empty."
     (text,) = read_plain("the edited text", raw).texts
@@ -137,11 +127,7 @@ def _write_in_editor(folder: Path, prompt: str | None = None) -> None:
 
 
 def run_list(folder: Path, *, as_json: bool) -> None:
-    """The demonstrations with the audit.
-
-    Raises:
-        InputError: the folder holds nothing usable.
-    """
+    """The demonstrations with the audit."""
     settings = read_folder_file(folder)
     view = view_folder(folder, settings)
     demonstrations, _ = attach_stored_prompts(folder, view.texts, settings)
@@ -158,11 +144,7 @@ def _base(settings: FolderFile) -> BaseSettings:
 
 
 def run_edit(folder: Path, name: str) -> None:
-    """Open a demonstration's file in the user's editor, and say whether it can still be read.
-
-    Raises:
-        InputError: no such text, no editor, or what was written cannot be read (it stays as it was written).
-    """
+    """Open a demonstration's file in the user's editor, and say whether it can still be read."""
     path = _file_of(folder, name)
     if path.suffix.lower() not in _TEXT_SUFFIXES:
         raise InputError(f"{path.name} is not a plain text file: open it in the program that wrote it.")
@@ -172,12 +154,7 @@ def run_edit(folder: Path, name: str) -> None:
 
 
 def run_rm(folder: Path, name: str, *, sure: bool) -> None:
-    """Remove a demonstration's file.
-
-    Raises:
-        InputError: no such text, the file holds others too, or the user does not agree.
-        DiskError: it cannot be removed.
-    """
+    """Remove a demonstration's file."""
     path = _file_of(folder, name, exact=sure)
     identity = path.relative_to(folder).as_posix()
     try:
@@ -197,11 +174,7 @@ def run_rm(folder: Path, name: str, *, sure: bool) -> None:
 
 
 def _file_of(folder: Path, name: str, *, exact: bool = False) -> Path:
-    """The file of a text, by its name or (unless `exact`) the name's begin.
-
-    Raises:
-        InputError: there is none, or several begin so.
-    """
+    """The file of a text, by its name or (unless `exact`) the name's begin."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give the one with the texts.")
     files = sorted(

@@ -37,11 +37,7 @@ Found = TypeVar("Found")
 
 
 def run_doctor(*, as_json: bool) -> None:
-    """Show the report, and end with an error where the store or an adapter has a problem.
-
-    Raises:
-        DiskError: there are problems; the report was shown in full.
-    """
+    """Show the report, and end with an error where the store or an adapter has a problem."""
     home, cache = store_home(os.environ), cache_home(os.environ)
     store = AdapterStore(home)
     adapters, problems = _adapters(store)

@@ -52,11 +52,7 @@ class EvalOptions:
 
 
 def run_eval(options: EvalOptions, *, as_json: bool) -> None:
-    """Evaluate one adapter.
-
-    Raises:
-        DittoError: as the adapter, the texts, the base and the judge give reason to.
-    """
+    """Evaluate one adapter."""
     started = time.monotonic()
     store = AdapterStore(store_home(os.environ))
     name = _adapter_name(options, store)
@@ -143,9 +139,6 @@ def rivals_of(name: str, record: AdapterRecord, against: str | None) -> list[str
     """Titles to compete against, as `--against` names them; else base, few-shot, texts at hand, SFT, the last round.
 
     Stages of the adapter itself may be named `round1`, `1` or `alice:round1`; each counts once.
-
-    Raises:
-        InputError: an empty list, or the evaluated stage itself.
     """
     if against is None:
         first, *_, last = (*record.stage_names, record.stage_names[-1])
@@ -308,11 +301,7 @@ def _given_prompts(path: Path | None) -> list[str]:
 
 
 def check_report_place(place: Path | None) -> None:
-    """Refuse a place for the report that cannot be written to, before hours of work are done for it.
-
-    Raises:
-        InputError: no folder to put it in, or a folder in its place.
-    """
+    """Refuse a place for the report that cannot be written to, before hours of work are done for it."""
     if place is not None and not place.parent.is_dir():
         raise InputError(f"--report {place}: its folder does not exist.")
     if place is not None and place.is_dir():

@@ -55,12 +55,7 @@ class ExportOptions:
 
 
 def run_export(options: ExportOptions) -> None:
-    """Write a voice for another program.
-
-    Raises:
-        DittoError: an unknown adapter, a base that does not fit or has no form there, a disk that refuses, a check that
-            fails.
-    """
+    """Write a voice for another program."""
     _check_options(options)
     voice = Voice.parse(options.voice, options.stage)
     if voice.adapter == BASE_VOICE:
@@ -296,11 +291,7 @@ class _Export:
 
 
 def _judge(parity: Parity, limit: float) -> None:
-    """Show what a check found.
-
-    Raises:
-        IncompatibleError: the other program does not write what the adapter writes here.
-    """
+    """Show what a check found."""
     say(
         f"Checked: {parity.num_same} of {parity.num_tokens} tokens are the same; the largest difference of a token's "
         f"log-probability is {parity.gap:.1e} nats (limit {limit:.1e})."
@@ -325,11 +316,7 @@ def _public_base(record: AdapterRecord) -> str:
 
 @contextmanager
 def _new_folder(place: Path) -> Iterator[Path]:
-    """A folder that takes its place when all of it is written, and leaves nothing where that fails.
-
-    Raises:
-        DiskError: the disk refused.
-    """
+    """A folder that takes its place when all of it is written, and leaves nothing where that fails."""
     staging = place.with_name(f".exporting-{place.name}")
     try:
         remove_tree(staging)  # what a killed export left

@@ -59,11 +59,7 @@ class FolderView:
 
 
 def view_folder(folder: Path, folder_file: FolderFile) -> FolderView:
-    """Read a folder and say on stderr what is left out.
-
-    Raises:
-        InputError: nothing in it can be used, or a text cannot be read.
-    """
+    """Read a folder and say on stderr what is left out."""
     view = FolderView(read_folder(folder, folder_file), read_held_out(folder, folder_file))
     read_prompts(folder)  # a file that cannot be read is said before a base is loaded
     say_skipped((*view.reading.skipped, *view.held_out.skipped))
@@ -155,9 +151,6 @@ def find_prompts(
         base: which base is trained.
         policy: the base, if it is loaded; else it is loaded here if it is to write.
         device: where to load it.
-
-    Raises:
-        DittoError: prompts.yaml cannot be read or written, or the base cannot be found or loaded.
     """
     demonstrations, without = attach_stored_prompts(folder, texts, folder_file)
     if not without:
@@ -200,12 +193,7 @@ def _instructions(
 
 
 def add_prompts(folder: Path, new: Sequence[tuple[SourceText, str]]) -> None:
-    """Store prompts in prompts.yaml, below those that are there.
-
-    Raises:
-        InputError: the file cannot be read, or nothing can be added to it.
-        DiskError: it cannot be written.
-    """
+    """Store prompts in prompts.yaml, below those that are there."""
     stored, path = read_prompts(folder), folder / PROMPT_FILE
     lacking = [(text, prompt) for text, prompt in new if stored.get(prompt_key(text)) != prompt]
     if lacking:
@@ -217,9 +205,6 @@ def write_new_texts(folder: Path, new: Sequence[NewText]) -> list[Path]:
 
     Returns:
         Where each lies, below `folder`.
-
-    Raises:
-        DiskError: they cannot be written.
     """
     places = [Path(HELD_OUT_FOLDER, text.name) if text.is_held_out else Path(text.name) for text in new]
     make_private_folder(folder)
@@ -239,10 +224,6 @@ def store_folder_file(folder: Path, settings: Mapping[str, Value | None]) -> Non
     Args:
         folder: where it lies.
         settings: by key; a None is left out.
-
-    Raises:
-        InputError: it says something else, or nothing can be added to it.
-        DiskError: it cannot be written.
     """
     path = folder / FOLDER_FILE
     if not path.exists():
@@ -253,11 +234,7 @@ def store_folder_file(folder: Path, settings: Mapping[str, Value | None]) -> Non
 
 
 def check_folder_file(folder: Path, settings: Mapping[str, Value | None]) -> list[str]:
-    """The lines that `store_folder_file` would add to a ditto.yaml; nothing is written.
-
-    Raises:
-        InputError: it says something else, or nothing can be added to it.
-    """
+    """The lines that `store_folder_file` would add to a ditto.yaml; nothing is written."""
     path = folder / FOLDER_FILE
     if not path.exists():
         return []

@@ -21,13 +21,7 @@ _UNKNOWN = (
 
 
 def run_forget(name: str, *, sure: bool) -> None:
-    """Remove an adapter, and what evaluations of other adapters show of it, after a question on a terminal.
-
-    Raises:
-        InputError: there is nothing of that name, or nobody can be asked.
-        LockedError: another process works on it.
-        DiskError: the disk refused; the command can be run again.
-    """
+    """Remove an adapter, and what evaluations of other adapters show of it, after a question on a terminal."""
     store = AdapterStore(store_home(os.environ))
     if store.finish_removals():
         say("What a command that was killed had left is removed.")

@@ -80,12 +80,7 @@ class InitOptions:
 
 
 def run_init(options: InitOptions, *, as_json: bool) -> None:
-    """See `ditto init --help`.
-
-    Raises:
-        InputError: nothing usable is there, or an option cannot be used.
-        DiskError: the folder cannot be written.
-    """
+    """See `ditto init --help`."""
     folder = options.folder
     _check(options)
     folder_file = read_folder_file(folder)

@@ -48,11 +48,7 @@ class JudgeOptions:
         return self.kind == "openai" and leaves_machine(self.base_url or "")
 
     def check(self) -> None:
-        """Refuse what cannot work, before anything is loaded.
-
-        Raises:
-            InputError: an option is missing or does not belong to this judge.
-        """
+        """Refuse what cannot work, before anything is loaded."""
         if self.kind == "openai":
             if not self.model or not self.base_url:
                 raise InputError(
@@ -125,11 +121,7 @@ class JudgeOptions:
 
 
 def consent(judge: Judge, options: JudgeOptions, pairs: Sequence[Pair]) -> None:
-    """Say what a server will be sent and what that costs, and ask before texts leave the machine.
-
-    Raises:
-        InterruptedRun: the user said no.
-    """
+    """Say what a server will be sent and what that costs, and ask before texts leave the machine."""
     if options.kind != "openai":
         return
     server: OpenAIJudge = judge  # type: ignore[assignment]

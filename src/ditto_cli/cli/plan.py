@@ -26,11 +26,7 @@ _PLACEHOLDER = "Write an email to a colleague about the change of plans for the 
 
 
 def run_plan(options: TrainOptions, *, as_json: bool) -> None:
-    """See `ditto plan --help`.
-
-    Raises:
-        DittoError: as the folder, the settings and the base give reason to.
-    """
+    """See `ditto plan --help`."""
     from ditto_cli.model.hardware import detect
 
     order = read_order(options)

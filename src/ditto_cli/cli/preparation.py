@@ -55,11 +55,7 @@ class Order:
 
 
 def read_order(options: TrainOptions) -> Order:
-    """Read the folder and refuse all that can be refused without loading torch.
-
-    Raises:
-        DittoError: as the folder and the settings give reason to.
-    """
+    """Read the folder and refuse all that can be refused without loading torch."""
     folder = options.folder
     folder_file = read_folder_file(folder)
     flags = {"base.id": options.base, "base.revision": options.revision, "base.quantize": options.quantize}
@@ -75,11 +71,7 @@ def read_order(options: TrainOptions) -> Order:
 
 
 def check_publish(publish: str, settings: Settings) -> str:
-    """The stage that is asked for, in full.
-
-    Raises:
-        InputError: the run will have no such stage.
-    """
+    """The stage that is asked for, in full."""
     if publish in ("best", "last"):
         return publish
     stages = [SFT_STAGE, *(round_stage(number) for number in range(1, settings.rounds.num + 1))]
@@ -90,11 +82,7 @@ def check_publish(publish: str, settings: Settings) -> str:
 
 
 def require_training(hardware: Hardware) -> None:
-    """Refuse a device on which nothing can be trained, before anything is loaded.
-
-    Raises:
-        DeviceError: something is missing there.
-    """
+    """Refuse a device on which nothing can be trained, before anything is loaded."""
     problem = hardware.training_problem()
     if problem is not None:
         raise DeviceError(f"{hardware.name}: {problem}.")
@@ -110,11 +98,7 @@ def prepare(
     publish: str,
     folder: str | None = None,
 ) -> tuple[Job, RoundSelector]:
-    """The job, and who chooses the stage that it publishes; the same for a training, its plan and a fold.
-
-    Raises:
-        InputError: a demonstration does not fit the base's context.
-    """
+    """The job, and who chooses the stage that it publishes; the same for a training, its plan and a fold."""
     from ditto_cli.evaluation.selection import RoundSelector, selection_plan
     from ditto_cli.method.run import Job
 

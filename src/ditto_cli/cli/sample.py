@@ -48,11 +48,7 @@ class SampleOptions:
 
 
 def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> None:
-    """Write `options.num` texts with each voice.
-
-    Raises:
-        DittoError: no prompt, an unknown adapter, a base that does not fit.
-    """
+    """Write `options.num` texts with each voice."""
     text = _read_prompt(prompt)
     session, voices = _open(options)
     seed = _seed(options)
@@ -89,11 +85,7 @@ def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> 
 
 
 def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> None:
-    """Write `options.num` texts, let the user edit each, and add what was edited to the adapter's texts.
-
-    Raises:
-        DittoError: as `run_sample`; also where it is not known which folder the adapter learnt from.
-    """
+    """Write `options.num` texts, let the user edit each, and add what was edited to the adapter's texts."""
     from ditto_cli.cli.demos import keep_edited
     from ditto_cli.cli.editor import edited
 
@@ -111,11 +103,7 @@ def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> N
 
 
 def _folder_of(store: AdapterStore, name: str) -> Path:
-    """The folder that an adapter was trained on.
-
-    Raises:
-        InputError: it is not there any more, or the voice is the base.
-    """
+    """The folder that an adapter was trained on."""
     voice = Voice.parse(name)
     folder = None if voice.adapter == BASE_VOICE else store.record(voice.adapter).folder
     if folder is None or not Path(folder).is_dir():
@@ -127,11 +115,7 @@ def _folder_of(store: AdapterStore, name: str) -> Path:
 
 
 def run_chat(options: SampleOptions, first_prompt: str | None) -> None:
-    """Prompt after prompt until /quit or the end of the input.
-
-    Raises:
-        DittoError: the first voice cannot be loaded; later mistakes are said, and the conversation goes on.
-    """
+    """Prompt after prompt until /quit or the end of the input."""
     session, voices = _open(options)
     chat = _Chat(session, voices[0], options)
     say(f"Writing as {voices[0].title}. {_CHAT_HELP}")

@@ -50,11 +50,7 @@ class ServeOptions:
 
 
 def run_serve(options: ServeOptions) -> None:
-    """Serve until Ctrl-C.
-
-    Raises:
-        DittoError: an unknown adapter, no base, a port that is taken, or the extra is not installed.
-    """
+    """Serve until Ctrl-C."""
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
@@ -174,11 +170,7 @@ def _room(base: Policy) -> int:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket at an address; what is asked before anything can be answered waits there.
-
-    Raises:
-        InputError: the address is not this machine's, or the port is taken.
-    """
+    """A socket at an address; what is asked before anything can be answered waits there."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
@@ -187,11 +179,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _server_key(home: Path) -> str:
-    """The store's key for requests, made on first use.
-
-    Raises:
-        DiskError: it cannot be written or read.
-    """
+    """The store's key for requests, made on first use."""
     place = home / _KEY_FILE
     make_private_folder(home)
     if not place.exists():

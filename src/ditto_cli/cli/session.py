@@ -38,13 +38,7 @@ class Session:
         self.policy.switch(self.load(voice))
 
     def load(self, voice: Voice) -> str | None:
-        """The name that `voice` has in the policy, after reading it from disk if need be; None is the base.
-
-        Raises:
-            InputError: no such adapter or stage.
-            IncompatibleError: it was trained on another base.
-            DiskError: it is damaged.
-        """
+        """The name that `voice` has in the policy, after reading it from disk if need be; None is the base."""
         if voice.adapter == BASE_VOICE:
             return None
         if voice not in self._loaded:
@@ -73,22 +67,14 @@ class Session:
         return hashlib.sha256(b"".join(contents[name] for name in sorted(contents))).hexdigest()
 
     def judge_policy(self, model: str | None) -> Policy:
-        """A model to judge with: another one, or this session's base.
-
-        Raises:
-            InputError: it cannot be found or read.
-        """
+        """A model to judge with: another one, or this session's base."""
         if model is None:
             return self.policy
         settings = BaseSettings(id=model, quantize="auto")
         return load_policy(settings, self.policy.hardware, cache_home(os.environ), say)
 
     def style_encoder(self, model: str | None) -> StyleEncoder | None:
-        """A neural style encoder for the panel, if one is wanted.
-
-        Raises:
-            InputError: it cannot be found or read.
-        """
+        """A neural style encoder for the panel, if one is wanted."""
         return None if model is None else load_style_encoder(model, self.policy.hardware)
 
     def write(
@@ -121,11 +107,7 @@ class Session:
         )
 
     def prompt_ids(self, prompt: str) -> tuple[int, ...]:
-        """Token ids of a user's prompt.
-
-        Raises:
-            InputError: empty, or longer than the base can read.
-        """
+        """Token ids of a user's prompt."""
         if not prompt.strip():
             raise InputError('The prompt is empty: say what to write, as in ditto sample --adapter alice "Write ...".')
         ids = self.policy.chat.prompt_ids(prompt)
@@ -151,10 +133,6 @@ def open_session(
         hardware: the device.
         base: where the base lies now, when it is not where it was in training.
         quantize: as in training when None.
-
-    Raises:
-        InputError: an unknown adapter, or the base cannot be found.
-        IncompatibleError: the adapters belong to different bases.
     """
     adapters = [part for voice in voices for part in voice.parts() if part.adapter != BASE_VOICE]
     for voice in adapters:

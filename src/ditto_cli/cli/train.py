@@ -31,11 +31,7 @@ from ditto_cli.store import (
 
 
 def run_train(options: TrainOptions, *, fresh: bool) -> None:
-    """See `ditto train --help`.
-
-    Raises:
-        DittoError: as the folder, the settings, the base and the run give reason to.
-    """
+    """See `ditto train --help`."""
     order = read_order(options)
     store = AdapterStore(store_home(os.environ))
     with store.training(order.adapter) as kept:  # a second training of this name ends here, before it loads anything
