@@ -59,8 +59,10 @@ def duration(seconds: float) -> str:
 
 
 def size(num_bytes: int) -> str:
-    """`3.1 GiB`, `512 MiB`."""
-    return f"{num_bytes / 2**30:.1f} GiB" if num_bytes >= 2**30 else f"{num_bytes / 2**20:.0f} MiB"
+    """`3.1 GiB`, `512 MiB`, `9.4 MiB`."""
+    if num_bytes >= 2**30:
+        return f"{num_bytes / 2**30:.1f} GiB"
+    return f"{num_bytes / 2**20:.0f} MiB" if num_bytes >= 100 * 2**20 else f"{num_bytes / 2**20:.1f} MiB"
 
 
 def print_json(value: object) -> None:
