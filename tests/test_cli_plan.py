@@ -9,7 +9,7 @@ import pytest
 
 from cli_helpers import SMALL, TEXTS
 from conftest import save_tiny_base
-from ditto_cli.cli.preparation import _last_training
+from ditto_cli.cli.plan import last_training
 from ditto_cli.cli.render import duration, size
 from ditto_cli.errors import DamagedError
 from ditto_cli.store import AdapterStore, disk
@@ -211,8 +211,8 @@ def test_the_newest_of_several_trainings_counts_and_a_damaged_one_is_passed_over
                 raise DamagedError("damaged")
             return by_name[name]
 
-    assert _last_training(Store(), "tiny", "cpu").name == "b"
-    assert _last_training(Store(), "nobody", "cpu") is None
+    assert last_training(Store(), "tiny", "cpu").name == "b"
+    assert last_training(Store(), "nobody", "cpu") is None
 
 
 @pytest.mark.parametrize("rank", [16, 256])

@@ -71,7 +71,7 @@ DEFENCES = {
         [("ditto_cli.store.names._name_problem", nothing), ("ditto_cli.store.adapters.locked", unlocked)],
         "names",
     ),
-    "an archive's base is checked": (["ditto_cli.cli.archive.describe_mismatch"], "archives"),
+    "an archive's base is checked": (["ditto_cli.cli.adapters.describe_mismatch"], "archives"),
     "an archive's tensors are checked": (["ditto_cli.model.base.skeleton.describe_misfit"], "archives"),
     "files are private": ([readable_files], "canaries"),
     "forget removes": (["ditto_cli.store.AdapterStore.remove"], "canaries"),

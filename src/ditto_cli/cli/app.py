@@ -25,6 +25,7 @@ from ditto_cli.cli.arguments import (
     Preset,
     Quantize,
     Revision,
+    SampleOptions,
     Seed,
     TrainOptions,
     adapter_names,
@@ -211,7 +212,7 @@ def _sample(
     json: AsJson = False,
 ) -> None:
     """Write in a person's style."""
-    from ditto_cli.cli.sample import SampleOptions, run_chat, run_keep, run_sample
+    from ditto_cli.cli.sample import run_chat, run_keep, run_sample
 
     uses_model(offline=offline)
     options = SampleOptions(
@@ -460,9 +461,9 @@ def _adapters_export(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write an adapter to one file, for another machine; without your texts, but with what was learned from them."""
-    from ditto_cli.cli.archive import run_export
+    from ditto_cli.cli.export import write_archive
 
-    run_export(name, file, all_stages=all_stages, force=force)
+    write_archive(name, file, all_stages=all_stages, force=force)
 
 
 @adapters.command("import")
@@ -475,7 +476,7 @@ def _adapters_import(
     offline: Offline = False,
 ) -> None:
     """Add an adapter from a file, after checking all of it; nothing in the file is run."""
-    from ditto_cli.cli.archive import run_import
+    from ditto_cli.cli.adapters import run_import
 
     uses_model(offline=offline)
     run_import(file, name=name, base=base)

@@ -73,6 +73,23 @@ class TrainOptions:
     publish: str = "best"
 
 
+@dataclass(frozen=True)
+class SampleOptions:
+    """The options of `ditto sample`; None is what the adapter was trained with."""
+
+    voices: list[str]
+    stage: str | None
+    num: int
+    best_of: int | None
+    with_texts: int | None
+    temperature: float | None
+    max_new_tokens: int | None
+    seed: int | None
+    base: str | None
+    quantize: str | None
+    device: str
+
+
 def uses_model(*, offline: bool) -> None:
     """For commands that load a model: they end with the hosts contacted, and may be forbidden to contact the hub."""
     host_log().tell_at_end()

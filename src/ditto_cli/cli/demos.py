@@ -8,8 +8,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from ditto_cli.cli.context import confirm, machine_preset, named_preset
 from ditto_cli.cli.editor import edit_file, edited
-from ditto_cli.cli.folder import audit_texts, machine_preset, say_skipped, show_audit, view_folder, write_new_texts
+from ditto_cli.cli.folder import audit_texts, say_skipped, show_audit, view_folder, write_new_texts
 from ditto_cli.cli.render import ask, print_json, say, warn
 from ditto_cli.config import FOLDER_FILE, BaseSettings, FolderFile, read_folder_file, resolve_settings
 from ditto_cli.demonstrations import (
@@ -139,7 +140,7 @@ def run_list(folder: Path, *, as_json: bool) -> None:
 
 
 def _base(settings: FolderFile) -> BaseSettings:
-    preset = os.environ.get("DITTO_PRESET") or settings.preset or machine_preset("auto")
+    preset = named_preset(None, settings) or machine_preset("auto")
     return resolve_settings(preset, settings, os.environ, flags={}).base
 
 
@@ -163,11 +164,9 @@ def run_rm(folder: Path, name: str, *, sure: bool) -> None:
         num = 1  # what cannot be read may go
     if num > 1:
         raise InputError(f"{identity} holds {num} texts: take one out of it yourself, or delete the file yourself.")
-    if not sure:
-        if not sys.stdin.isatty():
-            raise InputError(f"Removing {identity} cannot be undone: add --yes to do it without being asked.")
-        if ask(f"Remove {path} for good? [y/N] ").strip().lower() not in ("y", "yes"):
-            raise InputError("Nothing was removed.")
+    refusal = f"Removing {identity} cannot be undone: add --yes to do it without being asked."
+    if not sure and not confirm(f"Remove {path} for good?", refusal):
+        raise InputError("Nothing was removed.")
     remove_tree(path)
     stored = f" Its prompt stays in {PROMPT_FILE}: delete it there." if (folder / PROMPT_FILE).exists() else ""
     say(f"Removed {path}.{stored} An adapter that learnt it still knows it: train anew, or ditto forget NAME.")

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ditto_cli.cli.archive import run_export as export_archive
-from ditto_cli.cli.render import ask, print_text, say
+from ditto_cli.cli.context import confirm, find_base, open_store
+from ditto_cli.cli.render import print_text, say, size, warn
 from ditto_cli.errors import DiskError, DittoError, IncompatibleError, InputError
 from ditto_cli.store import (
+    ARCHIVE_SUFFIX,
     AdapterRecord,
     AdapterStore,
-    cache_home,
     describe_mismatch,
+    export_archive,
     fsync_tree,
     move,
     remove_tree,
-    store_home,
     write_bytes,
     write_text,
 )
@@ -63,9 +62,9 @@ def run_export(options: ExportOptions) -> None:
     if options.target == "ditto":
         if voice != Voice(voice.adapter):
             raise InputError("--to ditto carries an adapter as it was trained: no stage, strength or mix.")
-        export_archive(voice.adapter, options.out, all_stages=options.all_stages, force=options.force)
+        write_archive(voice.adapter, options.out, all_stages=options.all_stages, force=options.force)
         return
-    store = AdapterStore(store_home(os.environ))
+    store = open_store()
     record = _common_record(store, voice)
     place = options.out or Path(f"{_file_name(voice)}-{options.target}")
     if options.target != "hub" and os.path.lexists(place):
@@ -75,6 +74,23 @@ def run_export(options: ExportOptions) -> None:
 
     lora = mix([(read_lora(store.checked_stage_folder(v.adapter, v.stage)), v.strength) for v in voice.parts()])
     _Export(options, voice, record, lora).write(place)
+
+
+def write_archive(name: str, target: Path | None, *, all_stages: bool, force: bool) -> None:
+    """Write an adapter to a file, `NAME.ditto` in the current folder where none is given."""
+    target = target or Path(f"{name}{ARCHIVE_SUFFIX}")
+    store = open_store()
+    store.record(name)  # an unknown adapter is the first thing to say
+    if target.is_dir():
+        raise InputError(f"{target} is a folder: give the file to write, as in {target / (name + ARCHIVE_SUFFIX)}.")
+    if not force and os.path.lexists(target):
+        raise InputError(f"{target} is already there: give another file, or --force to replace it.")
+    record, data = export_archive(store, name, all_stages=all_stages)
+    for stage in record.stages:
+        for warning in stage.warnings:
+            warn(f"{stage.stage}: {warning}")
+    write_bytes(target, data)
+    say(f"Wrote {target} ({size(len(data))}). {_ADVICE}")
 
 
 def _check_options(options: ExportOptions) -> None:
@@ -236,11 +252,10 @@ class _Export:
     def _source(self, *, weights: bool = True) -> BaseSource:
         """Where the base lies, after a look that it is the one."""
         from ditto_cli.model.base.loading import load_skeleton
-        from ditto_cli.model.base.source import locate_base
 
         base = self.record.base
         place, revision = (self.options.base, None) if self.options.base else (base.id, base.revision)
-        source = locate_base(place, revision, cache_home(os.environ), say, weights=weights)
+        source = find_base(place, revision, weights=weights)
         if any(source.folder.glob("*.safetensors")):
             mismatch = describe_mismatch(base, load_skeleton(source).identity)
             if mismatch is not None:
@@ -265,15 +280,10 @@ class _Export:
             f"This sends the adapter's weights, its settings and a model card to {repository} on the hub, as a private "
             f"repository. {_ADVICE} No text of yours is sent."
         )
-        if not self.options.sure:
-            answer = ""
-            if not sys.stdin.isatty():
-                raise InputError("Sending an adapter away cannot be undone: say --yes where nobody can be asked.")
-            with suppress(EOFError):  # no answer is no
-                answer = ask("Send it? [y/N] ").strip().lower()
-            if answer not in ("y", "yes"):
-                say("Nothing was sent.")
-                return
+        refusal = "Sending an adapter away cannot be undone: say --yes where nobody can be asked."
+        if not self.options.sure and not confirm("Send it?", refusal):
+            say("Nothing was sent.")
+            return
         with tempfile.TemporaryDirectory() as folder:
             self._write_peft(Path(folder))
             try:

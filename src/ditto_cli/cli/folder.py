@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ditto_cli.cli.render import print_table, say, warn
-from ditto_cli.cli.text import shorten
+from ditto_cli.cli.context import load_base
+from ditto_cli.cli.render import print_table, say, shorten, warn
 from ditto_cli.config import (
-    CPU_PRESET,
     FOLDER_FILE,
     BaseSettings,
     FolderFile,
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from ditto_cli.model.policy.policy import Policy
 
 _NUM_NAMES_SHOWN = 3
-_GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux inside Windows
 
 
 @dataclass(frozen=True)
@@ -85,15 +83,6 @@ def say_skipped(skipped: Sequence[Skipped]) -> None:
         else:
             shown = ", ".join(names[:_NUM_NAMES_SHOWN])
             warn(f"{len(names):,} are left out ({shown}, ...): {reason}.")
-
-
-def machine_preset(device: str) -> str:
-    """The preset that fits this machine; torch is only asked where a GPU may be."""
-    if not device.startswith("cuda") and not any(Path(path).exists() for path in _GPU_DEVICES):
-        return CPU_PRESET
-    from ditto_cli.model.hardware import detect
-
-    return detect(device).default_preset()
 
 
 def audit_texts(texts: Sequence[SourceText], prompts: Mapping[str, str], base: BaseSettings) -> tuple[AuditRow, ...]:
@@ -144,13 +133,7 @@ def find_prompts(
 
     A base of 3B parameters and more writes them; else they are made of each text's title or first words.
 
-    Args:
-        folder: where the texts lie.
-        texts: all that need a prompt.
-        folder_file: what ditto.yaml there says.
-        base: which base is trained.
-        policy: the base, if it is loaded; else it is loaded here if it is to write.
-        device: where to load it.
+    `policy` is the base if it is loaded; else it is loaded here, on `device`, if it is to write.
     """
     demonstrations, without = attach_stored_prompts(folder, texts, folder_file)
     if not without:
@@ -179,13 +162,10 @@ def _instructions(
         hardware = detect(device) if policy is None else policy.hardware
         from ditto_cli.model.instructions import can_write_instructions, write_instructions
 
-        cache = cache_home(os.environ)
-        if can_write_instructions(base, cache, say):
+        if can_write_instructions(base, cache_home(os.environ), say):
             if policy is None:
-                from ditto_cli.model.base.loading import load_policy
-
                 say(f"{missing}. Loading {base.id} to write them: that may take minutes.")
-                policy = load_policy(base, hardware, cache, say)
+                policy = load_base(base, hardware)
             say(f"{missing}: {base.id} writes the instruction that each one answers.")
             return write_instructions(policy, texts)
     say(f"{missing}: each gets a plain one of its title or first words. Bases of 3B and more write better ones.")
@@ -203,8 +183,7 @@ def add_prompts(folder: Path, new: Sequence[tuple[SourceText, str]]) -> None:
 def write_new_texts(folder: Path, new: Sequence[NewText]) -> list[Path]:
     """Write what was taken in as files of a folder, which is made if it is missing, and their long prompts.
 
-    Returns:
-        Where each lies, below `folder`.
+    Gives where each lies, below `folder`.
     """
     places = [Path(HELD_OUT_FOLDER, text.name) if text.is_held_out else Path(text.name) for text in new]
     make_private_folder(folder)
@@ -219,12 +198,7 @@ def write_new_texts(folder: Path, new: Sequence[NewText]) -> list[Path]:
 
 
 def store_folder_file(folder: Path, settings: Mapping[str, Value | None]) -> None:
-    """Write ditto.yaml where there is none, else add below it what it lacks; nothing in it is changed.
-
-    Args:
-        folder: where it lies.
-        settings: by key; a None is left out.
-    """
+    """Write ditto.yaml where there is none, else add below it what it lacks (no None); nothing in it is changed."""
     path = folder / FOLDER_FILE
     if not path.exists():
         write_text(path, new_folder_file(settings))

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ditto_cli.cli.context import folder_adapter, in_terminal, machine_preset, named_preset
 from ditto_cli.cli.demos import converse
 from ditto_cli.cli.folder import (
     add_prompts,
     audit_texts,
     check_folder_file,
     find_prompts,
-    machine_preset,
     say_skipped,
     show_audit,
     store_folder_file,
@@ -28,7 +28,6 @@ from ditto_cli.config import (
     FOLDER_FILE,
     FolderFile,
     Settings,
-    adapter_name_of,
     load_preset,
     read_folder_file,
     resolve_settings,
@@ -56,7 +55,7 @@ from ditto_cli.demonstrations.people import UnknownAuthorError
 from ditto_cli.demonstrations.prompt_file import read_prompts
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.errors import InputError
-from ditto_cli.store import check_name, make_private_folder, move, suggest_name, write_text
+from ditto_cli.store import make_private_folder, move, write_text
 from ditto_cli.types import SourceText
 
 
@@ -84,8 +83,7 @@ def run_init(options: InitOptions, *, as_json: bool) -> None:
     folder = options.folder
     _check(options)
     folder_file = read_folder_file(folder)
-    adapter = options.name or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
-    check_name(adapter)
+    adapter = folder_adapter(folder, folder_file, options.name)
     changes = _changes(options)
     name = options.name if (folder / FOLDER_FILE).exists() else adapter
     settings: dict[str, Value | None] = {"name": name, "preset": options.preset, **changes}
@@ -166,7 +164,7 @@ def _refuse_without_texts(options: InitOptions) -> None:
 
 def _in_terminal(as_json: bool) -> bool:
     """Whether there is somebody to ask."""
-    return not as_json and sys.stdin.isatty() and sys.stderr.isatty()
+    return not as_json and in_terminal() and sys.stderr.isatty()
 
 
 def _start_folder(options: InitOptions, adapter: str, *, as_json: bool) -> None:
@@ -291,8 +289,8 @@ def _put_aside(folder: Path, folder_file: FolderFile, num: int) -> None:
 
 
 def _settings(options: InitOptions, folder_file: FolderFile) -> Settings:
-    preset = options.preset or os.environ.get("DITTO_PRESET") or folder_file.preset
-    return resolve_settings(preset or machine_preset(options.device), folder_file, os.environ, flags={})
+    preset = named_preset(options.preset, folder_file) or machine_preset(options.device)
+    return resolve_settings(preset, folder_file, os.environ, flags={})
 
 
 def _print_json(

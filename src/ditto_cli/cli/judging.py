@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ditto_cli.cli.context import confirm, in_terminal, load_base
 from ditto_cli.cli.render import ask, print_side_by_side, say, stderr_console, warn
+from ditto_cli.config import BaseSettings
 from ditto_cli.errors import InputError, InterruptedRun
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ _SMALL_MODEL_NOTE = (
     "it may be too small to judge style"
 )
 _MUCH_BIAS = 0.5
+_NOBODY_TO_ASK = "Texts would leave this machine: say --yes where nobody can be asked."
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class JudgeOptions:
             self._endpoint()
             if self.offline and self.leaves_machine:
                 raise InputError("--offline forbids a judge on another machine: take one on this machine, or leave it.")
-            if self.leaves_machine and not self.sure and not _in_terminal():
-                raise InputError("Texts would leave this machine: say --yes where nobody can be asked.")
+            if self.leaves_machine and not self.sure and not in_terminal():
+                raise InputError(_NOBODY_TO_ASK)
         elif self.base_url is not None:
             raise InputError(f"--base-url belongs to --judge openai, not to --judge {self.kind}.")
         elif self.model is not None and self.kind != "model":
@@ -92,7 +95,10 @@ class JudgeOptions:
         if self.kind == "model":
             from ditto_cli.evaluation.judges.by_model import ModelJudge
 
-            return ModelJudge(session.judge_policy(self.model), demonstrations)
+            if self.model is None:
+                return ModelJudge(session.policy, demonstrations)
+            other = BaseSettings(id=self.model, quantize="auto")
+            return ModelJudge(load_base(other, session.policy.hardware), demonstrations)
         from ditto_cli.evaluation.blind_pairs import person_ledger, texts_by_mark
 
         writings = [writing for written in findings.writings.values() for writing in written]
@@ -137,9 +143,7 @@ def consent(judge: Judge, options: JudgeOptions, pairs: Sequence[Pair]) -> None:
         f"Your demonstrations and the texts to judge leave this machine: they are sent to {options.base_url}, "
         "whose owner can read and keep them."
     )
-    if options.sure:
-        return
-    if ask("Send them? [y/N] ").strip().lower() not in ("y", "yes"):
+    if not options.sure and not confirm("Send them?", _NOBODY_TO_ASK):
         raise InterruptedRun("Nothing was sent.")
 
 
@@ -153,10 +157,6 @@ def say_usage(judge: Judge, options: JudgeOptions) -> None:
             + (f", {usage.money(*options.prices):.2f} at the given prices" if options.prices else "")
             + f"; {usage.num_cached} answers from earlier runs."
         )
-
-
-def _in_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _show_pair(reference_texts: Sequence[str], prompt: str, left: str, right: str, number: int, total: int) -> None:

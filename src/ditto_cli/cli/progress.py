@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ditto_cli.cli.render import stderr_console
-from ditto_cli.cli.text import visible
+from ditto_cli.cli.render import stderr_console, visible
 from ditto_cli.types import Reporter, WatchedSample
 
 _SHOWN_METRICS = {"loss": "loss", "rewards/margins": "margin", "rewards/accuracies": "accuracy"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ditto_cli.cli.text import visible
-
 _NARROW, _WIDE = 60, 100
+_KEPT = "\n\t"
+# Format characters that turn the direction of text around could make a line read as something else.
+_HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co"}
+_JOINERS = "\u200c\u200d"  # needed in Persian, Hindi and emoji
 
 
 def stdout_console() -> Console:
@@ -47,6 +50,22 @@ def fail(message: str) -> None:
     """The one line of an error, on stderr."""
     line = " ".join(visible(message).split())
     stderr_console().print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
+
+
+def visible(text: str) -> str:
+    """The same text with control, escape and direction characters written out, so that none is obeyed."""
+    return "".join(
+        character
+        if character in _KEPT + _JOINERS or unicodedata.category(character) not in _HIDDEN_CATEGORIES
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def shorten(text: str, limit: int) -> str:
+    """At most `limit` characters on one line."""
+    folded = " ".join(text.split())
+    return folded if len(folded) <= limit else folded[: limit - 1] + "…"
 
 
 def duration(seconds: float) -> str:
