@@ -79,7 +79,7 @@ def test_a_plan_says_what_would_be_done_and_touches_nothing(ditto, texts, unload
     assert told["device"].startswith("CPU, ")
     assert told["steps"] == "SFT up to 2 updates, then 1 rounds of 4 samples and 1 DPO updates"
     assert told["samples"] == f"at most {math.ceil(1.5 * max(LENGTHS))} tokens each"
-    assert re.match(r"about [\d.]+ MiB .*\b(sampling|an update|SFT)\b.* \(0\.0 MiB of it the base\)", told["memory"])
+    assert re.match(r"about [\d.]+ MiB .*\b(sampling|an update|SFT)\b.* \(\d\.\d MiB of it the base\)", told["memory"])
     assert told["time"] == "not known before the first training on this base"
     assert told["stored in"] == str(ditto.home / "adapters" / "alice")
     assert result.err == "hosts contacted: none\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.render import ask, say
-from ditto_cli.config import CPU_PRESET, BaseSettings, FolderFile, adapter_name_of
+from ditto_cli.config import CPU_PRESET, BaseSettings, FolderFile, adapter_name_of, resolve_settings
 from ditto_cli.errors import InputError
 from ditto_cli.store import AdapterStore, cache_home, check_name, store_home, suggest_name
 
@@ -54,6 +54,12 @@ def machine_preset(device: str) -> str:
     from ditto_cli.model.hardware import detect
 
     return detect(device).default_preset()
+
+
+def folder_base(folder_file: FolderFile, preset: str | None = None, device: str = "auto") -> BaseSettings:
+    """The base that a training on a folder would take."""
+    preset = named_preset(preset, folder_file) or machine_preset(device)
+    return resolve_settings(preset, folder_file, os.environ, flags={}).base
 
 
 def find_base(base_id: str, revision: str | None = None, *, weights: bool = True) -> BaseSource:

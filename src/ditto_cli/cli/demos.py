@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from ditto_cli.cli.context import confirm, machine_preset, named_preset
+from ditto_cli.cli.context import confirm, folder_base
 from ditto_cli.cli.editor import edit_file, edited
-from ditto_cli.cli.folder import audit_texts, say_skipped, show_audit, view_folder, write_new_texts
+from ditto_cli.cli.folder import audit_texts, place_of, say_skipped, show_audit, view_folder, write_new_texts
 from ditto_cli.cli.render import ask, print_json, say, warn
-from ditto_cli.config import FOLDER_FILE, BaseSettings, FolderFile, read_folder_file, resolve_settings
+from ditto_cli.config import FOLDER_FILE, FolderFile, read_folder_file
 from ditto_cli.demonstrations import (
     HELD_OUT_FOLDER,
     MANY_TEXTS,
-    Intake,
     Reading,
     Skipped,
     file_names,
@@ -67,13 +65,7 @@ def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
 
 
 def add_texts(folder: Path, texts: tuple[SourceText, ...], prompt: str | None = None) -> None:
-    """Write texts as files of a demonstrations folder, and say where.
-
-    Args:
-        folder: is made if it is missing.
-        texts: all are taken.
-        prompt: what they answer, in the place of what they say themselves.
-    """
+    """Write texts as files of a demonstrations folder, and say where; `prompt` is what they answer, if it is known."""
     lines, left_out = take_texts(folder, texts, prompt)
     say_skipped(left_out)
     for line in lines:
@@ -85,12 +77,16 @@ def take_texts(
 ) -> tuple[list[str], tuple[Skipped, ...]]:
     """Write texts as `add_texts` does; where each lies, in a line, and what was left out."""
     settings = read_folder_file(folder)
-    intake = _taken(folder, texts, prompt, settings)
+    given = [text if prompt is None else replace(text, prompt=prompt) for text in texts]
+    names = [*file_names(folder), *file_names(folder / HELD_OUT_FOLDER)]
+    known = _texts_of(folder, settings)
+    intake = take_in(given, known, names, num=None, redact=settings.redact, divide=False)
+    write_new_texts(folder, intake.new)
     lines = []
-    for place, new in zip(write_new_texts(folder, intake.new), intake.new, strict=True):
+    for new in intake.new:
         has_prompt = new.long_prompt or new.content.startswith("---\nprompt:")
         missing = "" if has_prompt else "; it has no prompt yet: give one with --prompt, or `ditto init` finds one"
-        lines.append(f"Added {folder / place}{missing}.")
+        lines.append(f"Added {folder / place_of(new)}{missing}.")
     return lines, intake.left_out
 
 
@@ -103,12 +99,6 @@ def keep_edited(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str
         return "Not kept: it was not changed, and a model's own text teaches it nothing."
     lines, _ = take_texts(folder, (replace(text, id="sample", prompt=prompt),))
     return f"{' '.join(lines)} To learn from it: ditto train {folder} --name {adapter}"
-
-
-def _taken(folder: Path, texts: tuple[SourceText, ...], prompt: str | None, settings: FolderFile) -> Intake:
-    given = [text if prompt is None else replace(text, prompt=prompt) for text in texts]
-    names = [*file_names(folder), *file_names(folder / HELD_OUT_FOLDER)]
-    return take_in(given, _texts_of(folder, settings), names, num=None, redact=settings.redact, divide=False)
 
 
 def _texts_of(folder: Path, settings: FolderFile) -> list[SourceText]:
@@ -132,16 +122,11 @@ def run_list(folder: Path, *, as_json: bool) -> None:
     settings = read_folder_file(folder)
     view = view_folder(folder, settings)
     demonstrations, _ = attach_stored_prompts(folder, view.texts, settings)
-    rows = audit_texts(view.texts, {d.id: d.prompt for d in demonstrations}, _base(settings))
+    rows = audit_texts(view.texts, {d.id: d.prompt for d in demonstrations}, folder_base(settings))
     if as_json:
         print_json({"folder": str(folder), "texts": [row.as_json() for row in rows]})
     else:
-        show_audit(f"{len(view.reading.texts)} texts in {folder}", rows)
-
-
-def _base(settings: FolderFile) -> BaseSettings:
-    preset = named_preset(None, settings) or machine_preset("auto")
-    return resolve_settings(preset, settings, os.environ, flags={}).base
+        show_audit(rows, f"{len(view.reading.texts)} texts in {folder}")
 
 
 def run_edit(folder: Path, name: str) -> None:

@@ -91,30 +91,19 @@ def audit_texts(texts: Sequence[SourceText], prompts: Mapping[str, str], base: B
     return audit(texts, prompts, counter.count if counter is not None else None)
 
 
-def show_audit(title: str, rows: Sequence[AuditRow]) -> None:
-    """The audit as a table on stdout, and each warning in a line on stderr."""
-    prompts = [shorten(row.prompt or "(none yet)", 70) for row in rows]
-    cells = [(*_facts(row), prompt, _codes(row)) for row, prompt in zip(rows, prompts, strict=True)]
-    print_table(title, ("text", "words", "tokens", "language", "prompt", "warnings"), cells)
-    _warn_of(rows)
+def show_audit(rows: Sequence[AuditRow], title: str = "", *, for_log: bool = False) -> None:
+    """The audit as a table on stdout, and each warning in a line on stderr.
 
-
-def say_audit(rows: Sequence[AuditRow]) -> None:
-    """The audit on stderr, for a run whose messages may be kept in a log: without a word of the person's."""
-    cells = [(*_facts(row), _codes(row)) for row in rows]
-    print_table("", ("text", "words", "tokens", "language", "warnings"), cells, to_stderr=True)
-    _warn_of(rows)
-
-
-def _facts(row: AuditRow) -> tuple[str, str, str, str]:
-    return row.id, str(row.words), "-" if row.tokens is None else str(row.tokens), row.language or "-"
-
-
-def _codes(row: AuditRow) -> str:
-    return ", ".join(warning.code.replace("_", " ") for warning in row.warnings) or "none"
-
-
-def _warn_of(rows: Sequence[AuditRow]) -> None:
+    `for_log` is for a run whose messages may be kept: all on stderr, and without a word of the person's.
+    """
+    cells = []
+    for row in rows:
+        tokens = "-" if row.tokens is None else str(row.tokens)
+        prompt = [] if for_log else [shorten(row.prompt or "(none yet)", 70)]
+        codes = ", ".join(warning.code.replace("_", " ") for warning in row.warnings) or "none"
+        cells.append((row.id, str(row.words), tokens, row.language or "-", *prompt, codes))
+    columns = ("text", "words", "tokens", "language", *(() if for_log else ("prompt",)), "warnings")
+    print_table(title, columns, cells, to_stderr=for_log)
     for row in rows:
         for warning in row.warnings:
             warn(f"{row.id}: {warning.message}.")
@@ -180,21 +169,21 @@ def add_prompts(folder: Path, new: Sequence[tuple[SourceText, str]]) -> None:
         write_text(path, render_prompts(read_settings_text(path) if path.exists() else None, lacking))
 
 
-def write_new_texts(folder: Path, new: Sequence[NewText]) -> list[Path]:
-    """Write what was taken in as files of a folder, which is made if it is missing, and their long prompts.
+def place_of(new: NewText) -> Path:
+    """Where a text that was taken in lies, below its folder."""
+    return Path(HELD_OUT_FOLDER, new.name) if new.is_held_out else Path(new.name)
 
-    Gives where each lies, below `folder`.
-    """
-    places = [Path(HELD_OUT_FOLDER, text.name) if text.is_held_out else Path(text.name) for text in new]
+
+def write_new_texts(folder: Path, new: Sequence[NewText]) -> None:
+    """Write what was taken in as files of a folder, which is made if it is missing, and their long prompts."""
     make_private_folder(folder)
     if any(text.is_held_out for text in new):
         make_private_folder(folder / HELD_OUT_FOLDER)
     # First the prompts: a text that is there is not taken in again, and one without its text does no harm.
-    texts = [SourceText(place.as_posix(), text.text, text.long_prompt) for place, text in zip(places, new, strict=True)]
+    texts = [SourceText(place_of(text).as_posix(), text.text, text.long_prompt) for text in new]
     add_prompts(folder, [(text, text.prompt) for text in texts if text.prompt])
-    for place, text in zip(places, new, strict=True):
-        write_text(folder / place, text.content)
-    return places
+    for text in new:
+        write_text(folder / place_of(text), text.content)
 
 
 def store_folder_file(folder: Path, settings: Mapping[str, Value | None]) -> None:
