@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.render import ask, say
 from ditto_cli.config import CPU_PRESET, BaseSettings, FolderFile, adapter_name_of, resolve_settings
-from ditto_cli.errors import InputError
-from ditto_cli.store import AdapterStore, cache_home, check_name, store_home, suggest_name
+from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.store import (
+    AdapterRecord,
+    AdapterStore,
+    BaseIdentity,
+    cache_home,
+    check_name,
+    describe_mismatch,
+    store_home,
+    suggest_name,
+)
 
 if TYPE_CHECKING:
     from ditto_cli.model.base.source import BaseSource
@@ -74,6 +83,13 @@ def load_base(base: BaseSettings, hardware: Hardware) -> Policy:
     from ditto_cli.model.base.loading import load_policy
 
     return load_policy(base, hardware, cache_home(os.environ), say)
+
+
+def check_base(adapter: str, record: AdapterRecord, base: BaseIdentity) -> None:
+    """Refuse an adapter that was trained on another base."""
+    mismatch = describe_mismatch(record.base, base)
+    if mismatch is not None:
+        raise IncompatibleError(f"Adapter {adapter} does not belong to this base: {mismatch}.")
 
 
 def in_terminal() -> bool:

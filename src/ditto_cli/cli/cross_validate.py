@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ditto_cli.cli.context import find_base, folder_adapter, load_base, named_preset, open_store
+from ditto_cli.cli.context import check_base, find_base, folder_adapter, load_base, named_preset, open_store
 from ditto_cli.cli.eval import (
     EvalOptions,
     check_report_place,
@@ -29,13 +29,13 @@ from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say, warn
 from ditto_cli.cli.rivals import extracted_in_training, few_shot
 from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
-from ditto_cli.errors import IncompatibleError, InputError, InterruptedRun
+from ditto_cli.errors import InputError, InterruptedRun
 from ditto_cli.evaluation.report import Verdict
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Author
 from ditto_cli.interrupts import stopped
 from ditto_cli.seeds import derive_seed
-from ditto_cli.store import AdapterRecord, AdapterStore, describe_mismatch, remove_tree
+from ditto_cli.store import AdapterRecord, AdapterStore, remove_tree
 from ditto_cli.types import SFT_STAGE, Reporter
 from ditto_cli.voices import Voice
 
@@ -217,9 +217,8 @@ def _load(
         say(f"Settings: preset {preset} with {FOLDER_FILE} and the environment; there is no adapter {name} yet.")
     _find_judge(options.judge)
     policy = load_base(settings.base, hardware)
-    mismatch = describe_mismatch(record.base, policy.identity) if record else None
-    if mismatch is not None:
-        raise IncompatibleError(f"Adapter {name} does not belong to this base: {mismatch}.")
+    if record is not None:
+        check_base(name, record, policy.identity)
     # Refuses now what a later fold would refuse.
     tokenise(policy.chat, author.demonstrations, settings.sampling, context_tokens=policy.context_tokens)
     title = TRAINED if record is None else name

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ditto_cli.cli.context import confirm, find_base, open_store
+from ditto_cli.cli.context import check_base, confirm, find_base, open_store
 from ditto_cli.cli.render import print_text, say, size, warn
 from ditto_cli.errors import DiskError, DittoError, IncompatibleError, InputError
 from ditto_cli.store import (
     ARCHIVE_SUFFIX,
     AdapterRecord,
-    AdapterStore,
     describe_mismatch,
     export_archive,
     fsync_tree,
@@ -65,7 +64,11 @@ def run_export(options: ExportOptions) -> None:
         write_archive(voice.adapter, options.out, all_stages=options.all_stages, force=options.force)
         return
     store = open_store()
-    record = _common_record(store, voice)
+    record = store.record(voice.adapter)
+    for part in voice.also:
+        mismatch = describe_mismatch(store.record(part.adapter).base, record.base)
+        if mismatch is not None:
+            raise IncompatibleError(f"{voice.adapter} and {part.adapter} cannot be mixed: {mismatch}.")
     place = options.out or Path(f"{_file_name(voice)}-{options.target}")
     if options.target != "hub" and os.path.lexists(place):
         raise InputError(f"{place} is already there: remove it, or give another folder with --out.")
@@ -106,16 +109,6 @@ def _check_options(options: ExportOptions) -> None:
             raise InputError(f"{name} goes with --to {' or '.join(targets)}, not with --to {options.target}.")
     if options.target == "hub" and options.repository is None:
         raise InputError("Say where on the hub: ditto export NAME --to hub --repository USER/REPO.")
-
-
-def _common_record(store: AdapterStore, voice: Voice) -> AdapterRecord:
-    """The record of the first part, on whose base the others must be too."""
-    first = store.record(voice.adapter)
-    for part in voice.also:
-        mismatch = describe_mismatch(store.record(part.adapter).base, first.base)
-        if mismatch is not None:
-            raise IncompatibleError(f"{voice.adapter} and {part.adapter} cannot be mixed: {mismatch}.")
-    return first
 
 
 def _file_name(voice: Voice) -> str:
@@ -257,9 +250,7 @@ class _Export:
         place, revision = (self.options.base, None) if self.options.base else (base.id, base.revision)
         source = find_base(place, revision, weights=weights)
         if any(source.folder.glob("*.safetensors")):
-            mismatch = describe_mismatch(base, load_skeleton(source).identity)
-            if mismatch is not None:
-                raise IncompatibleError(f"Adapter {self.voice.adapter} does not belong to this base: {mismatch}.")
+            check_base(self.voice.adapter, self.record, load_skeleton(source).identity)
         return source
 
     def _policy(self, source: BaseSource) -> tuple[Policy, list[tuple[int, ...]]]:

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from ditto_cli.evaluation.types import Judge, Pair
 
 JudgeKind = Literal["style", "model", "openai", "me"]
-_SMALL_MODEL_NOTE = (
-    "the judge {name} preferred the same position in {share:.0%} of the pairs whichever text stood there: "
-    "it may be too small to judge style"
-)
 _MUCH_BIAS = 0.5
 _NOBODY_TO_ASK = "Texts would leave this machine: say --yes where nobody can be asked."
 
@@ -80,12 +76,7 @@ class JudgeOptions:
     ) -> Judge:
         """The judge; answers of a person or a server are kept in `folder`.
 
-        Args:
-            session: the models in memory.
-            findings: what is to be judged.
-            key: the store's secret.
-            folder: of the evaluated adapter.
-            marks: of contestants that are other adapters, by title; see `evaluation.traces`.
+        `marks` are of contestants that are other adapters, by title; see `evaluation.traces`.
         """
         demonstrations = findings.author.demonstrations
         if self.kind == "style":
@@ -115,7 +106,10 @@ class JudgeOptions:
         """What the reader of the report should know about this judge."""
         bias = getattr(judge, "position_bias", None)
         if bias is not None and bias > _MUCH_BIAS:
-            return [_SMALL_MODEL_NOTE.format(name=judge.name, share=bias)]
+            return [
+                f"the judge {judge.name} preferred the same position in {bias:.0%} of the pairs whichever text stood "
+                "there: it may be too small to judge style"
+            ]
         return []
 
     def _endpoint(self) -> Endpoint:

@@ -155,19 +155,7 @@ def prepare(
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is shown.
-
-    Attributes:
-        job: what will be trained.
-        base: the base's name, with its commit where it is known.
-        quantize: nf4 or none.
-        device: in words.
-        need: memory.
-        available_bytes: memory that there is for it.
-        disk_bytes: most that the run has in the store.
-        last: the newest training on this base and device.
-        store_folder: where the adapter will lie.
-    """
+    """All that is shown: what is trained, on which base, the memory that it needs, and the newest such training."""
 
     job: Job
     base: str

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ditto_cli.cli.arguments import SampleOptions
-from ditto_cli.cli.context import load_base
+from ditto_cli.cli.context import check_base, load_base
 from ditto_cli.cli.render import warn
 from ditto_cli.config import BaseSettings, FolderFile, resolve_settings
 from ditto_cli.errors import IncompatibleError, InputError
@@ -55,9 +55,7 @@ class Session:
         if voice not in self._loaded:
             parts = []
             for part in voice.parts():
-                mismatch = describe_mismatch(self.store.record(part.adapter).base, self.policy.identity)
-                if mismatch is not None:
-                    raise IncompatibleError(f"Adapter {part.adapter} does not belong to this base: {mismatch}.")
+                check_base(part.adapter, self.store.record(part.adapter), self.policy.identity)
                 parts.append((read_lora(self.store.checked_stage_folder(part.adapter, part.stage)), part.strength))
             name = f"voice{len(self._loaded)}"  # a name of its own: PEFT cannot have dots in one
             self.policy.put_adapter(name, mix(parts))
