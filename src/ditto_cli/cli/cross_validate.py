@@ -27,7 +27,7 @@ from ditto_cli.cli.judging import JudgeOptions
 from ditto_cli.cli.plan import prepare, require_training
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say, warn
-from ditto_cli.cli.rivals import extracted_in_training, few_shot
+from ditto_cli.cli.rivals import extracted_in_training, few_shot, live_writer
 from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
 from ditto_cli.errors import InputError, InterruptedRun
 from ditto_cli.evaluation.report import Verdict
@@ -41,9 +41,7 @@ from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
     from ditto_cli.cli.session import Session
-    from ditto_cli.evaluation.contestants import Contestant, WritingPlan
     from ditto_cli.evaluation.evaluate import Findings
-    from ditto_cli.evaluation.types import Writing
     from ditto_cli.model.encoder import StyleEncoder
     from ditto_cli.model.policy.policy import Policy
 
@@ -170,7 +168,7 @@ class _Trial:
 
     def compete(self, session: Session, record: AdapterRecord, part: Author, shown: Reporter) -> Findings:
         """What a fold's adapter and its rivals write for the prompts of the texts that were kept back."""
-        from ditto_cli.evaluation.contestants import Contestant, write
+        from ditto_cli.evaluation.contestants import Contestant
         from ditto_cli.evaluation.evaluate import gather
         from ditto_cli.evaluation.prompts import held_out_prompts
 
@@ -184,13 +182,15 @@ class _Trial:
             Contestant(SFT_STAGE, "sft", sft),
         ]
 
-        def writer(contestant: Contestant, plan: WritingPlan) -> list[Writing]:
-            shown.stage_started(f"{contestant.title}: writing", len(plan.prompts) * plan.num, "samples")
-            writings = write(self.policy, contestant, plan, on_finished=lambda done: shown.stage_advanced(done, {}))
-            shown.stage_ended()
-            return writings
-
-        findings = gather(self.policy, part, contestants, plan, writer=writer, encoder=self.encoder, reporter=shown)
+        findings = gather(
+            self.policy,
+            part,
+            contestants,
+            plan,
+            writer=live_writer(self.policy, shown),
+            encoder=self.encoder,
+            reporter=shown,
+        )
         findings.extracted.update(extracted_in_training(record, self.title))
         return findings
 

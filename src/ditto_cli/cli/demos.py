@@ -50,7 +50,7 @@ def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
         raw = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)
         if len(raw) > _MAX_INPUT_BYTES:
             raise InputError(f"{_STANDARD_INPUT} is larger than 2 MiB: give a text of a person, not an archive.")
-        reading = _named_by_words(read_markdown(_STANDARD_INPUT, raw))
+        reading = _name_by_words(read_markdown(_STANDARD_INPUT, raw))
     elif source is None:
         _write_in_editor(folder, prompt)
         return
@@ -114,7 +114,7 @@ def _write_in_editor(folder: Path, prompt: str | None = None) -> None:
     with edited(template_text()) as raw:
         if is_unedited_template(raw.decode("utf-8", errors="replace")):
             raise InputError("Nothing was written, so nothing is added.")
-        add_texts(folder, _named_by_words(read_markdown("the text", raw)).texts, prompt)
+        add_texts(folder, _name_by_words(read_markdown("the text", raw)).texts, prompt)
 
 
 def run_list(folder: Path, *, as_json: bool) -> None:
@@ -191,27 +191,25 @@ def converse(folder: Path) -> None:
         if not command:
             return
         try:
-            _obey(folder, command[:1].lower(), argument.strip())
+            match command[0].lower():
+                case "w":
+                    _write_in_editor(folder)
+                case "p":
+                    pasted = _ask_for_text()
+                    add_texts(folder, pasted.texts, _ask_for_prompt())
+                case "e":
+                    run_edit(folder, argument.strip())
+                case "r":
+                    run_rm(folder, argument.strip(), sure=False)
+                case "l":
+                    run_list(folder, as_json=False)
+                case _:
+                    warn(_COMMANDS)
         except InputError as error:
             warn(str(error))
 
 
-def _obey(folder: Path, command: str, argument: str) -> None:
-    if command == "w":
-        _write_in_editor(folder)
-    elif command == "p":
-        add_texts(folder, _pasted().texts, _asked_prompt())
-    elif command == "e":
-        run_edit(folder, argument)
-    elif command == "r":
-        run_rm(folder, argument, sure=False)
-    elif command == "l":
-        run_list(folder, as_json=False)
-    else:
-        raise InputError(_COMMANDS)
-
-
-def _pasted() -> Reading:
+def _ask_for_text() -> Reading:
     say(f"Paste the text; a line with only {_END_OF_PASTE} ends it.")
     lines: list[str] = []
     while True:
@@ -222,10 +220,10 @@ def _pasted() -> Reading:
         if line.strip() == _END_OF_PASTE:
             break
         lines.append(line)
-    return _named_by_words(read_markdown("the text", "\n".join(lines).encode("utf-8", errors="replace")))
+    return _name_by_words(read_markdown("the text", "\n".join(lines).encode("utf-8", errors="replace")))
 
 
-def _named_by_words(reading: Reading) -> Reading:
+def _name_by_words(reading: Reading) -> Reading:
     """The texts, each named by its first words, which become its file's name; they had none."""
     texts = [
         replace(text, id=" ".join(re.findall(r"\w+", text.text)[:_NAME_WORDS]) or text.id) for text in reading.texts
@@ -233,7 +231,7 @@ def _named_by_words(reading: Reading) -> Reading:
     return replace(reading, texts=tuple(texts))
 
 
-def _asked_prompt() -> str | None:
+def _ask_for_prompt() -> str | None:
     try:
         answer = ask("What does it answer, as in: Write an email to Bo about the hens (Enter: proposed later)? ")
     except EOFError:

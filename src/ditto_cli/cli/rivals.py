@@ -94,16 +94,28 @@ def contestant_of(
     return Contestant(rival, kind, session.load(voice_of(rival, record, name)))
 
 
+def live_writer(policy: Policy, shown: Reporter) -> Writer:
+    """Writes as a contestant, and shows how far it is."""
+    from ditto_cli.evaluation.contestants import write
+
+    def writer(contestant: Contestant, plan: WritingPlan) -> list[Writing]:
+        shown.stage_started(f"{contestant.title}: writing", len(plan.prompts) * plan.num, "samples")
+        writings = write(policy, contestant, plan, on_finished=lambda done: shown.stage_advanced(done, {}))
+        shown.stage_ended()
+        return writings
+
+    return writer
+
+
 def kept_writer(session: Session, store: AdapterStore, name: str, others: Mapping[str, str], shown: Reporter) -> Writer:
     """Writes as a contestant, or finds what it wrote in an earlier evaluation.
 
     Writings are kept in `store`; those of other adapters (`others`, by title) with these adapters.
     """
-    from ditto_cli.evaluation.contestants import write
     from ditto_cli.evaluation.traces import mark_of
     from ditto_cli.evaluation.writings import WritingStore
 
-    policy, key = session.policy, store.key()
+    policy, key, write_now = session.policy, store.key(), live_writer(session.policy, shown)
     base = f"{policy.identity.model_dump_json()} {policy.quantize} {policy.hardware.device.type}"
     folders = {owner: store.evaluation_folder(owner) for owner in (name, *others.values())}
     marks = {owner: mark_of(folder) for owner, folder in folders.items()}
@@ -117,9 +129,7 @@ def kept_writer(session: Session, store: AdapterStore, name: str, others: Mappin
         weights = session.digest(contestant.adapter)
         writings = kept.get(contestant, weights, plan)
         if writings is None:
-            shown.stage_started(f"{contestant.title}: writing", len(plan.prompts) * plan.num, "samples")
-            writings = write(policy, contestant, plan, on_finished=lambda done: shown.stage_advanced(done, {}))
-            shown.stage_ended()
+            writings = write_now(contestant, plan)
             kept.put(contestant, weights, plan, writings)
         return writings
 
