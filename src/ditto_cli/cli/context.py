@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.render import ask, say
 from ditto_cli.config import CPU_PRESET, BaseSettings, FolderFile, adapter_name_of, resolve_settings
-from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.errors import DeviceError, IncompatibleError, InputError
 from ditto_cli.store import (
     AdapterRecord,
     AdapterStore,
@@ -83,6 +83,13 @@ def load_base(base: BaseSettings, hardware: Hardware) -> Policy:
     from ditto_cli.model.base.loading import load_policy
 
     return load_policy(base, hardware, cache_home(os.environ), say)
+
+
+def require_training(hardware: Hardware) -> None:
+    """Refuse a device on which nothing can be trained, before anything is loaded."""
+    problem = hardware.training_problem()
+    if problem is not None:
+        raise DeviceError(f"{hardware.name}: {problem}.")
 
 
 def check_base(adapter: str, record: AdapterRecord, base: BaseIdentity) -> None:

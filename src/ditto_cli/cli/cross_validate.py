@@ -13,18 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ditto_cli.cli.context import check_base, find_base, folder_adapter, load_base, named_preset, open_store
+from ditto_cli.cli.context import (
+    check_base,
+    find_base,
+    folder_adapter,
+    load_base,
+    named_preset,
+    open_store,
+    require_training,
+)
 from ditto_cli.cli.eval import (
     EvalOptions,
     check_report_place,
-    judge_findings,
     load_encoder,
     plan_of,
     show_and_write,
     what_was_run,
 )
-from ditto_cli.cli.judging import JudgeOptions
-from ditto_cli.cli.plan import prepare, require_training
+from ditto_cli.cli.judging import JudgeOptions, judge_findings
+from ditto_cli.cli.plan import prepare
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say, warn
 from ditto_cli.cli.rivals import extracted_in_training, few_shot, live_writer

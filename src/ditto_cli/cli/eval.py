@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.context import folder_adapter, only_adapter, open_store
-from ditto_cli.cli.judging import JudgeOptions, consent, say_usage
+from ditto_cli.cli.judging import JudgeOptions, judge_findings
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import as_json_ready, print_json, say, warn
 from ditto_cli.cli.rivals import contestant_of, extracted_in_training, kept_writer, rivals_of, stage_kind, voice_of
@@ -19,13 +19,13 @@ from ditto_cli.evaluation.report import REPORT_FILE, EvalReport, WhatWasRun
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.evaluation.types import FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, write_text
-from ditto_cli.types import Demonstration, SilentReporter
+from ditto_cli.types import Demonstration
 from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
     from ditto_cli.evaluation.contestants import WritingPlan
     from ditto_cli.evaluation.evaluate import Findings
-    from ditto_cli.evaluation.types import EvalPrompt, Judge
+    from ditto_cli.evaluation.types import EvalPrompt
     from ditto_cli.model.encoder import StyleEncoder
     from ditto_cli.model.hardware import Hardware
     from ditto_cli.model.policy.policy import Policy
@@ -110,20 +110,6 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     )
     texts_of = [mark_of(folder), *marks.values()]
     show_and_write(report, options.report or folder / REPORT_FILE, texts_of, as_json=as_json)
-
-
-def judge_findings(judge: Judge, findings: Findings, options: JudgeOptions) -> None:
-    """Have a judge judge, after what must be asked and with what should be said."""
-    from ditto_cli.evaluation.evaluate import judge_all, pairs_to_judge
-
-    every_pair = options.kind == "style"  # the others cost a person's time, money or minutes
-    consent(judge, options, pairs_to_judge(findings, every_pair=every_pair))
-    if options.kind == "me":  # no bars beside questions
-        judge_all(findings, judge, SilentReporter(), every_pair=every_pair)
-    else:
-        with reporter() as shown:
-            judge_all(findings, judge, shown, every_pair=every_pair)
-    say_usage(judge, options)
 
 
 def show_and_write(report: EvalReport, place: Path, marks: Sequence[str], *, as_json: bool) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ditto_cli.cli.context import confirm, in_terminal, load_base
+from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import ask, print_side_by_side, say, stderr_console, warn
 from ditto_cli.config import BaseSettings
 from ditto_cli.errors import InputError, InterruptedRun
+from ditto_cli.types import SilentReporter
 
 if TYPE_CHECKING:
     from ditto_cli.cli.session import Session
@@ -120,14 +122,33 @@ class JudgeOptions:
         return Endpoint(self.base_url, self.model)
 
 
-def consent(judge: Judge, options: JudgeOptions, pairs: Sequence[Pair]) -> None:
-    """Say what a server will be sent and what that costs, and ask before texts leave the machine."""
-    if options.kind != "openai":
+def judge_findings(judge: Judge, findings: Findings, options: JudgeOptions) -> None:
+    """Have a judge judge, after what must be asked and with what should be said."""
+    from ditto_cli.evaluation.evaluate import judge_all, pairs_to_judge
+
+    every_pair = options.kind == "style"  # the others cost a person's time, money or minutes
+    if options.kind == "me":  # no bars beside questions
+        judge_all(findings, judge, SilentReporter(), every_pair=every_pair)
         return
-    server: OpenAIJudge = judge  # type: ignore[assignment]
+    server: OpenAIJudge | None = judge if options.kind == "openai" else None  # type: ignore[assignment]
+    if server is not None:
+        _ask_consent(server, options, pairs_to_judge(findings, every_pair=every_pair))
+    with reporter() as shown:
+        judge_all(findings, judge, shown, every_pair=every_pair)
+    if server is not None:
+        usage = server.usage
+        say(
+            f"{judge.name}: {usage.num_requests} requests, {usage.prompt_tokens} + {usage.completion_tokens} tokens"
+            + (f", {usage.money(*options.prices):.2f} at the given prices" if options.prices else "")
+            + f"; {usage.num_cached} answers from earlier runs."
+        )
+
+
+def _ask_consent(server: OpenAIJudge, options: JudgeOptions, pairs: Sequence[Pair]) -> None:
+    """Say what a server will be sent and what that costs, and ask before texts leave the machine."""
     cost = server.describe_cost(pairs)
     say(
-        f"{judge.name}: {cost.num_requests} questions, about {cost.prompt_tokens_estimate} tokens"
+        f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens_estimate} tokens"
         + (f", about {cost.money(*options.prices):.2f} at the given prices" if options.prices else "")
         + (f"; {cost.num_cached} are answered already." if cost.num_cached else ".")
     )
@@ -139,18 +160,6 @@ def consent(judge: Judge, options: JudgeOptions, pairs: Sequence[Pair]) -> None:
     )
     if not options.sure and not confirm("Send them?", _NOBODY_TO_ASK):
         raise InterruptedRun("Nothing was sent.")
-
-
-def say_usage(judge: Judge, options: JudgeOptions) -> None:
-    """Say what a server's judgements cost."""
-    if options.kind == "openai":
-        server: OpenAIJudge = judge  # type: ignore[assignment]
-        usage = server.usage
-        say(
-            f"{judge.name}: {usage.num_requests} requests, {usage.prompt_tokens} + {usage.completion_tokens} tokens"
-            + (f", {usage.money(*options.prices):.2f} at the given prices" if options.prices else "")
-            + f"; {usage.num_cached} answers from earlier runs."
-        )
 
 
 def _show_pair(reference_texts: Sequence[str], prompt: str, left: str, right: str, number: int, total: int) -> None:

@@ -28,7 +28,7 @@ from ditto_cli.config import (
     resolved_quantize,
 )
 from ditto_cli.demonstrations.prompts import attach_prompts, attach_stored_prompts
-from ditto_cli.errors import DeviceError, DittoError, InputError
+from ditto_cli.errors import DittoError, InputError
 from ditto_cli.store import AdapterRecord, AdapterStore
 from ditto_cli.types import SFT_STAGE, Demonstration, round_stage
 
@@ -120,13 +120,6 @@ def check_publish(publish: str, settings: Settings) -> str:
         if publish in (stage, stage.removeprefix("round")):
             return stage
     raise InputError(f"--publish {publish}: this run has no such stage; take best, last, {', '.join(stages)}.")
-
-
-def require_training(hardware: Hardware) -> None:
-    """Refuse a device on which nothing can be trained, before anything is loaded."""
-    problem = hardware.training_problem()
-    if problem is not None:
-        raise DeviceError(f"{hardware.name}: {problem}.")
 
 
 def prepare(

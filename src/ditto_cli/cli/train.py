@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ditto_cli.cli.arguments import TrainOptions
-from ditto_cli.cli.context import load_base, open_store
+from ditto_cli.cli.context import load_base, open_store, require_training
 from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit
-from ditto_cli.cli.plan import Order, check_publish, plan_facts, plan_job, prepare, read_order, require_training
+from ditto_cli.cli.plan import Order, check_publish, plan_facts, plan_job, prepare, read_order
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, size, warn
 from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun
