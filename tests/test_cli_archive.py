@@ -337,7 +337,7 @@ def test_a_good_archive_written_anew_is_taken(empty, archive, tmp_path):
 
 
 def test_every_hostile_archive_is_refused_and_leaves_no_trace(empty, archive, tmp_path, monkeypatch):
-    from ditto_cli.cli.archive import run_import
+    from ditto_cli.cli.adapters import run_import
     from ditto_cli.errors import DittoError
 
     hostile = list(hostile_archives(archive.read_bytes()))

@@ -194,7 +194,7 @@ def test_whether_a_hub_base_is_cached(tmp_path, tiny_folder, monkeypatch, base_i
     (repository / "refs" / "main").write_text("5" * 40)
     shutil.copytree(tiny_folder, repository / "snapshots" / ("5" * 40))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    assert doctor._is_present(base_id, revision) is present
+    assert doctor.is_present(base_id, revision) is present
 
 
 @pytest.mark.parametrize("place", ["", "adapters", "adapters/alice", "adapters/alice/generations", "key", "cache"])

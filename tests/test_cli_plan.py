@@ -9,7 +9,7 @@ import pytest
 
 from cli_helpers import SMALL, TEXTS
 from conftest import save_tiny_base
-from ditto_cli.cli.preparation import _last_training
+from ditto_cli.cli.plan import last_training
 from ditto_cli.cli.render import duration, size
 from ditto_cli.errors import DamagedError
 from ditto_cli.store import AdapterStore, disk
@@ -79,7 +79,7 @@ def test_a_plan_says_what_would_be_done_and_touches_nothing(ditto, texts, unload
     assert told["device"].startswith("CPU, ")
     assert told["steps"] == "SFT up to 2 updates, then 1 rounds of 4 samples and 1 DPO updates"
     assert told["samples"] == f"at most {math.ceil(1.5 * max(LENGTHS))} tokens each"
-    assert re.match(r"about \d+ MiB .*\b(sampling|an update|SFT)\b.* \(0 MiB of it the base\)", told["memory"])
+    assert re.match(r"about [\d.]+ MiB .*\b(sampling|an update|SFT)\b.* \(\d\.\d MiB of it the base\)", told["memory"])
     assert told["time"] == "not known before the first training on this base"
     assert told["stored in"] == str(ditto.home / "adapters" / "alice")
     assert result.err == "hosts contacted: none\n"
@@ -211,8 +211,8 @@ def test_the_newest_of_several_trainings_counts_and_a_damaged_one_is_passed_over
                 raise DamagedError("damaged")
             return by_name[name]
 
-    assert _last_training(Store(), "tiny", "cpu").name == "b"
-    assert _last_training(Store(), "nobody", "cpu") is None
+    assert last_training(Store(), "tiny", "cpu").name == "b"
+    assert last_training(Store(), "nobody", "cpu") is None
 
 
 @pytest.mark.parametrize("rank", [16, 256])
@@ -299,4 +299,4 @@ def test_a_known_base_needs_what_is_known_of_it(ditto, folder_of, hub, monkeypat
 
 def test_numbers_are_for_people():
     assert [duration(seconds) for seconds in (2.34, 59.7, 160, 7260)] == ["2 s", "1 min 0 s", "2 min 40 s", "2 h 1 min"]
-    assert [size(num) for num in (5 * 2**20, 3 * GIB + GIB // 10)] == ["5 MiB", "3.1 GiB"]
+    assert [size(num) for num in (5 * 2**20, 3 * GIB + GIB // 10)] == ["5.0 MiB", "3.1 GiB"]

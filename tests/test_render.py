@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ditto_cli.cli import render
 from ditto_cli.cli.progress import PlainReporter
-from ditto_cli.cli.text import shorten, visible
+from ditto_cli.cli.render import shorten, visible
 from ditto_cli.types import WatchedSample
 
 
@@ -121,22 +121,22 @@ def test_json_is_json_and_holds_no_control_characters(capsys):
 
 
 def test_the_plain_reporter_waits_for_the_first_result(capsys, monkeypatch):
-    with PlainReporter() as reporter:
-        reporter.stage_started("judge", 3, "pairs")
-        reporter._last -= 60  # a slow judge
-        reporter.stage_advanced(0, {})
-        reporter.stage_advanced(1, {})
+    reporter = PlainReporter()
+    reporter.stage_started("judge", 3, "pairs")
+    reporter._last -= 60  # a slow judge
+    reporter.stage_advanced(0, {})
+    reporter.stage_advanced(1, {})
     assert capsys.readouterr().err.startswith("judge: 1/3 pairs")
 
 
 def test_the_plain_reporter_writes_lines_without_control_sequences(capsys):
-    with PlainReporter() as reporter:
-        reporter.stage_started("SFT", 3, "updates")
-        for step in (1, 2, 3):
-            reporter.stage_advanced(step, {"loss": 1.0 / step, "unknown": 1.0})
-        reporter.stage_ended()
-        reporter.sample_shown(WatchedSample("sft", "p", "one\ntwo\x1b[2J", ended=False))
-        reporter.noted("watch out\x07")
+    reporter = PlainReporter()
+    reporter.stage_started("SFT", 3, "updates")
+    for step in (1, 2, 3):
+        reporter.stage_advanced(step, {"loss": 1.0 / step, "unknown": 1.0})
+    reporter.stage_ended()
+    reporter.sample_shown(WatchedSample("sft", "p", "one\ntwo\x1b[2J", ended=False))
+    reporter.noted("watch out\x07")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "SFT: 3 updates in 0 s  loss 0.33"
     assert lines[1:4] == ["  sft writes:", "    one", "    two\\x1b[2J"]
@@ -155,5 +155,5 @@ def test_messages_to_a_reader_who_went_away_do_not_end_the_work(monkeypatch):
     monkeypatch.setattr("sys.stderr", Gone())
     for tell in (render.say, render.warn, render.fail):
         tell("hello")
-    with PlainReporter() as reporter:
-        reporter.noted("hello")
+    reporter = PlainReporter()
+    reporter.noted("hello")

@@ -1,19 +1,26 @@
-"""`ditto adapters`: what is in the store, without loading any model."""
+"""`ditto adapters`: what is in the store, without loading any model; and an adapter that comes in from a file."""
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
-from ditto_cli.cli.render import as_json_ready, print_facts, print_json, print_table, print_text, say, warn
-from ditto_cli.errors import InputError
-from ditto_cli.store import AdapterRecord, AdapterStore, store_home
-
-_MIB = 2**20
+from ditto_cli.cli.context import find_base, open_store
+from ditto_cli.cli.render import as_json_ready, print_facts, print_json, print_table, print_text, say, size, warn
+from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.store import (
+    AdapterArchive,
+    AdapterRecord,
+    AdapterStore,
+    BaseIdentity,
+    check_name,
+    describe_mismatch,
+    read_archive,
+)
 
 
 def run_list(*, as_json: bool) -> None:
     """All adapters, damaged ones with their problem, and trainings that were interrupted."""
-    store = _store()
+    store = open_store()
     entries = store.entries()
     for name in store.unfinished_names():
         say(f"{name} has a training that is not finished: the same `ditto train` goes on with it.")
@@ -36,7 +43,7 @@ def run_list(*, as_json: bool) -> None:
     rows = []
     for entry in entries:
         if entry.record is None:
-            rows.append((entry.name, f"damaged: {entry.problem}", "", "", "", _size(entry.size_bytes)))
+            rows.append((entry.name, f"damaged: {entry.problem}", "", "", "", size(entry.size_bytes)))
             continue
         record = entry.record
         rows.append(
@@ -46,7 +53,7 @@ def run_list(*, as_json: bool) -> None:
                 str(record.num_demonstrations),
                 ", ".join(record.stage_names),
                 record.created[:16].replace("T", " "),
-                _size(entry.size_bytes),
+                size(entry.size_bytes),
             )
         )
     print_table("", ("adapter", "base", "texts", "stages", "made (UTC)", "size"), rows)
@@ -54,7 +61,7 @@ def run_list(*, as_json: bool) -> None:
 
 def run_show(name: str, *, as_json: bool) -> None:
     """One adapter's record."""
-    record = _store().record(name)
+    record = open_store().record(name)
     if as_json:
         print_json(as_json_ready(record))
         return
@@ -75,29 +82,78 @@ def run_show(name: str, *, as_json: bool) -> None:
 
 def run_path(name: str, stage: str | None) -> None:
     """The folder of a stage, for PEFT."""
-    folder = _store().stage_folder(name, stage)
-    _warn_of(_store().record(name), folder.name)
+    folder = open_store().stage_folder(name, stage)
+    _warn_of(open_store().record(name), folder.name)
     print_text(str(folder))
 
 
 def run_rename(name: str, new_name: str) -> None:
     """Another name for an adapter."""
-    _store().rename(name, new_name)
+    open_store().rename(name, new_name)
     say(f"{name} is now {new_name}.")
 
 
-def only_adapter(store: AdapterStore) -> str:
-    """The adapter that is meant where none is named.
+def run_import(path: Path, *, name: str | None, base: str | None) -> None:
+    """Add the adapter in a file to the store, after every check."""
+    if name is not None:
+        check_name(name)
+    archive = read_archive(path)
+    adapter = name or archive.record.name
+    store = open_store()
+    taken = InputError(f"There is already an adapter {adapter!r}: give this one another name with --name.")
+    if store.has(adapter):
+        raise taken
+    place, revision = (base, None) if base else _known_base(path, archive.record.base, store)
+    record, contents = _fit(path, archive, place, revision)
+    with store.begin(adapter) as staged:
+        if store.has(adapter):  # since the look above
+            raise taken
+        for stage, stage_files in contents.items():
+            staged.add_stage(stage, stage_files)
+        staged.publish(record)
+    for stage in record.stage_names:
+        _warn_of(record, stage)
+    say(f"Imported adapter {adapter} ({', '.join(record.stage_names)}; {record.published} is published). Next:")
+    say(f'  ditto sample --adapter {adapter} "Write ..."')
 
-    Raises:
-        InputError: there is none, or more than one.
-    """
-    names = store.names()
-    if len(names) == 1:
-        return names[0]
-    if not names:
-        raise InputError("There are no adapters yet: make one with `ditto train FOLDER`.")
-    raise InputError(f"Say whose style: --adapter NAME; there are {', '.join(names[:8])}.")
+
+def _fit(
+    path: Path, archive: AdapterArchive, base: str, revision: str | None
+) -> tuple[AdapterRecord, dict[str, dict[str, bytes]]]:
+    """The record and the stages' files as this machine keeps them, after a look at the base."""
+    from ditto_cli.model.base.loading import load_skeleton
+    from ditto_cli.model.base.skeleton import adapter_files, attach, describe_misfit
+
+    record = archive.record
+    skeleton = load_skeleton(find_base(base, revision))
+    identity = skeleton.identity
+    mismatch = describe_mismatch(record.base, identity)
+    if mismatch is not None:
+        raise IncompatibleError(
+            f"The adapter in {path} does not belong to this base: {mismatch}; --base says where its own lies."
+        )
+    expected = attach(skeleton, record.settings.lora)
+    for stage, content in archive.stages.items():
+        misfit = describe_misfit(expected, content.shapes)
+        if misfit is not None:
+            raise IncompatibleError(f"The adapter in {path} does not fit the base {identity.id}: in {stage}, {misfit}.")
+    contents = {stage: adapter_files(skeleton, content.weights) for stage, content in archive.stages.items()}
+    base_settings = record.settings.base.model_copy(update={"id": identity.id, "revision": identity.revision})
+    settings = record.settings.model_copy(update={"base": base_settings})
+    return record.model_copy(update={"base": identity, "settings": settings}), contents
+
+
+def _known_base(path: Path, base: BaseIdentity, store: AdapterStore) -> tuple[str, str | None]:
+    """Where the base of an archive is to be found when the user does not say it."""
+    if base.source != "local":
+        return base.id, base.revision
+    for entry in store.entries():
+        if entry.record is not None and describe_mismatch(base, entry.record.base) is None:
+            return entry.record.base.id, entry.record.base.revision
+    raise InputError(
+        f"The adapter in {path} was trained on a base in a local folder ({base.id}): give the place of the same base "
+        "here with --base."
+    )
 
 
 def _facts(name: str, record: AdapterRecord) -> dict[str, str]:
@@ -122,11 +178,3 @@ def _warn_of(record: AdapterRecord, stage: str) -> None:
     """Say what was found wrong with a stage when it was trained, before it is handed on."""
     for warning in next(known.warnings for known in record.stages if known.stage == stage):
         warn(f"{stage}: {warning}")
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / _MIB:.1f} MiB"
-
-
-def _store() -> AdapterStore:
-    return AdapterStore(store_home(os.environ))

@@ -1,4 +1,4 @@
-"""`ditto`: the commands' arguments; those of groups are in `groups`. What becomes of their errors is in `boundary`.
+"""`ditto`: the commands and their arguments. What becomes of their errors is in `boundary`.
 
 Only typer is imported here; a command's own file is imported when it runs, so that `ditto --help` answers at once.
 """
@@ -25,12 +25,12 @@ from ditto_cli.cli.arguments import (
     Preset,
     Quantize,
     Revision,
+    SampleOptions,
     Seed,
     TrainOptions,
     adapter_names,
     uses_model,
 )
-from ditto_cli.cli.groups import adapters, demos, fleet
 
 app = typer.Typer(
     name="ditto",
@@ -39,6 +39,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # Typer's tracebacks show local variables, which hold private texts
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+adapters = typer.Typer(no_args_is_help=True, help="List, show, rename and remove adapters.")
+demos = typer.Typer(no_args_is_help=True, help="Add, show, edit and remove the texts to learn from.")
+fleet = typer.Typer(no_args_is_help=True, help="Train many people, a folder each, on one machine or many (Ray).")
 app.add_typer(adapters, name="adapters")
 app.add_typer(demos, name="demos")
 app.add_typer(fleet, name="fleet")
@@ -70,25 +73,20 @@ def _init(
             "--from",
             metavar="PATH",
             help="Take texts in: a mail archive, a document, an export, a folder of these. Can be given several times.",
-            show_default=False,
         ),
     ] = None,
-    pick: Annotated[
-        int | None, typer.Option(min=1, max=50, help="Choose this many that represent the person.", show_default=False)
-    ] = None,
+    pick: Annotated[int | None, typer.Option(min=1, max=50, help="Choose this many that represent the person.")] = None,
     hold_out: Annotated[
         int, typer.Option(min=0, max=50, help="Keep this many texts back for `ditto eval`, in held_out/.")
     ] = 0,
     words: Annotated[
-        tuple[int, int] | None,
-        typer.Option(metavar="MIN MAX", help="Lengths to choose from, in words; else 40 600.", show_default=False),
+        tuple[int, int] | None, typer.Option(metavar="MIN MAX", help="Lengths to choose from, in words; else 40 600.")
     ] = None,
     me: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
             help="The person's name, id or address there, where several people wrote; can be given several times.",
-            show_default=False,
         ),
     ] = None,
     split: Annotated[bool, typer.Option("--split", help="Divide texts that are too long at paragraphs.")] = False,
@@ -96,12 +94,9 @@ def _init(
         bool, typer.Option("--redact", help="Put stand-ins in the place of addresses, phone and account numbers.")
     ] = False,
     redact_names: Annotated[
-        bool,
-        typer.Option("--redact-names", help="Names and places too; needs Presidio and a spaCy model."),
+        bool, typer.Option("--redact-names", help="Names and places too; needs Presidio and a spaCy model.")
     ] = False,
-    name: Annotated[
-        str | None, typer.Option(help="Name for the adapter; else the folder's name.", show_default=False)
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name for the adapter; else the folder's name.")] = None,
     preset: Preset = None,
     prompts: Annotated[bool, typer.Option(help="Let the base model write missing prompts.")] = True,
     device: Device = "auto",
@@ -120,8 +115,7 @@ def _init(
         words=words,
         me=me or [],
         split=split,
-        redact=redact,
-        redact_names=redact_names,
+        redact="names" if redact_names else redact,
         name=name,
         preset=preset,
         write_prompts=prompts,
@@ -185,49 +179,31 @@ def _plan(
 
 @app.command("sample")
 def _sample(
-    prompt: Annotated[
-        str | None, typer.Argument(help="What to write; - reads it from standard input.", show_default=False)
-    ] = None,
+    prompt: Annotated[str | None, typer.Argument(help="What to write; - reads it from standard input.")] = None,
     adapter: Annotated[
         str | None,
         typer.Option(
-            help="Whose style; `base` is none, NAME:0.6 is weaker, A:0.7+B:0.3 a mix.",
-            show_default=False,
-            autocompletion=adapter_names,
+            help="Whose style; `base` is none, NAME:0.6 is weaker, A:0.7+B:0.3 a mix.", autocompletion=adapter_names
         ),
     ] = None,
     compare: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,...",
-            help="Voices side by side: adapters, `base`, NAME:STAGE, mixes.",
-            show_default=False,
-        ),
+        str | None, typer.Option(metavar="A,B,...", help="Voices side by side: adapters, `base`, NAME:STAGE, mixes.")
     ] = None,
-    round_: Annotated[
-        str | None, typer.Option("--round", help="A stage of the adapter: sft, 1, 2, ...", show_default=False)
-    ] = None,
+    round_: Annotated[str | None, typer.Option("--round", help="A stage of the adapter: sft, 1, 2, ...")] = None,
     num: Annotated[int, typer.Option(min=1, max=1000, help="How many texts.")] = 1,
     best_of: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=64, help="Draw so many and give the one that is best in style and task.", show_default=False
-        ),
+        int | None, typer.Option(min=1, max=64, help="Draw so many and give the one that is best in style and task.")
     ] = None,
     with_texts: Annotated[
-        int | None,
-        typer.Option(min=0, max=9, help="Show so many of the person's texts before the prompt.", show_default=False),
+        int | None, typer.Option(min=0, max=9, help="Show so many of the person's texts before the prompt.")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=0.0, help="0 is the likeliest text; else as trained.", show_default=False)
+        float | None, typer.Option(min=0.0, help="0 is the likeliest text; else as trained.")
     ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Length limit; else from the demonstrations.", show_default=False)
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same text.", show_default=False)] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Length limit; else from the demonstrations.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same text.")] = None,
     keep: Annotated[
-        bool,
-        typer.Option("--keep", help="Edit what was written in your editor, and add it to the texts."),
+        bool, typer.Option("--keep", help="Edit what was written in your editor, and add it to the texts.")
     ] = False,
     chat: Annotated[bool, typer.Option("--chat", help="Prompt after prompt, with commands; /help lists them.")] = False,
     base: MovedBase = None,
@@ -237,7 +213,7 @@ def _sample(
     json: AsJson = False,
 ) -> None:
     """Write in a person's style."""
-    from ditto_cli.cli.sample import SampleOptions, run_chat, run_keep, run_sample
+    from ditto_cli.cli.sample import run_chat, run_keep, run_sample
 
     uses_model(offline=offline)
     options = SampleOptions(
@@ -264,7 +240,7 @@ def _sample(
 @app.command("eval")
 def _eval(
     folder: Annotated[
-        Path | None, typer.Argument(help="The texts; else where the adapter's training found them.", show_default=False)
+        Path | None, typer.Argument(help="The texts; else where the adapter's training found them.")
     ] = None,
     adapter: Annotated[
         str | None, typer.Option(help="Which adapter; else the folder's.", autocompletion=adapter_names)
@@ -275,7 +251,6 @@ def _eval(
             metavar="A,B,...",
             help="Rivals: base, few-shot, texts (at hand), sft, round1, other adapters, NAME:STAGE; else the first "
             "four and the last round.",
-            show_default=False,
         ),
     ] = None,
     judge: Annotated[
@@ -283,7 +258,7 @@ def _eval(
         typer.Option(help="Who compares: measures of style and task, a local model, a server, or you."),
     ] = "style",
     model: Annotated[
-        str | None, typer.Option(help="The judge: a hub id, a folder, or the server's name for it.", show_default=False)
+        str | None, typer.Option(help="The judge: a hub id, a folder, or the server's name for it.")
     ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="An OpenAI-compatible server; its key is read from OPENAI_API_KEY.")
@@ -292,12 +267,10 @@ def _eval(
         tuple[float, float] | None,
         typer.Option(metavar="IN OUT", help="The server's prices for a million tokens, to show costs."),
     ] = None,
-    prompts: Annotated[Path | None, typer.Option(help="A file with a prompt a line.", show_default=False)] = None,
+    prompts: Annotated[Path | None, typer.Option(help="A file with a prompt a line.")] = None,
     num: Annotated[int, typer.Option(min=1, max=100, help="Texts of each contestant for a prompt.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same figures.")] = 0,
-    temperature: Annotated[
-        float | None, typer.Option(min=0.0, help="Of the sampling; else as trained.", show_default=False)
-    ] = None,
+    temperature: Annotated[float | None, typer.Option(min=0.0, help="Of the sampling; else as trained.")] = None,
     cross_validate: Annotated[
         int | None, typer.Option(min=2, metavar="K", help="Train anew K times, each time with a part kept back.")
     ] = None,
@@ -305,8 +278,7 @@ def _eval(
         str | None, typer.Option(help="A neural style encoder (hub id or folder) as one more measure.")
     ] = None,
     report: Annotated[
-        Path | None,
-        typer.Option(help="Where to write the HTML page; else beside the adapter, if any.", show_default=False),
+        Path | None, typer.Option(help="Where to write the HTML page; else beside the adapter, if any.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Send texts to a server without asking.")] = False,
     base: MovedBase = None,
@@ -350,7 +322,6 @@ def _export(
         typer.Argument(
             metavar="NAME",
             help="An adapter; NAME:STAGE, NAME:0.6 (weaker), A:0.7+B:0.3 (mixed) too.",
-            show_default=False,
             autocompletion=adapter_names,
         ),
     ],
@@ -358,34 +329,25 @@ def _export(
         Literal["gguf", "merged", "vllm", "peft", "ditto", "hub"],
         typer.Option(
             help="gguf: llama.cpp, Ollama. merged: one Hugging Face model. vllm, peft: PEFT's folder. ditto: one file "
-            "for `ditto adapters import`. hub: a private repository.",
-            show_default=False,
+            "for `ditto adapters import`. hub: a private repository."
         ),
     ],
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write it; else NAME-gguf and so on, here.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write it; else NAME-gguf and so on, here.")] = None,
     with_base: Annotated[
-        Literal["f32", "f16", "q8_0"] | None,
-        typer.Option(help="gguf: write the base beside it, in this precision.", show_default=False),
+        Literal["f32", "f16", "q8_0"] | None, typer.Option(help="gguf: write the base beside it, in this precision.")
     ] = None,
     check: Annotated[
         bool | None,
         typer.Option(
             "--check/--no-check",
             help="gguf, merged: let both write five texts and compare; else where llama.cpp is installed.",
-            show_default=False,
         ),
     ] = None,
-    round_: Annotated[
-        str | None, typer.Option("--round", help="A stage of the adapter: sft, 1, 2, ...", show_default=False)
-    ] = None,
+    round_: Annotated[str | None, typer.Option("--round", help="A stage of the adapter: sft, 1, 2, ...")] = None,
     all_stages: Annotated[
         bool, typer.Option("--all-stages", help="ditto: with every stage, not only the published one.")
     ] = False,
-    repository: Annotated[
-        str | None, typer.Option(metavar="USER/REPO", help="hub: where to.", show_default=False)
-    ] = None,
+    repository: Annotated[str | None, typer.Option(metavar="USER/REPO", help="hub: where to.")] = None,
     base: MovedBase = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="hub: do not ask.")] = False,
@@ -418,7 +380,6 @@ def _serve(
         list[str] | None,
         typer.Option(
             help="Serve these alone; can be given several times. Else all of the same base.",
-            show_default=False,
             autocompletion=adapter_names,
         ),
     ] = None,
@@ -427,7 +388,7 @@ def _serve(
     engine: Annotated[
         Literal["builtin", "vllm"], typer.Option(help="vllm: for many who ask; a program of its own, see --vllm.")
     ] = "builtin",
-    vllm: Annotated[str | None, typer.Option(help="Where vLLM's program is; else on PATH.", show_default=False)] = None,
+    vllm: Annotated[str | None, typer.Option(help="Where vLLM's program is; else on PATH.")] = None,
     base: MovedBase = None,
     quantize: Quantize = None,
     device: Device = "auto",
@@ -454,6 +415,156 @@ def _doctor(json: AsJson = False) -> None:
     from ditto_cli.cli.doctor import run_doctor
 
     run_doctor(as_json=json)
+
+
+@adapters.command("list")
+def _adapters_list(json: AsJson = False) -> None:
+    """All adapters of this machine."""
+    from ditto_cli.cli.adapters import run_list
+
+    run_list(as_json=json)
+
+
+@adapters.command("show")
+def _adapters_show(name: Name, json: AsJson = False) -> None:
+    """What an adapter was trained from and how, and its stages."""
+    from ditto_cli.cli.adapters import run_show
+
+    run_show(name, as_json=json)
+
+
+@adapters.command("path")
+def _adapters_path(
+    name: Name,
+    round_: Annotated[str | None, typer.Option("--round", help="A stage: sft, 1, 2, ...")] = None,
+) -> None:
+    """The folder that PEFT loads: `PeftModel.from_pretrained(base, folder)`."""
+    from ditto_cli.cli.adapters import run_path
+
+    run_path(name, round_)
+
+
+@adapters.command("rename")
+def _adapters_rename(name: Name, new_name: Annotated[str, typer.Argument(help="Its new name.")]) -> None:
+    """Give an adapter another name."""
+    from ditto_cli.cli.adapters import run_rename
+
+    run_rename(name, new_name)
+
+
+@adapters.command("export", hidden=True)  # as it was called before `ditto export --to ditto`
+def _adapters_export(
+    name: Name,
+    file: Annotated[Path | None, typer.Argument(help="The file to write; else NAME.ditto here.")] = None,
+    all_stages: Annotated[
+        bool, typer.Option("--all-stages", help="With every stage, not only the published one.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write an adapter to one file, for another machine; without your texts, but with what was learned from them."""
+    from ditto_cli.cli.export import write_archive
+
+    write_archive(name, file, all_stages=all_stages, force=force)
+
+
+@adapters.command("import")
+def _adapters_import(
+    file: Annotated[Path, typer.Argument(help="A file that `ditto export --to ditto` wrote.")],
+    name: Annotated[str | None, typer.Option(help="Name for the adapter; else the one it had.")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Where its base lies here: hub id, local folder, or `embedded`.")
+    ] = None,
+    offline: Offline = False,
+) -> None:
+    """Add an adapter from a file, after checking all of it; nothing in the file is run."""
+    from ditto_cli.cli.adapters import run_import
+
+    uses_model(offline=offline)
+    run_import(file, name=name, base=base)
+
+
+@adapters.command("rm")
+def _adapters_rm(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """The same as `ditto forget`."""
+    from ditto_cli.cli.forget import run_forget
+
+    run_forget(name, sure=yes)
+
+
+@demos.command("add")
+def _demos_add(
+    folder: Folder,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[FILE|-]", help="A file, - for standard input; else your editor.")
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="What the text is the answer to.")] = None,
+) -> None:
+    """Add a text."""
+    from ditto_cli.cli.demos import run_add
+
+    run_add(folder, source, prompt)
+
+
+@demos.command("list")
+def _demos_list(folder: Folder, json: AsJson = False) -> None:
+    """Show all texts, with words, tokens, prompts and warnings."""
+    from ditto_cli.cli.demos import run_list
+
+    run_list(folder, as_json=json)
+
+
+@demos.command("edit")
+def _demos_edit(folder: Folder, name: Annotated[str, typer.Argument(help="The text's file.")]) -> None:
+    """Open a text in your editor."""
+    from ditto_cli.cli.demos import run_edit
+
+    run_edit(folder, name)
+
+
+@demos.command("rm")
+def _demos_rm(
+    folder: Folder,
+    name: Annotated[str, typer.Argument(help="The text's file.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove a text and its prompt."""
+    from ditto_cli.cli.demos import run_rm
+
+    run_rm(folder, name, sure=yes)
+
+
+@fleet.command("train")
+def _train_fleet(
+    people: Annotated[Path, typer.Argument(help="A folder that holds a folder for each person.")],
+    address: Annotated[
+        str | None,
+        typer.Option(help="A running Ray: auto, ray://HOST:10001; else one of this machine alone."),
+    ] = None,
+    gpus_per_task: Annotated[float, typer.Option(min=0, help="Of a person; 0 trains on processors.")] = 0,
+    cpus_per_task: Annotated[float, typer.Option(min=0.01, help="Of a person: its threads.")] = 1,
+    preset: Preset = None,
+    base: Base = None,
+    revision: Revision = None,
+    quantize: Quantize = None,
+    seed: Seed = None,
+    set_: Assignments = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Also those who are trained already.")] = False,
+    offline: Offline = False,
+) -> None:
+    """Train everybody as `ditto train` does; who is trained already is left out, so it can be stopped and started."""
+    from ditto_cli.cli.fleet import FleetOptions, run_fleet_train
+
+    uses_model(offline=offline)
+    train = TrainOptions(people, None, preset, base, revision, quantize, seed, set_, "auto")
+    run_fleet_train(FleetOptions(people, address, gpus_per_task, cpus_per_task, fresh, train))
+
+
+@fleet.command("status")
+def _status(json: AsJson = False) -> None:
+    """Who waits, runs, is done or failed, from any terminal of this machine."""
+    from ditto_cli.cli.fleet import run_fleet_status
+
+    run_fleet_status(as_json=json)
 
 
 def main() -> None:

@@ -15,11 +15,7 @@ from ditto_cli.errors import InputError
 
 
 def check_device(device: str) -> str:
-    """The device as it was given.
-
-    Raises:
-        InputError: it cannot be the name of one.
-    """
+    """The device as it was given."""
     if re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", device) is None:
         raise InputError(f"--device {device}: take auto, cpu, cuda, or cuda:1 for the second GPU.")
     return device
@@ -32,8 +28,8 @@ def adapter_names(incomplete: str) -> list[str]:
     return [name for name in AdapterStore(store_home(os.environ)).names() if name.startswith(incomplete)]
 
 
-Folder = Annotated[Path, typer.Argument(help="Folder with a person's texts, one a file.", show_default=False)]
-Name = Annotated[str, typer.Argument(help="An adapter's name.", show_default=False, autocompletion=adapter_names)]
+Folder = Annotated[Path, typer.Argument(help="Folder with a person's texts, one a file.")]
+Name = Annotated[str, typer.Argument(help="An adapter's name.", autocompletion=adapter_names)]
 Device = Annotated[
     str,
     typer.Option(
@@ -44,32 +40,20 @@ Device = Annotated[
 ]
 Quantize = Annotated[
     Literal["auto", "nf4", "none"] | None,
-    typer.Option(help="Hold the base in 4-bit NF4 or not; auto does so on a GPU.", show_default=False),
+    typer.Option(help="Hold the base in 4-bit NF4 or not; auto does so on a GPU."),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never connect to the model hub.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Preset = Annotated[
-    str | None, typer.Option(help="Settings to start from; else the one that fits this machine.", show_default=False)
-]
+Preset = Annotated[str | None, typer.Option(help="Settings to start from; else the one that fits this machine.")]
 AdapterName = Annotated[
-    str | None,
-    typer.Option(
-        "--name", help="Name for the adapter; else `name` of ditto.yaml, else the folder's.", show_default=False
-    ),
+    str | None, typer.Option("--name", help="Name for the adapter; else `name` of ditto.yaml, else the folder's.")
 ]
-Base = Annotated[
-    str | None, typer.Option("--base", help="Base model: hub id, local folder, or `embedded`.", show_default=False)
-]
-MovedBase = Annotated[
-    str | None, typer.Option("--base", help="Where the base lies now, if it was moved.", show_default=False)
-]
-Revision = Annotated[
-    str | None, typer.Option("--revision", help="The base's commit, tag or branch on the hub.", show_default=False)
-]
-Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same adapter.", show_default=False)]
+Base = Annotated[str | None, typer.Option("--base", help="Base model: hub id, local folder, or `embedded`.")]
+MovedBase = Annotated[str | None, typer.Option("--base", help="Where the base lies now, if it was moved.")]
+Revision = Annotated[str | None, typer.Option("--revision", help="The base's commit, tag or branch on the hub.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same adapter.")]
 Assignments = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set dpo.beta=0.1.", show_default=False),
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set dpo.beta=0.1.")
 ]
 
 
@@ -87,6 +71,23 @@ class TrainOptions:
     assignments: list[str] | None
     device: str
     publish: str = "best"
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """The options of `ditto sample`; None is what the adapter was trained with."""
+
+    voices: list[str]
+    stage: str | None
+    num: int
+    best_of: int | None
+    with_texts: int | None
+    temperature: float | None
+    max_new_tokens: int | None
+    seed: int | None
+    base: str | None
+    quantize: str | None
+    device: str
 
 
 def uses_model(*, offline: bool) -> None:

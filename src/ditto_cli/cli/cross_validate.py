@@ -9,59 +9,48 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ditto_cli.cli.context import (
+    check_base,
+    find_base,
+    folder_adapter,
+    load_base,
+    named_preset,
+    open_store,
+    require_training,
+)
 from ditto_cli.cli.eval import (
     EvalOptions,
     check_report_place,
-    extracted_in_training,
-    few_shot,
-    judge_findings,
+    load_encoder,
     plan_of,
     show_and_write,
     what_was_run,
 )
-from ditto_cli.cli.judging import JudgeOptions
-from ditto_cli.cli.preparation import prepare, require_training
+from ditto_cli.cli.judging import JudgeOptions, judge_findings
+from ditto_cli.cli.plan import prepare
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say, warn
-from ditto_cli.config import (
-    FOLDER_FILE,
-    FolderFile,
-    Settings,
-    adapter_name_of,
-    read_folder_file,
-    resolve_settings,
-)
-from ditto_cli.errors import IncompatibleError, InputError, InterruptedRun
-from ditto_cli.evaluation.report import EvalReport, Verdict
+from ditto_cli.cli.rivals import extracted_in_training, few_shot, live_writer
+from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
+from ditto_cli.errors import InputError, InterruptedRun
+from ditto_cli.evaluation.report import Verdict
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Author
 from ditto_cli.interrupts import stopped
 from ditto_cli.seeds import derive_seed
-from ditto_cli.store import (
-    AdapterStore,
-    cache_home,
-    check_name,
-    describe_mismatch,
-    remove_tree,
-    store_home,
-    suggest_name,
-)
+from ditto_cli.store import AdapterRecord, AdapterStore, remove_tree
 from ditto_cli.types import SFT_STAGE, Reporter
 from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
     from ditto_cli.cli.session import Session
-    from ditto_cli.evaluation.contestants import Contestant, WritingPlan
     from ditto_cli.evaluation.evaluate import Findings
-    from ditto_cli.evaluation.types import Writing
     from ditto_cli.model.encoder import StyleEncoder
     from ditto_cli.model.policy.policy import Policy
-    from ditto_cli.store import AdapterRecord
 
 REPORT_FILE = "cross-validation.html"
 TRAINED = "a trained adapter"  # title of what each fold's training published, where no adapter has a name yet
@@ -73,79 +62,63 @@ _TO_DO = {
 }
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What is wanted, checked as far as that needs no model; `record` is of the adapter of this name if there is one.
-
-    `answers` and `place` are where the judge's answers (None: nowhere) and the report go.
-    """
-
-    author: Author
-    folds: Sequence[Author]
-    name: str
-    folder_file: FolderFile
-    store: AdapterStore
-    record: AdapterRecord | None
-    answers: Path | None
-    place: Path
-
-    @property
-    def title(self) -> str:
-        """Under which the folds' adapters compete."""
-        return TRAINED if self.record is None else self.name
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What all folds share."""
-
-    task: _Task
-    options: EvalOptions
-    settings: Settings
-    session: Session
-    encoder: StyleEncoder | None
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """One fold's session, with its adapter in a store that goes away."""
-
-    session: Session
-    record: AdapterRecord
-
-
-@dataclass(frozen=True)
-class _Result:
-    """What one fold came to."""
-
-    findings: Findings
-    judge: str
-    notes: Sequence[str]
-
-
 def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool) -> None:
-    """Train and evaluate on every fold, and report on all of them together.
-
-    Raises:
-        DittoError: as the folder, the settings, the base and the judge give reason to.
-    """
+    """Train and evaluate on every fold, and report on all of them together."""
     started = time.monotonic()
-    run = _load(_task(options, num_folds), options)
+    if options.folder is None:
+        raise InputError("--cross-validate trains anew: give the folder with the texts, ditto eval FOLDER ....")
+    if options.against is not None or options.prompts is not None or options.adapter is not None:
+        raise InputError("--cross-validate has its own rivals and prompts: leave --against, --prompts, --adapter out.")
+    options.judge.check()
+    check_report_place(options.report)
+    author = read_author(options.folder, warn)
+    folds = fold(author, num_folds, seed=options.seed)
+    folder_file = read_folder_file(options.folder)
+    name = folder_adapter(options.folder, folder_file)
+    store = open_store()
+    record = store.record(name) if store.exists(name) else None
+    # Not where there is no adapter: a folder of evaluations alone is one that `ditto adapters rm` does not know.
+    answers = None if record is None else store.evaluation_folder(name)
+    place = options.report or (answers or Path()) / REPORT_FILE
+    check_report_place(place)
+
+    trial = _load(options, author, name, record, folder_file)
+    parts, judge_name, notes = [], "", []
     try:
-        results = [_run_fold(run, number) for number in range(len(run.task.folds))]
+        for number, part in enumerate(folds, start=1):
+            sizes = f"{len(part.demonstrations)} texts to train on, {len(part.held_out)} kept back"
+            say(f"Fold {number} of {len(folds)}: {sizes}.")
+            scratch = store.scratch_folder()
+            try:
+                with reporter() as shown:
+                    session, trained = trial.train(part, AdapterStore(scratch), shown)
+                    findings = trial.compete(session, trained, part, shown)
+                judge = options.judge.make(session, findings, store.key(), answers or scratch)
+                judge_findings(judge, findings, options.judge)
+            finally:
+                remove_tree(scratch)
+            session.forget()
+            parts.append(findings)
+            judge_name = judge_name or judge.name
+            notes += options.judge.notes(judge)
     except (KeyboardInterrupt, InterruptedRun):  # what the training says of stages that it kept is not so here
-        but = " but answers of the judge" if run.task.answers and options.judge.kind in ("openai", "me") else ""
+        but = " but answers of the judge" if answers and options.judge.kind in ("openai", "me") else ""
         raise stopped(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
-    report = _report(run, results, time.monotonic() - started)
-    show_and_write(report, run.task.place, _marks(run.task), as_json=as_json)
+
+    from ditto_cli.evaluation.summary import Evaluated, build_report
+    from ditto_cli.evaluation.traces import mark_of
+
+    first = f"{trial.title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."
+    facts = what_was_run(parts, trial.policy, judge_name, options, time.monotonic() - started)
+    report = build_report(Evaluated(name, trial.title), parts, facts, warnings=[first, *dict.fromkeys(notes)])
+    if record is None:
+        report = report.model_copy(update={"verdict": what_to_do(report.verdict)})
+    # All texts are of the person of the adapter of this name, if there is one.
+    show_and_write(report, place, [mark_of(answers)] if answers else [], as_json=as_json)
 
 
 def fold(author: Author, num_folds: int, *, seed: int) -> list[Author]:
-    """The demonstrations in `num_folds` parts of nearly equal size, each kept back once.
-
-    Raises:
-        InputError: there are not enough texts.
-    """
+    """The demonstrations in `num_folds` parts of nearly equal size, each kept back once."""
     texts = list(author.demonstrations)
     if len(texts) < 2:
         raise InputError("--cross-validate keeps texts back to judge by: give a folder with two texts or more.")
@@ -176,149 +149,94 @@ def what_to_do(verdict: Verdict) -> Verdict:
     return Verdict(advice=verdict.advice.replace(advised, instead), figures=verdict.figures, keep=keep)
 
 
-def _task(options: EvalOptions, num_folds: int) -> _Task:
-    """All that can be refused without loading torch is refused here."""
-    if options.folder is None:
-        raise InputError("--cross-validate trains anew: give the folder with the texts, ditto eval FOLDER ....")
-    if options.against is not None or options.prompts is not None or options.adapter is not None:
-        raise InputError("--cross-validate has its own rivals and prompts: leave --against, --prompts, --adapter out.")
-    options.judge.check()
-    check_report_place(options.report)
-    author = read_author(options.folder, warn)
-    folds = fold(author, num_folds, seed=options.seed)
-    folder_file = read_folder_file(options.folder)
-    name = folder_file.name or suggest_name(adapter_name_of(options.folder, folder_file, None))
-    check_name(name)
-    store = AdapterStore(store_home(os.environ))
-    record = store.record(name) if store.exists(name) else None
-    # Not where there is no adapter: a folder of evaluations alone is one that `ditto adapters rm` does not know.
-    answers = None if record is None else store.evaluation_folder(name)
-    place = options.report or (answers or Path()) / REPORT_FILE
-    check_report_place(place)
-    return _Task(author, folds, name, folder_file, store, record, answers, place)
+@dataclass(frozen=True)
+class _Trial:
+    """What all folds share; the folds' adapters compete as `title`."""
+
+    options: EvalOptions
+    title: str
+    settings: Settings
+    policy: Policy
+    encoder: StyleEncoder | None
+
+    def train(self, part: Author, store: AdapterStore, shown: Reporter) -> tuple[Session, AdapterRecord]:
+        """An adapter of a fold in a store of its own, which goes away."""
+        from ditto_cli.cli.session import Session
+        from ditto_cli.evaluation.selection import BEST
+        from ditto_cli.method.run import train_ditto
+
+        watch_prompt = part.held_out[0].prompt
+        job, selector = prepare(
+            self.policy, _FOLD_ADAPTER, part.demonstrations, self.settings, watch_prompt=watch_prompt, publish=BEST
+        )
+        with store.training(job.name) as kept:
+            record = train_ditto(self.policy, job, kept, shown, selector)
+        return Session(self.policy, store), record
+
+    def compete(self, session: Session, record: AdapterRecord, part: Author, shown: Reporter) -> Findings:
+        """What a fold's adapter and its rivals write for the prompts of the texts that were kept back."""
+        from ditto_cli.evaluation.contestants import Contestant
+        from ditto_cli.evaluation.evaluate import gather
+        from ditto_cli.evaluation.prompts import held_out_prompts
+
+        plan = plan_of(record, held_out_prompts(part), self.options)
+        published, sft = (session.load(Voice(_FOLD_ADAPTER, stage)) for stage in (record.published, SFT_STAGE))
+        shown_texts = few_shot(self.policy, part, plan)
+        contestants = [
+            Contestant(self.title, "round", published),
+            Contestant(BASE_CONTESTANT, "base"),
+            *([] if shown_texts is None else [shown_texts]),
+            Contestant(SFT_STAGE, "sft", sft),
+        ]
+
+        findings = gather(
+            self.policy,
+            part,
+            contestants,
+            plan,
+            writer=live_writer(self.policy, shown),
+            encoder=self.encoder,
+            reporter=shown,
+        )
+        findings.extracted.update(extracted_in_training(record, self.title))
+        return findings
 
 
-def _load(task: _Task, options: EvalOptions) -> _Run:
+def _load(
+    options: EvalOptions, author: Author, name: str, record: AdapterRecord | None, folder_file: FolderFile
+) -> _Trial:
     """The base and all else that is needed, so that nothing is found missing after hours of training."""
     from ditto_cli.model.hardware import detect
 
     hardware = detect(options.device)
     require_training(hardware)
-    from ditto_cli.cli.session import Session
+    from ditto_cli.cli.session import trained_base
     from ditto_cli.method.texts import tokenise
-    from ditto_cli.model.base.loading import load_policy
 
-    settings = _settings(task, options, hardware.default_preset())
-    _find_judge(options.judge)
-    policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
-    mismatch = describe_mismatch(task.record.base, policy.identity) if task.record else None
-    if mismatch is not None:
-        raise IncompatibleError(f"Adapter {task.name} does not belong to this base: {mismatch}.")
-    tokenise(  # refuses now what a later fold would refuse
-        policy.chat, task.author.demonstrations, settings.sampling, context_tokens=policy.context_tokens
-    )
-    session = Session(policy, task.store)
-    return _Run(task, options, settings, session, session.style_encoder(options.style_encoder))
-
-
-def _settings(task: _Task, options: EvalOptions, default_preset: str) -> Settings:
-    """Those that the adapter of this name was trained with; without one, those that `ditto train` would take."""
-    record = task.record
     if record is not None:
-        say(f"Settings: those that adapter {task.name} was trained with.")
-        from ditto_cli.cli.session import trained_base
-
-        return record.settings.model_copy(update={"base": trained_base(record, options.base, options.quantize)})
-    preset = os.environ.get("DITTO_PRESET") or task.folder_file.preset or default_preset
-    flags = {"base.id": options.base, "base.quantize": options.quantize}
-    settings = resolve_settings(preset, task.folder_file, os.environ, flags)
-    say(f"Settings: preset {preset} with {FOLDER_FILE} and the environment; there is no adapter {task.name} yet.")
-    return settings
+        say(f"Settings: those that adapter {name} was trained with.")
+        base = trained_base(record, options.base, options.quantize)
+        settings = record.settings.model_copy(update={"base": base})
+    else:
+        preset = named_preset(None, folder_file) or hardware.default_preset()
+        flags = {"base.id": options.base, "base.quantize": options.quantize}
+        settings = resolve_settings(preset, folder_file, os.environ, flags)
+        say(f"Settings: preset {preset} with {FOLDER_FILE} and the environment; there is no adapter {name} yet.")
+    _find_judge(options.judge)
+    policy = load_base(settings.base, hardware)
+    if record is not None:
+        check_base(name, record, policy.identity)
+    # Refuses now what a later fold would refuse.
+    tokenise(policy.chat, author.demonstrations, settings.sampling, context_tokens=policy.context_tokens)
+    title = TRAINED if record is None else name
+    return _Trial(options, title, settings, policy, load_encoder(options, hardware))
 
 
 def _find_judge(judge: JudgeOptions) -> None:
     """Find the judge's model on this machine or the hub, or the package that asks a server."""
     if judge.kind == "model" and judge.model is not None:
-        from ditto_cli.model.base.source import locate_base
-
-        locate_base(judge.model, None, cache_home(os.environ), say)
+        find_base(judge.model)
     elif judge.kind == "openai":
         from ditto_cli.evaluation.judges.endpoint import Endpoint, connect
 
         connect(Endpoint(judge.base_url or "", judge.model or ""))  # sends nothing
-
-
-def _run_fold(run: _Run, number: int) -> _Result:
-    task, options, part = run.task, run.options, run.task.folds[number]
-    sizes = f"{len(part.demonstrations)} texts to train on, {len(part.held_out)} kept back"
-    say(f"Fold {number + 1} of {len(task.folds)}: {sizes}.")
-    scratch = task.store.scratch_folder()
-    try:
-        with reporter() as shown:
-            trained = _train(run.session.policy, part, run.settings, scratch, shown)
-            findings = _findings(run, trained, part, shown)
-        judge = options.judge.make(trained.session, findings, task.store.key(), task.answers or scratch)
-        judge_findings(judge, findings, options.judge)
-    finally:
-        remove_tree(scratch)
-    trained.session.forget()
-    return _Result(findings, judge.name, options.judge.notes(judge))
-
-
-def _report(run: _Run, results: Sequence[_Result], seconds: float) -> EvalReport:
-    from ditto_cli.evaluation.summary import Evaluated, build_report
-
-    task, parts = run.task, [result.findings for result in results]
-    notes = [f"{task.title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."]
-    notes += dict.fromkeys(note for result in results for note in result.notes)
-    facts = what_was_run(parts, run.session, results[0].judge, run.options, seconds)
-    report = build_report(Evaluated(task.name, task.title), parts, facts, warnings=notes)
-    return report if task.record else report.model_copy(update={"verdict": what_to_do(report.verdict)})
-
-
-def _marks(task: _Task) -> list[str]:
-    """Of the adapter of this name, if there is one: all texts are of that person."""
-    from ditto_cli.evaluation.traces import mark_of
-
-    return [mark_of(task.answers)] if task.answers else []
-
-
-def _train(policy: Policy, part: Author, settings: Settings, home: Path, shown: Reporter) -> _Trained:
-    from ditto_cli.cli.session import Session
-    from ditto_cli.evaluation.selection import BEST
-    from ditto_cli.method.run import train_ditto
-
-    store = AdapterStore(home)
-    job, selector = prepare(
-        policy, _FOLD_ADAPTER, part.demonstrations, settings, watch_prompt=part.held_out[0].prompt, publish=BEST
-    )
-    with store.training(job.name) as kept:
-        record = train_ditto(policy, job, kept, shown, selector)
-    return _Trained(Session(policy, store), record)
-
-
-def _findings(run: _Run, trained: _Trained, part: Author, shown: Reporter) -> Findings:
-    from ditto_cli.evaluation.contestants import Contestant, write
-    from ditto_cli.evaluation.evaluate import gather
-    from ditto_cli.evaluation.prompts import held_out_prompts
-
-    session, record = trained.session, trained.record
-    plan = plan_of(record, held_out_prompts(part), run.options)
-    published, sft = (session.load(Voice(_FOLD_ADAPTER, stage)) for stage in (record.published, SFT_STAGE))
-    shown_texts = few_shot(session, part, plan)
-    contestants = [
-        Contestant(run.task.title, "round", published),
-        Contestant(BASE_CONTESTANT, "base"),
-        *([] if shown_texts is None else [shown_texts]),
-        Contestant(SFT_STAGE, "sft", sft),
-    ]
-
-    def writer(contestant: Contestant, plan: WritingPlan) -> list[Writing]:
-        shown.stage_started(f"{contestant.title}: writing", len(plan.prompts) * plan.num, "samples")
-        writings = write(session.policy, contestant, plan, on_finished=lambda done: shown.stage_advanced(done, {}))
-        shown.stage_ended()
-        return writings
-
-    findings = gather(session.policy, part, contestants, plan, writer=writer, encoder=run.encoder, reporter=shown)
-    findings.extracted.update(extracted_in_training(record, run.task.title))
-    return findings

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from ditto_cli.cli.context import confirm, folder_base
 from ditto_cli.cli.editor import edit_file, edited
-from ditto_cli.cli.folder import audit_texts, machine_preset, say_skipped, show_audit, view_folder, write_new_texts
+from ditto_cli.cli.folder import audit_texts, place_of, say_skipped, show_audit, view_folder, write_new_texts
 from ditto_cli.cli.render import ask, print_json, say, warn
-from ditto_cli.config import FOLDER_FILE, BaseSettings, FolderFile, read_folder_file, resolve_settings
+from ditto_cli.config import FOLDER_FILE, FolderFile, read_folder_file
 from ditto_cli.demonstrations import (
     HELD_OUT_FOLDER,
     MANY_TEXTS,
-    Intake,
     Reading,
     Skipped,
     file_names,
@@ -44,19 +43,14 @@ _TEXT_SUFFIXES = frozenset({".md", ".txt", ".eml", ".html", ".htm", ".csv", ".ts
 
 
 def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
-    """Add the texts of a file, of standard input (`-`), or one that is written in an editor.
-
-    Raises:
-        InputError: nothing usable is given.
-        DiskError: the folder cannot be written.
-    """
+    """Add the texts of a file, of standard input (`-`), or one that is written in an editor."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give the folder with the texts.")
     if source == "-" or (source is None and not sys.stdin.isatty()):
         raw = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)
         if len(raw) > _MAX_INPUT_BYTES:
             raise InputError(f"{_STANDARD_INPUT} is larger than 2 MiB: give a text of a person, not an archive.")
-        reading = _named_by_words(read_markdown(_STANDARD_INPUT, raw))
+        reading = _name_by_words(read_markdown(_STANDARD_INPUT, raw))
     elif source is None:
         _write_in_editor(folder, prompt)
         return
@@ -71,13 +65,7 @@ def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
 
 
 def add_texts(folder: Path, texts: tuple[SourceText, ...], prompt: str | None = None) -> None:
-    """Write texts as files of a demonstrations folder, and say where.
-
-    Args:
-        folder: is made if it is missing.
-        texts: all are taken.
-        prompt: what they answer, in the place of what they say themselves.
-    """
+    """Write texts as files of a demonstrations folder, and say where; `prompt` is what they answer, if it is known."""
     lines, left_out = take_texts(folder, texts, prompt)
     say_skipped(left_out)
     for line in lines:
@@ -89,22 +77,21 @@ def take_texts(
 ) -> tuple[list[str], tuple[Skipped, ...]]:
     """Write texts as `add_texts` does; where each lies, in a line, and what was left out."""
     settings = read_folder_file(folder)
-    intake = _taken(folder, texts, prompt, settings)
+    given = [text if prompt is None else replace(text, prompt=prompt) for text in texts]
+    names = [*file_names(folder), *file_names(folder / HELD_OUT_FOLDER)]
+    known = _texts_of(folder, settings)
+    intake = take_in(given, known, names, num=None, redact=settings.redact, divide=False)
+    write_new_texts(folder, intake.new)
     lines = []
-    for place, new in zip(write_new_texts(folder, intake.new), intake.new, strict=True):
+    for new in intake.new:
         has_prompt = new.long_prompt or new.content.startswith("---\nprompt:")
         missing = "" if has_prompt else "; it has no prompt yet: give one with --prompt, or `ditto init` finds one"
-        lines.append(f"Added {folder / place}{missing}.")
+        lines.append(f"Added {folder / place_of(new)}{missing}.")
     return lines, intake.left_out
 
 
 def keep_edited(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str) -> str:
-    """Add what a person made of a sample to the texts, if it is hers by now; what came of it, in a line.
-
-    Raises:
-        InputError: it cannot be read, or the folder has it already.
-        DiskError: it cannot be written.
-    """
+    """Add what a person made of a sample to the texts, if it is hers by now; what came of it, in a line."""
     if not raw.strip():
         return "Not kept: it was left empty."
     (text,) = read_plain("the edited text", raw).texts
@@ -112,12 +99,6 @@ def keep_edited(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str
         return "Not kept: it was not changed, and a model's own text teaches it nothing."
     lines, _ = take_texts(folder, (replace(text, id="sample", prompt=prompt),))
     return f"{' '.join(lines)} To learn from it: ditto train {folder} --name {adapter}"
-
-
-def _taken(folder: Path, texts: tuple[SourceText, ...], prompt: str | None, settings: FolderFile) -> Intake:
-    given = [text if prompt is None else replace(text, prompt=prompt) for text in texts]
-    names = [*file_names(folder), *file_names(folder / HELD_OUT_FOLDER)]
-    return take_in(given, _texts_of(folder, settings), names, num=None, redact=settings.redact, divide=False)
 
 
 def _texts_of(folder: Path, settings: FolderFile) -> list[SourceText]:
@@ -133,36 +114,23 @@ def _write_in_editor(folder: Path, prompt: str | None = None) -> None:
     with edited(template_text()) as raw:
         if is_unedited_template(raw.decode("utf-8", errors="replace")):
             raise InputError("Nothing was written, so nothing is added.")
-        add_texts(folder, _named_by_words(read_markdown("the text", raw)).texts, prompt)
+        add_texts(folder, _name_by_words(read_markdown("the text", raw)).texts, prompt)
 
 
 def run_list(folder: Path, *, as_json: bool) -> None:
-    """The demonstrations with the audit.
-
-    Raises:
-        InputError: the folder holds nothing usable.
-    """
+    """The demonstrations with the audit."""
     settings = read_folder_file(folder)
     view = view_folder(folder, settings)
     demonstrations, _ = attach_stored_prompts(folder, view.texts, settings)
-    rows = audit_texts(view.texts, {d.id: d.prompt for d in demonstrations}, _base(settings))
+    rows = audit_texts(view.texts, {d.id: d.prompt for d in demonstrations}, folder_base(settings))
     if as_json:
         print_json({"folder": str(folder), "texts": [row.as_json() for row in rows]})
     else:
-        show_audit(f"{len(view.reading.texts)} texts in {folder}", rows)
-
-
-def _base(settings: FolderFile) -> BaseSettings:
-    preset = os.environ.get("DITTO_PRESET") or settings.preset or machine_preset("auto")
-    return resolve_settings(preset, settings, os.environ, flags={}).base
+        show_audit(rows, f"{len(view.reading.texts)} texts in {folder}")
 
 
 def run_edit(folder: Path, name: str) -> None:
-    """Open a demonstration's file in the user's editor, and say whether it can still be read.
-
-    Raises:
-        InputError: no such text, no editor, or what was written cannot be read (it stays as it was written).
-    """
+    """Open a demonstration's file in the user's editor, and say whether it can still be read."""
     path = _file_of(folder, name)
     if path.suffix.lower() not in _TEXT_SUFFIXES:
         raise InputError(f"{path.name} is not a plain text file: open it in the program that wrote it.")
@@ -172,12 +140,7 @@ def run_edit(folder: Path, name: str) -> None:
 
 
 def run_rm(folder: Path, name: str, *, sure: bool) -> None:
-    """Remove a demonstration's file.
-
-    Raises:
-        InputError: no such text, the file holds others too, or the user does not agree.
-        DiskError: it cannot be removed.
-    """
+    """Remove a demonstration's file."""
     path = _file_of(folder, name, exact=sure)
     identity = path.relative_to(folder).as_posix()
     try:
@@ -186,22 +149,16 @@ def run_rm(folder: Path, name: str, *, sure: bool) -> None:
         num = 1  # what cannot be read may go
     if num > 1:
         raise InputError(f"{identity} holds {num} texts: take one out of it yourself, or delete the file yourself.")
-    if not sure:
-        if not sys.stdin.isatty():
-            raise InputError(f"Removing {identity} cannot be undone: add --yes to do it without being asked.")
-        if ask(f"Remove {path} for good? [y/N] ").strip().lower() not in ("y", "yes"):
-            raise InputError("Nothing was removed.")
+    refusal = f"Removing {identity} cannot be undone: add --yes to do it without being asked."
+    if not sure and not confirm(f"Remove {path} for good?", refusal):
+        raise InputError("Nothing was removed.")
     remove_tree(path)
     stored = f" Its prompt stays in {PROMPT_FILE}: delete it there." if (folder / PROMPT_FILE).exists() else ""
     say(f"Removed {path}.{stored} An adapter that learnt it still knows it: train anew, or ditto forget NAME.")
 
 
 def _file_of(folder: Path, name: str, *, exact: bool = False) -> Path:
-    """The file of a text, by its name or (unless `exact`) the name's begin.
-
-    Raises:
-        InputError: there is none, or several begin so.
-    """
+    """The file of a text, by its name or (unless `exact`) the name's begin."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give the one with the texts.")
     files = sorted(
@@ -234,27 +191,25 @@ def converse(folder: Path) -> None:
         if not command:
             return
         try:
-            _obey(folder, command[:1].lower(), argument.strip())
+            match command[0].lower():
+                case "w":
+                    _write_in_editor(folder)
+                case "p":
+                    pasted = _ask_for_text()
+                    add_texts(folder, pasted.texts, _ask_for_prompt())
+                case "e":
+                    run_edit(folder, argument.strip())
+                case "r":
+                    run_rm(folder, argument.strip(), sure=False)
+                case "l":
+                    run_list(folder, as_json=False)
+                case _:
+                    warn(_COMMANDS)
         except InputError as error:
             warn(str(error))
 
 
-def _obey(folder: Path, command: str, argument: str) -> None:
-    if command == "w":
-        _write_in_editor(folder)
-    elif command == "p":
-        add_texts(folder, _pasted().texts, _asked_prompt())
-    elif command == "e":
-        run_edit(folder, argument)
-    elif command == "r":
-        run_rm(folder, argument, sure=False)
-    elif command == "l":
-        run_list(folder, as_json=False)
-    else:
-        raise InputError(_COMMANDS)
-
-
-def _pasted() -> Reading:
+def _ask_for_text() -> Reading:
     say(f"Paste the text; a line with only {_END_OF_PASTE} ends it.")
     lines: list[str] = []
     while True:
@@ -265,10 +220,10 @@ def _pasted() -> Reading:
         if line.strip() == _END_OF_PASTE:
             break
         lines.append(line)
-    return _named_by_words(read_markdown("the text", "\n".join(lines).encode("utf-8", errors="replace")))
+    return _name_by_words(read_markdown("the text", "\n".join(lines).encode("utf-8", errors="replace")))
 
 
-def _named_by_words(reading: Reading) -> Reading:
+def _name_by_words(reading: Reading) -> Reading:
     """The texts, each named by its first words, which become its file's name; they had none."""
     texts = [
         replace(text, id=" ".join(re.findall(r"\w+", text.text)[:_NAME_WORDS]) or text.id) for text in reading.texts
@@ -276,7 +231,7 @@ def _named_by_words(reading: Reading) -> Reading:
     return replace(reading, texts=tuple(texts))
 
 
-def _asked_prompt() -> str | None:
+def _ask_for_prompt() -> str | None:
     try:
         answer = ask("What does it answer, as in: Write an email to Bo about the hens (Enter: proposed later)? ")
     except EOFError:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ditto_cli import __version__
-from ditto_cli.cli.render import print_facts, print_json, print_table
+from ditto_cli.cli.render import print_facts, print_json, print_table, size
 from ditto_cli.config import FolderFile, resolve_settings
 from ditto_cli.errors import DiskError, DittoError
 from ditto_cli.store import AdapterStore, cache_home, store_home
@@ -26,10 +26,7 @@ from ditto_cli.store.files import TEMPORARY_PREFIX, folder_size
 from ditto_cli.store.generations import REMOVED_PREFIX, STAGING_PREFIX
 from ditto_cli.store.records import KEY_FILE, SCHEMA_VERSION
 
-_GIB, _MIB = 2**30, 2**20
-_DISTRIBUTION = "ditto-cli"
-_CONVERTING_PREFIX = ".converting-"
-_LEFTOVERS = (TEMPORARY_PREFIX, STAGING_PREFIX, REMOVED_PREFIX, _CONVERTING_PREFIX)
+_LEFTOVERS = (TEMPORARY_PREFIX, STAGING_PREFIX, REMOVED_PREFIX, ".converting-")
 _MOST_PROBLEMS_SHOWN = 3
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*?>=\s*([0-9.]+)(?!.*;.*\bextra\b)")
 
@@ -37,16 +34,12 @@ Found = TypeVar("Found")
 
 
 def run_doctor(*, as_json: bool) -> None:
-    """Show the report, and end with an error where the store or an adapter has a problem.
-
-    Raises:
-        DiskError: there are problems; the report was shown in full.
-    """
+    """Show the report, and end with an error where the store or an adapter has a problem."""
     home, cache = store_home(os.environ), cache_home(os.environ)
     store = AdapterStore(home)
-    adapters, problems = _adapters(store)
+    adapters, damages = _adapters(store)
     health = _store_health(store, home, cache)
-    problems = [*health["problems"], *problems]
+    problems = [_tilde(problem) for problem in (*health["problems"], *damages)]
     report = _tilde(
         {
             "environment": _environment(),
@@ -61,105 +54,81 @@ def run_doctor(*, as_json: bool) -> None:
     else:
         _show(report)
     if problems:
-        shown = [_tilde(problem) for problem in problems[:_MOST_PROBLEMS_SHOWN]]
-        more = ["..."] if len(problems) > _MOST_PROBLEMS_SHOWN else []
-        raise DiskError(f"{len(problems)} problem{'s' * (len(problems) > 1)}: {'; '.join([*shown, *more])}")
+        shown = problems[:_MOST_PROBLEMS_SHOWN] + ["..."] * (len(problems) > _MOST_PROBLEMS_SHOWN)
+        raise DiskError(f"{len(problems)} problem{'s' * (len(problems) > 1)}: {'; '.join(shown)}")
 
 
 def _environment() -> dict[str, Any]:
-    total, free = _memory()
-    return {
+    """Versions, memory, the GPU, 4-bit weights, and the preset that fits; None is unknown."""
+    found: dict[str, Any] = {
         "ditto": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": _packages(),
         "cores": os.cpu_count(),
-        "memory_bytes": total,
-        "free_memory_bytes": free,
-        **_device(),
+    }
+    found |= dict.fromkeys(("memory_bytes", "free_memory_bytes", "threads", "gpu", "gpu_memory_bytes"))
+    found |= dict.fromkeys(("four_bit", "preset", "torch_problem", "device_notes"))
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():  # on Linux
+        kib = dict(re.findall(r"^(\w+): +(\d+) kB", meminfo.read_text(), re.MULTILINE))
+        found |= {"memory_bytes": int(kib["MemTotal"]) * 1024, "free_memory_bytes": int(kib["MemAvailable"]) * 1024}
+    try:
+        from ditto_cli.model.hardware import detect, four_bit_problem
+    except (ImportError, OSError) as error:  # OSError: a shared library of torch
+        return found | {"torch_problem": f"cannot be imported ({type(error).__name__})"}
+    hardware = detect("auto")
+    if hardware.is_cuda:
+        found |= {"gpu": hardware.name, "gpu_memory_bytes": hardware.memory_bytes}
+    return found | {
+        "threads": hardware.num_threads,
+        "preset": hardware.default_preset(),
+        "four_bit": four_bit_problem(hardware.device) or "works",
+        "device_notes": [*hardware.notes(), *filter(None, [hardware.training_problem()])],
     }
 
 
 def _packages() -> list[dict[str, str | None]]:
     """What ditto needs to run, with what is installed of it; extras are left out."""
     packages = []
-    for requirement in metadata.requires(_DISTRIBUTION) or []:
-        match = _REQUIREMENT.match(requirement)
-        if match is None:
-            continue
+    for match in filter(None, map(_REQUIREMENT.match, metadata.requires("ditto-cli") or [])):
         name, floor = match.groups()
         try:
-            version = metadata.version(name)
+            version, problem = metadata.version(name), None
+            if _numbers(version) < _numbers(floor):
+                problem = f"older than the tested floor {floor}"
         except metadata.PackageNotFoundError:
-            packages.append({"name": name, "version": None, "floor": floor, "problem": "not installed"})
-            continue
-        problem = f"older than the tested floor {floor}" if _numbers(version) < _numbers(floor) else None
+            version, problem = None, "not installed"
         packages.append({"name": name, "version": version, "floor": floor, "problem": problem})
     return packages
 
 
 def _numbers(version: str) -> list[int]:
     """`2.13.0+cpu` -> [2, 13]: zeros at the end count nothing."""
-    release = re.match(r"[0-9]+(\.[0-9]+)*", version)
-    numbers = [int(part) for part in release[0].split(".")] if release else []
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return numbers
-
-
-def _memory() -> tuple[int | None, int | None]:
-    """Bytes of memory, and of what is free or can be freed; None where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None, None
-    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-    return kib["MemTotal"] * 1024, kib["MemAvailable"] * 1024
-
-
-def _device() -> dict[str, Any]:
-    """The GPU, 4-bit weights, and the preset that fits; all unknown where torch cannot be imported."""
-    found: dict[str, Any] = dict.fromkeys(
-        ("threads", "gpu", "gpu_memory_bytes", "four_bit", "preset", "torch_problem", "device_notes")
-    )
-    try:
-        from ditto_cli.model.hardware import detect, four_bit_problem
-    except (ImportError, OSError) as error:  # OSError: a shared library of it
-        found["torch_problem"] = f"cannot be imported ({type(error).__name__})"
-        return found
-    hardware = detect("auto")
-    found |= {"threads": hardware.num_threads, "preset": hardware.default_preset()}
-    found["four_bit"] = four_bit_problem(hardware.device) or "works"
-    problem = hardware.training_problem()
-    found["device_notes"] = [*hardware.notes(), *([problem] if problem else [])]
-    if hardware.is_cuda:
-        found |= {"gpu": hardware.name, "gpu_memory_bytes": hardware.memory_bytes}
-    return found
+    release = re.match(r"[0-9.]*[1-9]", re.split(r"[^0-9.]", version)[0])
+    return [int(part) for part in release[0].split(".")] if release else []
 
 
 def _bases(cache: Path) -> dict[str, Any]:
     """The embedded base, and the one that training takes on this machine when no other is named."""
-    found: dict[str, Any] = {"embedded": "unknown", "default": None, "default_present": None}
     try:
         from ditto_cli.model.base.embedded import conversion_place, find_gguf
         from ditto_cli.model.base.source import folder_problem
         from ditto_cli.model.hardware import detect
     except (ImportError, OSError):
-        return found
+        return {"embedded": "unknown", "default": None, "default_present": None}
     gguf = find_gguf()
-    if gguf is None:
-        found["embedded"] = "not installed"
-    else:
+    embedded = "not installed"
+    if gguf is not None:
         place = conversion_place(gguf, cache)
-        problem = folder_problem(place) if place.is_dir() else None
-        found["embedded"] = (
-            f"damaged: {problem}; delete that folder" if problem else "converted" if place.is_dir() else "installed"
-        )
+        embedded = "converted" if place.is_dir() else "installed"
+        if place.is_dir() and (problem := folder_problem(place)):
+            embedded = f"damaged: {problem}; delete that folder"
     base = resolve_settings(detect("auto").default_preset(), FolderFile(), {}, {}).base
-    return found | {"default": base.id, "default_present": _is_present(base.id, base.revision)}
+    return {"embedded": embedded, "default": base.id, "default_present": is_present(base.id, base.revision)}
 
 
-def _is_present(base_id: str, revision: str | None) -> bool | None:
+def is_present(base_id: str, revision: str | None) -> bool | None:
     """Whether a base could be loaded without a network; None where torch cannot be imported."""
     try:
         from ditto_cli.model.base.embedded import EMBEDDED_HUB_ID, EMBEDDED_ID, find_gguf
@@ -194,61 +163,54 @@ def _store_health(store: AdapterStore, home: Path, cache: Path) -> dict[str, Any
         for folder in (home, home / ADAPTERS_FOLDER)
         if folder.is_file()
     ]
-    leftovers = {path for folder in (home, cache) for path in _below(folder, None, problems) if _is_leftover(path)}
-    open_to_others = [path for path in _below(home, cache, problems) if _is_open_to_others(path)]
-    if open_to_others:
-        problems.append(
-            f"others may read {_counted(len(open_to_others), 'file or folder', 'files and folders')} of the store, "
-            f"as {open_to_others[0]}: run chmod -R go= {home}"
-        )
+    inside = list(_everything_in(home, problems))
+    everything = {*inside, *_everything_in(cache, problems)}
+    leftovers = [path for path in everything if _is_leftover(path) and path.exists()]  # it may be gone by now
+    exposed = [path for path in inside if not path.is_relative_to(cache) and _is_open_to_others(path)]
+    if exposed:
+        num = "1 file or folder" if len(exposed) == 1 else f"{len(exposed)} files and folders"
+        problems.append(f"others may read {num} of the store, as {exposed[0]}: run chmod -R go= {home}")
     if (home / KEY_FILE).exists():
-        problems += _told(store.key)[1]
-    unfinished, more = _told(store.unfinished_names)
-    known, _ = _told(store.names)
-    strangers = _strangers(home / ADAPTERS_FOLDER, {*(known or []), *(unfinished or [])})
+        problems += _attempt(store.key)[1]
+    unfinished, more = _attempt(store.unfinished_names)
+    names, _ = _attempt(store.names)
+    known = {*(names or []), *(unfinished or [])}
+    strangers = [
+        f"{path} holds no adapter: delete it, unless you know what it is"
+        for path in sorted(inside)
+        if path.parent == home / ADAPTERS_FOLDER and path.name not in known and not path.name.startswith(_LEFTOVERS)
+    ]
     return {
         "schema_version": SCHEMA_VERSION,
         "leftovers": len(leftovers),
-        "leftover_bytes": sum(_size(path) for path in leftovers),
+        "leftover_bytes": sum(folder_size(path) if path.is_dir() else path.lstat().st_size for path in leftovers),
         "unfinished": unfinished or [],
         "problems": list(dict.fromkeys([*problems, *more, *strangers])),
     }
 
 
-def _strangers(folder: Path, known: set[str]) -> list[str]:
-    """What lies among the adapters and is none, such as one whose generations were deleted."""
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError:  # none yet, or it was told before
-        return []
-    return [
-        f"{folder / name} holds no adapter: delete it, unless you know what it is"
-        for name in names
-        if name not in known and not name.startswith(_LEFTOVERS)
-    ]
-
-
 def _adapters(store: AdapterStore) -> tuple[list[dict[str, Any]], list[str]]:
     """Each adapter with its state, and the problems of all."""
-    names, problems = _told(store.names)
+    names, problems = _attempt(store.names)
     rows = []
     for name in names or []:
-        (found, failed), (record, _) = _told(partial(store.check, name)), _told(partial(store.record, name))
-        problem = found or next(iter(failed), None)
+        (found, failures), (record, _) = _attempt(partial(store.check, name)), _attempt(partial(store.record, name))
+        problem = found or next(iter(failures), None)
         if problem is not None:
             problems.append(f"adapter {name}: {problem}")
+        base = record.base if record else None
         rows.append(
             {
                 "name": name,
                 "problem": problem,
-                "base": record.base.id if record else None,
-                "base_present": _is_present(record.base.id, record.base.revision) if record else None,
+                "base": base.id if base else None,
+                "base_present": is_present(base.id, base.revision) if base else None,
             }
         )
     return rows, problems
 
 
-def _told(look: Callable[[], Found]) -> tuple[Found | None, list[str]]:
+def _attempt(look: Callable[[], Found]) -> tuple[Found | None, list[str]]:
     """What `look` finds, or what keeps it from finding it."""
     try:
         return look(), []
@@ -258,18 +220,16 @@ def _told(look: Callable[[], Found]) -> tuple[Found | None, list[str]]:
         return None, [f"something unforeseen is wrong with it ({type(error).__name__})"]
 
 
-def _below(folder: Path, left_out: Path | None, problems: list[str]) -> Iterator[Path]:
+def _everything_in(folder: Path, problems: list[str]) -> Iterator[Path]:
     """A folder and everything in it, links not followed."""
-    if not folder.is_dir():
-        return
-    yield folder
 
-    def refused(error: OSError) -> None:
+    def refuse(error: OSError) -> None:
         problems.append(f"{error.filename} cannot be read ({error.strerror})")
 
-    for place, folders, names in os.walk(folder, onerror=refused):
-        folders[:] = [name for name in folders if Path(place, name) != left_out]
-        yield from (Path(place, name) for name in (*folders, *names))
+    if folder.is_dir():
+        yield folder
+        for place, folders, names in os.walk(folder, onerror=refuse):
+            yield from (Path(place, name) for name in (*folders, *names))
 
 
 def _is_leftover(path: Path) -> bool:
@@ -283,10 +243,6 @@ def _is_open_to_others(path: Path) -> bool:
     except OSError:  # removed meanwhile
         return False
     return not stat.S_ISLNK(mode) and bool(mode & 0o077)
-
-
-def _size(path: Path) -> int:
-    return folder_size(path) if path.is_dir() else path.lstat().st_size if path.exists() else 0
 
 
 def _tilde(value: Any) -> Any:
@@ -303,63 +259,49 @@ def _tilde(value: Any) -> Any:
 
 def _show(report: Mapping[str, Any]) -> None:
     environment, bases, disk, health = (report[part] for part in ("environment", "bases", "disk", "store"))
+    packages = [
+        " ".join(filter(None, (package["name"], package["version"], package["problem"] and f"({package['problem']})")))
+        for package in environment["packages"]
+    ]
+    gpu = f"{environment['gpu']}, {_size(environment['gpu_memory_bytes'])}" if environment["gpu"] else "none"
+    places = {
+        name: f"{place['path']}, {_size(place['free_bytes'])} free{'' if place['exists'] else ', not made yet'}"
+        for name, place in disk.items()
+    }
+    leftovers = (
+        f"{health['leftovers']} of killed commands, or of some that run now, {_size(health['leftover_bytes'])}; "
+        "old ones go with a training"
+    )
     print_facts(
         {
             "ditto": f"{environment['ditto']}, Python {environment['python']}, {environment['platform']}",
-            "packages": ", ".join(_package_words(package) for package in environment["packages"]),
+            "packages": ", ".join(packages),
             "processor": f"{environment['cores']} cores, torch uses {environment['threads'] or 'an unknown number'}",
-            "memory": f"{_gib(environment['memory_bytes'])}, {_gib(environment['free_memory_bytes'])} free",
-            "GPU": _gpu_words(environment),
+            "memory": f"{_size(environment['memory_bytes'])}, {_size(environment['free_memory_bytes'])} free",
+            "GPU": "unknown" if environment["torch_problem"] else gpu,
             "4-bit weights": environment["four_bit"] or "unknown",
             **({"device": "; ".join(notes)} if (notes := environment["device_notes"]) else {}),
             "preset that fits": environment["preset"] or f"unknown: torch {environment['torch_problem']}",
             "embedded base": bases["embedded"],
-            "default base": f"{bases['default'] or 'unknown'}, {_there(bases['default_present'])}",
-            "store": _disk_words(disk["store"]),
-            "cache": _disk_words(disk["cache"]),
+            "default base": f"{bases['default'] or 'unknown'}, {_whether_present(bases['default_present'])}",
+            **places,
             "format": str(health["schema_version"]),
-            "leftovers": _leftover_words(health),
+            "leftovers": leftovers if health["leftovers"] else "none",
             "unfinished": ", ".join(health["unfinished"]) or "no training",
             "health": "; ".join(health["problems"]) or "ok",
         }
     )
     rows = [
-        (row["name"], row["problem"] or "ok", row["base"] or "", _there(row["base_present"]))
+        (row["name"], row["problem"] or "ok", row["base"] or "", _whether_present(row["base_present"]))
         for row in report["adapters"]
     ]
     if rows:
         print_table("", ("adapter", "state", "base", "base on this machine"), rows)
 
 
-def _package_words(package: Mapping[str, str | None]) -> str:
-    words = f"{package['name']} {package['version'] or ''}".rstrip()
-    return f"{words} ({package['problem']})" if package["problem"] else words
-
-
-def _gpu_words(environment: Mapping[str, Any]) -> str:
-    if environment["torch_problem"]:
-        return "unknown"
-    return f"{environment['gpu']}, {_gib(environment['gpu_memory_bytes'])}" if environment["gpu"] else "none"
-
-
-def _disk_words(disk: Mapping[str, Any]) -> str:
-    return f"{disk['path']}, {_gib(disk['free_bytes'])} free{'' if disk['exists'] else ', not made yet'}"
-
-
-def _leftover_words(health: Mapping[str, Any]) -> str:
-    if not health["leftovers"]:
-        return "none"
-    size = f"{health['leftover_bytes'] / _MIB:.1f} MiB"
-    return f"{health['leftovers']} of killed commands, or of some that run now, {size}; old ones go with a training"
-
-
-def _there(is_present: bool | None) -> str:
+def _whether_present(is_present: bool | None) -> str:
     return "unknown" if is_present is None else "on this machine" if is_present else "not on this machine"
 
 
-def _counted(number: int, one: str, several: str) -> str:
-    return f"{number} {one if number == 1 else several}"
-
-
-def _gib(num_bytes: int | None) -> str:
-    return "unknown" if num_bytes is None else f"{num_bytes / _GIB:.1f} GiB"
+def _size(num_bytes: int | None) -> str:
+    return "unknown" if num_bytes is None else size(num_bytes)

@@ -19,11 +19,7 @@ _USUAL = ("sensible-editor", "nano", "vim", "vi")
 
 
 def edit_file(path: Path) -> None:
-    """Open a file in $VISUAL, $EDITOR or a usual editor, and wait until it is closed.
-
-    Raises:
-        InputError: there is no editor, or it failed.
-    """
+    """Open a file in $VISUAL, $EDITOR or a usual editor, and wait until it is closed."""
     command = _editor()
     try:
         done = subprocess.run([*command, str(path)], check=False)
@@ -38,9 +34,6 @@ def edited(text: str, *, suffix: str = ".md") -> Iterator[bytes]:
     """What the user makes of a text, for the block to use; it is lost only after the block has ended well.
 
     While it is edited it lies in a private folder. Where the block fails, it stays there, and the error says where.
-
-    Raises:
-        InputError: there is no editor, or it failed.
     """
     folder = Path(tempfile.mkdtemp(prefix="ditto-"))  # mode 0700
     path = folder / f"text{suffix}"

@@ -16,6 +16,23 @@ _SHOWS = {"better": "preferred", "worse": "opponent preferred", "no difference":
 _Figure = tuple[str, Callable[[ContestantReport], str]]
 
 
+def _figure(value: float | None, digits: int) -> str:
+    return _NO_FIGURE if value is None else number(value, digits)
+
+
+_SOUND_FIGURES: list[_Figure] = [
+    ("style", lambda c: _figure(next((p.value for p in c.style if p.measure == "total"), None), 2)),
+    ("task", lambda c: number(c.task.value)),
+    ("ended", lambda c: share(c.collapse.ended)),
+    ("loops", lambda c: share(c.collapse.looping)),
+    ("recites", lambda c: f"{c.leakage.longest_passage_words} words"),
+]
+_OTHER_FIGURES: list[_Figure] = [
+    ("held-out loss", lambda c: _figure(c.held_out_loss, 3)),
+    ("chrF", lambda c: _figure(c.chrf, 1)),
+]
+
+
 def show_report(report: EvalReport) -> None:
     """Print the report for people, the answer first."""
     render.print_facts({"verdict": "\n         ".join(report.verdict.lines)})
@@ -46,38 +63,20 @@ def _show_win_rates(report: EvalReport) -> None:
 def _show_contestants(report: EvalReport) -> None:
     if not report.contestants:
         return
-    groups = [_sound_figures(), _other_figures()]
-    if render.stdout_console().width >= _NARROW:
-        groups = [[figure for group in groups for figure in group]]
+    is_wide = render.stdout_console().width >= _NARROW
+    groups = [_SOUND_FIGURES + _OTHER_FIGURES] if is_wide else [_SOUND_FIGURES, _OTHER_FIGURES]
     for group in groups:
         columns = [name for name, _ in group]
         cells = [[figure(contestant) for _, figure in group] for contestant in report.contestants]
         # A column in which nothing was measured tells nothing.
-        told = [index for index in range(len(group)) if any(row[index] != _NO_FIGURE for row in cells)]
-        if told:
+        measured = [index for index in range(len(group)) if any(row[index] != _NO_FIGURE for row in cells)]
+        if measured:
             rows = [
-                (contestant.title, *(row[index] for index in told))
+                (contestant.title, *(row[index] for index in measured))
                 for contestant, row in zip(report.contestants, cells, strict=True)
             ]
             render.print_text("")
-            render.print_table("", ("contestant", *(columns[index] for index in told)), rows)
-
-
-def _sound_figures() -> list[_Figure]:
-    return [
-        ("style", lambda c: _known(next((p.value for p in c.style if p.measure == "total"), None), 2)),
-        ("task", lambda c: number(c.task.value)),
-        ("ended", lambda c: share(c.collapse.ended)),
-        ("loops", lambda c: share(c.collapse.looping)),
-        ("recites", lambda c: f"{c.leakage.longest_passage_words} words"),
-    ]
-
-
-def _other_figures() -> list[_Figure]:
-    return [
-        ("held-out loss", lambda c: _known(c.held_out_loss, 3)),
-        ("chrF", lambda c: _known(c.chrf, 1)),
-    ]
+            render.print_table("", ("contestant", *(columns[index] for index in measured)), rows)
 
 
 def _show_warnings(report: EvalReport) -> None:
@@ -86,7 +85,3 @@ def _show_warnings(report: EvalReport) -> None:
     if rows:
         render.print_text("")
         render.print_table("warnings", ("about", "warning"), rows)
-
-
-def _known(value: float | None, digits: int) -> str:
-    return _NO_FIGURE if value is None else number(value, digits)

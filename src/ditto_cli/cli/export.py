@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ditto_cli.cli.archive import run_export as export_archive
-from ditto_cli.cli.render import ask, print_text, say
+from ditto_cli.cli.context import check_base, confirm, find_base, open_store
+from ditto_cli.cli.render import print_text, say, size, warn
 from ditto_cli.errors import DiskError, DittoError, IncompatibleError, InputError
 from ditto_cli.store import (
+    ARCHIVE_SUFFIX,
     AdapterRecord,
-    AdapterStore,
-    cache_home,
     describe_mismatch,
+    export_archive,
     fsync_tree,
     move,
     remove_tree,
-    store_home,
     write_bytes,
     write_text,
 )
@@ -55,12 +53,7 @@ class ExportOptions:
 
 
 def run_export(options: ExportOptions) -> None:
-    """Write a voice for another program.
-
-    Raises:
-        DittoError: an unknown adapter, a base that does not fit or has no form there, a disk that refuses, a check that
-            fails.
-    """
+    """Write a voice for another program."""
     _check_options(options)
     voice = Voice.parse(options.voice, options.stage)
     if voice.adapter == BASE_VOICE:
@@ -68,10 +61,14 @@ def run_export(options: ExportOptions) -> None:
     if options.target == "ditto":
         if voice != Voice(voice.adapter):
             raise InputError("--to ditto carries an adapter as it was trained: no stage, strength or mix.")
-        export_archive(voice.adapter, options.out, all_stages=options.all_stages, force=options.force)
+        write_archive(voice.adapter, options.out, all_stages=options.all_stages, force=options.force)
         return
-    store = AdapterStore(store_home(os.environ))
-    record = _common_record(store, voice)
+    store = open_store()
+    record = store.record(voice.adapter)
+    for part in voice.also:
+        mismatch = describe_mismatch(store.record(part.adapter).base, record.base)
+        if mismatch is not None:
+            raise IncompatibleError(f"{voice.adapter} and {part.adapter} cannot be mixed: {mismatch}.")
     place = options.out or Path(f"{_file_name(voice)}-{options.target}")
     if options.target != "hub" and os.path.lexists(place):
         raise InputError(f"{place} is already there: remove it, or give another folder with --out.")
@@ -80,6 +77,23 @@ def run_export(options: ExportOptions) -> None:
 
     lora = mix([(read_lora(store.checked_stage_folder(v.adapter, v.stage)), v.strength) for v in voice.parts()])
     _Export(options, voice, record, lora).write(place)
+
+
+def write_archive(name: str, target: Path | None, *, all_stages: bool, force: bool) -> None:
+    """Write an adapter to a file, `NAME.ditto` in the current folder where none is given."""
+    target = target or Path(f"{name}{ARCHIVE_SUFFIX}")
+    store = open_store()
+    store.record(name)  # an unknown adapter is the first thing to say
+    if target.is_dir():
+        raise InputError(f"{target} is a folder: give the file to write, as in {target / (name + ARCHIVE_SUFFIX)}.")
+    if not force and os.path.lexists(target):
+        raise InputError(f"{target} is already there: give another file, or --force to replace it.")
+    record, data = export_archive(store, name, all_stages=all_stages)
+    for stage in record.stages:
+        for warning in stage.warnings:
+            warn(f"{stage.stage}: {warning}")
+    write_bytes(target, data)
+    say(f"Wrote {target} ({size(len(data))}). {_ADVICE}")
 
 
 def _check_options(options: ExportOptions) -> None:
@@ -95,16 +109,6 @@ def _check_options(options: ExportOptions) -> None:
             raise InputError(f"{name} goes with --to {' or '.join(targets)}, not with --to {options.target}.")
     if options.target == "hub" and options.repository is None:
         raise InputError("Say where on the hub: ditto export NAME --to hub --repository USER/REPO.")
-
-
-def _common_record(store: AdapterStore, voice: Voice) -> AdapterRecord:
-    """The record of the first part, on whose base the others must be too."""
-    first = store.record(voice.adapter)
-    for part in voice.also:
-        mismatch = describe_mismatch(store.record(part.adapter).base, first.base)
-        if mismatch is not None:
-            raise IncompatibleError(f"{voice.adapter} and {part.adapter} cannot be mixed: {mismatch}.")
-    return first
 
 
 def _file_name(voice: Voice) -> str:
@@ -241,15 +245,12 @@ class _Export:
     def _source(self, *, weights: bool = True) -> BaseSource:
         """Where the base lies, after a look that it is the one."""
         from ditto_cli.model.base.loading import load_skeleton
-        from ditto_cli.model.base.source import locate_base
 
         base = self.record.base
         place, revision = (self.options.base, None) if self.options.base else (base.id, base.revision)
-        source = locate_base(place, revision, cache_home(os.environ), say, weights=weights)
+        source = find_base(place, revision, weights=weights)
         if any(source.folder.glob("*.safetensors")):
-            mismatch = describe_mismatch(base, load_skeleton(source).identity)
-            if mismatch is not None:
-                raise IncompatibleError(f"Adapter {self.voice.adapter} does not belong to this base: {mismatch}.")
+            check_base(self.voice.adapter, self.record, load_skeleton(source).identity)
         return source
 
     def _policy(self, source: BaseSource) -> tuple[Policy, list[tuple[int, ...]]]:
@@ -270,15 +271,10 @@ class _Export:
             f"This sends the adapter's weights, its settings and a model card to {repository} on the hub, as a private "
             f"repository. {_ADVICE} No text of yours is sent."
         )
-        if not self.options.sure:
-            answer = ""
-            if not sys.stdin.isatty():
-                raise InputError("Sending an adapter away cannot be undone: say --yes where nobody can be asked.")
-            with suppress(EOFError):  # no answer is no
-                answer = ask("Send it? [y/N] ").strip().lower()
-            if answer not in ("y", "yes"):
-                say("Nothing was sent.")
-                return
+        refusal = "Sending an adapter away cannot be undone: say --yes where nobody can be asked."
+        if not self.options.sure and not confirm("Send it?", refusal):
+            say("Nothing was sent.")
+            return
         with tempfile.TemporaryDirectory() as folder:
             self._write_peft(Path(folder))
             try:
@@ -296,11 +292,7 @@ class _Export:
 
 
 def _judge(parity: Parity, limit: float) -> None:
-    """Show what a check found.
-
-    Raises:
-        IncompatibleError: the other program does not write what the adapter writes here.
-    """
+    """Show what a check found."""
     say(
         f"Checked: {parity.num_same} of {parity.num_tokens} tokens are the same; the largest difference of a token's "
         f"log-probability is {parity.gap:.1e} nats (limit {limit:.1e})."
@@ -325,11 +317,7 @@ def _public_base(record: AdapterRecord) -> str:
 
 @contextmanager
 def _new_folder(place: Path) -> Iterator[Path]:
-    """A folder that takes its place when all of it is written, and leaves nothing where that fails.
-
-    Raises:
-        DiskError: the disk refused.
-    """
+    """A folder that takes its place when all of it is written, and leaves nothing where that fails."""
     staging = place.with_name(f".exporting-{place.name}")
     try:
         remove_tree(staging)  # what a killed export left

@@ -9,19 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ditto_cli.cli.arguments import TrainOptions
+from ditto_cli.cli.context import find_base, open_store
 from ditto_cli.cli.folder import add_prompts
 from ditto_cli.cli.network import host_log
-from ditto_cli.cli.plan import count_demonstrations
-from ditto_cli.cli.preparation import DEFAULT_WATCH_PROMPT, plan_job, prepare, read_order
-from ditto_cli.cli.progress import LiveLines
+from ditto_cli.cli.plan import plan_job, prepare, read_order, stored_prompts, with_stand_ins
+from ditto_cli.cli.progress import live_lines
 from ditto_cli.cli.render import as_json_ready, duration, print_json, print_table, say, size
-from ditto_cli.config import resolve_settings, resolved_quantize
-from ditto_cli.demonstrations.prompts import attach_stored_prompts
+from ditto_cli.config import resolved_quantize
 from ditto_cli.errors import DeviceError, DittoError, InputError
 from ditto_cli.fleet.cluster import Ended, Failure, Progress, Resources, check_resources, cluster, run_tasks
 from ditto_cli.fleet.status import FleetStatus, PersonStatus, StatusBoard, read_status
 from ditto_cli.fleet.training import Task, Trained, is_trained, publish, train_person
-from ditto_cli.store import AdapterStore, cache_home, store_home
+from ditto_cli.store import AdapterStore, store_home
 
 _MOST_RUNNING_SHOWN = 12
 
@@ -55,7 +54,7 @@ def run_fleet_train(options: FleetOptions) -> None:
     Raises:
         DittoError: nobody can be trained, somebody failed, or as Ray and the store give reason to.
     """
-    store, home = AdapterStore(store_home(os.environ)), store_home(os.environ)
+    store = open_store()
     people = _read_people(options, store)
     columns = ("person", "texts", "tokens", "updates", "adapter", "")
     print_table(f"{len(people)} folders in {options.people}", columns, [person.row for person in people])
@@ -76,7 +75,9 @@ def run_fleet_train(options: FleetOptions) -> None:
         )
         for person in people
     ]
-    board = StatusBoard(home, FleetStatus(folder=str(options.people), begun=now, updated=now, people=statuses))
+    board = StatusBoard(
+        store_home(os.environ), FleetStatus(folder=str(options.people), begun=now, updated=now, people=statuses)
+    )
     board.write(is_over=not tasks)
     if not tasks:
         say("All of them are trained already; --fresh trains them again.")
@@ -84,7 +85,7 @@ def run_fleet_train(options: FleetOptions) -> None:
     memory = max(person.peak_bytes for person in people)
     # On a GPU the weights lie there; what is left is the program.
     resources = Resources(options.num_gpus, options.num_cpus, memory if not options.num_gpus else 4 * 2**30)
-    with cluster(options.address) as machines, LiveLines() as shown:
+    with cluster(options.address) as machines, live_lines() as shown:
         for machine in machines:
             host_log().add(machine)
         if machines:
@@ -146,7 +147,6 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
     if options.num_gpus and not hardware.is_cuda and not (options.train.preset or os.environ.get("DITTO_PRESET")):
         raise DeviceError("This machine has no GPU to choose a preset by: say --preset, as in --preset qwen3-8b-24gb.")
     from ditto_cli.model.base.loading import load_skeleton
-    from ditto_cli.model.base.source import locate_base
     from ditto_cli.model.policy.policy import Policy
 
     skeletons: dict[str, Policy] = {}
@@ -158,36 +158,25 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
             name = order.adapter
             if name in {person.name for person in people}:
                 raise InputError("another folder has this name already: give one of them a `name` in its ditto.yaml.")
-            preset = order.preset or hardware.default_preset()
-            settings = resolve_settings(preset, order.folder_file, os.environ, order.overrides)
+            _, settings = order.settings(hardware)
             base = f"{settings.base.id}@{settings.base.revision}"
             if base not in skeletons:
-                found = locate_base(
-                    settings.base.id, settings.base.revision, cache_home(os.environ), say, weights=False
-                )
+                found = find_base(settings.base.id, settings.base.revision, weights=False)
                 skeletons[base] = load_skeleton(found, hardware)
-            watch_prompt = order.folder_file.watch_prompt or DEFAULT_WATCH_PROMPT
-            texts = order.view.reading.texts
-            known, _ = attach_stored_prompts(folder, texts, order.folder_file)
+            prompts, _ = stored_prompts(folder, order)
             job, selector = prepare(
                 skeletons[base],
                 name,
-                count_demonstrations(order)[0],
+                with_stand_ins(order, prompts),
                 settings,
-                watch_prompt=watch_prompt,
-                publish=order.publish,
+                watch_prompt=order.watch_prompt,
+                publish="best",
             )
             quantize = resolved_quantize(settings.base.quantize, is_cuda=bool(options.num_gpus))
             plan = plan_job(skeletons[base], job, selector, quantize, store)
-            task = Task(
-                name,
-                str(folder.resolve()),
-                tuple(texts),
-                {one.id: one.prompt for one in known},
-                settings,
-                watch_prompt,
-                bool(options.num_gpus),
-            )
+            texts = tuple(order.view.reading.texts)
+            where = str(folder.resolve())
+            task = Task(name, where, texts, prompts, settings, order.watch_prompt, bool(options.num_gpus))
             is_done = not options.fresh and is_trained(store, task)
             steps = settings.sft.max_steps + settings.rounds.num * settings.rounds.steps
             cells = (str(len(texts)), str(job.texts.num_tokens), str(steps), size(plan.need.adapter))

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ditto_cli.cli.render import print_table, say, warn
-from ditto_cli.cli.text import shorten
+from ditto_cli.cli.context import load_base
+from ditto_cli.cli.render import print_table, say, shorten, warn
 from ditto_cli.config import (
-    CPU_PRESET,
     FOLDER_FILE,
     BaseSettings,
     FolderFile,
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from ditto_cli.model.policy.policy import Policy
 
 _NUM_NAMES_SHOWN = 3
-_GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux inside Windows
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,7 @@ class FolderView:
 
 
 def view_folder(folder: Path, folder_file: FolderFile) -> FolderView:
-    """Read a folder and say on stderr what is left out.
-
-    Raises:
-        InputError: nothing in it can be used, or a text cannot be read.
-    """
+    """Read a folder and say on stderr what is left out."""
     view = FolderView(read_folder(folder, folder_file), read_held_out(folder, folder_file))
     read_prompts(folder)  # a file that cannot be read is said before a base is loaded
     say_skipped((*view.reading.skipped, *view.held_out.skipped))
@@ -91,45 +85,25 @@ def say_skipped(skipped: Sequence[Skipped]) -> None:
             warn(f"{len(names):,} are left out ({shown}, ...): {reason}.")
 
 
-def machine_preset(device: str) -> str:
-    """The preset that fits this machine; torch is only asked where a GPU may be."""
-    if not device.startswith("cuda") and not any(Path(path).exists() for path in _GPU_DEVICES):
-        return CPU_PRESET
-    from ditto_cli.model.hardware import detect
-
-    return detect(device).default_preset()
-
-
 def audit_texts(texts: Sequence[SourceText], prompts: Mapping[str, str], base: BaseSettings) -> tuple[AuditRow, ...]:
     """What should be known of each text before a model learns it; tokens where the base's tokenizer is at hand."""
     counter = token_counter(base, cache_home(os.environ))
     return audit(texts, prompts, counter.count if counter is not None else None)
 
 
-def show_audit(title: str, rows: Sequence[AuditRow]) -> None:
-    """The audit as a table on stdout, and each warning in a line on stderr."""
-    prompts = [shorten(row.prompt or "(none yet)", 70) for row in rows]
-    cells = [(*_facts(row), prompt, _codes(row)) for row, prompt in zip(rows, prompts, strict=True)]
-    print_table(title, ("text", "words", "tokens", "language", "prompt", "warnings"), cells)
-    _warn_of(rows)
+def show_audit(rows: Sequence[AuditRow], title: str = "", *, for_log: bool = False) -> None:
+    """The audit as a table on stdout, and each warning in a line on stderr.
 
-
-def say_audit(rows: Sequence[AuditRow]) -> None:
-    """The audit on stderr, for a run whose messages may be kept in a log: without a word of the person's."""
-    cells = [(*_facts(row), _codes(row)) for row in rows]
-    print_table("", ("text", "words", "tokens", "language", "warnings"), cells, to_stderr=True)
-    _warn_of(rows)
-
-
-def _facts(row: AuditRow) -> tuple[str, str, str, str]:
-    return row.id, str(row.words), "-" if row.tokens is None else str(row.tokens), row.language or "-"
-
-
-def _codes(row: AuditRow) -> str:
-    return ", ".join(warning.code.replace("_", " ") for warning in row.warnings) or "none"
-
-
-def _warn_of(rows: Sequence[AuditRow]) -> None:
+    `for_log` is for a run whose messages may be kept: all on stderr, and without a word of the person's.
+    """
+    cells = []
+    for row in rows:
+        tokens = "-" if row.tokens is None else str(row.tokens)
+        prompt = [] if for_log else [shorten(row.prompt or "(none yet)", 70)]
+        codes = ", ".join(warning.code.replace("_", " ") for warning in row.warnings) or "none"
+        cells.append((row.id, str(row.words), tokens, row.language or "-", *prompt, codes))
+    columns = ("text", "words", "tokens", "language", *(() if for_log else ("prompt",)), "warnings")
+    print_table(title, columns, cells, to_stderr=for_log)
     for row in rows:
         for warning in row.warnings:
             warn(f"{row.id}: {warning.message}.")
@@ -148,16 +122,7 @@ def find_prompts(
 
     A base of 3B parameters and more writes them; else they are made of each text's title or first words.
 
-    Args:
-        folder: where the texts lie.
-        texts: all that need a prompt.
-        folder_file: what ditto.yaml there says.
-        base: which base is trained.
-        policy: the base, if it is loaded; else it is loaded here if it is to write.
-        device: where to load it.
-
-    Raises:
-        DittoError: prompts.yaml cannot be read or written, or the base cannot be found or loaded.
+    `policy` is the base if it is loaded; else it is loaded here, on `device`, if it is to write.
     """
     demonstrations, without = attach_stored_prompts(folder, texts, folder_file)
     if not without:
@@ -186,13 +151,10 @@ def _instructions(
         hardware = detect(device) if policy is None else policy.hardware
         from ditto_cli.model.instructions import can_write_instructions, write_instructions
 
-        cache = cache_home(os.environ)
-        if can_write_instructions(base, cache, say):
+        if can_write_instructions(base, cache_home(os.environ), say):
             if policy is None:
-                from ditto_cli.model.base.loading import load_policy
-
                 say(f"{missing}. Loading {base.id} to write them: that may take minutes.")
-                policy = load_policy(base, hardware, cache, say)
+                policy = load_base(base, hardware)
             say(f"{missing}: {base.id} writes the instruction that each one answers.")
             return write_instructions(policy, texts)
     say(f"{missing}: each gets a plain one of its title or first words. Bases of 3B and more write better ones.")
@@ -200,50 +162,32 @@ def _instructions(
 
 
 def add_prompts(folder: Path, new: Sequence[tuple[SourceText, str]]) -> None:
-    """Store prompts in prompts.yaml, below those that are there.
-
-    Raises:
-        InputError: the file cannot be read, or nothing can be added to it.
-        DiskError: it cannot be written.
-    """
+    """Store prompts in prompts.yaml, below those that are there."""
     stored, path = read_prompts(folder), folder / PROMPT_FILE
     lacking = [(text, prompt) for text, prompt in new if stored.get(prompt_key(text)) != prompt]
     if lacking:
         write_text(path, render_prompts(read_settings_text(path) if path.exists() else None, lacking))
 
 
-def write_new_texts(folder: Path, new: Sequence[NewText]) -> list[Path]:
-    """Write what was taken in as files of a folder, which is made if it is missing, and their long prompts.
+def place_of(new: NewText) -> Path:
+    """Where a text that was taken in lies, below its folder."""
+    return Path(HELD_OUT_FOLDER, new.name) if new.is_held_out else Path(new.name)
 
-    Returns:
-        Where each lies, below `folder`.
 
-    Raises:
-        DiskError: they cannot be written.
-    """
-    places = [Path(HELD_OUT_FOLDER, text.name) if text.is_held_out else Path(text.name) for text in new]
+def write_new_texts(folder: Path, new: Sequence[NewText]) -> None:
+    """Write what was taken in as files of a folder, which is made if it is missing, and their long prompts."""
     make_private_folder(folder)
     if any(text.is_held_out for text in new):
         make_private_folder(folder / HELD_OUT_FOLDER)
     # First the prompts: a text that is there is not taken in again, and one without its text does no harm.
-    texts = [SourceText(place.as_posix(), text.text, text.long_prompt) for place, text in zip(places, new, strict=True)]
+    texts = [SourceText(place_of(text).as_posix(), text.text, text.long_prompt) for text in new]
     add_prompts(folder, [(text, text.prompt) for text in texts if text.prompt])
-    for place, text in zip(places, new, strict=True):
-        write_text(folder / place, text.content)
-    return places
+    for text in new:
+        write_text(folder / place_of(text), text.content)
 
 
 def store_folder_file(folder: Path, settings: Mapping[str, Value | None]) -> None:
-    """Write ditto.yaml where there is none, else add below it what it lacks; nothing in it is changed.
-
-    Args:
-        folder: where it lies.
-        settings: by key; a None is left out.
-
-    Raises:
-        InputError: it says something else, or nothing can be added to it.
-        DiskError: it cannot be written.
-    """
+    """Write ditto.yaml where there is none, else add below it what it lacks (no None); nothing in it is changed."""
     path = folder / FOLDER_FILE
     if not path.exists():
         write_text(path, new_folder_file(settings))
@@ -253,11 +197,7 @@ def store_folder_file(folder: Path, settings: Mapping[str, Value | None]) -> Non
 
 
 def check_folder_file(folder: Path, settings: Mapping[str, Value | None]) -> list[str]:
-    """The lines that `store_folder_file` would add to a ditto.yaml; nothing is written.
-
-    Raises:
-        InputError: it says something else, or nothing can be added to it.
-    """
+    """The lines that `store_folder_file` would add to a ditto.yaml; nothing is written."""
     path = folder / FOLDER_FILE
     if not path.exists():
         return []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -10,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ditto_cli.cli.context import folder_adapter, folder_base, in_terminal
 from ditto_cli.cli.demos import converse
 from ditto_cli.cli.folder import (
     add_prompts,
     audit_texts,
     check_folder_file,
     find_prompts,
-    machine_preset,
+    place_of,
     say_skipped,
     show_audit,
     store_folder_file,
@@ -27,11 +27,8 @@ from ditto_cli.cli.render import ask, print_json, print_table, say, warn
 from ditto_cli.config import (
     FOLDER_FILE,
     FolderFile,
-    Settings,
-    adapter_name_of,
     load_preset,
     read_folder_file,
-    resolve_settings,
 )
 from ditto_cli.demonstrations import (
     HELD_OUT_FOLDER,
@@ -56,7 +53,7 @@ from ditto_cli.demonstrations.people import UnknownAuthorError
 from ditto_cli.demonstrations.prompt_file import read_prompts
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.errors import InputError
-from ditto_cli.store import check_name, make_private_folder, move, suggest_name, write_text
+from ditto_cli.store import make_private_folder, move, write_text
 from ditto_cli.types import SourceText
 
 
@@ -71,8 +68,7 @@ class InitOptions:
     words: tuple[int, int] | None
     me: Sequence[str]
     split: bool
-    redact: bool
-    redact_names: bool
+    redact: bool | Literal["names"]
     name: str | None
     preset: str | None
     write_prompts: bool
@@ -80,17 +76,11 @@ class InitOptions:
 
 
 def run_init(options: InitOptions, *, as_json: bool) -> None:
-    """See `ditto init --help`.
-
-    Raises:
-        InputError: nothing usable is there, or an option cannot be used.
-        DiskError: the folder cannot be written.
-    """
+    """See `ditto init --help`."""
     folder = options.folder
     _check(options)
     folder_file = read_folder_file(folder)
-    adapter = options.name or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
-    check_name(adapter)
+    adapter = folder_adapter(folder, folder_file, options.name)
     changes = _changes(options)
     name = options.name if (folder / FOLDER_FILE).exists() else adapter
     settings: dict[str, Value | None] = {"name": name, "preset": options.preset, **changes}
@@ -112,7 +102,7 @@ def run_init(options: InitOptions, *, as_json: bool) -> None:
     folder_file = read_folder_file(folder).model_copy(update=changes)
     view = view_folder(folder, folder_file)
     store_folder_file(folder, settings)
-    base = _settings(options, folder_file).base
+    base = folder_base(folder_file, options.preset, options.device)
     if options.write_prompts:
         demonstrations = find_prompts(folder, view.texts, folder_file, base, device=options.device)
     else:
@@ -121,7 +111,7 @@ def run_init(options: InitOptions, *, as_json: bool) -> None:
     if as_json:
         _print_json(folder, adapter, view.reading, rows, intake)
         return
-    show_audit(f"{len(view.reading.texts)} texts in {folder}", rows)
+    show_audit(rows, f"{len(view.reading.texts)} texts in {folder}")
     say(f"Wrote {folder / FOLDER_FILE}. Next: ditto train {folder}")
     if _in_terminal(as_json):
         converse(folder)
@@ -130,17 +120,13 @@ def run_init(options: InitOptions, *, as_json: bool) -> None:
 def _changes(options: InitOptions) -> dict[str, Value]:
     """What the options change in ditto.yaml; texts that came in are divided already."""
     changes: dict[str, Value] = {}
-    if redact := _redact(options):
-        changes["redact"] = redact
+    if options.redact:
+        changes["redact"] = options.redact
     if options.split and not options.sources:
         changes["split"] = True
     if options.me and not options.sources:
         changes["me"] = list(options.me)
     return changes
-
-
-def _redact(options: InitOptions) -> bool | Literal["names"]:
-    return "names" if options.redact_names else options.redact
 
 
 def _check(options: InitOptions) -> None:
@@ -164,14 +150,15 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _refuse_without_texts(options: InitOptions) -> None:
-    given = [flag for flag in ("hold_out", "split", "redact", "redact_names") if getattr(options, flag)]
-    if given:
-        raise InputError(f"{options.folder} holds no texts yet, so --{given[0].replace('_', '-')} has nothing to do.")
+    redact = "--redact-names" if options.redact == "names" else "--redact"
+    for flag, given in (("--hold-out", options.hold_out), ("--split", options.split), (redact, options.redact)):
+        if given:
+            raise InputError(f"{options.folder} holds no texts yet, so {flag} has nothing to do.")
 
 
 def _in_terminal(as_json: bool) -> bool:
     """Whether there is somebody to ask."""
-    return not as_json and sys.stdin.isatty() and sys.stderr.isatty()
+    return not as_json and in_terminal() and sys.stderr.isatty()
 
 
 def _start_folder(options: InitOptions, adapter: str, *, as_json: bool) -> None:
@@ -200,14 +187,14 @@ def _take_in(options: InitOptions, folder_file: FolderFile, *, can_ask: bool) ->
         num_held_out=max(0, options.hold_out - len(held_out)),
         limits=Limits(*options.words) if options.words is not None else None,
         split=options.split,
-        redact=_redact(options) or folder_file.redact,
+        redact=options.redact or folder_file.redact,
     )
     num = len(trained) + sum(not new.is_held_out for new in intake.new)
     if num > MAX_TEXTS:
         raise InputError(f"{folder} would hold {num} texts, too many to learn from: choose with --pick 7.")
-    places = write_new_texts(folder, intake.new)
+    write_new_texts(folder, intake.new)
     intake = replace(intake, left_out=(*found.skipped, *intake.left_out))
-    _show_intake(found, intake, places)
+    _show_intake(found, intake)
     return intake
 
 
@@ -233,30 +220,22 @@ def _gather(sources: Sequence[Path], me: Sequence[str], *, can_ask: bool) -> Rea
     return gather(sources, [writers[int(answer) - 1].name if is_number else answer])
 
 
-def _show_intake(found: Reading, intake: Intake, places: Sequence[Path]) -> None:
+def _show_intake(found: Reading, intake: Intake) -> None:
     """What came in and why; what did not, counted by reason; and whose words they are."""
-    taken = [
-        (place.as_posix(), new.source, new.reason or "all were taken")
-        for place, new in zip(places, intake.new, strict=True)
-    ]
+    taken = [(place_of(new).as_posix(), new.source, new.reason or "all were taken") for new in intake.new]
     print_table(f"{len(taken)} of {intake.num_texts:,} texts", ("file", "from", "why"), taken, to_stderr=True)
     say_skipped(intake.left_out)
     if intake.note:
         warn(intake.note)
-    if writers := Counter(writer for text in found.texts if (writer := _writer_of(text))).most_common(5):
-        shown = ", ".join(f"{name} ({num:,})" for name, num in writers)
+    writers: Counter[str] = Counter()
+    for text in found.texts:
+        if text.mail is not None and text.mail.sender:
+            writers[text.mail.sender] += 1
+        elif text.authors:
+            writers[text.authors[0]] += 1
+    if writers:
+        shown = ", ".join(f"{name} ({num:,})" for name, num in writers.most_common(5))
         say(f"Taken for the person's own: what {shown} wrote. If that is wrong, say --me NAME or ADDRESS.")
-
-
-def _writer_of(text: SourceText) -> str | None:
-    """The name by which a person knows who wrote it: the address of a mail, the name in a chat."""
-    if text.mail is not None and text.mail.sender:
-        return text.mail.sender
-    return text.authors[0] if text.authors else None
-
-
-def _place(name: str, *, is_held_out: bool) -> str:
-    return f"{HELD_OUT_FOLDER}/{name}" if is_held_out else name
 
 
 def _present(folder: Path, folder_file: FolderFile) -> tuple[list[SourceText], list[SourceText]]:
@@ -295,11 +274,6 @@ def _put_aside(folder: Path, folder_file: FolderFile, num: int) -> None:
         say(f"{name} is kept back in {HELD_OUT_FOLDER}: never trained on, and what `ditto eval` asks first.")
 
 
-def _settings(options: InitOptions, folder_file: FolderFile) -> Settings:
-    preset = options.preset or os.environ.get("DITTO_PRESET") or folder_file.preset
-    return resolve_settings(preset or machine_preset(options.device), folder_file, os.environ, flags={})
-
-
 def _print_json(
     folder: Path, adapter: str, reading: Reading, rows: Sequence[AuditRow], intake: Intake | None = None
 ) -> None:
@@ -312,7 +286,6 @@ def _print_json(
     }
     if intake is not None:
         document["taken"] = [
-            {"file": _place(new.name, is_held_out=new.is_held_out), "from": new.source, "why": new.reason}
-            for new in intake.new
+            {"file": place_of(new).as_posix(), "from": new.source, "why": new.reason} for new in intake.new
         ]
     print_json(document)

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ditto_cli.cli.context import confirm, in_terminal, load_base
+from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import ask, print_side_by_side, say, stderr_console, warn
+from ditto_cli.config import BaseSettings
 from ditto_cli.errors import InputError, InterruptedRun
+from ditto_cli.types import SilentReporter
 
 if TYPE_CHECKING:
     from ditto_cli.cli.session import Session
@@ -19,11 +23,8 @@ if TYPE_CHECKING:
     from ditto_cli.evaluation.types import Judge, Pair
 
 JudgeKind = Literal["style", "model", "openai", "me"]
-_SMALL_MODEL_NOTE = (
-    "the judge {name} preferred the same position in {share:.0%} of the pairs whichever text stood there: "
-    "it may be too small to judge style"
-)
 _MUCH_BIAS = 0.5
+_NOBODY_TO_ASK = "Texts would leave this machine: say --yes where nobody can be asked."
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,7 @@ class JudgeOptions:
         return self.kind == "openai" and leaves_machine(self.base_url or "")
 
     def check(self) -> None:
-        """Refuse what cannot work, before anything is loaded.
-
-        Raises:
-            InputError: an option is missing or does not belong to this judge.
-        """
+        """Refuse what cannot work, before anything is loaded."""
         if self.kind == "openai":
             if not self.model or not self.base_url:
                 raise InputError(
@@ -62,8 +59,8 @@ class JudgeOptions:
             self._endpoint()
             if self.offline and self.leaves_machine:
                 raise InputError("--offline forbids a judge on another machine: take one on this machine, or leave it.")
-            if self.leaves_machine and not self.sure and not _in_terminal():
-                raise InputError("Texts would leave this machine: say --yes where nobody can be asked.")
+            if self.leaves_machine and not self.sure and not in_terminal():
+                raise InputError(_NOBODY_TO_ASK)
         elif self.base_url is not None:
             raise InputError(f"--base-url belongs to --judge openai, not to --judge {self.kind}.")
         elif self.model is not None and self.kind != "model":
@@ -81,12 +78,7 @@ class JudgeOptions:
     ) -> Judge:
         """The judge; answers of a person or a server are kept in `folder`.
 
-        Args:
-            session: the models in memory.
-            findings: what is to be judged.
-            key: the store's secret.
-            folder: of the evaluated adapter.
-            marks: of contestants that are other adapters, by title; see `evaluation.traces`.
+        `marks` are of contestants that are other adapters, by title; see `evaluation.traces`.
         """
         demonstrations = findings.author.demonstrations
         if self.kind == "style":
@@ -96,7 +88,10 @@ class JudgeOptions:
         if self.kind == "model":
             from ditto_cli.evaluation.judges.by_model import ModelJudge
 
-            return ModelJudge(session.judge_policy(self.model), demonstrations)
+            if self.model is None:
+                return ModelJudge(session.policy, demonstrations)
+            other = BaseSettings(id=self.model, quantize="auto")
+            return ModelJudge(load_base(other, session.policy.hardware), demonstrations)
         from ditto_cli.evaluation.blind_pairs import person_ledger, texts_by_mark
 
         writings = [writing for written in findings.writings.values() for writing in written]
@@ -113,7 +108,10 @@ class JudgeOptions:
         """What the reader of the report should know about this judge."""
         bias = getattr(judge, "position_bias", None)
         if bias is not None and bias > _MUCH_BIAS:
-            return [_SMALL_MODEL_NOTE.format(name=judge.name, share=bias)]
+            return [
+                f"the judge {judge.name} preferred the same position in {bias:.0%} of the pairs whichever text stood "
+                "there: it may be too small to judge style"
+            ]
         return []
 
     def _endpoint(self) -> Endpoint:
@@ -124,18 +122,33 @@ class JudgeOptions:
         return Endpoint(self.base_url, self.model)
 
 
-def consent(judge: Judge, options: JudgeOptions, pairs: Sequence[Pair]) -> None:
-    """Say what a server will be sent and what that costs, and ask before texts leave the machine.
+def judge_findings(judge: Judge, findings: Findings, options: JudgeOptions) -> None:
+    """Have a judge judge, after what must be asked and with what should be said."""
+    from ditto_cli.evaluation.evaluate import judge_all, pairs_to_judge
 
-    Raises:
-        InterruptedRun: the user said no.
-    """
-    if options.kind != "openai":
+    every_pair = options.kind == "style"  # the others cost a person's time, money or minutes
+    if options.kind == "me":  # no bars beside questions
+        judge_all(findings, judge, SilentReporter(), every_pair=every_pair)
         return
-    server: OpenAIJudge = judge  # type: ignore[assignment]
+    server: OpenAIJudge | None = judge if options.kind == "openai" else None  # type: ignore[assignment]
+    if server is not None:
+        _ask_consent(server, options, pairs_to_judge(findings, every_pair=every_pair))
+    with reporter() as shown:
+        judge_all(findings, judge, shown, every_pair=every_pair)
+    if server is not None:
+        usage = server.usage
+        say(
+            f"{judge.name}: {usage.num_requests} requests, {usage.prompt_tokens} + {usage.completion_tokens} tokens"
+            + (f", {usage.money(*options.prices):.2f} at the given prices" if options.prices else "")
+            + f"; {usage.num_cached} answers from earlier runs."
+        )
+
+
+def _ask_consent(server: OpenAIJudge, options: JudgeOptions, pairs: Sequence[Pair]) -> None:
+    """Say what a server will be sent and what that costs, and ask before texts leave the machine."""
     cost = server.describe_cost(pairs)
     say(
-        f"{judge.name}: {cost.num_requests} questions, about {cost.prompt_tokens_estimate} tokens"
+        f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens_estimate} tokens"
         + (f", about {cost.money(*options.prices):.2f} at the given prices" if options.prices else "")
         + (f"; {cost.num_cached} are answered already." if cost.num_cached else ".")
     )
@@ -145,26 +158,8 @@ def consent(judge: Judge, options: JudgeOptions, pairs: Sequence[Pair]) -> None:
         f"Your demonstrations and the texts to judge leave this machine: they are sent to {options.base_url}, "
         "whose owner can read and keep them."
     )
-    if options.sure:
-        return
-    if ask("Send them? [y/N] ").strip().lower() not in ("y", "yes"):
+    if not options.sure and not confirm("Send them?", _NOBODY_TO_ASK):
         raise InterruptedRun("Nothing was sent.")
-
-
-def say_usage(judge: Judge, options: JudgeOptions) -> None:
-    """Say what a server's judgements cost."""
-    if options.kind == "openai":
-        server: OpenAIJudge = judge  # type: ignore[assignment]
-        usage = server.usage
-        say(
-            f"{judge.name}: {usage.num_requests} requests, {usage.prompt_tokens} + {usage.completion_tokens} tokens"
-            + (f", {usage.money(*options.prices):.2f} at the given prices" if options.prices else "")
-            + f"; {usage.num_cached} answers from earlier runs."
-        )
-
-
-def _in_terminal() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _show_pair(reference_texts: Sequence[str], prompt: str, left: str, right: str, number: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""`ditto plan` and `ditto train --dry-run`: what a training will do, and whether it fits.
+"""`ditto plan` and `ditto train --dry-run`: what a training will do, and whether it fits; `train` begins with the same.
 
 Texts, tokens, steps and disk are counted, memory is a formula, and the time is that of the last training of this kind.
 No weights are loaded or downloaded, nothing is locked, and nothing written but a base's small files into the cache.
@@ -7,48 +7,64 @@ No weights are loaded or downloaded, nothing is locked, and nothing written but 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditto_cli.cli.arguments import TrainOptions
-from ditto_cli.cli.preparation import DEFAULT_WATCH_PROMPT, Order, Plan, plan_facts, plan_job, prepare, read_order
-from ditto_cli.cli.render import print_facts, print_json, say, warn
-from ditto_cli.config import resolve_settings, resolved_quantize
+from ditto_cli.cli.context import find_base, folder_adapter, named_preset, open_store
+from ditto_cli.cli.folder import FolderView, view_folder
+from ditto_cli.cli.render import duration, print_facts, print_json, size, warn
+from ditto_cli.config import (
+    CPU_PRESET,
+    FolderFile,
+    Settings,
+    load_preset,
+    parse_assignments,
+    preset_names,
+    read_folder_file,
+    resolve_settings,
+    resolved_quantize,
+)
 from ditto_cli.demonstrations.prompts import attach_prompts, attach_stored_prompts
-from ditto_cli.store import AdapterStore, cache_home, store_home
-from ditto_cli.types import Demonstration
+from ditto_cli.errors import DittoError, InputError
+from ditto_cli.store import AdapterRecord, AdapterStore
+from ditto_cli.types import SFT_STAGE, Demonstration, round_stage
 
 if TYPE_CHECKING:
-    pass
+    from ditto_cli.evaluation.selection import RoundSelector
+    from ditto_cli.method.run import Job
+    from ditto_cli.model.footprint import Need
+    from ditto_cli.model.hardware import Hardware
+    from ditto_cli.model.policy.policy import Policy
 
+_HEADERS, _RECORDS_BYTES, _SAMPLED_TOKEN_BYTES = 1.05, 2**20, 16  # of the weights' files; in JSON
+_CHECKPOINTS, _COPIES = 3, 3  # the one in the making and two before; the weights and AdamW's two moments
+# Watched while it trains where ditto.yaml names no other.
+_WATCH_PROMPT = "Write a short email to a colleague to ask whether we can move our meeting to Tuesday."
 # As long as what the base writes where a text has no prompt yet.
 _PLACEHOLDER = "Write an email to a colleague about the change of plans for the meeting next week."
 
 
 def run_plan(options: TrainOptions, *, as_json: bool) -> None:
-    """See `ditto plan --help`.
-
-    Raises:
-        DittoError: as the folder, the settings and the base give reason to.
-    """
+    """See `ditto plan --help`."""
     from ditto_cli.model.hardware import detect
 
     order = read_order(options)
-    hardware = detect(order.device)
+    hardware = detect(options.device)
     from ditto_cli.model.base.loading import load_skeleton
-    from ditto_cli.model.base.source import locate_base
 
-    preset = order.preset or hardware.default_preset()
-    settings = resolve_settings(preset, order.folder_file, os.environ, order.overrides)
+    preset, settings = order.settings(hardware)
     quantize = resolved_quantize(settings.base.quantize, is_cuda=hardware.is_cuda)
-    cache = cache_home(os.environ)
-    policy = load_skeleton(locate_base(settings.base.id, settings.base.revision, cache, say, weights=False), hardware)
-    demonstrations, num_missing = count_demonstrations(order)
-    watch_prompt = order.folder_file.watch_prompt or DEFAULT_WATCH_PROMPT
+    policy = load_skeleton(find_base(settings.base.id, settings.base.revision, weights=False), hardware)
+    prompts, num_missing = stored_prompts(options.folder, order)
+    demonstrations = with_stand_ins(order, prompts)
     job, selector = prepare(
-        policy, order.adapter, demonstrations, settings, watch_prompt=watch_prompt, publish=order.publish
+        policy, order.adapter, demonstrations, settings, watch_prompt=order.watch_prompt, publish=options.publish
     )
-    plan = plan_job(policy, job, selector, quantize, AdapterStore(store_home(os.environ)))
+    plan = plan_job(policy, job, selector, quantize, open_store())
     notes = [*hardware.notes(), *plan.warnings]
     if num_missing:
         notes.append(f"{num_missing} of the texts have no prompt yet: one of usual length is counted for each.")
@@ -58,6 +74,176 @@ def run_plan(options: TrainOptions, *, as_json: bool) -> None:
     print_facts(plan_facts(plan, preset))
     for line in notes:
         warn(line)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the user asked for, as far as it is known without a model."""
+
+    folder_file: FolderFile
+    view: FolderView
+    adapter: str
+    preset: str | None
+    overrides: Mapping[str, object]
+
+    @property
+    def watch_prompt(self) -> str:
+        """The prompt whose samples are shown while it trains."""
+        return self.folder_file.watch_prompt or _WATCH_PROMPT
+
+    def settings(self, hardware: Hardware) -> tuple[str, Settings]:
+        """The preset on this machine, and all settings."""
+        preset = self.preset or hardware.default_preset()
+        return preset, resolve_settings(preset, self.folder_file, os.environ, self.overrides)
+
+
+def stored_prompts(folder: Path, order: Order) -> tuple[dict[str, str], int]:
+    """The prompts that are known of the texts, by their ids; and how many texts have none yet."""
+    found, without = attach_stored_prompts(folder, order.view.reading.texts, order.folder_file)
+    return {demonstration.id: demonstration.prompt for demonstration in found}, len(without)
+
+
+def with_stand_ins(order: Order, prompts: Mapping[str, str]) -> list[Demonstration]:
+    """The texts with their prompts, and with one of usual length where there is none: to be counted."""
+    texts = order.view.reading.texts
+    return attach_prompts(texts, {text.id: prompts.get(text.id, _PLACEHOLDER) for text in texts})[0]
+
+
+def read_order(options: TrainOptions) -> Order:
+    """Read the folder and refuse all that can be refused without loading torch."""
+    folder_file = read_folder_file(options.folder)
+    flags = {"base.id": options.base, "base.revision": options.revision, "base.quantize": options.quantize}
+    overrides = {**flags, "seed": options.seed, **parse_assignments(options.assignments or [])}
+    preset = named_preset(options.preset, folder_file)
+    if preset is not None:
+        load_preset(preset)
+    check_publish(options.publish, resolve_settings(preset or CPU_PRESET, folder_file, os.environ, overrides))
+    adapter = folder_adapter(options.folder, folder_file, options.name)
+    return Order(folder_file, view_folder(options.folder, folder_file), adapter, preset, overrides)
+
+
+def check_publish(publish: str, settings: Settings) -> str:
+    """The stage that is asked for, in full."""
+    if publish in ("best", "last"):
+        return publish
+    stages = [SFT_STAGE, *(round_stage(number) for number in range(1, settings.rounds.num + 1))]
+    for stage in stages:
+        if publish in (stage, stage.removeprefix("round")):
+            return stage
+    raise InputError(f"--publish {publish}: this run has no such stage; take best, last, {', '.join(stages)}.")
+
+
+def prepare(
+    policy: Policy,
+    name: str,
+    demonstrations: Sequence[Demonstration],
+    settings: Settings,
+    *,
+    watch_prompt: str,
+    publish: str,
+    folder: str | None = None,
+) -> tuple[Job, RoundSelector]:
+    """The job, and who chooses the stage that it publishes; the same for a training, its plan and a fold."""
+    from ditto_cli.evaluation.selection import RoundSelector, selection_plan
+    from ditto_cli.method.run import Job
+
+    job = Job.of(policy, name, demonstrations, settings, watch_prompt, folder)
+    plan = selection_plan(
+        job.demonstrations,
+        seed=settings.seed,
+        temperature=settings.sampling.temperature,
+        max_new_tokens=job.texts.max_new_tokens,
+    )
+    return job, RoundSelector(policy, job.demonstrations, plan, publish=publish)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is shown: what is trained, on which base, the memory that it needs, and the newest such training."""
+
+    job: Job
+    base: str
+    quantize: str
+    device: str
+    need: Need
+    available_bytes: int
+    disk_bytes: int
+    last: AdapterRecord | None
+    store_folder: str
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to do where memory is short."""
+        need, free = self.need, size(self.available_bytes)
+        if need.peak <= self.available_bytes:
+            return []
+        fixed = need.program + need.base + need.adapters
+        if fixed < self.available_bytes:
+            return [
+                f"{need.phase} may need {size(need.peak)}, and {free} are free: it then goes on with less at a time, "
+                "which takes longer. Close other programs, or take shorter texts."
+            ]
+        smaller = " or ".join(f"--preset {name}" for name in preset_names() if name.startswith(("qwen3-4b", "smollm2")))
+        return [f"It does not fit: base and adapters alone need {size(fixed)}, and {free} are free; take {smaller}."]
+
+
+def plan_job(policy: Policy, job: Job, selector: RoundSelector, quantize: str, store: AdapterStore) -> Plan:
+    """What a job will take on this base, which may be loaded or not."""
+    from ditto_cli.model.footprint import Work, memory_need
+
+    texts, settings, identity = job.texts, job.settings, policy.identity
+    own = {name: len(texts.prompts[name]) + len(ids) for name, ids in texts.completions.items()}
+    longest = max(len(ids) for ids in texts.prompts.values()) + texts.max_new_tokens
+    num_side_by_side = len(own) * settings.sampling.completions_per_prompt + 1 + len(selector.requests())
+    work = Work(
+        cached=min(policy.max_cached_tokens, min(settings.sampling.max_slots, num_side_by_side) * longest),
+        row=min(
+            max(settings.dpo.micro_batch_tokens, longest + max(own.values())),
+            sum(own.values()) + 2 * settings.dpo.comparisons_per_prompt * len(own) * texts.max_new_tokens,
+        ),
+        batch=sum(sorted(own.values())[-settings.sft.batch_size :]),
+    )
+    need = memory_need(policy, settings, quantize, work)
+    num_sampled = settings.rounds.num * settings.sampling.completions_per_prompt * len(own) * texts.max_new_tokens
+    base = identity.id if identity.revision is None else f"{identity.id} at {identity.revision[:12]}"
+    return Plan(
+        job,
+        base,
+        quantize,
+        policy.hardware.name,
+        need,
+        policy.hardware.available_bytes(),
+        int(need.adapter * (1 + settings.rounds.num + _CHECKPOINTS * _COPIES) * _HEADERS)
+        + _RECORDS_BYTES
+        + _CHECKPOINTS * num_sampled * _SAMPLED_TOKEN_BYTES,
+        last_training(store, identity.id, policy.hardware.name),
+        str(store.folder(job.name)),
+    )
+
+
+def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
+    """What is shown of a plan, by name."""
+    job, need, settings = plan.job, plan.need, plan.job.settings
+    texts = len(job.demonstrations)
+    steps = f"SFT up to {settings.sft.max_steps} updates, then {settings.rounds.num} rounds of "
+    steps += f"{settings.sampling.completions_per_prompt * texts} samples and {settings.rounds.steps} DPO updates"
+    memory = f"about {size(need.peak)} at most, in {need.phase} ({size(need.base)} of it the base); "
+    last = plan.last
+    return {
+        "adapter": job.name,
+        "texts": f"{texts}, {job.texts.num_tokens} tokens",
+        "base": f"{plan.base}, {'4-bit NF4' if plan.quantize == 'nf4' else 'not quantised'}",
+        "device": plan.device,
+        "preset": preset,
+        "steps": steps,
+        "samples": f"at most {job.texts.max_new_tokens} tokens each",
+        "memory": memory + f"{size(plan.available_bytes)} are free",
+        "disk": f"{size(plan.disk_bytes)} while it trains",
+        "time": f"last time {duration(last.seconds)} ({last.name}, {last.num_demonstrations} texts)"
+        if last
+        else "not known before the first training on this base",
+        "stored in": plan.store_folder,
+    }
 
 
 def _as_json(plan: Plan, preset: str, num_missing: int, notes: Sequence[str]) -> dict[str, Any]:
@@ -92,10 +278,11 @@ def _as_json(plan: Plan, preset: str, num_missing: int, notes: Sequence[str]) ->
     }
 
 
-def count_demonstrations(order: Order) -> tuple[list[Demonstration], int]:
-    """The texts, with a stand-in where a prompt is missing; and how many those are."""
-    texts = order.view.reading.texts
-    found, without = attach_stored_prompts(order.folder, texts, order.folder_file)
-    prompts = {demonstration.id: demonstration.prompt for demonstration in found}
-    prompts |= {text.id: _PLACEHOLDER for text in without}
-    return attach_prompts(texts, prompts)[0], len(without)
+def last_training(store: AdapterStore, base_id: str, device: str) -> AdapterRecord | None:
+    """The newest adapter that was trained on this base and device."""
+    records = []
+    for name in store.names():
+        with suppress(DittoError):  # a damaged adapter is told where it is used
+            records.append(store.record(name))
+    alike = [record for record in records if (record.base.id, record.device) == (base_id, device)]
+    return max(alike, key=lambda record: record.created, default=None)

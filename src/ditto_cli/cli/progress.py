@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ditto_cli.cli.render import say, stderr_console
-from ditto_cli.cli.text import visible
+from ditto_cli.cli.render import say, stderr_console, visible
 from ditto_cli.types import Reporter, WatchedSample
 
 _SHOWN_METRICS = {"loss": "loss", "rewards/margins": "margin", "rewards/accuracies": "accuracy"}
@@ -26,39 +24,19 @@ def _figures(metrics: Mapping[str, float]) -> str:
 
 
 def _print_sample(console: Console, sample: WatchedSample) -> None:
-    end = "" if sample.ended else " […]"
     console.print(Text(f"  {sample.stage} writes:", style="bold"))
     for line in visible(sample.text).splitlines():
         console.print(Text(f"    {line}"))
-    if end:
-        console.print(Text(f"   {end} (cut at the length limit)", style="dim"))
+    if not sample.ended:
+        console.print(Text("    […] (cut at the length limit)", style="dim"))
 
 
 class LiveReporter:
-    """Bars that move, with the time that is left; finished stages stay on the screen. A context manager."""
+    """Bars that move, with the time that is left; finished stages stay on the screen."""
 
-    def __init__(self) -> None:
-        self._console = stderr_console()
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}", markup=False),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}", markup=False),
-            console=self._console,
-        )
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._progress.stop()
 
     def stage_started(self, stage: str, total: int, unit: str) -> None:
         """Show a new bar."""
@@ -78,15 +56,15 @@ class LiveReporter:
 
     def sample_shown(self, sample: WatchedSample) -> None:
         """Print the sample above the bars."""
-        _print_sample(self._console, sample)
+        _print_sample(self._progress.console, sample)
 
     def noted(self, message: str) -> None:
         """Print the note above the bars."""
-        self._console.print(Text(f"note: {visible(message)}", style="yellow"))
+        self._progress.console.print(Text(f"note: {visible(message)}", style="yellow"))
 
 
 class PlainReporter:
-    """A line when a stage begins and ends, and one now and then between; no control sequences. A context manager."""
+    """A line when a stage begins and ends, and one now and then between; no control sequences."""
 
     def __init__(self) -> None:
         self._console = stderr_console()
@@ -94,14 +72,6 @@ class PlainReporter:
         self._started = self._last = 0.0
         self._completed = 0
         self._figures = ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        return None
 
     def stage_started(self, stage: str, total: int, unit: str) -> None:
         """Remember the stage."""
@@ -129,18 +99,17 @@ class PlainReporter:
 
     def noted(self, message: str) -> None:
         """Print the note."""
-        self._line(f"note: {visible(message)}", stage=False)
+        self._console.print(Text(f"note: {visible(message)}"))
 
-    def _line(self, message: str, *, stage: bool = True) -> None:
-        prefix = f"{self._stage}: " if stage else ""
-        self._console.print(Text((prefix + message).rstrip()))
+    def _line(self, message: str) -> None:
+        self._console.print(Text(f"{self._stage}: {message}".rstrip()))
 
 
 class LiveLines:
     """A few lines drawn anew in their place, below what is said; on no terminal the first alone, now and then."""
 
-    def __init__(self) -> None:
-        self._live = Live(console=stderr_console(), auto_refresh=False) if sys.stderr.isatty() else None
+    def __init__(self, live: Live | None) -> None:
+        self._live = live
         self._told = 0.0
 
     def show(self, lines: Sequence[str]) -> None:
@@ -151,21 +120,32 @@ class LiveLines:
             self._told = time.monotonic()
             say(lines[0])
 
-    def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-
-def reporter() -> LiveReporter | PlainReporter:
-    """The reporter for where stderr goes."""
-    return LiveReporter() if sys.stderr.isatty() else PlainReporter()
+@contextmanager
+def live_lines() -> Iterator[LiveLines]:
+    """Lines where stderr goes, as long as the block lasts."""
+    if not sys.stderr.isatty():
+        yield LiveLines(None)
+        return
+    with Live(console=stderr_console(), auto_refresh=False) as live:
+        yield LiveLines(live)
 
 
-def _check_protocol() -> tuple[type[Reporter], type[Reporter]]:
-    """For the type checker: both are reporters."""
-    return (LiveReporter, PlainReporter)
+@contextmanager
+def reporter() -> Iterator[Reporter]:
+    """The reporter for where stderr goes, as long as the block lasts."""
+    if not sys.stderr.isatty():
+        yield PlainReporter()
+        return
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}", markup=False),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}", markup=False),
+        console=stderr_console(),
+    )
+    with progress:
+        yield LiveReporter(progress)

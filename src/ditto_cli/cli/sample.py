@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ditto_cli.cli.adapters import only_adapter
-from ditto_cli.cli.choosing import Draw, Writer
-from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, warn
-from ditto_cli.cli.text import visible
+from ditto_cli.cli.arguments import SampleOptions
+from ditto_cli.cli.context import only_adapter, open_store
+from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, visible, warn
 from ditto_cli.errors import DittoError, InputError
-from ditto_cli.store import AdapterStore, store_home
 from ditto_cli.voices import BASE_VOICE, Voice
 
 if TYPE_CHECKING:
@@ -26,38 +22,12 @@ _CHAT_HELP = (
 )
 
 
-@dataclass(frozen=True)
-class SampleOptions:
-    """The options of `ditto sample`; None is what the adapter was trained with."""
-
-    voices: list[str]
-    stage: str | None
-    num: int
-    best_of: int | None
-    with_texts: int | None
-    temperature: float | None
-    max_new_tokens: int | None
-    seed: int | None
-    base: str | None
-    quantize: str | None
-    device: str
-
-    def draw(self, seed: int) -> Draw:
-        """What every voice is asked for."""
-        return Draw(self.num, seed, self.best_of, self.with_texts, self.temperature, self.max_new_tokens)
-
-
 def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> None:
-    """Write `options.num` texts with each voice.
-
-    Raises:
-        DittoError: no prompt, an unknown adapter, a base that does not fit.
-    """
+    """Write `options.num` texts with each voice."""
     text = _read_prompt(prompt)
     session, voices = _open(options)
     seed = _seed(options)
-    writer = Writer(session)
-    samples = {voice: writer.write(text, options.draw(seed), voice) for voice in voices}
+    samples = {voice: session.write_best(text, options, seed, voice) for voice in voices}
     if as_json:
         rows = [
             {
@@ -67,7 +37,7 @@ def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> 
                 "text": session.text(chosen.tokens),
                 "ended": chosen.tokens.ended,
                 "tokens": len(chosen.tokens.token_ids),
-                "best_of": chosen.of,
+                "best_of": chosen.num_drafts,
             }
             for voice, sampled in samples.items()
             for chosen in sampled
@@ -75,8 +45,8 @@ def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> 
         print_json({"prompt": text, "seed": seed, "samples": rows})
         return
     for voice, (first, *_) in samples.items():
-        if first.of > 1:
-            say(f"{voice.title}: the best of {first.of} in style and task.")
+        if first.num_drafts > 1:
+            say(f"{voice.title}: the best of {first.num_drafts} in style and task.")
     if any(not chosen.tokens.ended for sampled in samples.values() for chosen in sampled):
         warn("a text was cut at the length limit; --max-tokens raises it.")
     for index in range(options.num):
@@ -89,62 +59,58 @@ def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> 
 
 
 def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> None:
-    """Write `options.num` texts, let the user edit each, and add what was edited to the adapter's texts.
-
-    Raises:
-        DittoError: as `run_sample`; also where it is not known which folder the adapter learnt from.
-    """
+    """Write `options.num` texts, let the user edit each, and add what was edited to the adapter's texts."""
     from ditto_cli.cli.demos import keep_edited
     from ditto_cli.cli.editor import edited
 
     if not is_alone:
         raise InputError("--keep is for the texts of one adapter: leave --compare, --chat and --json out.")
     text = _read_prompt(prompt)
-    store = AdapterStore(store_home(os.environ))
-    folder = _folder_of(store, (options.voices or [only_adapter(store)])[0])
-    session, (voice, *_) = _open(options)
-    for chosen in Writer(session).write(text, options.draw(_seed(options)), voice):
-        sample = session.text(chosen.tokens)
-        print_text(sample)
-        with edited(visible(sample) + "\n", suffix=".txt") as raw:
-            say(keep_edited(raw, visible(sample), text, folder, voice.adapter))
-
-
-def _folder_of(store: AdapterStore, name: str) -> Path:
-    """The folder that an adapter was trained on.
-
-    Raises:
-        InputError: it is not there any more, or the voice is the base.
-    """
-    voice = Voice.parse(name)
-    folder = None if voice.adapter == BASE_VOICE else store.record(voice.adapter).folder
+    store = open_store()
+    name = (options.voices or [only_adapter(store)])[0]
+    adapter = Voice.parse(name).adapter
+    folder = None if adapter == BASE_VOICE else store.record(adapter).folder
     if folder is None or not Path(folder).is_dir():
         raise InputError(
             f"--keep adds to the texts that {name} learnt from, and these are not there: "
             "save the text and run ditto demos add FOLDER FILE."
         )
-    return Path(folder)
+    session, (voice, *_) = _open(options)
+    for chosen in session.write_best(text, options, _seed(options), voice):
+        sample = session.text(chosen.tokens)
+        print_text(sample)
+        with edited(visible(sample) + "\n", suffix=".txt") as raw:
+            say(keep_edited(raw, visible(sample), text, Path(folder), voice.adapter))
 
 
 def run_chat(options: SampleOptions, first_prompt: str | None) -> None:
-    """Prompt after prompt until /quit or the end of the input.
-
-    Raises:
-        DittoError: the first voice cannot be loaded; later mistakes are said, and the conversation goes on.
-    """
-    session, voices = _open(options)
-    chat = _Chat(session, voices[0], options)
-    say(f"Writing as {voices[0].title}. {_CHAT_HELP}")
-    line = first_prompt
+    """Prompt after prompt until /quit or the end of the input; a mistake is said, and the conversation goes on."""
+    session, (voice, *_) = _open(options)
+    say(f"Writing as {voice.title}. {_CHAT_HELP}")
+    seed, last, line = _seed(options), "", first_prompt
     while True:
         try:
-            line = line if line is not None else ask(f"{chat.voice.title}> ")
+            line = line if line is not None else ask(f"{voice.title}> ")
         except EOFError:
             return
+        command, _, argument = line.strip().partition(" ")
         try:
             line.encode()
-            if not chat.handle(line.strip()):
+            if command == "/quit":
                 return
+            if command in ("/adapter", "/round"):
+                name, stage = (argument.strip(), None) if command == "/adapter" else (voice.adapter, argument.strip())
+                wanted = Voice.parse(name, stage or None)
+                session.use(wanted)
+                voice = wanted
+                say(f"Writing as {voice.title}.")
+            elif command.startswith("/") and command != "/retry":
+                say(_CHAT_HELP)
+            elif command:
+                last = last if command == "/retry" else line.strip()
+                seed += 1
+                for chosen in session.write_best(last, options, seed, voice):
+                    print_text(session.text(chosen.tokens))
         except DittoError as error:
             warn(str(error))
         except UnicodeEncodeError:
@@ -152,52 +118,8 @@ def run_chat(options: SampleOptions, first_prompt: str | None) -> None:
         line = None
 
 
-class _Chat:
-    """The state of a conversation: who speaks, and the last prompt."""
-
-    def __init__(self, session: Session, voice: Voice, options: SampleOptions) -> None:
-        self.voice = voice
-        self._session = session
-        self._writer = Writer(session)
-        self._options = options
-        self._last = ""
-        self._count = 0
-
-    def handle(self, line: str) -> bool:
-        """Do what a line asks for; False when it asks to end."""
-        command, _, argument = line.partition(" ")
-        if not line:
-            return True
-        if command == "/quit":
-            return False
-        if command == "/adapter":
-            self._swap(argument.strip(), None)
-        elif command == "/round":
-            self._swap(self.voice.adapter, argument.strip() or None)
-        elif command == "/retry":
-            self._write(self._last)
-        elif command.startswith("/"):
-            say(_CHAT_HELP)
-        else:
-            self._write(line)
-        return True
-
-    def _swap(self, adapter: str, stage: str | None) -> None:
-        voice = Voice.parse(adapter, stage)
-        self._session.use(voice)
-        self.voice = voice
-        say(f"Writing as {voice.title}.")
-
-    def _write(self, prompt: str) -> None:
-        self._last = prompt
-        self._count += 1
-        seed = _seed(self._options) + self._count
-        for chosen in self._writer.write(prompt, self._options.draw(seed), self.voice):
-            print_text(self._session.text(chosen.tokens))
-
-
 def _open(options: SampleOptions) -> tuple[Session, list[Voice]]:
-    store = AdapterStore(store_home(os.environ))
+    store = open_store()
     names = options.voices or [only_adapter(store)]
     voices = [Voice.parse(name, options.stage) for name in names]
     for part in (part for voice in voices for part in voice.parts()):  # before torch is loaded

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ditto_cli.cli.context import find_base, open_store
 from ditto_cli.cli.render import print_text, say, warn
 from ditto_cli.errors import IncompatibleError, InputError
 from ditto_cli.store import (
     AdapterStore,
-    cache_home,
     make_exclusively,
     make_private_folder,
     read_bytes,
     remove_tree,
     store_home,
 )
-from ditto_cli.voices import Voice
+from ditto_cli.voices import BASE_VOICE, Voice
 
 if TYPE_CHECKING:
     from ditto_cli.model.hardware import Hardware
@@ -50,19 +50,14 @@ class ServeOptions:
 
 
 def run_serve(options: ServeOptions) -> None:
-    """Serve until Ctrl-C.
-
-    Raises:
-        DittoError: an unknown adapter, no base, a port that is taken, or the extra is not installed.
-    """
+    """Serve until Ctrl-C."""
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError:
         raise InputError("ditto serve needs FastAPI and uvicorn: pip install 'ditto-cli[serve]'.") from None
-    store = AdapterStore(store_home(os.environ))
-    sound = [entry.name for entry in store.entries() if entry.problem is None]
-    names = options.adapters or sound[:1]
+    store = open_store()
+    names = options.adapters or [entry.name for entry in store.entries() if entry.problem is None]
     for name in names:
         store.record(name)
     with _listen(options.host, options.port) as listening:
@@ -70,6 +65,7 @@ def run_serve(options: ServeOptions) -> None:
 
 
 def _serve(options: ServeOptions, store: AdapterStore, names: list[str], listening: socket.socket) -> None:
+    """`names` are the adapters that were chosen, else all that are sound; the first one's base is taken."""
     import uvicorn
 
     from ditto_cli.cli.demos import keep_edited
@@ -118,7 +114,7 @@ def _builtin(
     from ditto_cli.model.policy.chorus import Chorus
     from ditto_cli.serving.engine import BuiltinEngine
 
-    voices = [Voice(name) for name in names] or [Voice("base")]
+    voices = [Voice(name) for name in (names if options.adapters else names[:1])] or [Voice(BASE_VOICE)]
     policy = open_session(voices, store, hardware, base=options.base, quantize=options.quantize).policy
     if not policy.has_slots:
         raise IncompatibleError(
@@ -135,7 +131,6 @@ def _vllm(
     """The base without its weights, and vLLM, which has them."""
     from ditto_cli.cli.session import base_settings
     from ditto_cli.model.base.loading import load_skeleton
-    from ditto_cli.model.base.source import locate_base
     from ditto_cli.model.policy.lora import vllm_rank
     from ditto_cli.serving.vllm import VllmEngine, VllmProgram
 
@@ -146,10 +141,9 @@ def _vllm(
         raise InputError("There is no vllm on PATH: install it in an environment of its own, and say --vllm PATH.")
     records = [store.record(name) for name in names]
     settings = base_settings(records[0] if records else None, hardware, options.base, None)
-    source = locate_base(settings.id, settings.revision, cache_home(os.environ), say)
+    source = find_base(settings.id, settings.revision)
     skeleton = load_skeleton(source, hardware)
-    served = options.adapters or [entry.name for entry in store.entries() if entry.problem is None]
-    rank = max((store.record(name).settings.lora.r for name in served), default=16)
+    rank = max((record.settings.lora.r for record in records), default=16)
     say("vLLM starts, which may take minutes.")
     vllm = VllmProgram(
         program,
@@ -174,11 +168,7 @@ def _room(base: Policy) -> int:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket at an address; what is asked before anything can be answered waits there.
-
-    Raises:
-        InputError: the address is not this machine's, or the port is taken.
-    """
+    """A socket at an address; what is asked before anything can be answered waits there."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
@@ -187,11 +177,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _server_key(home: Path) -> str:
-    """The store's key for requests, made on first use.
-
-    Raises:
-        DiskError: it cannot be written or read.
-    """
+    """The store's key for requests, made on first use."""
     place = home / _KEY_FILE
     make_private_folder(home)
     if not place.exists():

@@ -7,22 +7,32 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ditto_cli.cli.render import say
+from ditto_cli.cli.arguments import SampleOptions
+from ditto_cli.cli.context import check_base, load_base
+from ditto_cli.cli.render import warn
 from ditto_cli.config import BaseSettings, FolderFile, resolve_settings
 from ditto_cli.errors import IncompatibleError, InputError
-from ditto_cli.model.base.loading import load_policy
-from ditto_cli.model.encoder import StyleEncoder, load_style_encoder
+from ditto_cli.evaluation.texts_at_hand import Shelf
+from ditto_cli.evaluation.types import Writing
 from ditto_cli.model.hardware import Hardware
 from ditto_cli.model.policy.lora import mix, read_lora
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
-from ditto_cli.store import AdapterRecord, AdapterStore, cache_home, describe_mismatch
+from ditto_cli.store import AdapterRecord, AdapterStore, describe_mismatch
 from ditto_cli.types import SampledTokens, SampleRequest
 from ditto_cli.voices import BASE_VOICE, Voice
 
 _DEFAULT_TEMPERATURE = 0.8
 _DEFAULT_MAX_NEW_TOKENS = 400
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A text that was given, and of how many drafts it was the best."""
+
+    tokens: SampledTokens
+    num_drafts: int
 
 
 @dataclass
@@ -32,27 +42,20 @@ class Session:
     policy: Policy
     store: AdapterStore
     _loaded: dict[Voice, str] = field(default_factory=dict)
+    _shelf: Shelf = field(default_factory=lambda: Shelf(warn))
 
     def use(self, voice: Voice) -> None:
         """Make `voice` the active one; raises what `load` does."""
         self.policy.switch(self.load(voice))
 
     def load(self, voice: Voice) -> str | None:
-        """The name that `voice` has in the policy, after reading it from disk if need be; None is the base.
-
-        Raises:
-            InputError: no such adapter or stage.
-            IncompatibleError: it was trained on another base.
-            DiskError: it is damaged.
-        """
+        """The name that `voice` has in the policy, after reading it from disk if need be; None is the base."""
         if voice.adapter == BASE_VOICE:
             return None
         if voice not in self._loaded:
             parts = []
             for part in voice.parts():
-                mismatch = describe_mismatch(self.store.record(part.adapter).base, self.policy.identity)
-                if mismatch is not None:
-                    raise IncompatibleError(f"Adapter {part.adapter} does not belong to this base: {mismatch}.")
+                check_base(part.adapter, self.store.record(part.adapter), self.policy.identity)
                 parts.append((read_lora(self.store.checked_stage_folder(part.adapter, part.stage)), part.strength))
             name = f"voice{len(self._loaded)}"  # a name of its own: PEFT cannot have dots in one
             self.policy.put_adapter(name, mix(parts))
@@ -72,25 +75,6 @@ class Session:
         contents = self.policy.serialise(adapter)
         return hashlib.sha256(b"".join(contents[name] for name in sorted(contents))).hexdigest()
 
-    def judge_policy(self, model: str | None) -> Policy:
-        """A model to judge with: another one, or this session's base.
-
-        Raises:
-            InputError: it cannot be found or read.
-        """
-        if model is None:
-            return self.policy
-        settings = BaseSettings(id=model, quantize="auto")
-        return load_policy(settings, self.policy.hardware, cache_home(os.environ), say)
-
-    def style_encoder(self, model: str | None) -> StyleEncoder | None:
-        """A neural style encoder for the panel, if one is wanted.
-
-        Raises:
-            InputError: it cannot be found or read.
-        """
-        return None if model is None else load_style_encoder(model, self.policy.hardware)
-
     def write(
         self,
         prompt: str,
@@ -106,34 +90,48 @@ class Session:
 
         Temperature and length limit are those of its training where None is given.
         """
+        if not prompt.strip():
+            raise InputError('The prompt is empty: say what to write, as in ditto sample --adapter alice "Write ...".')
         self.use(voice)
         record = None if voice.adapter == BASE_VOICE else self.store.record(voice.adapter)
         limit = max_new_tokens or (record.max_new_tokens if record else _DEFAULT_MAX_NEW_TOKENS)
+        if temperature is None:
+            temperature = record.settings.sampling.temperature if record else _DEFAULT_TEMPERATURE
         context = self.policy.context_tokens
-        prompt_ids = self.prompt_ids(prompt)
+        prompt_ids = self.policy.chat.prompt_ids(prompt)
+        if len(prompt_ids) >= context:
+            raise InputError(f"The prompt has {len(prompt_ids)} tokens; this base reads at most {context}: shorten it.")
         if shots:
             prompt_ids = self.policy.chat.shown_ids([("user", prompt)], shots, context - limit)
         return sample(
             self.policy,
             [SampleRequest(prompt_ids, derive_seed(seed, "write", index)) for index in range(num)],
             max_new_tokens=min(limit, context - len(prompt_ids)),
-            temperature=_temperature(temperature, record),
+            temperature=temperature,
         )
 
-    def prompt_ids(self, prompt: str) -> tuple[int, ...]:
-        """Token ids of a user's prompt.
-
-        Raises:
-            InputError: empty, or longer than the base can read.
-        """
-        if not prompt.strip():
-            raise InputError('The prompt is empty: say what to write, as in ditto sample --adapter alice "Write ...".')
-        ids = self.policy.chat.prompt_ids(prompt)
-        if len(ids) >= self.policy.context_tokens:
-            raise InputError(
-                f"The prompt has {len(ids)} tokens; this base reads at most {self.policy.context_tokens}: shorten it."
-            )
-        return ids
+    def write_best(self, prompt: str, options: SampleOptions, seed: int, voice: Voice) -> list[Chosen]:
+        """`options.num` texts, each the best of as many drafts as are asked for, or as the adapter's settings say."""
+        record = None if voice.adapter == BASE_VOICE else self.store.record(voice.adapter)
+        aid = self._shelf.aid_for(record, options.best_of, options.with_texts)
+        num = aid.best_of
+        written = self.write(
+            prompt,
+            num=options.num * num,
+            seed=seed,
+            temperature=options.temperature,
+            max_new_tokens=options.max_new_tokens,
+            voice=voice,
+            shots=aid.texts.shots(prompt, aid.with_texts) if aid.texts else (),
+        )
+        if aid.texts is None or num == 1:
+            return [Chosen(tokens, 1) for tokens in written]
+        drafts = [
+            Writing(voice.title, "", 0, self.text(tokens), len(tokens.token_ids), tokens.ended) for tokens in written
+        ]
+        starts = range(0, len(written), num)
+        best = [start + aid.texts.best(prompt, drafts[start : start + num]) for start in starts]
+        return [Chosen(written[index], num) for index in best]
 
     def text(self, tokens: SampledTokens) -> str:
         """Token ids as text."""
@@ -145,16 +143,8 @@ def open_session(
 ) -> Session:
     """Load the base that the voices were trained on, once.
 
-    Args:
-        voices: who will speak; unknown adapters and two bases are refused before anything is loaded.
-        store: where adapters are.
-        hardware: the device.
-        base: where the base lies now, when it is not where it was in training.
-        quantize: as in training when None.
-
-    Raises:
-        InputError: an unknown adapter, or the base cannot be found.
-        IncompatibleError: the adapters belong to different bases.
+    Unknown adapters and two bases are refused before anything is loaded. `base` is where the base lies now, if it was
+    moved; `quantize` is as in training when None.
     """
     adapters = [part for voice in voices for part in voice.parts() if part.adapter != BASE_VOICE]
     for voice in adapters:
@@ -168,7 +158,7 @@ def open_session(
                 f"{adapters[0].adapter} and {voice.adapter} cannot share one base in memory: {mismatch}."
             )
     settings = base_settings(first, hardware, base, quantize)
-    return Session(load_policy(settings, hardware, cache_home(os.environ), say), store)
+    return Session(load_base(settings, hardware), store)
 
 
 def base_settings(
@@ -189,9 +179,3 @@ def trained_base(record: AdapterRecord, base: str | None, quantize: str | None) 
         "quantize": quantize or record.settings.base.quantize,
     }
     return BaseSettings.model_validate(record.settings.base.model_dump() | changes)
-
-
-def _temperature(chosen: float | None, record: AdapterRecord | None) -> float:
-    if chosen is not None:
-        return chosen
-    return record.settings.sampling.temperature if record else _DEFAULT_TEMPERATURE

@@ -2,75 +2,49 @@
 
 from __future__ import annotations
 
-import os
-
 from ditto_cli.cli.arguments import TrainOptions
-from ditto_cli.cli.folder import audit_texts, find_prompts, say_audit
-from ditto_cli.cli.preparation import (
-    DEFAULT_WATCH_PROMPT,
-    Order,
-    check_publish,
-    plan_facts,
-    plan_job,
-    prepare,
-    read_order,
-    require_training,
-)
+from ditto_cli.cli.context import load_base, open_store, require_training
+from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit
+from ditto_cli.cli.plan import Order, check_publish, plan_facts, plan_job, prepare, read_order
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, size, warn
-from ditto_cli.config import (
-    resolve_settings,
-)
-from ditto_cli.store import (
-    AdapterRecord,
-    AdapterStore,
-    UnfinishedRun,
-    cache_home,
-    store_home,
-)
+from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun
 
 
 def run_train(options: TrainOptions, *, fresh: bool) -> None:
-    """See `ditto train --help`.
-
-    Raises:
-        DittoError: as the folder, the settings, the base and the run give reason to.
-    """
+    """See `ditto train --help`."""
     order = read_order(options)
-    store = AdapterStore(store_home(os.environ))
+    store = open_store()
     with store.training(order.adapter) as kept:  # a second training of this name ends here, before it loads anything
         if fresh:
             kept.start_over()
-        record = _train(order, store, kept)
+        record = _train(options, order, store, kept)
     _show_result(order.adapter, record)
 
 
-def _train(order: Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRecord:
+def _train(options: TrainOptions, order: Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRecord:
     from ditto_cli.model.hardware import detect
 
-    hardware = detect(order.device)
+    hardware = detect(options.device)
     require_training(hardware)
     from ditto_cli.method.run import train_ditto
-    from ditto_cli.model.base.loading import load_policy
 
-    preset = order.preset or hardware.default_preset()
-    settings = resolve_settings(preset, order.folder_file, os.environ, order.overrides)
-    publish = check_publish(order.publish, settings)
-    policy = load_policy(settings.base, hardware, cache_home(os.environ), say)
+    preset, settings = order.settings(hardware)
+    publish = check_publish(options.publish, settings)
+    policy = load_base(settings.base, hardware)
     texts = order.view.reading.texts
-    demonstrations = find_prompts(order.folder, texts, order.folder_file, settings.base, policy=policy)
-    watch_prompt = order.folder_file.watch_prompt or DEFAULT_WATCH_PROMPT
+    demonstrations = find_prompts(options.folder, texts, order.folder_file, settings.base, policy=policy)
     job, selector = prepare(
         policy,
         order.adapter,
         demonstrations,
         settings,
-        watch_prompt=watch_prompt,
+        watch_prompt=order.watch_prompt,
         publish=publish,
-        folder=str(order.folder.resolve()),
+        folder=str(options.folder.resolve()),
     )
     prompts = {demonstration.id: demonstration.prompt for demonstration in demonstrations}
-    say_audit(audit_texts(texts, prompts, settings.base))
+    show_audit(audit_texts(texts, prompts, settings.base), for_log=True)
     plan = plan_job(policy, job, selector, policy.quantize, store)
     print_facts(plan_facts(plan, preset), to_stderr=True)
     for line in (*hardware.notes(), *plan.warnings):

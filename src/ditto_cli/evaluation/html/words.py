@@ -9,7 +9,7 @@ from datetime import datetime
 
 from ditto_cli.evaluation.report import EvalReport, WinRate
 
-# The rule of the terminal (cli.text), which this room may not import: what turns the direction of text around, or is
+# The rule of the terminal (cli.render), which this room may not import: what turns the direction of text around, or is
 # obeyed without being seen, is written out; joiners are needed in Persian, Hindi and emoji.
 _KEPT = "\n\t\u200c\u200d"
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co"}
