@@ -15,8 +15,8 @@ from ditto_cli.method import updates
 from ditto_cli.method.ditto import Sampled, Updated
 from ditto_cli.method.reference import REFERENCE, score_under_reference
 from ditto_cli.method.run import Job, train_ditto
-from ditto_cli.method.texts import tokenise
 from ditto_cli.method.updates import DpoTerms
+from ditto_cli.model.base.template import tokenise
 from ditto_cli.model.policy import scoring
 from ditto_cli.model.policy.lora import WEIGHTS_FILE
 from ditto_cli.store import AdapterStore, keyed_hash

@@ -205,8 +205,8 @@ def _load(task: _Task, options: EvalOptions) -> _Run:
     hardware = detect(options.device)
     require_training(hardware)
     from ditto_cli.cli.session import Session
-    from ditto_cli.method.texts import tokenise
     from ditto_cli.model.base.loading import load_policy
+    from ditto_cli.model.base.template import tokenise
 
     settings = _settings(task, options, hardware.default_preset())
     _find_judge(options.judge)

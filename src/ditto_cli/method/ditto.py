@@ -14,8 +14,8 @@ from ditto_cli.interrupts import deferred
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.reference import POLICY, freeze_reference, move_reference, score_under_reference
 from ditto_cli.method.sft import imitate
-from ditto_cli.method.texts import Texts
 from ditto_cli.method.updates import Updater
+from ditto_cli.model.base.template import Texts
 from ditto_cli.model.policy.memory import free_memory
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
@@ -81,10 +81,6 @@ def ditto(
         beside: what each stage is to write besides, in the same batch: the policy is the same, and alone it takes long.
         place: where to begin; it moves with the loop.
         reporter: told of the progress.
-
-    Raises:
-        NonFiniteError: a loss, gradient or weight is NaN or infinite.
-        MemoryLimitError: not even one sequence fits into memory.
     """
     num_rounds, num_steps, max_tokens = settings.rounds.num, settings.rounds.steps, settings.dpo.micro_batch_tokens
     if not place.is_imitated:

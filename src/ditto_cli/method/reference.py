@@ -50,9 +50,6 @@ def score_under_reference(
         prompts: demonstration id -> token ids of its prompt.
         max_tokens: most tokens of one forward pass; halved as often as memory is too small for them.
         on_finished: told how many are scored, after each pass.
-
-    Raises:
-        MemoryLimitError: not even one completion fits into memory.
     """
 
     def num_tokens(batch: Sequence[Completion]) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ditto_cli.config import DpoSettings, RoundSettings
 from ditto_cli.errors import DiskError, NonFiniteError
 from ditto_cli.model.policy.memory import halving
-from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.policy import Policy, lighter_base
 from ditto_cli.model.policy.scoring import count_row_tokens, score_completions, split_by_size
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, Completion, StepMetrics
@@ -77,11 +77,7 @@ class Updater:
     ) -> StepMetrics:
         """One step on the mean loss of `comparisons`, in smaller micro-batches when memory is full.
 
-        Args:
-            comparisons: of one or more demonstrations, grouped by demonstration.
-            prompts: token ids of each demonstration's prompt.
-            round_number: for the metrics and the draws, counted from 0.
-            step: for the metrics and the draws, counted from 0 in the round.
+        Round and step count from 0 and decide the draws. The comparisons are grouped by demonstration.
 
         Raises:
             MemoryLimitError: not even single comparisons fit; weights and optimizer are as before.
@@ -124,15 +120,7 @@ class Updater:
         }
 
     def restore(self, tensors: Mapping[str, Tensor], num_updates: int) -> None:
-        """Optimizer and schedule as they were after `num_updates` updates, bit for bit; the weights are the caller's.
-
-        Args:
-            tensors: what `state` gave then.
-            num_updates: through all rounds.
-
-        Raises:
-            DiskError: the tensors are not those of this adapter's optimizer.
-        """
+        """Optimizer and schedule as they were after `num_updates` updates, bit for bit; without the weights."""
         parameters = self._policy.parameters()
         expected = {
             f"{index:03}.{key}": (torch.Size([]) if key == "step" else parameter.shape, torch.float32)
@@ -176,7 +164,7 @@ class Updater:
             gradient,
             min(allowed, largest),
             noun="token",
-            advice=f"take shorter texts, lower sampling.length_factor, or take {self._policy.lighter_base}",
+            advice=f"take shorter texts, lower sampling.length_factor, or take {lighter_base(self._policy.quantize)}",
             lower=halving(max(_row_tokens([comparison], prompts) for comparison in comparisons)),
         )
 
