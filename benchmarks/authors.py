@@ -41,8 +41,8 @@ from ditto_cli.evaluation.win_rates import mean_interval
 from ditto_cli.method.ditto import Place, StageEnded, ditto
 from ditto_cli.method.reference import POLICY, REFERENCE
 from ditto_cli.method.sft import imitate
-from ditto_cli.method.texts import Texts, tokenise
 from ditto_cli.model.base.loading import load_policy
+from ditto_cli.model.base.template import Texts, tokenise
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.seeds import derive_seed

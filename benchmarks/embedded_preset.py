@@ -34,8 +34,8 @@ from ditto_cli.evaluation.style import StylePanel
 from ditto_cli.evaluation.types import Author, Writing
 from ditto_cli.method.run import BASE_STAGE, Job, train_ditto
 from ditto_cli.method.sft import imitate
-from ditto_cli.method.texts import tokenise
 from ditto_cli.model.base.loading import load_policy
+from ditto_cli.model.base.template import tokenise
 from ditto_cli.model.hardware import GIB, detect
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample

@@ -202,8 +202,14 @@ def memory_fits(setup: Setup) -> Finding:
             updater = Updater(policy, settings.dpo, settings.rounds, seed=0)
             with phases.measured("an update"):
                 updater.update(comparisons, texts.prompts, round_number=0, step=0)
-            largest = footprint.Work(cached=num * longest, row=row, batch=settings.sft.batch_size * own)
-            need = footprint.memory_need(policy, settings, policy.quantize, largest)
+            need = footprint.memory_need(
+                policy,
+                settings,
+                policy.quantize,
+                cached_tokens=num * longest,
+                row_tokens=row,
+                batch_tokens=settings.sft.batch_size * own,
+            )
             for name, measured in phases.figures.items():
                 said = need.program + need.base + need.adapters + need.phases[name]
                 figures[f"{shape} {name}"] = {"peak_gib": measured.peak_bytes / GIB, "said_gib": said / GIB}

@@ -128,7 +128,7 @@ def tiny_demonstrations():
 def tokenised(policy, demonstrations):
     """The demonstrations as a run's texts."""
     from ditto_cli.config import SamplingSettings
-    from ditto_cli.method.texts import tokenise
+    from ditto_cli.model.base.template import tokenise
 
     return tokenise(policy.chat, demonstrations, SamplingSettings(), context_tokens=policy.context_tokens)
 

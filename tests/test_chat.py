@@ -10,8 +10,7 @@ import trl
 from conftest import CHATML, byte_tokenizer
 from ditto_cli.config import SamplingSettings
 from ditto_cli.errors import IncompatibleError
-from ditto_cli.method.texts import tokenise
-from ditto_cli.model.base.template import chat_format
+from ditto_cli.model.base.template import chat_format, tokenise
 from ditto_cli.types import Demonstration
 
 # Mistral-7B-Instruct-v0.2, as it was published and as it is now: a space before the answer in the second.

@@ -259,9 +259,9 @@ def test_without_torch_the_rest_is_told(trained):
 
 def test_it_downloads_and_loads_nothing(trained, monkeypatch):
     from ditto_cli.cli.network import host_log
-    from ditto_cli.model.base import embedded
+    from ditto_cli.model.base import conversions
 
-    monkeypatch.setattr(embedded, "_convert", lambda *_: pytest.fail("converted"))
+    monkeypatch.setattr(conversions, "_convert", lambda *_: pytest.fail("converted"))
     assert trained("doctor").code == 0
     assert host_log()._hosts == set()
     assert not Path(trained.home / "cache").exists()

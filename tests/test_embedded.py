@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ditto_cli.model.base.embedded import find_gguf
+from ditto_cli.model.base.conversions import find_gguf
 
 MAYA = Path(__file__).parents[1] / "examples" / "demos" / "maya"
 FEW_STEPS = [

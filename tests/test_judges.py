@@ -12,7 +12,7 @@ from ditto_cli.errors import IncompatibleError, InputError
 from ditto_cli.evaluation.judges.by_person import PersonJudge
 from ditto_cli.evaluation.judges.ledger import Answer, Ledger
 from ditto_cli.evaluation.judges.question import LETTER_ANSWER, question, read_choice, without_longest
-from ditto_cli.model.base.embedded import find_gguf
+from ditto_cli.model.base.conversions import find_gguf
 from ditto_cli.types import Demonstration
 from judge_helpers import DEMONSTRATIONS, INJECTIONS, framed_texts, pair
 

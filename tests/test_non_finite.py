@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from conftest import full_logits, imitate_texts, shake
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettings
 from ditto_cli.errors import DiskError, NonFiniteError
-from ditto_cli.method import sft, updates
+from ditto_cli.method import sft
 from ditto_cli.method.updates import Updater
+from ditto_cli.model.policy import scoring
 from ditto_cli.model.policy.lora import WEIGHTS_FILE
 from ditto_cli.types import Comparison, ComparisonKind, Completion, Demonstration
 
@@ -66,7 +67,7 @@ def test_a_weight_that_shows_in_no_loss_and_no_gradient_is_refused_before_the_st
     def blind_score(policy, groups):  # sees the first weight only
         return torch.stack([first.sum() * len(one) for _, completions in groups for one in completions])
 
-    monkeypatch.setattr(updates, "score_row", blind_score)
+    monkeypatch.setattr(scoring, "score_row", blind_score)
     updater = Updater(policy, DpoSettings(learning_rate=1e-3), ROUNDS, seed=0)
     spoil(last, value)
     before = [parameter.detach().clone() for parameter in policy.parameters()]

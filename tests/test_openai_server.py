@@ -13,7 +13,7 @@ import pytest
 
 from ditto_cli.evaluation.judges.by_openai import CostEstimate, Endpoint, OpenAIJudge, Usage, leaves_machine
 from ditto_cli.evaluation.judges.ledger import Ledger
-from ditto_cli.model.base.embedded import find_gguf
+from ditto_cli.model.base.conversions import find_gguf
 from ditto_cli.model.base.source import locate_base
 from ditto_cli.store import cache_home
 from judge_helpers import DEMONSTRATIONS, pair

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from conftest import CHATML, load_tiny, save_tiny_base
 from ditto_cli.config import BaseSettings
 from ditto_cli.errors import DiskError, IncompatibleError, InputError, MemoryLimitError
-from ditto_cli.model.base import conversions, embedded, source
+from ditto_cli.model.base import conversions, source
 from ditto_cli.model.base.loading import load_policy
 from ditto_cli.model.base.source import WORKING_BASES, BaseSource, identify, locate_base
 from ditto_cli.model.hardware import GIB, Hardware
@@ -253,6 +253,13 @@ def test_without_the_weights_they_are_not_downloaded(snapshot, online, tmp_path)
     assert not (found.folder / "model.safetensors").exists()
 
 
+def test_a_damaged_config_beside_no_weights_is_one_line(snapshot, online, tmp_path):
+    (snapshot / "model.safetensors").unlink()
+    (snapshot / "config.json").write_text("{oh")
+    with pytest.raises(InputError, match=r"^Base model owner/tiny: config\.json in .* is damaged; delete the model"):
+        locate_base("owner/tiny", None, tmp_path, lambda message: None, weights=False)
+
+
 def test_offline_nothing_is_tried(snapshot, online, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert locate("owner/tiny", tmp_path).folder == snapshot
@@ -413,7 +420,7 @@ def gguf(tmp_path, tiny_folder, monkeypatch):
     path.write_bytes(b"gguf")
     monkeypatch.setattr(source, "find_gguf", lambda: path)
     monkeypatch.setattr(
-        embedded, "_convert", lambda _, folder: shutil.copytree(tiny_folder, folder, dirs_exist_ok=True)
+        conversions, "_convert", lambda _, folder: shutil.copytree(tiny_folder, folder, dirs_exist_ok=True)
     )
     return path
 
@@ -445,7 +452,7 @@ def test_a_full_disk_leaves_no_half_conversion(gguf, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(embedded, "_convert", full)
+    monkeypatch.setattr(conversions, "_convert", full)
     with pytest.raises(DiskError, match=r"could not be written to .*No space left on device"):
         locate("embedded", tmp_path)
     assert list((tmp_path / "cache" / "bases").iterdir()) == []

@@ -16,6 +16,7 @@ from ditto_cli import interrupts
 from ditto_cli.config import Settings
 from ditto_cli.errors import DiskError, InterruptedRun
 from ditto_cli.method import ditto as loop
+from ditto_cli.method import reference as scoring
 from ditto_cli.method import run as story
 from ditto_cli.method.reference import REFERENCE
 from ditto_cli.method.run import Job, train_ditto
@@ -289,7 +290,8 @@ def test_so_it_does_when_interrupted_while_texts_are_scored_under_a_new_referenc
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(loop, "score_under_reference", interrupted)
+    for module in (loop, scoring):
+        monkeypatch.setattr(module, "score_under_reference", interrupted)
     with pytest.raises(InterruptedRun, match=f"after {['sft', 'round1'][call - 1]}: "):
         run(policy, tmp_path, settings=settings)
     run(policy, tmp_path, settings=settings)

@@ -13,10 +13,11 @@ from ditto_cli.method import ditto as loop
 from ditto_cli.method import run as story
 from ditto_cli.method import updates
 from ditto_cli.method.ditto import Sampled, Updated
-from ditto_cli.method.losses import DpoTerms
 from ditto_cli.method.reference import REFERENCE, score_under_reference
 from ditto_cli.method.run import Job, train_ditto
-from ditto_cli.method.texts import tokenise
+from ditto_cli.method.updates import DpoTerms
+from ditto_cli.model.base.template import tokenise
+from ditto_cli.model.policy import scoring
 from ditto_cli.model.policy.lora import WEIGHTS_FILE
 from ditto_cli.store import AdapterStore, keyed_hash
 from ditto_cli.types import Demonstration, SilentReporter
@@ -244,14 +245,14 @@ def test_settings_of_memory_change_how_it_is_computed_and_nothing_else(
     finished, shared_policy, texts, tmp_path, monkeypatch, key, value
 ):
     rows, tokens = [], []
-    sample, score_row = loop.sample, updates.score_row
+    sample, score_row = loop.sample, scoring.score_row
 
     def counted(policy, groups):
         tokens.append(sum(len(prompt) + sum(len(one) for one in completions) for prompt, completions in groups))
         return score_row(policy, groups)
 
     monkeypatch.setattr(loop, "sample", lambda *a, **k: rows.append(k["max_slots"]) or sample(*a, **k))
-    monkeypatch.setattr(updates, "score_row", counted)
+    monkeypatch.setattr(scoring, "score_row", counted)
     # Dropout draws for each row of a batch, so only without it do split batches give the same.
     calm = {"lora": SETTINGS["lora"] | {"dropout": 0.0}}
     plain = Settings.model_validate(SETTINGS | calm)

@@ -16,9 +16,9 @@ from conftest import full_logits, shake
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings
 from ditto_cli.errors import DiskError, NonFiniteError
 from ditto_cli.method import updates
-from ditto_cli.method.losses import DpoTerms
 from ditto_cli.method.reference import score_under_reference
-from ditto_cli.method.updates import Updater, accumulate_gradient, micro_batches
+from ditto_cli.method.updates import DpoTerms, Updater, accumulate_gradient, dpo_terms, micro_batches
+from ditto_cli.model.policy import scoring
 from ditto_cli.types import Comparison, ComparisonKind, Completion
 
 ONLINE, REPLAY, INTER_MODEL = ComparisonKind.ONLINE, ComparisonKind.REPLAY, ComparisonKind.INTER_MODEL
@@ -41,6 +41,46 @@ PAIRS = [  # kind, chosen, rejected: both demonstrations are chosen more than on
 ]
 SETTINGS = DpoSettings(beta=0.05, learning_rate=3e-3, warmup_ratio=0.0)
 LORA = LoraSettings(r=4, alpha=8, dropout=0.0)
+
+
+def test_dpo_terms_by_hand():
+    terms = dpo_terms(
+        torch.tensor([-10.0, -30.0, -5.0]),
+        torch.tensor([-20.0, -28.0, -7.0]),
+        torch.tensor([-12.0, -30.0, -4.0]),
+        torch.tensor([-15.0, -28.0, -9.0]),
+        beta=0.1,
+    )
+    # beta * (logp - ref_logp)
+    torch.testing.assert_close(terms.chosen_rewards_P, torch.tensor([0.2, 0.0, -0.1]))
+    torch.testing.assert_close(terms.rejected_rewards_P, torch.tensor([-0.5, 0.0, 0.2]))
+    expected = [
+        math.log(1 + math.exp(-0.7)),  # margin 0.2 - -0.5: preferred as wished
+        math.log(2),  # the policy is still the reference
+        math.log(1 + math.exp(0.3)),  # margin -0.1 - 0.2: preferred the wrong way
+    ]
+    torch.testing.assert_close(terms.losses_P, torch.tensor(expected))
+
+
+def test_gradient_by_hand():
+    chosen = torch.tensor([-10.0], requires_grad=True)
+    rejected = torch.tensor([-20.0], requires_grad=True)
+    terms = dpo_terms(chosen, rejected, torch.tensor([-12.0]), torch.tensor([-15.0]), beta=0.05)
+    terms.losses_P.sum().backward()
+    # d/dm -log sigmoid(m) = -sigmoid(-m), with margin m = 0.05 * (2 + 5) = 0.35, and dm/dlogp = +-0.05
+    slope = 0.05 / (1 + math.exp(0.35))
+    assert chosen.grad.item() == pytest.approx(-slope, rel=1e-6)
+    assert rejected.grad.item() == pytest.approx(slope, rel=1e-6)
+    assert not terms.chosen_rewards_P.requires_grad
+    assert not terms.rejected_rewards_P.requires_grad
+
+
+def test_a_margin_far_out_neither_overflows_nor_becomes_nan():
+    # A naive -log(sigmoid(m)) is infinite at m = -200.
+    terms = dpo_terms(
+        torch.tensor([-2000.0, 0.0]), torch.tensor([0.0, -2000.0]), torch.zeros(2), torch.zeros(2), beta=0.1
+    )
+    assert terms.losses_P.tolist() == pytest.approx([200.0, 0.0])
 
 
 @pytest.fixture
@@ -217,9 +257,9 @@ def test_micro_batches_keep_to_the_token_limit_and_split_no_demonstration_withou
 
 def test_a_sequence_is_scored_once_however_many_pairs_name_it(policy, comparisons, prompts, monkeypatch):
     rows = []
-    score_row = updates.score_row
+    score_row = scoring.score_row
     monkeypatch.setattr(
-        updates,
+        scoring,
         "score_row",
         lambda policy, groups: rows.append([len(ids) for _, ids in groups]) or score_row(policy, groups),
     )
@@ -271,8 +311,8 @@ def broken_loss(monkeypatch):
 
 
 def broken_score(monkeypatch):
-    score_row = updates.score_row
-    monkeypatch.setattr(updates, "score_row", lambda *args: score_row(*args) * math.nan)
+    score_row = scoring.score_row
+    monkeypatch.setattr(scoring, "score_row", lambda *args: score_row(*args) * math.nan)
 
 
 @pytest.mark.parametrize("break_it", [broken_loss, broken_score])

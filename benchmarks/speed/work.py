@@ -24,7 +24,7 @@ from ditto_cli.config import Settings
 from ditto_cli.demonstrations import attach_prompts, read_folder
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.ditto import round_requests
-from ditto_cli.method.texts import Texts, tokenise
+from ditto_cli.model.base.template import Texts, tokenise
 from ditto_cli.model.hardware import Hardware
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, Completion, SampleRequest

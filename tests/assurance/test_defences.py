@@ -72,7 +72,7 @@ DEFENCES = {
         "names",
     ),
     "an archive's base is checked": (["ditto_cli.cli.adapters.describe_mismatch"], "archives"),
-    "an archive's tensors are checked": (["ditto_cli.model.base.skeleton.describe_misfit"], "archives"),
+    "an archive's tensors are checked": (["ditto_cli.model.base.loading.describe_misfit"], "archives"),
     "files are private": ([readable_files], "canaries"),
     "forget removes": (["ditto_cli.store.AdapterStore.remove"], "canaries"),
 }

@@ -121,8 +121,7 @@ def _fit(
     path: Path, archive: AdapterArchive, base: str, revision: str | None
 ) -> tuple[AdapterRecord, dict[str, dict[str, bytes]]]:
     """The record and the stages' files as this machine keeps them, after a look at the base."""
-    from ditto_cli.model.base.loading import load_skeleton
-    from ditto_cli.model.base.skeleton import adapter_files, attach, describe_misfit
+    from ditto_cli.model.base.loading import adapter_files, attach, describe_misfit, load_skeleton
 
     record = archive.record
     skeleton = load_skeleton(find_base(base, revision))

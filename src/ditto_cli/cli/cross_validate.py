@@ -211,7 +211,7 @@ def _load(
     hardware = detect(options.device)
     require_training(hardware)
     from ditto_cli.cli.session import trained_base
-    from ditto_cli.method.texts import tokenise
+    from ditto_cli.model.base.template import tokenise
 
     if record is not None:
         say(f"Settings: those that adapter {name} was trained with.")

@@ -112,7 +112,7 @@ def _numbers(version: str) -> list[int]:
 def _bases(cache: Path) -> dict[str, Any]:
     """The embedded base, and the one that training takes on this machine when no other is named."""
     try:
-        from ditto_cli.model.base.embedded import conversion_place, find_gguf
+        from ditto_cli.model.base.conversions import conversion_place, find_gguf
         from ditto_cli.model.base.source import folder_problem
         from ditto_cli.model.hardware import detect
     except (ImportError, OSError):
@@ -131,7 +131,7 @@ def _bases(cache: Path) -> dict[str, Any]:
 def is_present(base_id: str, revision: str | None) -> bool | None:
     """Whether a base could be loaded without a network; None where torch cannot be imported."""
     try:
-        from ditto_cli.model.base.embedded import EMBEDDED_HUB_ID, EMBEDDED_ID, find_gguf
+        from ditto_cli.model.base.conversions import EMBEDDED_HUB_ID, EMBEDDED_ID, find_gguf
         from ditto_cli.model.base.source import cached_snapshot, folder_problem
     except (ImportError, OSError):
         return None

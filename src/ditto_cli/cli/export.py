@@ -162,7 +162,7 @@ class _Export:
         return vllm_command(base, revision, [(_file_name(self.voice), place.resolve())], self.lora.config.r)
 
     def _write_merged(self, folder: Path, place: Path) -> str:
-        from ditto_cli.model.base.merging import merge
+        from ditto_cli.model.base.loading import merge
         from ditto_cli.model.base.source import BaseSource
 
         source = self._source()
@@ -184,7 +184,7 @@ class _Export:
         from ditto_cli.exchange.gguf_files import write_adapter, write_base
         from ditto_cli.exchange.llama_cpp import is_installed
         from ditto_cli.exchange.programs import llama_command, modelfile
-        from ditto_cli.model.base.embedded import find_gguf
+        from ditto_cli.model.base.conversions import find_gguf
         from ditto_cli.model.base.loading import load_skeleton
 
         source = self._source(weights=self.options.with_base is not None)
@@ -308,7 +308,7 @@ def _judge(parity: Parity, limit: float) -> None:
 
 def _public_base(record: AdapterRecord) -> str:
     """The base's name for other programs."""
-    from ditto_cli.model.base.embedded import EMBEDDED_HUB_ID
+    from ditto_cli.model.base.conversions import EMBEDDED_HUB_ID
 
     if record.base.source == "embedded":
         return EMBEDDED_HUB_ID

@@ -32,7 +32,7 @@ from ditto_cli.demonstrations.folder_file import Value, lines_to_add, new_folder
 from ditto_cli.demonstrations.intake import NewText
 from ditto_cli.demonstrations.prompt_file import PROMPT_FILE, prompt_key, read_prompts, render_prompts
 from ditto_cli.demonstrations.prompts import attach_stored_prompts, plain_instruction, stale_prompts
-from ditto_cli.model.base.embedded import EMBEDDED_ID
+from ditto_cli.model.base.conversions import EMBEDDED_ID
 from ditto_cli.model.base.tokens import token_counter
 from ditto_cli.store import append_line, cache_home, make_private_folder, write_text
 from ditto_cli.types import Demonstration, SourceText
@@ -87,8 +87,7 @@ def say_skipped(skipped: Sequence[Skipped]) -> None:
 
 def audit_texts(texts: Sequence[SourceText], prompts: Mapping[str, str], base: BaseSettings) -> tuple[AuditRow, ...]:
     """What should be known of each text before a model learns it; tokens where the base's tokenizer is at hand."""
-    counter = token_counter(base, cache_home(os.environ))
-    return audit(texts, prompts, counter.count if counter is not None else None)
+    return audit(texts, prompts, token_counter(base, cache_home(os.environ)))
 
 
 def show_audit(rows: Sequence[AuditRow], title: str = "", *, for_log: bool = False) -> None:

@@ -189,21 +189,23 @@ class Plan:
 
 def plan_job(policy: Policy, job: Job, selector: RoundSelector, quantize: str, store: AdapterStore) -> Plan:
     """What a job will take on this base, which may be loaded or not."""
-    from ditto_cli.model.footprint import Work, memory_need
+    from ditto_cli.model.footprint import memory_need
 
     texts, settings, identity = job.texts, job.settings, policy.identity
     own = {name: len(texts.prompts[name]) + len(ids) for name, ids in texts.completions.items()}
     longest = max(len(ids) for ids in texts.prompts.values()) + texts.max_new_tokens
     num_side_by_side = len(own) * settings.sampling.completions_per_prompt + 1 + len(selector.requests())
-    work = Work(
-        cached=min(policy.max_cached_tokens, min(settings.sampling.max_slots, num_side_by_side) * longest),
-        row=min(
+    need = memory_need(
+        policy,
+        settings,
+        quantize,
+        cached_tokens=min(policy.max_cached_tokens, min(settings.sampling.max_slots, num_side_by_side) * longest),
+        row_tokens=min(
             max(settings.dpo.micro_batch_tokens, longest + max(own.values())),
             sum(own.values()) + 2 * settings.dpo.comparisons_per_prompt * len(own) * texts.max_new_tokens,
         ),
-        batch=sum(sorted(own.values())[-settings.sft.batch_size :]),
+        batch_tokens=sum(sorted(own.values())[-settings.sft.batch_size :]),
     )
-    need = memory_need(policy, settings, quantize, work)
     num_sampled = settings.rounds.num * settings.sampling.completions_per_prompt * len(own) * texts.max_new_tokens
     base = identity.id if identity.revision is None else f"{identity.id} at {identity.revision[:12]}"
     return Plan(

@@ -52,28 +52,20 @@ def draw_comparisons(history: History, settings: DpoSettings, *, seed: int, step
 
     Every demonstration gets `comparisons_per_prompt` of them. Which demonstrations get the replay and inter-model
     ones is drawn. Within a step no pair is used twice while its pool lasts.
-
-    Args:
-        history: at least one round.
-        settings: shares and `comparisons_per_prompt`.
-        seed: the run's seed.
-        step: number of the update in the run.
-
-    Returns:
-        Comparisons grouped by demonstration, in the order of `history.demonstrations`.
+    They are grouped by demonstration, in the order of `history.demonstrations`.
     """
     generator = random.Random(derive_seed(seed, "comparisons", step))
     total = len(history.demonstrations) * settings.comparisons_per_prompt
-    kinds = _kinds_of_step(total, step, settings.mixture, num_rounds=len(history.rounds))
+    counts = count_kinds(total, step, settings.mixture, num_rounds=len(history.rounds))
+    kinds = [kind for kind in ComparisonKind for _ in range(counts[kind])]
     generator.shuffle(kinds)
-    drawn = iter(kinds)
     comparisons: list[Comparison] = []
     for demonstration in history.demonstrations:
         pools = {
             kind: _endless(pool, generator) for kind in ComparisonKind if (pool := _pool(history, demonstration, kind))
         }
         for _ in range(settings.comparisons_per_prompt):
-            kind = next(drawn)
+            kind = kinds.pop(0)
             chosen, rejected = next(pools[kind])
             comparisons.append(Comparison(kind, chosen, rejected))
     return comparisons
@@ -105,11 +97,6 @@ def count_kinds(total: int, step: int, mixture: MixtureSettings, *, num_rounds: 
     }
 
 
-def _kinds_of_step(total: int, step: int, mixture: MixtureSettings, *, num_rounds: int) -> list[ComparisonKind]:
-    counts = count_kinds(total, step, mixture, num_rounds=num_rounds)
-    return [kind for kind in ComparisonKind for _ in range(counts[kind])]
-
-
 def _pool(history: History, demonstration: Completion, kind: ComparisonKind) -> list[tuple[Completion, Completion]]:
     """All (chosen, rejected) pairs of one kind for one demonstration."""
     rounds = [completions[demonstration.demonstration_id] for completions in history.rounds]
@@ -120,10 +107,10 @@ def _pool(history: History, demonstration: Completion, kind: ComparisonKind) -> 
         return [(demonstration, completion) for completions in earlier for completion in completions]
     return [
         (later, before)
-        for i, completions in enumerate(rounds)
+        for number, completions in enumerate(rounds)
         for later in completions
-        for j in range(i)
-        for before in rounds[j]
+        for older in rounds[:number]
+        for before in older
     ]
 
 

@@ -5,18 +5,17 @@ Knows neither disk nor user: `run.py` keeps, shows and publishes what is yielded
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ditto_cli.config import Settings
 from ditto_cli.interrupts import deferred
 from ditto_cli.method.comparisons import History, draw_comparisons
-from ditto_cli.method.reference import POLICY, freeze_reference, score_under_reference
+from ditto_cli.method.reference import POLICY, freeze_reference, move_reference, score_under_reference
 from ditto_cli.method.sft import imitate
-from ditto_cli.method.texts import Texts
 from ditto_cli.method.updates import Updater
+from ditto_cli.model.base.template import Texts
 from ditto_cli.model.policy.memory import free_memory
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
@@ -82,10 +81,6 @@ def ditto(
         beside: what each stage is to write besides, in the same batch: the policy is the same, and alone it takes long.
         place: where to begin; it moves with the loop.
         reporter: told of the progress.
-
-    Raises:
-        NonFiniteError: a loss, gradient or weight is NaN or infinite.
-        MemoryLimitError: not even one sequence fits into memory.
     """
     num_rounds, num_steps, max_tokens = settings.rounds.num, settings.rounds.steps, settings.dpo.micro_batch_tokens
     if not place.is_imitated:
@@ -109,7 +104,7 @@ def ditto(
 
         if not place.is_sampled:
             if place.round > 0 and settings.rounds.reference == "previous":
-                place.history = _move_reference(policy, place.history, texts, max_tokens)
+                place.history = move_reference(policy, place.history, texts.prompts, max_tokens)
             wanted = round_requests(texts, settings, place.round)
             written = write(policy, [*beside, *wanted.values()], settings, reporter, stage=stage_of(place.round))
             samples = [
@@ -197,14 +192,3 @@ def summarise(place: Place) -> dict[str, float]:
         "samples/ended": sum(one.ended for one in samples) / len(samples),
         "samples/tokens": float(sum(len(one.token_ids) for one in samples)),
     }
-
-
-def _move_reference(policy: Policy, history: History, texts: Texts, max_tokens: int) -> History:
-    """Make the policy as it is now the reference, and score everything under it anew (SPIN, arXiv 2401.01335)."""
-    freeze_reference(policy)
-    unscored = [replace(one, reference_logp=math.nan) for one in history.completions()]
-    moved = score_under_reference(policy, unscored, texts.prompts, max_tokens=max_tokens)
-    again = History(tuple(completion for completion in moved if completion.round is None))
-    for number in range(len(history.rounds)):
-        again.add_round([completion for completion in moved if completion.round == number])
-    return again

@@ -24,8 +24,8 @@ from ditto_cli.interrupts import deferred, is_urgent, stopped
 from ditto_cli.method.comparisons import History
 from ditto_cli.method.ditto import Place, Sampled, StageEnded, Updated, ditto, stage_of, write
 from ditto_cli.method.reference import POLICY, REFERENCE
-from ditto_cli.method.texts import Texts, tokenise
 from ditto_cli.method.updates import Updater
+from ditto_cli.model.base.template import Texts, tokenise
 from ditto_cli.model.policy.memory import keeping_what_is_there, say_nothing
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.seeds import derive_seed
@@ -86,11 +86,7 @@ class Job:
         watch_prompt: str,
         folder: str | None = None,
     ) -> Job:
-        """A job on a policy, of which only the tokenisation is needed.
-
-        Raises:
-            InputError: a demonstration does not fit the base's context.
-        """
+        """A job on a policy, of which only the tokenisation is needed."""
         texts = tokenise(policy.chat, demonstrations, settings.sampling, context_tokens=policy.context_tokens)
         return Job(name, tuple(demonstrations), texts, settings, watch_prompt, folder)
 
@@ -106,20 +102,12 @@ def train_ditto(
 
     Goes on from the newest checkpoint of a run with the same texts, settings and base, and then gives the same weights
     as a run that was never interrupted (bit for bit on a CPU). `selector` says which stage is published, without it
-    the last. The adapter of that name from before is left alone until the new one is published.
-
-    Args:
-        policy: the base; it is left as it was found.
-        job: what to train.
-        kept: the adapter's run on disk, whose lock the caller holds.
-        reporter: told of the progress.
-        selector: chooses the stage to publish.
+    the last. The adapter of that name from before is left alone until the new one is published, and the base is left
+    as it was found. The caller holds the lock of `kept`.
 
     Raises:
         InterruptedRun: Ctrl-C or SIGTERM; a checkpoint was written.
-        MemoryLimitError: not even one sequence fits into memory.
         NonFiniteError: the numbers broke down; nothing of that is kept.
-        DiskError: the disk refused.
     """
     run = _Run(policy, job, kept, reporter, selector, _identity(policy, job, kept.key))
     policy.guard.noted = reporter.noted

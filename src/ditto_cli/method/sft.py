@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,26 +15,32 @@ from trl import SFTConfig, SFTTrainer
 
 from ditto_cli.config import Settings, SftSettings
 from ditto_cli.errors import NonFiniteError
-from ditto_cli.method.texts import Texts
+from ditto_cli.model.base.template import Texts
 from ditto_cli.model.fast.rows import ROW_ATTENTION, Row
 from ditto_cli.model.policy.memory import free_memory
-from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.policy import Policy, lighter_base
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Reporter
 
 _IGNORED = -100  # label of tokens that take no part in the loss
 
 
-class _EachStep(TrainerCallback):
-    """Calls `on_step(step, loss)` after each step, `step` counted from 1; ends the training when it returns True."""
+class _LossWatcher(TrainerCallback):
+    """Keeps and reports each step's loss; ends the training when one is below `stop_loss`, or not finite."""
 
-    def __init__(self, on_step: Callable[[int, float], bool]) -> None:
-        self._on_step = on_step
+    def __init__(self, reporter: Reporter, stop_loss: float) -> None:
+        self.losses: list[float] = []
+        self._reporter = reporter
+        self._stop_loss = stop_loss
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """See `transformers.TrainerCallback`."""
-        if logs and "loss" in logs and self._on_step(state.global_step, float(logs["loss"])):
-            control.should_training_stop = True
+        if logs and "loss" in logs:
+            loss = float(logs["loss"])
+            self.losses.append(loss)
+            self._reporter.stage_advanced(state.global_step, {"loss": loss})
+            if not math.isfinite(loss) or loss < self._stop_loss:
+                control.should_training_stop = True
 
 
 def imitate(policy: Policy, texts: Texts, settings: Settings, reporter: Reporter) -> list[float]:
@@ -44,24 +50,14 @@ def imitate(policy: Policy, texts: Texts, settings: Settings, reporter: Reporter
 
     Returns:
         The batch losses, one a step: mean over the completions' tokens, end token included.
-
-    Raises:
-        MemoryLimitError: not even one text at a time fits into memory.
-        NonFiniteError: a loss or a weight is NaN or infinite.
     """
     sft, before = settings.sft, [parameter.detach().clone() for parameter in policy.parameters()]
 
     def train(limit: int) -> list[float]:
-        losses: list[float] = []
         texts_at_a_time = _smaller_part(sft.batch_size, limit + 1)  # a remembered limit may be of another batch size
-
-        def record(step: int, loss: float) -> bool:
-            losses.append(loss)
-            reporter.stage_advanced(step, {"loss": loss})
-            return not math.isfinite(loss) or loss < sft.stop_loss
-
-        _train(policy, before, texts, trainer_arguments(policy, sft, texts_at_a_time, settings.seed), record)
-        return losses
+        watcher = _LossWatcher(reporter, sft.stop_loss)
+        _train(policy, before, texts, trainer_arguments(policy, sft, texts_at_a_time, settings.seed), watcher)
+        return watcher.losses
 
     reporter.stage_started("SFT", sft.max_steps, "updates")
     losses = policy.guard.fit(
@@ -69,7 +65,7 @@ def imitate(policy: Policy, texts: Texts, settings: Settings, reporter: Reporter
         train,
         sft.batch_size,
         noun="text",
-        advice=f"take shorter texts, or {policy.lighter_base}",
+        advice=f"take shorter texts, or {lighter_base(policy.quantize)}",
         lower=lambda limit: _smaller_part(sft.batch_size, min(limit, len(texts.prompts))),
     )
     reporter.stage_ended()
@@ -81,11 +77,7 @@ def imitate(policy: Policy, texts: Texts, settings: Settings, reporter: Reporter
 
 
 def _train(
-    policy: Policy,
-    weights: Sequence[torch.Tensor],
-    texts: Texts,
-    arguments: SFTConfig,
-    on_step: Callable[[int, float], bool],
+    policy: Policy, weights: Sequence[torch.Tensor], texts: Texts, arguments: SFTConfig, watcher: TrainerCallback
 ) -> None:
     """Train the active adapter from `weights`, whatever it holds now."""
     examples = [
@@ -101,7 +93,7 @@ def _train(
                 train_dataset=Dataset.from_list(examples),
                 processing_class=policy.chat.tokenizer,
                 data_collator=_one_row if in_rows else None,
-                callbacks=[_EachStep(on_step)],
+                callbacks=[watcher],
             )
             for callback in (PrinterCallback, ProgressCallback):  # they print by themselves; ours reports instead
                 trainer.remove_callback(callback)

@@ -1,4 +1,4 @@
-"""One DPO update: comparisons -> gradient of their mean loss -> one optimizer step.
+"""One DPO update: comparisons -> gradient of their mean loss (Rafailov et al., arXiv 2305.18290) -> one optimizer step.
 
 A micro-batch is a row of groups, one for each of some demonstrations: the prompt, and its completions that the
 comparisons name, each scored once however many comparisons it is part of. Comparisons never cross prompts, and groups
@@ -9,20 +9,45 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
 
 import torch
 from torch import Tensor
 
 from ditto_cli.config import DpoSettings, RoundSettings
 from ditto_cli.errors import DiskError, NonFiniteError
-from ditto_cli.method.losses import DpoTerms, dpo_terms
 from ditto_cli.model.policy.memory import halving
-from ditto_cli.model.policy.policy import Policy
-from ditto_cli.model.policy.scoring import score_row
+from ditto_cli.model.policy.policy import Policy, lighter_base
+from ditto_cli.model.policy.scoring import count_row_tokens, score_completions, split_by_size
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, Completion, StepMetrics
+
+
+@dataclass(frozen=True)
+class DpoTerms:
+    """Per comparison [P]: the loss, and the implicit rewards beta * (logp - ref_logp) of both sides."""
+
+    losses_P: Tensor
+    chosen_rewards_P: Tensor
+    rejected_rewards_P: Tensor
+
+
+def dpo_terms(
+    chosen_logps_P: Tensor,
+    rejected_logps_P: Tensor,
+    reference_chosen_logps_P: Tensor,
+    reference_rejected_logps_P: Tensor,
+    *,
+    beta: float,
+) -> DpoTerms:
+    """-log sigmoid(beta * ((logp - ref_logp)[chosen] - (logp - ref_logp)[rejected])), equation 7 of the DPO paper.
+
+    Log-probabilities are summed over a completion's tokens, fp32, in nats.
+    """
+    chosen_P = beta * (chosen_logps_P - reference_chosen_logps_P)
+    rejected_P = beta * (rejected_logps_P - reference_rejected_logps_P)
+    return DpoTerms(-torch.nn.functional.logsigmoid(chosen_P - rejected_P), chosen_P.detach(), rejected_P.detach())
 
 
 class Updater:
@@ -52,11 +77,7 @@ class Updater:
     ) -> StepMetrics:
         """One step on the mean loss of `comparisons`, in smaller micro-batches when memory is full.
 
-        Args:
-            comparisons: of one or more demonstrations, grouped by demonstration.
-            prompts: token ids of each demonstration's prompt.
-            round_number: for the metrics and the draws, counted from 0.
-            step: for the metrics and the draws, counted from 0 in the round.
+        Round and step count from 0 and decide the draws. The comparisons are grouped by demonstration.
 
         Raises:
             MemoryLimitError: not even single comparisons fit; weights and optimizer are as before.
@@ -99,15 +120,7 @@ class Updater:
         }
 
     def restore(self, tensors: Mapping[str, Tensor], num_updates: int) -> None:
-        """Optimizer and schedule as they were after `num_updates` updates, bit for bit; the weights are the caller's.
-
-        Args:
-            tensors: what `state` gave then.
-            num_updates: through all rounds.
-
-        Raises:
-            DiskError: the tensors are not those of this adapter's optimizer.
-        """
+        """Optimizer and schedule as they were after `num_updates` updates, bit for bit; without the weights."""
         parameters = self._policy.parameters()
         expected = {
             f"{index:03}.{key}": (torch.Size([]) if key == "step" else parameter.shape, torch.float32)
@@ -145,14 +158,14 @@ class Updater:
 
         # From what is really there: half of a limit that no micro-batch reaches would change nothing.
         allowed = self._settings.micro_batch_tokens
-        largest = max(_batch_tokens(batch, prompts) for batch in micro_batches(comparisons, prompts, allowed))
+        largest = max(_row_tokens(batch, prompts) for batch in micro_batches(comparisons, prompts, allowed))
         return self._policy.guard.fit(
             "update",
             gradient,
             min(allowed, largest),
             noun="token",
-            advice=f"take shorter texts, lower sampling.length_factor, or take {self._policy.lighter_base}",
-            lower=halving(max(_batch_tokens([comparison], prompts) for comparison in comparisons)),
+            advice=f"take shorter texts, lower sampling.length_factor, or take {lighter_base(self._policy.quantize)}",
+            lower=halving(max(_row_tokens([comparison], prompts) for comparison in comparisons)),
         )
 
 
@@ -183,45 +196,21 @@ def micro_batches(
     A demonstration's comparisons stay together where they alone are not more. A comparison whose two sequences alone
     exceed the limit is a micro-batch of its own.
     """
-    batch: list[Comparison] = []
-    for piece in _pieces(comparisons, prompts, max_tokens):
-        if batch and _batch_tokens([*batch, *piece], prompts) > max_tokens:
-            yield batch
-            batch = []
-        batch = [*batch, *piece]
-    if batch:
-        yield batch
-
-
-def _pieces(
-    comparisons: Iterable[Comparison], prompts: Mapping[str, tuple[int, ...]], max_tokens: int
-) -> Iterator[list[Comparison]]:
-    """One demonstration's comparisons at a time, split where the sequences that they name exceed the limit."""
-    for _, group in groupby(comparisons, key=lambda c: c.chosen.demonstration_id):
-        piece: list[Comparison] = []
-        for comparison in group:
-            if piece and _batch_tokens([*piece, comparison], prompts) > max_tokens:
-                yield piece
-                piece = []
-            piece.append(comparison)
-        yield piece
-
-
-def sequences_of(comparisons: Iterable[Comparison]) -> dict[str, dict[tuple[int, int], Completion]]:
-    """Demonstration -> each sequence that its comparisons name, once, in order of first mention."""
-    named: dict[str, dict[tuple[int, int], Completion]] = {}
-    for comparison in comparisons:
-        own = named.setdefault(comparison.chosen.demonstration_id, {})
-        own |= {_key(side): side for side in (comparison.chosen, comparison.rejected) if _key(side) not in own}
-    return named
-
-
-def _batch_tokens(comparisons: Iterable[Comparison], prompts: Mapping[str, tuple[int, ...]]) -> int:
-    """Tokens of the row that a micro-batch is scored in."""
-    return sum(
-        len(prompts[name]) + sum(len(completion.token_ids) for completion in own.values())
-        for name, own in sequences_of(comparisons).items()
+    by_demonstration = groupby(comparisons, key=lambda comparison: comparison.chosen.demonstration_id)
+    pieces = chain.from_iterable(
+        split_by_size(own, lambda piece: _row_tokens(piece, prompts), max_tokens) for _, own in by_demonstration
     )
+    batches = split_by_size(pieces, lambda batch: _row_tokens(chain.from_iterable(batch), prompts), max_tokens)
+    return (list(chain.from_iterable(batch)) for batch in batches)
+
+
+def sequences_of(comparisons: Iterable[Comparison]) -> list[Completion]:
+    """Each sequence that the comparisons name, once, in order of first mention."""
+    return list(dict.fromkeys(side for one in comparisons for side in (one.chosen, one.rejected)))
+
+
+def _row_tokens(comparisons: Iterable[Comparison], prompts: Mapping[str, tuple[int, ...]]) -> int:
+    return count_row_tokens(sequences_of(comparisons), prompts)
 
 
 def _batch_terms(
@@ -230,32 +219,25 @@ def _batch_terms(
     prompts: Mapping[str, tuple[int, ...]],
     settings: DpoSettings,
 ) -> DpoTerms:
-    named = sequences_of(batch)
-    sequences = {(name, key): completion for name, own in named.items() for key, completion in own.items()}
-    place = {key: index for index, key in enumerate(sequences)}
-    logps_B = score_row(
-        policy, [(prompts[name], [completion.token_ids for completion in own.values()]) for name, own in named.items()]
-    )
+    sequences = sequences_of(batch)
+    places = {completion: place for place, completion in enumerate(sequences)}
+    logps_B = score_completions(policy, sequences, prompts)
     device = logps_B.device
-
-    def places(sides: Iterable[Completion]) -> Tensor:
-        return torch.tensor([place[side.demonstration_id, _key(side)] for side in sides], device=device)
-
-    reference_B = torch.tensor([completion.reference_logp for completion in sequences.values()], device=device)
-    lengths_B = torch.tensor([len(completion.token_ids) for completion in sequences.values()], device=device)
-    chosen_P, rejected_P = places(c.chosen for c in batch), places(c.rejected for c in batch)
+    reference_B = torch.tensor([completion.reference_logp for completion in sequences], device=device)
+    lengths_B = torch.tensor([len(completion.token_ids) for completion in sequences], device=device)
+    chosen_P = torch.tensor([places[one.chosen] for one in batch], device=device)
+    rejected_P = torch.tensor([places[one.rejected] for one in batch], device=device)
     scale_B = lengths_B if settings.per_token else torch.ones_like(lengths_B)
-
-    def both(values_B: Tensor) -> tuple[Tensor, Tensor]:
-        return values_B[chosen_P], values_B[rejected_P]
-
-    terms = dpo_terms(*both(logps_B / scale_B), *both(reference_B / scale_B), beta=settings.beta)
+    scaled_B, scaled_reference_B = logps_B / scale_B, reference_B / scale_B
+    terms = dpo_terms(
+        scaled_B[chosen_P],
+        scaled_B[rejected_P],
+        scaled_reference_B[chosen_P],
+        scaled_reference_B[rejected_P],
+        beta=settings.beta,
+    )
     if settings.sft_weight == 0:
         return terms
-    is_own_P = torch.tensor([c.chosen.round is None for c in batch], device=device)
+    is_own_P = torch.tensor([one.chosen.round is None for one in batch], device=device)
     imitation_P = -(logps_B / lengths_B)[chosen_P] * is_own_P
     return replace(terms, losses_P=terms.losses_P + settings.sft_weight * imitation_P)
-
-
-def _key(completion: Completion) -> tuple[int, int]:
-    return (-1 if completion.round is None else completion.round, completion.index)

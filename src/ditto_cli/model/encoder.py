@@ -30,27 +30,25 @@ class StyleEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[numpy.float64]:
         """Unit vectors [N, D]; of a long text the first 512 tokens count."""
-        pieces = [self._encode_batch(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
+        pieces = []
+        for start in range(0, len(texts), _BATCH):
+            batch = self._tokenizer(
+                list(texts[start : start + _BATCH]),
+                padding=True,
+                truncation=True,
+                max_length=_MAX_TOKENS,
+                return_tensors="pt",
+            ).to(self._hardware.device)
+            with torch.inference_mode():
+                states = self._model(**batch).last_hidden_state.float()
+            mask = batch["attention_mask"].unsqueeze(-1)
+            mean = (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+            pieces.append(torch.nn.functional.normalize(mean, dim=1).cpu().double().numpy())
         return numpy.concatenate(pieces)
-
-    def _encode_batch(self, texts: Sequence[str]) -> NDArray[numpy.float64]:
-        batch = self._tokenizer(
-            list(texts), padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt"
-        ).to(self._hardware.device)
-        with torch.inference_mode():
-            states = self._model(**batch).last_hidden_state.float()
-        mask = batch["attention_mask"].unsqueeze(-1)
-        mean = (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-        unit = torch.nn.functional.normalize(mean, dim=1)
-        return numpy.asarray(unit.cpu().double().numpy())
 
 
 def load_style_encoder(name: str, hardware: Hardware) -> StyleEncoder:
-    """An encoder by its hub id or local folder; code that comes with a model is never run.
-
-    Raises:
-        InputError: it cannot be found or read.
-    """
+    """An encoder by its hub id or local folder; code that comes with a model is never run."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:

@@ -24,21 +24,6 @@ _HEAD_TILES = 9 * 4 * 32_768  # on a CPU, bytes of a token in TRL's output head,
 
 
 @dataclass(frozen=True)
-class Work:
-    """The largest of each phase, in tokens.
-
-    Attributes:
-        cached: sequences side by side, times the tokens of the longest.
-        row: of an update or a scoring pass.
-        batch: of SFT.
-    """
-
-    cached: int
-    row: int
-    batch: int
-
-
-@dataclass(frozen=True)
 class Need:
     """Bytes of a training: what is there all the time, and what each phase adds at most."""
 
@@ -78,14 +63,18 @@ def base_bytes(policy: Policy, quantize: str) -> tuple[int, int]:
     return whole + math.ceil(sum(num * _NF4_BYTES for num, is_packed in sizes if is_packed)), whole
 
 
-def memory_need(policy: Policy, settings: Settings, quantize: str, work: Work) -> Need:
-    """What a training with this base takes.
+def memory_need(
+    policy: Policy, settings: Settings, quantize: str, *, cached_tokens: int, row_tokens: int, batch_tokens: int
+) -> Need:
+    """What a training with this base takes, by the largest of each phase.
 
     Args:
-        policy: the base, loaded or on the meta device, for the hardware where it will run.
+        policy: loaded or on the meta device, for the hardware of the run.
         settings: of the run.
         quantize: nf4 or none.
-        work: the largest of each phase.
+        cached_tokens: sequences side by side, times the tokens of the longest.
+        row_tokens: of an update or a scoring pass.
+        batch_tokens: of SFT.
     """
     hardware = policy.hardware
     config = policy.model.config.get_text_config()
@@ -105,8 +94,8 @@ def memory_need(policy: Policy, settings: Settings, quantize: str, work: Work) -
     packed = 0 if hardware.is_cuda or quantize == "nf4" else weights  # a CPU samples from a packed copy
     logits = 0 if hardware.is_cuda else settings.sampling.max_slots * config.vocab_size * 16
     phases = {
-        "sampling": work.cached * policy.cached_token_bytes + packed + logits,
-        "an update": int(work.row * per_token) + head,
-        "SFT": int(work.batch * (per_token + (0 if hardware.is_cuda else _HEAD_TILES))) + head,
+        "sampling": cached_tokens * policy.cached_token_bytes + packed + logits,
+        "an update": int(row_tokens * per_token) + head,
+        "SFT": int(batch_tokens * (per_token + (0 if hardware.is_cuda else _HEAD_TILES))) + head,
     }
     return Need(_PROGRAM_BYTES, weights, adapter, phases)

@@ -55,13 +55,12 @@ class Hardware:
         """
         return nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, dtype=self.dtype)
 
-    def is_exact(self, quantize: str) -> bool:
-        """Whether sampling and scoring find the same log-probabilities up to rounding; `quantize` is nf4 or none."""
-        return self.dtype == torch.float32 and quantize == "none"
-
     def peak_memory_bytes(self) -> int:
         """Most memory used so far: allocated on the GPU, or resident of this process on a CPU."""
-        return int(torch.cuda.max_memory_allocated(self.device)) if self.is_cuda else _peak_resident_bytes()
+        if self.is_cuda:
+            return int(torch.cuda.max_memory_allocated(self.device))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
     def available_bytes(self) -> int:
         """Memory that this process could have in all: what is free, and what it has already."""
@@ -70,10 +69,11 @@ class Hardware:
             return int(free) + torch.cuda.memory_reserved(self.device)
         try:
             lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+            resident_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         except OSError:
             return self.memory_bytes
         kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-        return kib["MemAvailable"] * 1024 + resident_bytes()
+        return kib["MemAvailable"] * 1024 + resident_pages * os.sysconf("SC_PAGE_SIZE")
 
     def notes(self) -> list[str]:
         """What the user should know of this device before a training, in a line each."""
@@ -96,13 +96,8 @@ class Hardware:
 def detect(choice: str = "auto") -> Hardware:
     """The one device to work on; `auto` is the first visible CUDA device, else the CPU.
 
-    To be called before bitsandbytes is imported, as PEFT does: that takes hold of every GPU that it sees.
-
-    Args:
-        choice: auto, cpu, cuda, or cuda:N for the Nth of the visible devices.
-
-    Raises:
-        DeviceError: there is no such device.
+    `cuda:N` is the Nth of the visible devices. To be called before bitsandbytes is imported, as PEFT does: that takes
+    hold of every GPU that it sees.
     """
     if choice != "cpu":
         if choice.startswith("cuda:"):
@@ -145,17 +140,3 @@ def four_bit_problem(device: torch.device) -> str | None:
         return f"bitsandbytes fails here ({type(error).__name__})"
     deviation = float((restored - weights).std() / weights.std())
     return None if deviation < _MOST_NF4_ERROR else f"bitsandbytes computes wrongly here (error {deviation:.2f})"
-
-
-def resident_bytes() -> int:
-    """What this process has in memory now; where the system does not tell, the most that it had."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except OSError:
-        return _peak_resident_bytes()
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _peak_resident_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -23,12 +23,7 @@ _ASKED_CHARACTERS = 2000  # what a text is about stands at its beginning
 
 
 def can_write_instructions(base: BaseSettings, cache: Path, noted: Callable[[str], None]) -> bool:
-    """Whether a base is large enough to be asked, by its small files; its weights are not looked at.
-
-    Raises:
-        InputError: no such base.
-        IncompatibleError: it is of a kind that does not work.
-    """
+    """Whether a base is large enough to be asked, by its small files; its weights are not looked at."""
     skeleton = load_skeleton(locate_base(base.id, base.revision, cache, noted, weights=False))
     return sum(parameter.numel() for parameter in skeleton.model.parameters()) >= LEAST_PARAMETERS
 

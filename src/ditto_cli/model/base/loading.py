@@ -1,13 +1,21 @@
-"""Which base, and where -> a policy: the weights as they are or in 4 bit, the tokenisation, and what base it is."""
+"""Which base, and where -> a policy: the weights as they are or in 4 bit, the tokenisation, and what base it is.
+
+A skeleton is a base without its weights: all of its modules on torch's meta device, in no memory and no time. It tells
+whether a stranger's adapter fits. A merged base is one with an adapter added to its own 16 or 32 bit; never from a
+4-bit base, whose grid swallows most of what an adapter changes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors import SafetensorError
+from safetensors.torch import load
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -18,27 +26,26 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from ditto_cli.config import BaseSettings, resolved_quantize
-from ditto_cli.errors import InputError, MemoryLimitError
+from ditto_cli.config import BaseSettings, LoraSettings, resolved_quantize
+from ditto_cli.errors import DiskError, IncompatibleError, InputError, MemoryLimitError
 from ditto_cli.model.base.conversions import drop, four_bit_place, keep_four_bit
-from ditto_cli.model.base.source import PICTURE_MODELS, BaseSource, identify, locate_base
+from ditto_cli.model.base.source import PICTURE_MODELS, SMALL_FILES, BaseSource, identify, locate_base
 from ditto_cli.model.base.template import chat_format
 from ditto_cli.model.fast.rows import ROW_ATTENTION
 from ditto_cli.model.footprint import base_bytes
 from ditto_cli.model.hardware import GIB, Hardware, detect
+from ditto_cli.model.policy.lora import WEIGHTS_FILE, Lora
 from ditto_cli.model.policy.memory import is_out_of_memory, say_nothing
 from ditto_cli.model.policy.policy import Policy, lighter_base
-from ditto_cli.store import BaseIdentity
+from ditto_cli.store import BaseIdentity, write_bytes
+
+_IMPORTED = "imported"  # the name of a stranger's adapter on a skeleton
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def load_policy(settings: BaseSettings, hardware: Hardware, cache: Path, noted: Callable[[str], None]) -> Policy:
-    """Load a base model for `hardware`.
-
-    Args:
-        settings: which base, revision and quantisation.
-        hardware: the device.
-        cache: folder for the converted embedded base and for 4-bit forms.
-        noted: told, in one line, what takes long.
+    """Load a base model for `hardware`; `cache` is where the converted embedded base and 4-bit forms are kept.
 
     Raises:
         InputError: the base cannot be found or read.
@@ -101,12 +108,7 @@ def load_source(
 
 
 def load_skeleton(source: BaseSource, hardware: Hardware | None = None) -> Policy:
-    """A policy on torch's meta device: all of the base's modules, its identity and tokenisation, and no weights.
-
-    Raises:
-        InputError: the base's files are no causal language model's.
-        IncompatibleError: it has no usable chat template.
-    """
+    """A policy on torch's meta device: all of the base's modules, its identity and tokenisation, and no weights."""
     try:
         tokenizer, config = read_settings(source)
         with torch.device("meta"):
@@ -117,6 +119,77 @@ def load_skeleton(source: BaseSource, hardware: Hardware | None = None) -> Polic
     base.eval()
     identity = identify(source, str(tokenizer.chat_template))
     return Policy(base, chat_format(tokenizer, None), identity, hardware or detect("cpu"), "none")
+
+
+def attach(skeleton: Policy, lora: LoraSettings) -> Shapes:
+    """Put an adapter of these settings on the skeleton; returns the shapes of the tensors that such an adapter has."""
+    try:
+        skeleton.add_adapter(_IMPORTED, lora, seed=0)
+    except InputError as error:
+        raise IncompatibleError(str(error)) from None
+    return {key: tuple(value.shape) for key, value in skeleton.weights(_IMPORTED).items()}
+
+
+def describe_misfit(expected: Shapes, given: Shapes) -> str | None:
+    """The first way in which an adapter's tensors are not those that its settings give on a base; None if they are."""
+    missing = sorted(set(expected) - set(given))
+    if missing:
+        return f"it lacks {len(missing)} of {len(expected)} tensors, {missing[0]} first"
+    unknown = sorted(set(given) - set(expected))
+    if unknown:
+        return f"it has {len(unknown)} tensors that the base has no module for, {unknown[0]} first"
+    for key, shape in given.items():
+        if shape != expected[key]:
+            return f"its {key} has the shape {list(shape)} and not {list(expected[key])}"
+    return None
+
+
+def adapter_files(skeleton: Policy, weights: bytes) -> dict[str, bytes]:
+    """PEFT's two files for weights that fit what was attached: our own configuration, and the weights as they are.
+
+    Nothing but numbers is taken from a stranger: the configuration is made from settings that were checked.
+    """
+    for key, module in skeleton.model.named_modules():
+        if key.rpartition(".")[2].startswith("lora_"):
+            module.to_empty(device="cpu")  # only the adapter gets memory; all of it is filled below
+    set_peft_model_state_dict(skeleton.model, load(weights), adapter_name=_IMPORTED)
+    return {**skeleton.serialise(_IMPORTED), WEIGHTS_FILE: weights}
+
+
+def merge(source: BaseSource, lora: Lora, folder: Path, noted: Callable[[str], None]) -> torch.dtype:
+    """Write the base with the adapter added to its weights, as a Hugging Face folder with tokenizer and template.
+
+    The whole unquantised base is loaded into main memory. Returns the dtype of the weights, which is the base's own.
+    """
+    _, config = read_settings(source)
+    noted(f"Loading {source.id} as it was published, and adding the adapter to it.")
+    try:
+        base = auto_class(config).from_pretrained(source.folder, dtype="auto", trust_remote_code=False)
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # of a base that lies elsewhere, and of each other's old names
+            model: PeftModel = get_peft_model(base, lora.config)
+            if set_peft_model_state_dict(model, dict(lora.weights)).unexpected_keys:
+                raise ValueError("other layers")
+            model.merge_and_unload(safe_merge=True).save_pretrained(folder)
+        dtype: torch.dtype = base.dtype
+    except (SafetensorError, ValueError) as error:
+        if isinstance(error, ValueError):
+            raise IncompatibleError(f"The adapter cannot be merged into {source.id}: {error}") from None
+        raise DiskError(
+            f"The merged model could not be written ({error}): free space, or give another --out."
+        ) from None
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryLimitError(
+            f"Base model {source.id} does not fit into main memory in 16 bit, as merging needs: close other programs, "
+            "or export with --to gguf or --to peft, which load no base."
+        ) from None
+    for pattern in SMALL_FILES:
+        for path in source.folder.glob(pattern):
+            if not (folder / path.name).exists() and not path.name.endswith(".index.json"):
+                write_bytes(folder / path.name, path.read_bytes())
+    return dtype
 
 
 def attention_of(config: Any, *, is_plain: bool) -> str:

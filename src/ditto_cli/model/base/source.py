@@ -16,14 +16,15 @@ from safetensors import SafetensorError, safe_open
 
 from ditto_cli.config import WORKING_BASES
 from ditto_cli.errors import DiskError, IncompatibleError, InputError
-from ditto_cli.model.base.embedded import EMBEDDED_HUB_ID, EMBEDDED_ID, converted_folder, file_digest, find_gguf
+from ditto_cli.model.base.conversions import EMBEDDED_HUB_ID, EMBEDDED_ID, converted_folder, file_digest, find_gguf
 from ditto_cli.store import BaseIdentity
 
-_SETTINGS = ["*.json", "*.jinja", "*.model", "*.txt"]  # all but the weights: some MB
-_FILES = [*_SETTINGS, "*.safetensors"]
+SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]  # all but the weights: some MB
+_FILES = [*SMALL_FILES, "*.safetensors"]
 _VOCABULARIES = ("tokenizer.json", "*.model", "vocab.*")  # one of these is what a tokenizer is made of
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt")
 PICTURE_MODELS = ("mistral3",)  # types of text models that are only published with a vision tower
+_NEW_DOWNLOAD = "delete the model from the hub cache and download it again, or take another one"
 _ADVICE = "give a hub id (owner/name), a local folder, or `embedded`"
 _BLOCK = 1 << 16
 _BLOCKS_PER_FILE = 64
@@ -80,14 +81,14 @@ def locate_base(
     snapshot = cached_snapshot(base_id, revision)
     if snapshot is None:
         small = None if weights else cached_snapshot(base_id, revision, weights=False)
-        snapshot = small or _download(base_id, revision, _SETTINGS)
+        snapshot = small or _download(base_id, revision, SMALL_FILES)
         _require_working(snapshot, base_id)
         if not weights:
             return BaseSource("hub", base_id, snapshot.name, snapshot)
         check(BaseSource("hub", base_id, snapshot.name, snapshot))
         noted(f"Downloading {base_id} from the hub.")
         snapshot = _download(base_id, revision, _FILES)
-    _require_sound(snapshot, base_id, "delete the model from the hub cache and download it again, or take another one")
+    _require_sound(snapshot, base_id, _NEW_DOWNLOAD)
     _require_working(snapshot, base_id)
     # The cache files a snapshot under its commit: the record keeps that, whatever branch was asked for.
     return BaseSource("hub", base_id, snapshot.name, snapshot)
@@ -135,12 +136,9 @@ def cached_snapshot(base_id: str, revision: str | None, *, weights: bool = True)
     """A hub model's folder in the cache, without asking the hub; None where weights or tokenizer are not all there.
 
     Without `weights` its small files suffice.
-
-    Raises:
-        InputError: that cannot be the id of a hub model.
     """
     try:
-        patterns = _FILES if weights else _SETTINGS
+        patterns = _FILES if weights else SMALL_FILES
         folder = Path(snapshot_download(base_id, revision=revision, allow_patterns=patterns, local_files_only=True))
     except HFValidationError:
         raise InputError(f"Base model {base_id!r} is neither a folder nor a hub id: {_ADVICE}.") from None
@@ -206,14 +204,13 @@ def _download(base_id: str, revision: str | None, patterns: list[str]) -> Path:
 
 
 def _require_working(folder: Path, base_id: str) -> None:
-    """Refuse by config.json what could be loaded, if at all, but not trained.
-
-    Raises:
-        IncompatibleError: one line that names bases that work.
-    """
+    """Refuse by config.json what could be loaded, if at all, but not trained."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    config = _json_object(folder / "config.json") if (folder / "config.json").is_file() else {}
+    try:
+        config = _json_object(folder / "config.json") if (folder / "config.json").is_file() else {}
+    except ValueError:  # of small files whose weights are not here yet
+        raise InputError(f"Base model {base_id}: config.json in {folder} is damaged; {_NEW_DOWNLOAD}.") from None
     quantization = config.get("quantization_config")
     kind = config.get("model_type")
     problem = None

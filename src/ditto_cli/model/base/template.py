@@ -6,15 +6,18 @@ read as control tokens: what looks like an end-of-turn marker in it is encoded a
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from jinja2 import TemplateError
 
-from ditto_cli.errors import IncompatibleError
+from ditto_cli.config import SamplingSettings
+from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.types import Completion, Demonstration
 
 # Every name under which a known chat template takes the wish not to think; templates ignore the others.
 _NO_THINKING = {"enable_thinking": False, "thinking": False}
@@ -50,13 +53,8 @@ class ChatFormat:
     def prompt_ids(self, prompt: str, shots: Sequence[tuple[str, str]] = (), *, begun: str = "") -> tuple[int, ...]:
         """Token ids of a user turn with `prompt`, up to where the assistant's text begins.
 
-        Args:
-            prompt: the user's words.
-            shots: earlier turns of the conversation, as pairs of prompt and answer (a few-shot prompt).
-            begun: what the assistant has said already, for the model to go on with.
-
-        Raises:
-            IncompatibleError: the template does not give exactly one beginning token.
+        Before it come `shots`, pairs of prompt and answer (a few-shot prompt), and behind it what the assistant has
+        begun to say, for the model to go on with.
         """
         turns = [
             ("user" if side == 0 else "assistant", text.strip()) for shot in shots for side, text in enumerate(shot)
@@ -65,11 +63,7 @@ class ChatFormat:
         return (*ids, *self.begun_ids(begun)) if begun else ids
 
     def conversation_ids(self, turns: Sequence[Turn]) -> tuple[int, ...]:
-        """Token ids of a conversation, up to where the assistant's next text begins.
-
-        Raises:
-            IncompatibleError: the template cannot hold it, or does not give exactly one beginning token.
-        """
+        """Token ids of a conversation, up to where the assistant's next text begins."""
         ids = self._encode_turns(turns)
         if self.bos_token_id is not None:
             if ids[:1] != (self.bos_token_id,):
@@ -79,11 +73,7 @@ class ChatFormat:
         return ids
 
     def shown_ids(self, turns: Sequence[Turn], shots: Sequence[tuple[str, str]], max_tokens: int) -> tuple[int, ...]:
-        """`conversation_ids` after as many of the last shots as fit into `max_tokens`; they come before the first user.
-
-        Raises:
-            IncompatibleError: as `conversation_ids`.
-        """
+        """`conversation_ids` after as many of the last shots as fit; they come before the first user."""
         start = next((place for place, (role, _) in enumerate(turns) if role != "system"), len(turns))
         for first in range(len(shots)):
             shown = [turn for prompt, text in shots[first:] for turn in (("user", prompt), ("assistant", text.strip()))]
@@ -139,12 +129,7 @@ class ChatFormat:
 def chat_format(tokenizer: Any, generation_eos: int | list[int] | None) -> ChatFormat:
     """Read a tokenizer's chat template once: where completions begin and which token ends them.
 
-    Args:
-        tokenizer: a Hugging Face tokenizer.
-        generation_eos: `eos_token_id` of the model's generation config.
-
-    Raises:
-        IncompatibleError: no chat template, or none that can hold a user and an assistant turn.
+    `generation_eos` is `eos_token_id` of the model's generation config.
     """
     if not tokenizer.chat_template:
         raise IncompatibleError("This base has no chat template: choose an instruction-tuned (chat) model.")
@@ -205,3 +190,44 @@ def _beginning_token(tokenizer: Any, rendered: str) -> int | None:
         return None
     adds_it = tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
     return tokenizer.bos_token_id if adds_it or rendered.startswith(tokenizer.bos_token) else None
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The demonstrations as token ids, and the length limit that follows from them.
+
+    Attributes:
+        prompts: demonstration id -> token ids of its prompt.
+        completions: demonstration id -> token ids of the person's text, with the end token.
+        max_new_tokens: length limit for sampled completions.
+    """
+
+    prompts: Mapping[str, tuple[int, ...]]
+    completions: Mapping[str, tuple[int, ...]]
+    max_new_tokens: int
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all demonstrations' own texts."""
+        return sum(len(ids) for ids in self.completions.values())
+
+    def unscored(self) -> list[Completion]:
+        """The demonstrations as completions, in their order, without the reference's log-probabilities."""
+        return [Completion(name, None, 0, ids, True, math.nan) for name, ids in self.completions.items()]
+
+
+def tokenise(
+    chat: ChatFormat, demonstrations: Sequence[Demonstration], sampling: SamplingSettings, *, context_tokens: int
+) -> Texts:
+    """Tokenise each demonstration, or refuse one that does not fit the base's context: nothing is ever cut off."""
+    prompts = {d.id: chat.prompt_ids(d.prompt) for d in demonstrations}
+    completions = {d.id: chat.completion_ids(d.completion) for d in demonstrations}
+    for name, ids in completions.items():
+        if len(prompts[name]) + len(ids) > context_tokens:
+            raise InputError(
+                f"{name} has {len(prompts[name]) + len(ids)} tokens with its prompt, and this base reads at most "
+                f"{context_tokens}: divide it (ditto init FOLDER --split), or take a base with a longer context."
+            )
+    longest = max(len(ids) for ids in completions.values())
+    room = context_tokens - max(len(ids) for ids in prompts.values())
+    return Texts(prompts, completions, min(math.ceil(sampling.length_factor * longest), room))

@@ -7,45 +7,23 @@ an embedded base that is not converted yet, the vocabulary inside its GGUF file.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ditto_cli.config import BaseSettings
-from ditto_cli.model.base.embedded import EMBEDDED_HUB_ID, EMBEDDED_ID, conversion_place, find_gguf
+from ditto_cli.model.base.conversions import EMBEDDED_HUB_ID, EMBEDDED_ID, conversion_place, find_gguf
 
 _TOKENIZER_FILE = "tokenizer.json"
-_CONTROL_TOKEN = 3  # GGUF's tokenizer.ggml.token_type of <|im_start|> and the like
 # GGUF's types of values: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 
 
-@dataclass(frozen=True)
-class TokenCounter:
-    """Counts as training does.
-
-    Attributes:
-        tokenizer: a `tokenizers.Tokenizer` that reads control tokens in a text as plain characters.
-        special_tokens: the base's control tokens, as they would stand in a text.
-    """
-
-    tokenizer: Any
-    special_tokens: frozenset[str]
-
-    def count(self, text: str) -> int:
-        """Tokens of a text; what a chat template puts around it is not counted."""
-        return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
-
-
-def token_counter(base: BaseSettings, cache: Path) -> TokenCounter | None:
-    """A counter for the chosen base; None where its tokenizer is not on this machine yet, or is of an older kind.
+def token_counter(base: BaseSettings, cache: Path) -> Callable[[str], int] | None:
+    """What counts a text's tokens as training does; None where the base's tokenizer is not here, or of an older kind.
 
     Nothing is downloaded or converted, and nothing is said: what is wrong with a base, loading it tells.
-
-    Args:
-        base: which base.
-        cache: folder of the converted embedded base.
     """
     if base.id != EMBEDDED_ID:
         return _from_file(_local_file(base.id, base.revision))
@@ -70,7 +48,7 @@ def _local_file(base_id: str, revision: str | None) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _from_file(path: Path | None) -> TokenCounter | None:
+def _from_file(path: Path | None) -> Callable[[str], int] | None:
     from tokenizers import Tokenizer
 
     if path is None or not path.is_file():
@@ -81,9 +59,9 @@ def _from_file(path: Path | None) -> TokenCounter | None:
         return None
 
 
-def _from_gguf(gguf: Path) -> TokenCounter | None:
+def _from_gguf(gguf: Path) -> Callable[[str], int] | None:
     """Byte-level BPE of the file's own tokens and merges, as transformers converts it (the gguf library takes 3 s)."""
-    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+    from tokenizers import Tokenizer, models, pre_tokenizers
 
     try:
         with gguf.open("rb") as stream:
@@ -96,19 +74,14 @@ def _from_gguf(gguf: Path) -> TokenCounter | None:
     merges = [tuple(merge.split(" ")) for merge in metadata["tokenizer.ggml.merges"]]
     tokenizer = Tokenizer(models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    kinds = metadata["tokenizer.ggml.token_type"]
-    control = [token for token, kind in zip(tokens, kinds, strict=True) if kind == _CONTROL_TOKEN]
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in control])
     return _counter(tokenizer)
 
 
-def _counter(tokenizer: Any) -> TokenCounter:
+def _counter(tokenizer: Any) -> Callable[[str], int]:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True  # a person's text is never read as control tokens
-    added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-    # Some vocabularies add runs of spaces, which any text may hold.
-    return TokenCounter(tokenizer, frozenset(content for content in added if content.strip()))
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def _read_metadata(stream: BinaryIO) -> dict[str, Any]:

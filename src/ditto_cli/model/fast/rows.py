@@ -36,11 +36,6 @@ class Group:
     lengths: tuple[int, ...]
     sees: tuple[Tensor, ...]
 
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of the whole group."""
-        return sum(self.lengths)
-
 
 @dataclass(frozen=True)
 class Row:
@@ -102,7 +97,7 @@ def row_attention(
     heads_a_key = query_RHTD.shape[1] // key_RKTD.shape[1]
     keys, values = (states.repeat_interleave(heads_a_key, dim=1) for states in (key_RKTD, value_RKTD))
     attend = partial(nn.functional.scaled_dot_product_attention, scale=scaling)
-    sizes = [group.num_tokens for group in groups]
+    sizes = [sum(group.lengths) for group in groups]
     pieces: list[Tensor] = []
     for group, *states in zip(groups, *(each.split(sizes, dim=2) for each in (query_RHTD, keys, values)), strict=True):
         (query, *queries), (key, *own_keys), (value, *own_values) = (

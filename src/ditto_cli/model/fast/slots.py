@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -59,10 +59,6 @@ class _Layer(DynamicLayer):
         self._buffers, self._newest = (), None
 
 
-def nobody_else(draws: Sequence[Draw]) -> None:
-    """All rows are the active adapter's."""
-
-
 @dataclass
 class Slots:
     """The occupied slots: a sequence each, its key-value cache, what of it is real, and the logits of its next token.
@@ -84,13 +80,33 @@ def fill_slots(
     num_slots: int,
     on_finished: Callable[[int], None],
 ) -> None:
-    """Sample all that wait, at most `num_slots` at a time, and file each in `results` as it ends."""
+    """Sample all that wait, at most `num_slots` at a time, and file each in `results` as it ends.
+
+    With fixed steps, rows leave when more than a share of them are finished; others come in when as large a share
+    waits.
+    """
     longest = max((len(draw.prompt_ids) + draw.max_tokens for draw in waiting), default=0)
-    if _steps_are_fixed(policy, longest):
-        _fill(policy, waiting, results, num_slots, on_finished, partial(_advance_fixed, policy), _IDLE_SHARE)
-        return
-    with packed_linears(policy):
-        _fill(policy, waiting, results, num_slots, on_finished, partial(advance, policy), 0)
+    is_fixed = _steps_are_fixed(policy, longest)
+    step, idle_share = (_advance_fixed, _IDLE_SHARE) if is_fixed else (advance, 0)
+    slots: Slots | None = None
+    busy: list[int] = []
+    with nullcontext() if is_fixed else packed_linears(policy):
+        while waiting or busy:
+            free = num_slots - len(busy)
+            if waiting and free >= max(1, min(len(waiting), idle_share * num_slots)):
+                arrivals = [waiting.popleft() for _ in range(min(free, len(waiting)))]
+                slots = admit(policy, kept(slots, busy) if slots and busy else None, arrivals)
+            assert slots is not None
+            num_before = len(results)
+            draw_next(slots.draws, slots.logits_RV, policy.chat.stop_token_ids, results)
+            if len(results) > num_before:
+                on_finished(len(results))
+            busy = [row for row, draw in enumerate(slots.draws) if draw.index not in results]
+            if busy and len(slots.draws) - len(busy) > idle_share * len(slots.draws):
+                slots = kept(slots, busy)
+                busy = list(range(len(busy)))
+            if busy:
+                slots = step(policy, slots)
 
 
 def _steps_are_fixed(policy: Policy, longest: int) -> bool:
@@ -98,38 +114,11 @@ def _steps_are_fixed(policy: Policy, longest: int) -> bool:
     return policy.speed == "graph" and policy.hardware.is_cuda and policy.has_graphs and policy.sees_all(longest)
 
 
-def _fill(
-    policy: Policy,
-    waiting: deque[Draw],
-    results: dict[int, SampledTokens],
-    num_slots: int,
-    on_finished: Callable[[int], None],
-    advance: Callable[[Slots], Slots],
-    idle_share: float,
-) -> None:
-    """Rows leave when more than `idle_share` of them are finished; others come in when as large a share waits."""
-    slots: Slots | None = None
-    busy: list[int] = []
-    while waiting or busy:
-        free = num_slots - len(busy)
-        if waiting and free >= max(1, min(len(waiting), idle_share * num_slots)):
-            arrivals = [waiting.popleft() for _ in range(min(free, len(waiting)))]
-            slots = admit(policy, kept(slots, busy) if slots and busy else None, arrivals)
-        assert slots is not None
-        num_before = len(results)
-        draw_next(slots.draws, slots.logits_RV, policy.chat.stop_token_ids, results)
-        if len(results) > num_before:
-            on_finished(len(results))
-        busy = [row for row, draw in enumerate(slots.draws) if draw.index not in results]
-        if busy and len(slots.draws) - len(busy) > idle_share * len(slots.draws):
-            slots = kept(slots, busy)
-            busy = list(range(len(busy)))
-        if busy:
-            slots = advance(slots)
-
-
 def admit(
-    policy: Policy, slots: Slots | None, arrivals: list[Draw], speak: Callable[[Sequence[Draw]], None] = nobody_else
+    policy: Policy,
+    slots: Slots | None,
+    arrivals: list[Draw],
+    speak: Callable[[Sequence[Draw]], None] = lambda draws: None,
 ) -> Slots:
     """Read the arrivals' prompts, what they share once, and put their rows below those already there.
 
@@ -202,7 +191,7 @@ def kept(slots: Slots, rows: list[int]) -> Slots:
     return Slots([slots.draws[row] for row in rows], slots.cache, slots.mask_RT[index], slots.logits_RV[index])
 
 
-def advance(policy: Policy, slots: Slots, speak: Callable[[Sequence[Draw]], None] = nobody_else) -> Slots:
+def advance(policy: Policy, slots: Slots, speak: Callable[[Sequence[Draw]], None] = lambda draws: None) -> Slots:
     """Feed each row's newest token and get the logits of the next; `speak` as in `admit`."""
     mask_RT = nn.functional.pad(slots.mask_RT, (0, 1), value=1)
     newest = torch.tensor([[draw.token_ids[-1]] for draw in slots.draws], device=mask_RT.device)

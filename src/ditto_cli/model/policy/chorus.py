@@ -36,11 +36,7 @@ class Chorus:
         return key in self._loras
 
     def add(self, key: Hashable, lora: Lora, *, instead_of: Collection[Hashable] = ()) -> None:
-        """Take in another adapter, and let go of those that it comes instead of, which no row in the making may have.
-
-        Raises:
-            IncompatibleError: it does not fit the base.
-        """
+        """Take in another adapter, and let go of those that it replaces, which no row in the making may have."""
         self._set({**{other: own for other, own in self._loras.items() if other not in instead_of}, key: lora})
 
     def remove(self, key: Hashable) -> None:

@@ -54,13 +54,7 @@ def draw_next(
     """Append a token to each sequence that is not in `results` yet, and file it there if it ends with that.
 
     The token is the first whose cumulative probability exceeds the sequence's next uniform number; at temperature 0 the
-    likeliest.
-
-    Returns:
-        The tokens [R]; of finished sequences, any.
-
-    Raises:
-        NonFiniteError: a logit is NaN or infinite.
+    likeliest. Returns the tokens [R]; of finished sequences, any.
     """
     picked_R = _picked(draws, logits_RV)
     logps_R = torch.log_softmax(logits_RV, dim=1).gather(1, picked_R[:, None])[:, 0]

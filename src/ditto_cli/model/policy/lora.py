@@ -26,18 +26,9 @@ class Lora:
     config: LoraConfig
     weights: Mapping[str, Tensor]
 
-    @property
-    def scale(self) -> float:
-        """What the product of its two matrices is multiplied by."""
-        return float(self.config.lora_alpha / self.config.r)
-
 
 def read_lora(folder: Path) -> Lora:
-    """An adapter from a folder in PEFT's layout.
-
-    Raises:
-        DiskError: the files are missing or damaged, or hold numbers that are not finite.
-    """
+    """An adapter from a folder in PEFT's layout, with finite numbers only."""
     try:
         lora = Lora(LoraConfig.from_pretrained(str(folder)), load_file(folder / WEIGHTS_FILE))
         is_finite = all(bool(torch.isfinite(value).all()) for value in lora.weights.values())
@@ -64,12 +55,8 @@ def contents(lora: Lora, base: str, revision: str | None) -> dict[str, bytes]:
 def mix(parts: Sequence[tuple[Lora, float]]) -> Lora:
     """One adapter that changes a base by the weighted sum of what the parts change: exact, of the sum of their ranks.
 
-    A is the parts' A one below the other, each times its strength and scale, and B their B side by side.
-
-    A layer that a part does not adapt gets zeros of it.
-
-    Raises:
-        IncompatibleError: the parts do not fit one base.
+    A is the parts' A one below the other, each times its strength and scale, and B their B side by side. A layer that a
+    part does not adapt gets zeros of it.
     """
     (first, strength), *others = parts
     if not others and strength == 1:
@@ -82,7 +69,7 @@ def mix(parts: Sequence[tuple[Lora, float]]) -> Lora:
         if different:
             raise IncompatibleError("These adapters cannot be mixed: they are of bases of other sizes.")
         blocks = [
-            lora.weights[key] * (strength * lora.scale if is_a else 1)
+            lora.weights[key] * (strength * (lora.config.lora_alpha / lora.config.r) if is_a else 1)
             if key in lora.weights
             else torch.zeros((lora.config.r, size) if is_a else (size, lora.config.r))
             for lora, strength in parts

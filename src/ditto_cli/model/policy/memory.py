@@ -98,9 +98,6 @@ class MemoryGuard:
             noun: what the limit counts, in the singular ("sequence").
             advice: what the user can do when nothing fits.
             lower: the limit to try after one that did not fit, 0 for none; by default half of it, down to 1.
-
-        Raises:
-            MemoryLimitError: the lowest limit does not fit either.
         """
         lower = halving() if lower is None else lower
         limit = min(limit, self.lowered.get(kind, limit))

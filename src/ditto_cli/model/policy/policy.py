@@ -65,9 +65,6 @@ class Policy:
 
     Attributes:
         model: the base until the first adapter is added, then the PEFT model around it.
-        chat: the tokenisation path.
-        identity: what an adapter's record keeps of the base.
-        hardware: where it runs.
         quantize: "nf4" or "none".
         speed: "auto", "plain" or "graph", see `BaseSettings`.
         active: name of the active adapter, or None for the base.
@@ -127,12 +124,8 @@ class Policy:
         Not where a layer is neither full nor sliding attention: its state knows no positions, so texts would mix.
         """
         layers = {type(layer) for layer in DynamicCache(config=self._config).layers}
-        is_attention_ours = self._base.config._attn_implementation in ("sdpa", ROW_ATTENTION)
-        return (
-            self.speed != "plain"
-            and is_attention_ours
-            and layers <= {DynamicLayer, DynamicSlidingWindowLayer, DummyLayer}
-        )
+        is_known = layers <= {DynamicLayer, DynamicSlidingWindowLayer, DummyLayer}
+        return self.speed != "plain" and is_known and self._base.config._attn_implementation in ("sdpa", ROW_ATTENTION)
 
     @property
     def takes_groups(self) -> bool:
@@ -159,13 +152,8 @@ class Policy:
 
     @property
     def is_exact(self) -> bool:
-        """See `Hardware.is_exact`."""
-        return self.hardware.is_exact(self.quantize)
-
-    @property
-    def lighter_base(self) -> str:
-        """See `lighter_base`."""
-        return lighter_base(self.quantize)
+        """Whether sampling and scoring find the same log-probabilities up to rounding."""
+        return self.hardware.dtype == torch.float32 and self.quantize == "none"
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -173,11 +161,7 @@ class Policy:
         return tuple(self.model.peft_config) if isinstance(self.model, PeftModel) else ()
 
     def add_adapter(self, name: str, lora: LoraSettings, seed: int) -> None:
-        """A fresh adapter (B = 0, so it changes nothing yet), A drawn from `seed`; it becomes active and trainable.
-
-        Raises:
-            InputError: the base has no modules of the names in `lora.targets`.
-        """
+        """A fresh adapter (B = 0, so it changes nothing yet), A drawn from `seed`; it becomes active and trainable."""
         # A Mamba layer hands the weights of its last product to a kernel, past any adapter on it.
         head = next(name for name, module in self._base.named_modules() if module is self._base.get_output_embeddings())
         inside = f"{re.escape(self._prefix)}\\.|{re.escape(head)}$"
@@ -210,11 +194,7 @@ class Policy:
         self.put_adapter(name, read_lora(folder))
 
     def put_adapter(self, name: str, lora: Lora) -> None:
-        """An adapter with its weights; it becomes active, not trainable.
-
-        Raises:
-            IncompatibleError: its weights do not fit this base.
-        """
+        """An adapter with its weights; it becomes active, not trainable."""
         try:
             self._attach(name, lora.config)
             self._set_weights(name, lora.weights)
@@ -282,11 +262,7 @@ class Policy:
         return dict(get_peft_model_state_dict(self.model, adapter_name=name, save_embedding_layers=False))
 
     def serialise(self, name: str) -> dict[str, bytes]:
-        """An adapter as PEFT's two files, so that `PeftModel.from_pretrained(base, folder)` reads them.
-
-        Raises:
-            NonFiniteError: a weight is NaN or infinite; such an adapter is never written.
-        """
+        """An adapter as PEFT's two files; one with a weight that is NaN or infinite is never written."""
         weights = self.weights(name)
         if not _all_finite(weights.values()):
             raise NonFiniteError(
@@ -333,11 +309,7 @@ class Policy:
         return Head(self._base.get_output_embeddings(), scale, config.get("final_logit_softcapping"))
 
     def check_head(self) -> None:
-        """Compare `head` with what the base itself makes of two tokens.
-
-        Raises:
-            IncompatibleError: the base's family does something to its logits that is not known here.
-        """
+        """Compare `head` with what the base itself makes of two tokens; refuse a family with other logits."""
         ids = torch.arange(2, device=self.hardware.device)[None] + 1
         with torch.inference_mode(), self.hardware.autocast():
             theirs = self._base(input_ids=ids, use_cache=False).logits[0, -1].float()

@@ -17,7 +17,7 @@ from transformers import GenerationConfig
 
 from ditto_cli.model.fast.slots import fill_slots
 from ditto_cli.model.policy.draws import Draw, draw_next
-from ditto_cli.model.policy.policy import Policy
+from ditto_cli.model.policy.policy import Policy, lighter_base
 from ditto_cli.types import SampledTokens, SampleRequest
 
 _MAX_SLOTS = 64
@@ -45,10 +45,6 @@ def sample(
 
     Returns:
         Completions in the order of `requests`.
-
-    Raises:
-        MemoryLimitError: not even one sequence fits into memory.
-        NonFiniteError: the policy's logits are not finite.
     """
     results: dict[int, SampledTokens] = {}
     longest = max_new_tokens + max((len(request.prompt_ids) for request in requests), default=0)
@@ -75,7 +71,7 @@ def sample(
             sample_the_rest,
             policy.max_cached_tokens,
             noun="token",
-            advice=f"ask for shorter texts (sampling.length_factor), or take {policy.lighter_base}",
+            advice=f"ask for shorter texts (sampling.length_factor), or take {lighter_base(policy.quantize)}",
             lower=lower,
         )
     return [results[index] for index in range(len(requests))]

@@ -5,14 +5,18 @@ Legend: B completions, T tokens of the whole row, N tokens of all completions, H
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from ditto_cli.model.fast.rows import Row
 from ditto_cli.model.policy.policy import Head, Policy
+from ditto_cli.types import Completion
+
+T = TypeVar("T")
 
 PromptGroup = tuple[Sequence[int], Sequence[Sequence[int]]]  # token ids of a prompt, and of completions after it
 
@@ -25,6 +29,32 @@ _CHUNK_BYTES_ON_CPU = 24 * 2**20
 def score(policy: Policy, prompt_ids: Sequence[int], completions: Sequence[Sequence[int]]) -> Tensor:
     """Summed log-probability of each completion after one prompt: `score_row` of one group."""
     return score_row(policy, [(prompt_ids, completions)])
+
+
+def score_completions(
+    policy: Policy, completions: Iterable[Completion], prompts: Mapping[str, tuple[int, ...]]
+) -> Tensor:
+    """`score_row` of completions, those of one demonstration behind each other; `prompts` by demonstration."""
+    by_prompt = groupby(completions, key=lambda completion: completion.demonstration_id)
+    return score_row(policy, [(prompts[name], [one.token_ids for one in own]) for name, own in by_prompt])
+
+
+def count_row_tokens(completions: Sequence[Completion], prompts: Mapping[str, tuple[int, ...]]) -> int:
+    """Tokens of the row that these completions are scored in: each prompt once."""
+    names = {completion.demonstration_id for completion in completions}
+    return sum(len(prompts[name]) for name in names) + sum(len(completion.token_ids) for completion in completions)
+
+
+def split_by_size(items: Iterable[T], size: Callable[[list[T]], int], most: int) -> Iterator[list[T]]:
+    """Items in their order, as many at a time as have at most the size `most` together, but at least one."""
+    batch: list[T] = []
+    for item in items:
+        if batch and size([*batch, item]) > most:
+            yield batch
+            batch = []
+        batch = [*batch, item]
+    if batch:
+        yield batch
 
 
 def score_row(policy: Policy, groups: Sequence[PromptGroup]) -> Tensor:
