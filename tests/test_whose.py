@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from ditto_cli.demonstrations.people import UnknownAuthorError, Writer, own_texts
+from ditto_cli.demonstrations.authorship import UnknownAuthorError, Writer, own_texts
 from ditto_cli.demonstrations.readers import READERS
 from ditto_cli.demonstrations.sources import gather
 from ditto_cli.types import Mail, SourceText

@@ -15,7 +15,7 @@ from ditto_cli.demonstrations.choice import Limits
 from ditto_cli.demonstrations.encoding import damaged_places
 from ditto_cli.demonstrations.language import count_words, language_group, language_name, language_of
 from ditto_cli.demonstrations.mail.quotes import remove_quoted
-from ditto_cli.demonstrations.personal_data import personal_data
+from ditto_cli.demonstrations.redaction import personal_data
 from ditto_cli.demonstrations.similarity import near_duplicates
 from ditto_cli.demonstrations.splitting import split_note
 from ditto_cli.types import SourceText
@@ -34,23 +34,14 @@ class Warning:
 
 @dataclass(frozen=True)
 class AuditRow:
-    """What there is to know of one text.
-
-    Attributes:
-        id: of the text.
-        words: how many it has.
-        tokens: of the base model; None if nothing was given that counts them.
-        language: ISO 639-1 code; None if unsure.
-        prompt: that it is the answer to; None if it has none yet.
-        warnings: in a fixed order of their codes.
-    """
+    """What there is to know of one text."""
 
     id: str
     words: int
-    tokens: int | None
-    language: str | None
+    tokens: int | None  # None if nothing was given that counts them
+    language: str | None  # ISO 639-1 code; None if unsure
     prompt: str | None
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[Warning, ...] = ()  # in a fixed order of their codes
 
     def as_json(self) -> dict[str, Any]:
         """The row as JSON values."""
@@ -103,8 +94,8 @@ def _about_content(source: SourceText) -> Iterator[Warning]:
     text = source.text
     if num := damaged_places(text):
         yield Warning("damaged", f"places that were decoded wrongly ({num}): save the original again as UTF-8")
-    if kinds := {kind: len(values) for kind, values in personal_data(text).items()}:
-        listed = ", ".join(f"{kind} ({num})" for kind, num in sorted(kinds.items()))
+    if kinds := personal_data(text):
+        listed = ", ".join(f"{kind} ({len(values)})" for kind, values in sorted(kinds.items()))
         yield Warning("personal_data", f"{listed}: --redact puts stand-ins for such")
     if (num := len(split_note(text))) > 1:
         yield Warning(

@@ -44,14 +44,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Picked:
-    """A text that represents its writer, and why it does, in one line without words of the text.
-
-    `num_texts` is more than 1 where short texts were joined to this one.
-    """
+    """A text that represents its writer, and why it does, in one line without words of the text."""
 
     text: SourceText
     reason: str
-    num_texts: int = 1
+    num_texts: int = 1  # more where short texts were joined to this one
 
 
 @dataclass(frozen=True)
@@ -65,32 +62,29 @@ class Choice:
 
 @dataclass
 class _Entry:
-    """A text on its way through the rules.
-
-    Attributes:
-        members: the texts in it, more than one where short ones were joined.
-        refusal: why it is never taken.
-        doubt: why it is taken only where too few others are left.
-        rank: of entries in doubt, the lowest are taken first.
-    """
+    """A text on its way through the rules."""
 
     text: SourceText
     words: int
-    members: tuple[SourceText, ...]
-    refusal: str = ""
-    doubt: str = ""
-    rank: tuple[float, ...] = (_WITHIN,)
+    members: tuple[SourceText, ...]  # more than one where short ones were joined
+    refusal: str = ""  # why it is never taken
+    doubt: str = ""  # why it is taken only where too few others are left
+    rank: tuple[float, ...] = (_WITHIN,)  # of entries in doubt, the lowest are taken first
 
 
 def pick(texts: Sequence[SourceText], num: int, limits: Limits | None = None) -> Choice:
     """The `num` texts that represent their writer; all usable ones if there are fewer."""
     assert num >= 1
-    limits = limits if limits is not None else Limits()
+    limits = limits or Limits()
+    least, most = limits.min_words, limits.max_words
     ordered = sorted(texts, key=lambda source: (_natural_key(source.id), source.text))
     entries = [_Entry(source, count_words(source.text), (source,)) for source in ordered]
     for entry in entries:
         entry.refusal = (entry.text.mail.not_written or "") if entry.text.mail is not None else ""
-        _doubt(entry, limits)
+        if entry.words < least:
+            entry.doubt, entry.rank = f"shorter than {least} words", (_LENGTH, least / max(1, entry.words))
+        elif entry.words > most:
+            entry.doubt, entry.rank = f"longer than {most} words", (_LENGTH, entry.words / most)
     # Those that are taken first come first, so that a text is never doubted for one that is itself in doubt.
     by_rank = sorted(entries, key=lambda entry: entry.rank)
     _doubt_alike([entry for entry in by_rank if not entry.refusal])
@@ -111,16 +105,19 @@ def pick(texts: Sequence[SourceText], num: int, limits: Limits | None = None) ->
         if entry.text.id not in ids
         for member in entry.members
     ]
-    picked = [Picked(entry.text, _reason(entry, len(usable)), len(entry.members)) for entry in chosen]
-    return Choice(tuple(picked), tuple(left_out), _note(chosen))
-
-
-def _doubt(entry: _Entry, limits: Limits) -> None:
-    least, most = limits.min_words, limits.max_words
-    if entry.words < least:
-        entry.doubt, entry.rank = f"shorter than {least} words", (_LENGTH, least / max(1, entry.words))
-    elif entry.words > most:
-        entry.doubt, entry.rank = f"longer than {most} words", (_LENGTH, entry.words / most)
+    picked: list[Picked] = []
+    for entry in chosen:
+        what = f"one of the most typical of {len(usable)}"
+        if entry.doubt:
+            what = f"{entry.doubt}, but too few others are left"
+        if len(entry.members) > 1:
+            what = f"{len(entry.members)} short {_form(entry.text)} in one; {what}"
+        picked.append(Picked(entry.text, f"{entry.words} words, {what}", len(entry.members)))
+    note = ""
+    if doubts := Counter(entry.doubt for entry in chosen if entry.doubt):
+        which = ", ".join(f"{doubt} ({count})" for doubt, count in doubts.most_common())
+        note = f"Too few texts are as they should be, so others were taken: {which}. Look at them."
+    return Choice(tuple(picked), tuple(left_out), note)
 
 
 def _doubt_alike(entries: Sequence[_Entry]) -> None:
@@ -200,21 +197,8 @@ def _represent(entries: Sequence[_Entry], num: int) -> list[_Entry]:
     return [entries[row] for row in ranked if row in set(chosen)]
 
 
-def _reason(entry: _Entry, num: int) -> str:
-    what = f"{entry.doubt}, but too few others are left" if entry.doubt else f"one of the most typical of {num}"
-    what = what if len(entry.members) == 1 else f"{len(entry.members)} short {_form(entry.text)} in one; {what}"
-    return f"{entry.words} words, {what}"
-
-
 def _form(source: SourceText) -> str:
     return "texts" if source.mail is None else _FORMS[source.mail.form]
-
-
-def _note(chosen: Sequence[_Entry]) -> str:
-    """What of the choice is not as it should be, in a line; "" where all is well."""
-    doubts = Counter(entry.doubt for entry in chosen if entry.doubt)
-    which = ", ".join(f"{doubt} ({num})" for doubt, num in doubts.most_common())
-    return f"Too few texts are as they should be, so others were taken: {which}. Look at them." if doubts else ""
 
 
 def _natural_key(identity: str) -> tuple[list[tuple[int, str]], str]:

@@ -14,39 +14,25 @@ from functools import lru_cache
 from itertools import takewhile
 
 from ditto_cli.demonstrations.mail.signatures import without_program_marks, without_rule_at_end, without_signature
-from ditto_cli.demonstrations.words import words
+from ditto_cli.demonstrations.words import one_of, words
 
-_WORDS: dict[str, list[str]] = words("quotes")
+_WORDS = words("quotes")
 
 
 @dataclass(frozen=True)
 class OwnPart:
-    """The two sides of a mail's body.
-
-    Attributes:
-        text: what the sender wrote.
-        original: what the mail answers or passes on, as far as it is quoted, without its own quotes and signature.
-    """
+    """The two sides of a mail's body: what the sender wrote, and what it answers or passes on, as far as quoted."""
 
     text: str
-    original: str = ""
+    original: str = ""  # without its own quotes and signature
 
 
 @dataclass(frozen=True)
 class _Body:
-    """The lines of a body, and what is asked of each more than once.
+    """The lines of a body, and what is asked of each more than once."""
 
-    Attributes:
-        bare: the lines without blanks around them and without invisible marks.
-        is_above_quote: by line, whether the next line with text is a quoted one.
-    """
-
-    bare: Sequence[str]
-    is_above_quote: Sequence[bool]
-
-
-def _one_of(name: str) -> str:
-    return "|".join(re.escape(word) for word in sorted(set(_WORDS[name]), key=len, reverse=True))
+    bare: Sequence[str]  # without blanks around them and without invisible marks
+    is_above_quote: Sequence[bool]  # whether the next line with text is a quoted one
 
 
 _ATTRIBUTION_LINES = 4  # a long name and address push "wrote:" down
@@ -54,8 +40,10 @@ _ATTRIBUTION_CHARACTERS, _ATTRIBUTION_WORDS = 500, 30
 _COLONS = (":", "\uff1a", "\u0589", "\ufe55", "\u1366")
 _COLON = re.compile("[:\uff1a]")
 _INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-_WROTE = re.compile(rf"(?<![^\s>,])(?:{_one_of('wrote')})(?=[\s:\uff1a,(])|{_one_of('wrote_unspaced')}", re.IGNORECASE)
-_WORD_START = re.compile(rf"(?:{_one_of('starts')})\s|[在于於]")
+_WROTE = re.compile(
+    rf"(?<![^\s>,])(?:{one_of('quotes', 'wrote')})(?=[\s:\uff1a,(])|{one_of('quotes', 'wrote_unspaced')}", re.IGNORECASE
+)
+_WORD_START = re.compile(rf"(?:{one_of('quotes', 'starts')})\s|[在于於]")
 _DATE_START = re.compile(
     r"(?:[^\W\d_]{2,14}[.,]{0,2}\s)?\d{1,2}(?:[./]|\.?\s\S|,)|\d{4}[-/.\u5e74\ub144]|[^\W\d_]{3,14},\s[^\W\d_]{3,12}\s\d{1,2}"
 )
@@ -69,10 +57,11 @@ _ABBREVIATION_CHARACTERS = 4  # "Dr.", "p.m."
 _BULLET = re.compile(r"[-*\u2022\u2013+]\s|\d{1,3}[.)]\s")
 _NAME_WORDS = 5
 _MESSAGE_RULE = re.compile(
-    rf"[-_=*\u2013\u2014]{{2,40}}\s*(?:{_one_of('message_rules')})\s*[-_=*:\u2013\u2014]{{1,60}}", re.IGNORECASE
+    rf"[-_=*\u2013\u2014]{{2,40}}\s*(?:{one_of('quotes', 'message_rules')})\s*[-_=*:\u2013\u2014]{{1,60}}",
+    re.IGNORECASE,
 )
 _ZOHO_RULE = re.compile(r"-{3,8} .{10,300} -{3,8}")
-_FORWARD_LINE = re.compile(rf"(?:{_one_of('forward_lines')})\s*[:\uff1a]", re.IGNORECASE)
+_FORWARD_LINE = re.compile(rf"(?:{one_of('quotes', 'forward_lines')})\s*[:\uff1a]", re.IGNORECASE)
 _RULE_CHARACTERS = 160
 _RULE_STARTS = "-_=*\u2013\u2014"
 _FIELD_NAME_CHARACTERS = 40
@@ -100,11 +89,9 @@ def remove_quoted(body: str) -> OwnPart:
 
 
 def unwrap_flowed(body: str, *, delete_space: bool) -> str:
-    r"""Paragraphs of a format=flowed body (RFC 3676) as one line each; quoted ones keep a ">".
+    """Paragraphs of a format=flowed body (RFC 3676) as one line each; quoted ones keep a ">".
 
-    Args:
-        body: the decoded part, with \n line ends.
-        delete_space: the part's DelSp parameter: the space that marks a soft line end is no part of the text.
+    `delete_space` is the part's parameter DelSp: the space that marks a soft line end is no part of the text.
     """
     paragraphs: list[list[str]] = []
     open_depth: int | None = None  # quote depth of the paragraph that the next line may continue

@@ -135,7 +135,7 @@ def _without_footers(lines: list[str]) -> list[str]:
 def _last_closing(lines: Sequence[str]) -> int:
     """The last line that is a closing, or -1: up to there, what looks like a mark or a footer is the letter's."""
     first = max(0, len(lines) - _LINES_BELOW_CLOSING)
-    return next((index for index in range(len(lines) - 1, first - 1, -1) if closing_in(lines[index])), -1)
+    return next((index for index in range(len(lines) - 1, first - 1, -1) if closing_in(lines[index]) is not None), -1)
 
 
 def _is_footer(paragraph: str) -> bool:
@@ -154,8 +154,7 @@ def _without_contact_block(lines: list[str]) -> list[str]:
     if place is not None:
         below = lines[tail[place + 1]] if place + 1 < len(tail) else ""
         # "Thanks Mia!" above "Ada"; but below "Best, Ada" stands what she is.
-        closing = closing_in(lines[last_closing])
-        place += bool(below) and (name_in(below) is not None or closing is None or not closing.rest)
+        place += bool(below) and (name_in(below) is not None or not closing_in(lines[last_closing]))
     else:
         place = next((place for place, index in enumerate(tail) if index and _is_name_apart(lines, index)), len(tail))
     block = [lines[index].strip() for index in tail[place + 1 :]]
