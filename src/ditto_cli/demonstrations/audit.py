@@ -63,6 +63,7 @@ def audit(
     languages = [language_of(source.text) for source in texts]
     groups = Counter(language_group(code) for code in languages if code is not None)
     usual = next((group for group, num in groups.items() if 2 * num > groups.total()), None)
+    most_words = Limits().max_words
     rows: list[AuditRow] = []
     for index, (source, language) in enumerate(zip(texts, languages, strict=True)):
         num_words = count_words(source.text)
@@ -70,7 +71,12 @@ def audit(
         warnings: list[Warning] = []
         if firsts[index] != index:
             warnings.append(Warning("duplicate", f"nearly the same as {texts[firsts[index]].id}: keep one of them"))
-        warnings += _about_length(num_words, tokens)
+        if num_words < TOO_SHORT_WORDS:
+            few = f"fewer than {TOO_SHORT_WORDS} words: there is little style to learn"
+            warnings.append(Warning("too_short", few))
+        elif num_words > most_words or (tokens is not None and tokens > MAX_TOKENS):
+            many = f"more than {most_words} words or {MAX_TOKENS} tokens: --split cuts it at paragraphs"
+            warnings.append(Warning("too_long", many))
         if source.id in others:
             warnings.append(Warning("other_author", f"{others[source.id]}: is it the same person?"))
         if language is not None and usual is not None and language_group(language) != usual:
@@ -79,14 +85,6 @@ def audit(
         prompt = prompts.get(source.id, "").strip() or (source.prompt or "").strip() or None
         rows.append(AuditRow(source.id, num_words, tokens, language, prompt, tuple(warnings)))
     return tuple(rows)
-
-
-def _about_length(num_words: int, tokens: int | None) -> Iterator[Warning]:
-    most = Limits().max_words
-    if num_words < TOO_SHORT_WORDS:
-        yield Warning("too_short", f"fewer than {TOO_SHORT_WORDS} words: there is little style to learn")
-    elif num_words > most or (tokens is not None and tokens > MAX_TOKENS):
-        yield Warning("too_long", f"more than {most} words or {MAX_TOKENS} tokens: --split cuts it at paragraphs")
 
 
 def _about_content(source: SourceText) -> Iterator[Warning]:

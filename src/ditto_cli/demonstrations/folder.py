@@ -6,7 +6,6 @@ Knows the folder's rules (which files count, in which order); what is inside a f
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,8 +53,18 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
             if is_one_mail(path):
                 given.add(name)
     reading = only_own(items, settings.me, given=given)
-    texts, repeated = _without_repeats(reading.texts)
-    reading = Reading(tuple(_prepared(texts, settings)), (*reading.skipped, *repeated))
+    unique: dict[str, SourceText] = {}
+    repeated: list[Skipped] = []
+    for text in reading.texts:
+        if (first := unique.setdefault(text.text, text)) is not text:
+            repeated.append(Skipped(text.id, f"same text as {first.id}"))
+    texts = list(unique.values())
+    redactor = redactor_for(settings.redact, list(unique))
+    if settings.split:
+        texts = [part for text in texts for part in divided(text, notes=True, max_words=Limits().max_words)]
+    if redactor is not None:
+        texts = [redactor.redacted(text) for text in texts]
+    reading = Reading(tuple(texts), (*reading.skipped, *repeated))
     if not reading.texts:
         raise NothingUsableError(_nothing_usable(folder, reading.skipped))
     if len(reading.texts) > MAX_TEXTS:
@@ -80,15 +89,6 @@ def read_held_out(folder: Path, settings: FolderFile | None = None) -> Reading:
     )
 
 
-def _prepared(texts: Sequence[SourceText], settings: FolderFile) -> Iterator[SourceText]:
-    """The texts as ditto.yaml wants them: long ones in parts, personal data replaced."""
-    redactor = redactor_for(settings.redact, [text.text for text in texts])
-    max_words = Limits().max_words
-    for whole in texts:
-        for text in divided(whole, notes=True, max_words=max_words) if settings.split else [whole]:
-            yield text if redactor is None else redactor.redacted(text)
-
-
 def _entries(folder: Path) -> list[Path]:
     shown = readable_name(str(folder))
     try:
@@ -108,23 +108,13 @@ def _reason_to_skip(path: Path) -> str | None:
         if path.name == HELD_OUT_FOLDER:
             return _HELD_OUT_REASON
         return None if is_maildir(path) or apple_mbox_file(path) is not None else _FOLDER_REASON
-    return reason_to_skip(path.name) or (_TEMPLATE_REASON if _is_template(path) else None)
-
-
-def _is_template(path: Path) -> bool:
-    if path.suffix.lower() != ".md" or not path.is_file():
-        return False
-    with opened(path, readable_name(path.name)) as file:
-        return is_unedited_template(file.read(2 * len(TEMPLATE)).decode("utf-8", errors="replace"))
-
-
-def _without_repeats(texts: Sequence[SourceText]) -> tuple[list[SourceText], list[Skipped]]:
-    unique: dict[str, SourceText] = {}
-    repeated: list[Skipped] = []
-    for source in texts:
-        if (first := unique.setdefault(source.text, source)) is not source:
-            repeated.append(Skipped(source.id, f"same text as {first.id}"))
-    return list(unique.values()), repeated
+    if reason := reason_to_skip(path.name):
+        return reason
+    if path.suffix.lower() == ".md" and path.is_file():
+        with opened(path, readable_name(path.name)) as file:
+            if is_unedited_template(file.read(2 * len(TEMPLATE)).decode("utf-8", errors="replace")):
+                return _TEMPLATE_REASON
+    return None
 
 
 def _nothing_usable(folder: Path, skipped: tuple[Skipped, ...]) -> str:

@@ -106,7 +106,9 @@ def form_of(source: SourceText) -> Form:
     if source.mail is not None or is_signed or is_apart:
         known = "" if source.mail is None else source.mail.recipient_name
         kind: Kind = "letter" if place > 0 and source.mail is None else "email"
-        return Form(kind, _addressee(greeting) or known or None, None, " ".join(lines[place + 1 :]))
+        # From the first capital behind the first word on: "Mr. Stone".
+        named = dropwhile(lambda word: not word[0].isupper(), greeting.strip(" ".join(_STOPS)).split()[1:])
+        return Form(kind, " ".join(named) or known or None, None, " ".join(lines[place + 1 :]))
     title = _title(source.text)
     num_words = sum(len(line.split()) for line in lines)
     is_essay = num_words >= max(_ESSAY_WORDS, _PARAGRAPH_WORDS * len(lines))
@@ -165,8 +167,3 @@ def _is_greeting(line: str) -> bool:
     is_short = len(line) <= _GREETING_CHARACTERS and len(line.split()) <= _GREETING_WORDS
     is_one = is_short and line.endswith((*_COMMAS, "!", ":", "\uff01", "\uff1a"))
     return is_one and closing_in(line) is None and not re.search(r"\d", line)
-
-
-def _addressee(greeting: str) -> str:
-    """Whom a greeting names, from its first capital behind its first word on: "Mr. Stone"; "" if there is none."""
-    return " ".join(dropwhile(lambda word: not word[0].isupper(), greeting.strip(" ".join(_STOPS)).split()[1:]))

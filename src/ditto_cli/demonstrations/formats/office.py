@@ -39,12 +39,18 @@ def read_office(name: str, raw: bytes) -> Reading:
     """A Word or OpenDocument file, told by its content: one text."""
     with zipfile.ZipFile(io.BytesIO(raw)) as package:
         content = package.read("content.xml") if "content.xml" in package.NameToInfo else None
-    markup, num_notes = _docx_html(name, raw) if content is None else _odt_html(name, content)
+    if content is None:
+        markup, num_notes = _docx_html(name, raw)
+    else:
+        body = ElementTree.fromstring(content).find("./{*}body/{*}text")
+        if body is None:
+            raise InputError(damaged(name))
+        markup, num_notes = "".join(_odt_pieces(body)), sum(1 for _ in body.iter(f"{_TEXT}note"))
     # The only heading 1 or paragraph of the style Title, where all begins with it, becomes the prompt.
     found = _TITLE.match(markup) if markup.count("<h1") == 1 else None
     title = html_to_text(found[1], is_document=True).strip() if found else ""
-    body = markup[found.end() :] if found else markup
-    text = normalise_text(html_to_text(_with_typed_blank_lines(body), is_document=True))
+    running = markup[found.end() :] if found else markup
+    text = normalise_text(html_to_text(_with_typed_blank_lines(running), is_document=True))
     if not text:
         title, text = "", usable(name, title)
     skipped = (Skipped(name, f"footnotes left out ({num_notes}): only the running text is read"),) if num_notes else ()
@@ -65,14 +71,6 @@ def _docx_html(name: str, raw: bytes) -> tuple[str, int]:
         convert_image=lambda _: [],
     )
     return _NOTE_MARK.subn("", _NOTES.split(result.value)[0])
-
-
-def _odt_html(name: str, raw: bytes) -> tuple[str, int]:
-    """The document as HTML, and how many footnotes it has."""
-    body = ElementTree.fromstring(raw).find("./{*}body/{*}text")
-    if body is None:
-        raise InputError(damaged(name))
-    return "".join(_odt_pieces(body)), sum(1 for _ in body.iter(f"{_TEXT}note"))
 
 
 def _with_typed_blank_lines(markup: str) -> str:

@@ -107,7 +107,10 @@ def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
     kind = part.get_content_type()
     below = part.get_payload()
     is_mail = isinstance(below, list) and part.get_content_maintype() != "multipart"  # that was attached
-    if is_mail or (is_attachment(part) and not is_whole):
+    disposition = str(part.get("content-disposition", "")).partition(";")[0].strip().lower()
+    is_named = bool(parameter(part, "name")) and disposition != "inline"  # some programs name the body
+    is_file = disposition == "attachment" or is_named or bool(parameter(part, "filename", "content-disposition"))
+    if is_mail or (is_file and not is_whole):
         return "", False
     if isinstance(below, list):
         # Beside the first part of related ones lie its pictures.
@@ -346,13 +349,6 @@ def decoded_words(value: str) -> str:
                     pieces.append(piece)
             value = "".join(pieces)
     return " ".join(repair_mojibake(value).split())
-
-
-def is_attachment(part: Message) -> bool:
-    """Whether a part is a file that was attached, whatever its kind."""
-    disposition = str(part.get("content-disposition", "")).partition(";")[0].strip().lower()
-    is_named = bool(parameter(part, "name")) and disposition != "inline"  # some programs name the body
-    return disposition == "attachment" or is_named or bool(parameter(part, "filename", "content-disposition"))
 
 
 def parameter(part: Message, name: str, header: str = "content-type") -> str:
