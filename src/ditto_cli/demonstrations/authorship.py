@@ -149,6 +149,8 @@ def _owner_addresses(mails: Sequence[Mail]) -> set[str]:
     return {often[0]} if len(often) == 1 and senders[often[0]] else set()
 
 
+# --- signatures
+
 MAJORITY = 0.6  # of those that sign; below, it is not known who "the person" is
 _MIN_SIGNED = 3
 _TAIL_LINES = 8

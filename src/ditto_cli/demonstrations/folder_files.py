@@ -82,6 +82,8 @@ def _written(value: Value) -> str:
     return str(yaml.safe_dump(value, default_style='"', allow_unicode=True, width=float("inf"))).strip()
 
 
+# --- prompts.yaml
+
 PROMPT_FILE = "prompts.yaml"
 NON_PRINTABLE = yaml.reader.Reader.NON_PRINTABLE
 _HEADER = """\

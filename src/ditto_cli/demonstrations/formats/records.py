@@ -256,6 +256,8 @@ def _is_direction(values: Iterable[Any]) -> bool:
     return not said.isdisjoint(known["received"]) and said <= {*known["received"], *known["sent"]}
 
 
+# --- archives of known programs
+
 _NUM_RECORDS_TRIED = 200
 _LINE_ELEMENT = re.compile(r"<(?:p|div|br)\b")
 _EMOJI_ELEMENT = re.compile(r"<emoji [^<>]{0,200}?\balt=\"([^\"<>]{1,20})\"[^<>]{0,200}>")

@@ -145,6 +145,8 @@ def _best(alternatives: list[tuple[str, bool]]) -> tuple[str, bool]:
     return (rich, True) if is_made_of_it else (plain, False)
 
 
+# --- headers
+
 _Form = Literal["new", "reply", "forward"]
 
 KNOWN_FIELDS = ("from", "to", "subject", "date", "message-id", "mime-version", "content-type")
@@ -292,6 +294,8 @@ def _labelled_kinds(fields: Fields) -> set[str]:
     labels = first(fields, "x-gmail-labels").split(",")
     return {kind for label in labels if (kind := _folders().get(_folded(label)))}
 
+
+# --- bytes
 
 Fields = dict[str, list[str]]  # by lower-case name, on one line; encoded words are not yet decoded
 
