@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ditto_cli.config import FolderFile, parse_assignments, resolve_settings
-from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.demonstrations.folder import read_folder
+from ditto_cli.demonstrations.prompts import attach_prompts
 from ditto_cli.evaluation.collapse import collapse
 from ditto_cli.evaluation.held_out import held_out_loss
 from ditto_cli.evaluation.recitation import leakage

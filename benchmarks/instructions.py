@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean
 
 from ditto_cli.config import BaseSettings
-from ditto_cli.demonstrations import read_folder, read_held_out
+from ditto_cli.demonstrations.folder import read_folder, read_held_out
 from ditto_cli.demonstrations.prompts import plain_instruction
 from ditto_cli.evaluation.similarity import chrf
 from ditto_cli.model.base.loading import load_policy

@@ -27,7 +27,8 @@ from random import Random
 from statistics import fmean
 
 from ditto_cli.config import FolderFile, resolve_settings
-from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.demonstrations.folder import read_folder
+from ditto_cli.demonstrations.prompts import attach_prompts
 from ditto_cli.evaluation.new_prompts import is_new
 from ditto_cli.evaluation.prompt_gain import told_shares
 from ditto_cli.evaluation.style import PanelScore, StylePanel

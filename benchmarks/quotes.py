@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ditto_cli.demonstrations import normalise_text
+from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.mail.html_quotes import html_mail_to_text
 from ditto_cli.demonstrations.mail.quotes import remove_quoted
 

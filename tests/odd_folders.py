@@ -109,9 +109,9 @@ def a_file_in_the_place_of_the_folder(place):
 
 @refused("holds only the template", "edit my-first-text.md")
 def the_template_alone(place):
-    from ditto_cli.demonstrations.template import TEMPLATE_NAME, template_text
+    from ditto_cli.demonstrations.folder import TEMPLATE, TEMPLATE_NAME
 
-    return folder_of(place, {TEMPLATE_NAME: template_text().replace("\n", "\r\n")})
+    return folder_of(place, {TEMPLATE_NAME: TEMPLATE.replace("\n", "\r\n")})
 
 
 @refused("binary file in spite of its name")

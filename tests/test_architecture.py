@@ -44,7 +44,7 @@ HOMES = {
     "openai": ("evaluation/judges/",),
     "ftfy": ("demonstrations/encoding.py",),
     "webencodings": ("demonstrations/encoding.py",),
-    "rapidfuzz": ("demonstrations/similarity.py", "evaluation/task.py"),
+    "rapidfuzz": ("demonstrations/choice.py", "evaluation/task.py"),
     "mammoth": ("demonstrations/formats/office.py",),
     "gguf": ("exchange/",),
     "fastapi": ("serving/", "cli/serve.py"),

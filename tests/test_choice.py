@@ -13,10 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from ditto_cli.demonstrations.authorship import are_one_person, other_authors, signature_of
-from ditto_cli.demonstrations.choice import FORM_LETTER, NOT_AS_TYPICAL, Limits, pick
-from ditto_cli.demonstrations.people import own_texts
-from ditto_cli.demonstrations.similarity import near_duplicates, style_figures, typicality
+from ditto_cli.demonstrations.authorship import are_one_person, other_authors, own_texts, signature_of
+from ditto_cli.demonstrations.choice import (
+    FORM_LETTER,
+    NOT_AS_TYPICAL,
+    Limits,
+    near_duplicates,
+    pick,
+    style_figures,
+    typicality,
+)
 from ditto_cli.demonstrations.splitting import split_long
 from ditto_cli.types import Mail, SourceText
 

@@ -6,7 +6,7 @@ import stat
 import pytest
 import yaml
 
-from ditto_cli.demonstrations import TEMPLATE_NAME, template_text
+from ditto_cli.demonstrations.folder import TEMPLATE, TEMPLATE_NAME
 from made_up import made_up_text
 
 pytest_plugins = ["cli_helpers"]
@@ -35,7 +35,7 @@ def test_a_folder_without_texts_gets_a_template_and_settings(ditto, tmp_path, ex
     result = ditto("init", folder)
     assert result.code == 0
     assert sorted(contents(folder)) == sorted([TEMPLATE_NAME, "ditto.yaml"])
-    assert contents(folder)[TEMPLATE_NAME].decode() == template_text()
+    assert contents(folder)[TEMPLATE_NAME].decode() == TEMPLATE
     assert settings_of(folder) == {"schema_version": 1, "name": "My-Letters"}
     assert result.out == ""
     assert f"ditto init {folder}" in result.err  # the next step
@@ -68,7 +68,7 @@ def test_the_unedited_template_is_refused(ditto, tmp_path):
 def test_the_edited_template_is_a_text(ditto, tmp_path):
     folder = tmp_path / "new"
     ditto("init", folder)
-    edited = template_text().replace("# prompt: Write", "prompt: Write") + "\nhi sis, sun, sea, no plan. x\n"
+    edited = TEMPLATE.replace("# prompt: Write", "prompt: Write") + "\nhi sis, sun, sea, no plan. x\n"
     (folder / TEMPLATE_NAME).write_text(edited)
     result = ditto("init", folder, "--json")
     assert result.code == 0
@@ -325,7 +325,7 @@ def test_texts_come_in_from_several_places_and_not_twice(ditto, folder_of, tmp_p
 
 def test_texts_come_into_a_folder_that_has_only_other_things(ditto, folder_of, tmp_path):
     (tmp_path / "one.txt").write_text(HENS)
-    folder = folder_of({"README.md": "about", TEMPLATE_NAME: template_text(), "photo.jpg": b"\xff"})
+    folder = folder_of({"README.md": "about", TEMPLATE_NAME: TEMPLATE, "photo.jpg": b"\xff"})
     result = ditto("init", folder, "--from", tmp_path / "one.txt", "--no-prompts")
     assert result.code == 0, result.err
     assert "01-one.md" in contents(folder)
@@ -480,7 +480,7 @@ def test_names_are_redacted_only_with_what_finds_them(ditto, folder_of, monkeypa
     assert sorted(contents(folder)) == ["a.txt", "b.txt"]
 
     from ditto_cli.demonstrations import redaction
-    from ditto_cli.demonstrations.personal_data import Found
+    from ditto_cli.demonstrations.redaction import Found
 
     def finder(language):
         assert language == "en"
@@ -552,7 +552,7 @@ def test_a_disk_that_is_full_loses_no_prompt(ditto, tmp_path, monkeypatch):
 @pytest.mark.parametrize("answer", ["", "nobody", EOFError])
 def test_no_answer_to_whose_words_they_are_is_a_refusal(tmp_path, monkeypatch, answer):
     from ditto_cli.cli import init
-    from ditto_cli.demonstrations.people import UnknownAuthorError
+    from ditto_cli.demonstrations.authorship import UnknownAuthorError
 
     def ask(question):
         if answer is EOFError:

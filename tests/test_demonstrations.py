@@ -14,20 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations import (
-    TEMPLATE_NAME,
-    Reading,
-    Skipped,
-    is_unedited_template,
-    normalise_text,
-    read_folder,
-    template_text,
-)
-from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text
+from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text
+from ditto_cli.demonstrations.folder import TEMPLATE, TEMPLATE_NAME, is_unedited_template, read_folder
 from ditto_cli.demonstrations.html_text import html_to_text
 from ditto_cli.demonstrations.readers import reason_to_skip
 from ditto_cli.errors import InputError
-from ditto_cli.types import SourceText
+from ditto_cli.types import Reading, Skipped, SourceText
 
 SECRET = "zebrafish"  # stands for the person's words: no message may hold it
 
@@ -82,7 +74,7 @@ def test_what_is_left_out_is_said_except_the_folder_file(tmp_path: Path) -> None
             "ditto.yaml": "seed: 1",
             "photo.jpg": b"\xff\xd8\x00",
             "cv.doc": b"x",
-            TEMPLATE_NAME: template_text(),
+            TEMPLATE_NAME: TEMPLATE,
         },
     )
     (tmp_path / "held_out").mkdir()
@@ -185,7 +177,7 @@ def test_refuses_a_folder_of_folders(tmp_path: Path) -> None:
 
 
 def test_refuses_the_template_alone(tmp_path: Path) -> None:
-    message = refusal(fill(tmp_path, {TEMPLATE_NAME: template_text().replace("\n", "\r\n"), "notes.doc": b""}))
+    message = refusal(fill(tmp_path, {TEMPLATE_NAME: TEMPLATE.replace("\n", "\r\n"), "notes.doc": b""}))
     assert f"holds only the template: edit {TEMPLATE_NAME}" in message
 
 
@@ -434,19 +426,20 @@ def test_html_that_is_not_closed_still_gives_its_text() -> None:
 
 
 def test_the_template_is_recognised_and_a_text_below_it_is_read(tmp_path: Path) -> None:
-    assert is_unedited_template(template_text())
-    assert is_unedited_template("\ufeff" + template_text().replace("\n", "\r\n") + "\r\n")
-    edited = template_text() + "\nHi Tom,\n\nlunch?\n"
+    assert is_unedited_template(TEMPLATE)
+    assert is_unedited_template("\ufeff" + TEMPLATE.replace("\n", "\r\n") + "\r\n")
+    edited = TEMPLATE + "\nHi Tom,\n\nlunch?\n"
     assert not is_unedited_template(edited)
     assert read_one(tmp_path, TEMPLATE_NAME, edited) == SourceText(TEMPLATE_NAME, "Hi Tom,\n\nlunch?", None)
 
 
 def test_the_templates_prompt_counts_once_it_is_uncommented(tmp_path: Path) -> None:
-    edited = template_text().replace("# prompt: ", "prompt: ") + "Hi sis"
+    edited = TEMPLATE.replace("# prompt: ", "prompt: ") + "Hi sis"
     expected = SourceText(TEMPLATE_NAME, "Hi sis", "Write an email to my sister about our summer holiday")
     assert read_one(tmp_path, TEMPLATE_NAME, edited) == expected
 
 
 def test_this_room_imports_no_torch() -> None:
-    code = "import sys, ditto_cli.demonstrations; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    code = "import sys, ditto_cli.demonstrations.folder, ditto_cli.demonstrations.intake\n"
+    code += "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

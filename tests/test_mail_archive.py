@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations import Skipped
+from ditto_cli.demonstrations.authorship import own_texts
 from ditto_cli.demonstrations.choice import Limits, pick
 from ditto_cli.demonstrations.mail import mailboxes
-from ditto_cli.demonstrations.mail.headers import NOT_KEPT, folder_kind
 from ditto_cli.demonstrations.mail.mailboxes import (
     apple_mbox_file,
     is_maildir,
@@ -27,10 +26,10 @@ from ditto_cli.demonstrations.mail.mailboxes import (
     read_maildir,
     read_mbox,
 )
-from ditto_cli.demonstrations.people import own_texts
+from ditto_cli.demonstrations.mail.message import NOT_KEPT, folder_kind
 from ditto_cli.demonstrations.sources import read_source
 from ditto_cli.errors import InputError
-from ditto_cli.types import Mail, SourceText
+from ditto_cli.types import Mail, Skipped, SourceText
 from mail_corpus import ANNA, write_mbox
 
 SEPARATORS = {

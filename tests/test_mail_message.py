@@ -14,10 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations import Skipped
 from ditto_cli.demonstrations.mail.message import mail_prompt, parse_mail, read_email
 from ditto_cli.errors import InputError
-from ditto_cli.types import Mail, SourceText
+from ditto_cli.types import Mail, Skipped, SourceText
 
 SECRET = "zebrafish"  # stands for the person's words: no message may hold it
 

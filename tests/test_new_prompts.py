@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.demonstrations.folder import read_folder
+from ditto_cli.demonstrations.prompts import attach_prompts
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.new_prompts import PURPOSES, kind_of, new_prompts, read_bank
 

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations import redaction
-from ditto_cli.demonstrations.personal_data import personal_data
-from ditto_cli.demonstrations.redaction import Redactor, analyse_with_presidio
+from ditto_cli.demonstrations.redaction import Redactor, analyse_with_presidio, personal_data
 from ditto_cli.errors import InputError
 
 

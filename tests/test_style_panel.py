@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from ditto_cli.demonstrations import read_folder
+from ditto_cli.demonstrations.folder import read_folder
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.style import StylePanel, read_background
 from ditto_cli.evaluation.style.features import (

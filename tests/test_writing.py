@@ -5,8 +5,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.encoding import normalise_text
+from ditto_cli.demonstrations.intake import stem_for, text_file
 from ditto_cli.demonstrations.readers import READERS
-from ditto_cli.demonstrations.writing import stem_for, text_file
 
 
 def read_back(file):

@@ -21,7 +21,8 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from ditto_cli.config import Settings
-from ditto_cli.demonstrations import attach_prompts, read_folder
+from ditto_cli.demonstrations.folder import read_folder
+from ditto_cli.demonstrations.prompts import attach_prompts
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.ditto import round_requests
 from ditto_cli.model.base.template import Texts, tokenise

@@ -11,29 +11,17 @@ from ditto_cli.cli.context import confirm, folder_base
 from ditto_cli.cli.editor import edit_file, edited
 from ditto_cli.cli.folder import audit_texts, place_of, say_skipped, show_audit, view_folder, write_new_texts
 from ditto_cli.cli.render import ask, print_json, say, warn
-from ditto_cli.config import FOLDER_FILE, FolderFile, read_folder_file
-from ditto_cli.demonstrations import (
-    HELD_OUT_FOLDER,
-    MANY_TEXTS,
-    Reading,
-    Skipped,
-    file_names,
-    gather,
-    is_unedited_template,
-    normalise_text,
-    read_folder,
-    read_held_out,
-    read_markdown,
-    read_plain,
-    take_in,
-    template_text,
-)
-from ditto_cli.demonstrations.prompt_file import PROMPT_FILE
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile, read_folder_file
+from ditto_cli.demonstrations.encoding import normalise_text
+from ditto_cli.demonstrations.folder import MANY_TEXTS, TEMPLATE, is_unedited_template, read_folder, read_held_out
+from ditto_cli.demonstrations.folder_files import PROMPT_FILE
+from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
+from ditto_cli.demonstrations.intake import take_in
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
-from ditto_cli.demonstrations.sources import read_source
+from ditto_cli.demonstrations.sources import file_names, gather, read_source
 from ditto_cli.errors import InputError
 from ditto_cli.store import remove_tree
-from ditto_cli.types import SourceText
+from ditto_cli.types import Reading, Skipped, SourceText
 
 _STANDARD_INPUT = "standard input"
 _MAX_INPUT_BYTES = 2 * 2**20
@@ -111,7 +99,7 @@ def _texts_of(folder: Path, settings: FolderFile) -> list[SourceText]:
 
 def _write_in_editor(folder: Path, prompt: str | None = None) -> None:
     """Let the user write a text in an editor, and add it."""
-    with edited(template_text()) as raw:
+    with edited(TEMPLATE) as raw:
         if is_unedited_template(raw.decode("utf-8", errors="replace")):
             raise InputError("Nothing was written, so nothing is added.")
         add_texts(folder, _name_by_words(read_markdown("the text", raw)).texts, prompt)

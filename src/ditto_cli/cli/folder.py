@@ -13,29 +13,29 @@ from ditto_cli.cli.context import load_base
 from ditto_cli.cli.render import print_table, say, shorten, warn
 from ditto_cli.config import (
     FOLDER_FILE,
+    HELD_OUT_FOLDER,
     BaseSettings,
     FolderFile,
     read_folder_file,
     read_settings_text,
 )
-from ditto_cli.demonstrations import (
-    HELD_OUT_FOLDER,
-    MANY_TEXTS,
-    AuditRow,
-    Reading,
-    Skipped,
-    audit,
-    read_folder,
-    read_held_out,
+from ditto_cli.demonstrations.audit import AuditRow, audit
+from ditto_cli.demonstrations.folder import MANY_TEXTS, read_folder, read_held_out
+from ditto_cli.demonstrations.folder_files import (
+    PROMPT_FILE,
+    Value,
+    lines_to_add,
+    new_folder_file,
+    read_prompts,
+    render_prompts,
 )
-from ditto_cli.demonstrations.folder_file import Value, lines_to_add, new_folder_file
 from ditto_cli.demonstrations.intake import NewText
-from ditto_cli.demonstrations.prompt_file import PROMPT_FILE, prompt_key, read_prompts, render_prompts
 from ditto_cli.demonstrations.prompts import attach_stored_prompts, plain_instruction, stale_prompts
+from ditto_cli.demonstrations.redaction import prompt_key
 from ditto_cli.model.base.conversions import EMBEDDED_ID
 from ditto_cli.model.base.tokens import token_counter
 from ditto_cli.store import append_line, cache_home, make_private_folder, write_text
-from ditto_cli.types import Demonstration, SourceText
+from ditto_cli.types import Demonstration, Reading, Skipped, SourceText
 
 if TYPE_CHECKING:
     from ditto_cli.model.policy.policy import Policy

@@ -26,35 +26,29 @@ from ditto_cli.cli.folder import (
 from ditto_cli.cli.render import ask, print_json, print_table, say, warn
 from ditto_cli.config import (
     FOLDER_FILE,
+    HELD_OUT_FOLDER,
     FolderFile,
     load_preset,
     read_folder_file,
 )
-from ditto_cli.demonstrations import (
-    HELD_OUT_FOLDER,
+from ditto_cli.demonstrations.audit import AuditRow
+from ditto_cli.demonstrations.authorship import UnknownAuthorError
+from ditto_cli.demonstrations.choice import Limits, pick
+from ditto_cli.demonstrations.folder import (
     MAX_TEXTS,
+    TEMPLATE,
     TEMPLATE_NAME,
-    AuditRow,
-    Intake,
-    Limits,
     NothingUsableError,
-    Reading,
-    file_names,
-    gather,
-    kept_back,
-    pick,
     read_folder,
     read_held_out,
-    take_in,
-    template_text,
 )
-from ditto_cli.demonstrations.folder_file import Value
-from ditto_cli.demonstrations.people import UnknownAuthorError
-from ditto_cli.demonstrations.prompt_file import read_prompts
+from ditto_cli.demonstrations.folder_files import Value, read_prompts
+from ditto_cli.demonstrations.intake import Intake, kept_back, take_in
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
+from ditto_cli.demonstrations.sources import file_names, gather
 from ditto_cli.errors import InputError
 from ditto_cli.store import make_private_folder, move, write_text
-from ditto_cli.types import SourceText
+from ditto_cli.types import Reading, SourceText
 
 
 @dataclass(frozen=True)
@@ -164,7 +158,7 @@ def _in_terminal(as_json: bool) -> bool:
 def _start_folder(options: InitOptions, adapter: str, *, as_json: bool) -> None:
     folder = options.folder
     make_private_folder(folder)
-    write_text(folder / TEMPLATE_NAME, template_text())
+    write_text(folder / TEMPLATE_NAME, TEMPLATE)
     store_folder_file(folder, {"name": adapter, "preset": options.preset})
     say(f"Made {folder} with {TEMPLATE_NAME}, which shows what a demonstration looks like, and {FOLDER_FILE}.")
     say(f"Put your text below its comment, one text a file, four to nine of them; then run: ditto init {folder}")

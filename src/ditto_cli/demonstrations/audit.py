@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ditto_cli.demonstrations.authorship import other_authors
-from ditto_cli.demonstrations.choice import Limits
+from ditto_cli.demonstrations.choice import Limits, near_duplicates
 from ditto_cli.demonstrations.encoding import damaged_places
 from ditto_cli.demonstrations.language import count_words, language_group, language_name, language_of
 from ditto_cli.demonstrations.mail.quotes import remove_quoted
-from ditto_cli.demonstrations.personal_data import personal_data
-from ditto_cli.demonstrations.similarity import near_duplicates
+from ditto_cli.demonstrations.redaction import personal_data
 from ditto_cli.demonstrations.splitting import split_note
 from ditto_cli.types import SourceText
 
@@ -34,23 +33,14 @@ class Warning:
 
 @dataclass(frozen=True)
 class AuditRow:
-    """What there is to know of one text.
-
-    Attributes:
-        id: of the text.
-        words: how many it has.
-        tokens: of the base model; None if nothing was given that counts them.
-        language: ISO 639-1 code; None if unsure.
-        prompt: that it is the answer to; None if it has none yet.
-        warnings: in a fixed order of their codes.
-    """
+    """What there is to know of one text."""
 
     id: str
     words: int
-    tokens: int | None
-    language: str | None
+    tokens: int | None  # None if nothing was given that counts them
+    language: str | None  # ISO 639-1 code; None if unsure
     prompt: str | None
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[Warning, ...] = ()  # in a fixed order of their codes
 
     def as_json(self) -> dict[str, Any]:
         """The row as JSON values."""
@@ -72,6 +62,7 @@ def audit(
     languages = [language_of(source.text) for source in texts]
     groups = Counter(language_group(code) for code in languages if code is not None)
     usual = next((group for group, num in groups.items() if 2 * num > groups.total()), None)
+    most_words = Limits().max_words
     rows: list[AuditRow] = []
     for index, (source, language) in enumerate(zip(texts, languages, strict=True)):
         num_words = count_words(source.text)
@@ -79,7 +70,12 @@ def audit(
         warnings: list[Warning] = []
         if firsts[index] != index:
             warnings.append(Warning("duplicate", f"nearly the same as {texts[firsts[index]].id}: keep one of them"))
-        warnings += _about_length(num_words, tokens)
+        if num_words < TOO_SHORT_WORDS:
+            few = f"fewer than {TOO_SHORT_WORDS} words: there is little style to learn"
+            warnings.append(Warning("too_short", few))
+        elif num_words > most_words or (tokens is not None and tokens > MAX_TOKENS):
+            many = f"more than {most_words} words or {MAX_TOKENS} tokens: --split cuts it at paragraphs"
+            warnings.append(Warning("too_long", many))
         if source.id in others:
             warnings.append(Warning("other_author", f"{others[source.id]}: is it the same person?"))
         if language is not None and usual is not None and language_group(language) != usual:
@@ -90,21 +86,13 @@ def audit(
     return tuple(rows)
 
 
-def _about_length(num_words: int, tokens: int | None) -> Iterator[Warning]:
-    most = Limits().max_words
-    if num_words < TOO_SHORT_WORDS:
-        yield Warning("too_short", f"fewer than {TOO_SHORT_WORDS} words: there is little style to learn")
-    elif num_words > most or (tokens is not None and tokens > MAX_TOKENS):
-        yield Warning("too_long", f"more than {most} words or {MAX_TOKENS} tokens: --split cuts it at paragraphs")
-
-
 def _about_content(source: SourceText) -> Iterator[Warning]:
     """What the text itself shows, in the order in which it should be mended."""
     text = source.text
     if num := damaged_places(text):
         yield Warning("damaged", f"places that were decoded wrongly ({num}): save the original again as UTF-8")
-    if kinds := {kind: len(values) for kind, values in personal_data(text).items()}:
-        listed = ", ".join(f"{kind} ({num})" for kind, num in sorted(kinds.items()))
+    if kinds := personal_data(text):
+        listed = ", ".join(f"{kind} ({len(values)})" for kind, values in sorted(kinds.items()))
         yield Warning("personal_data", f"{listed}: --redact puts stand-ins for such")
     if (num := len(split_note(text))) > 1:
         yield Warning(

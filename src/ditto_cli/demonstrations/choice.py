@@ -6,7 +6,8 @@
    nearly the same as another; form letters. A very short one alone is taken only where there is nothing else.
 3. Where there are more than wanted: one after the other, what is near the middle of all and far from those taken.
 
-The outcome depends on the texts alone, not on their order. Knows no file.
+The outcome depends on the texts alone, not on their order or the process, and the cost grows with the words, not with
+the pairs of texts. Knows no file. How a judge measures style is the business of evaluation, which knows the author.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from sys import intern
+from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz.fuzz import ratio
 
 from ditto_cli.demonstrations.authorship import other_authors
-from ditto_cli.demonstrations.language import count_words, language_group, language_name, language_of
-from ditto_cli.demonstrations.similarity import near_duplicates, style_figures, typicality
+from ditto_cli.demonstrations.language import UNSPACED, count_words, language_group, language_name, language_of
 from ditto_cli.types import Skipped, SourceText
 
 NOT_AS_TYPICAL = "not as typical as those picked"
@@ -44,14 +48,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Picked:
-    """A text that represents its writer, and why it does, in one line without words of the text.
-
-    `num_texts` is more than 1 where short texts were joined to this one.
-    """
+    """A text that represents its writer, and why it does, in one line without words of the text."""
 
     text: SourceText
     reason: str
-    num_texts: int = 1
+    num_texts: int = 1  # more where short texts were joined to this one
 
 
 @dataclass(frozen=True)
@@ -65,32 +66,29 @@ class Choice:
 
 @dataclass
 class _Entry:
-    """A text on its way through the rules.
-
-    Attributes:
-        members: the texts in it, more than one where short ones were joined.
-        refusal: why it is never taken.
-        doubt: why it is taken only where too few others are left.
-        rank: of entries in doubt, the lowest are taken first.
-    """
+    """A text on its way through the rules."""
 
     text: SourceText
     words: int
-    members: tuple[SourceText, ...]
-    refusal: str = ""
-    doubt: str = ""
-    rank: tuple[float, ...] = (_WITHIN,)
+    members: tuple[SourceText, ...]  # more than one where short ones were joined
+    refusal: str = ""  # why it is never taken
+    doubt: str = ""  # why it is taken only where too few others are left
+    rank: tuple[float, ...] = (_WITHIN,)  # of entries in doubt, the lowest are taken first
 
 
 def pick(texts: Sequence[SourceText], num: int, limits: Limits | None = None) -> Choice:
     """The `num` texts that represent their writer; all usable ones if there are fewer."""
     assert num >= 1
-    limits = limits if limits is not None else Limits()
+    limits = limits or Limits()
+    least, most = limits.min_words, limits.max_words
     ordered = sorted(texts, key=lambda source: (_natural_key(source.id), source.text))
     entries = [_Entry(source, count_words(source.text), (source,)) for source in ordered]
     for entry in entries:
         entry.refusal = (entry.text.mail.not_written or "") if entry.text.mail is not None else ""
-        _doubt(entry, limits)
+        if entry.words < least:
+            entry.doubt, entry.rank = f"shorter than {least} words", (_LENGTH, least / max(1, entry.words))
+        elif entry.words > most:
+            entry.doubt, entry.rank = f"longer than {most} words", (_LENGTH, entry.words / most)
     # Those that are taken first come first, so that a text is never doubted for one that is itself in doubt.
     by_rank = sorted(entries, key=lambda entry: entry.rank)
     _doubt_alike([entry for entry in by_rank if not entry.refusal])
@@ -111,16 +109,19 @@ def pick(texts: Sequence[SourceText], num: int, limits: Limits | None = None) ->
         if entry.text.id not in ids
         for member in entry.members
     ]
-    picked = [Picked(entry.text, _reason(entry, len(usable)), len(entry.members)) for entry in chosen]
-    return Choice(tuple(picked), tuple(left_out), _note(chosen))
-
-
-def _doubt(entry: _Entry, limits: Limits) -> None:
-    least, most = limits.min_words, limits.max_words
-    if entry.words < least:
-        entry.doubt, entry.rank = f"shorter than {least} words", (_LENGTH, least / max(1, entry.words))
-    elif entry.words > most:
-        entry.doubt, entry.rank = f"longer than {most} words", (_LENGTH, entry.words / most)
+    picked: list[Picked] = []
+    for entry in chosen:
+        what = f"one of the most typical of {len(usable)}"
+        if entry.doubt:
+            what = f"{entry.doubt}, but too few others are left"
+        if len(entry.members) > 1:
+            what = f"{len(entry.members)} short {_form(entry.text)} in one; {what}"
+        picked.append(Picked(entry.text, f"{entry.words} words, {what}", len(entry.members)))
+    note = ""
+    if doubts := Counter(entry.doubt for entry in chosen if entry.doubt):
+        which = ", ".join(f"{doubt} ({count})" for doubt, count in doubts.most_common())
+        note = f"Too few texts are as they should be, so others were taken: {which}. Look at them."
+    return Choice(tuple(picked), tuple(left_out), note)
 
 
 def _doubt_alike(entries: Sequence[_Entry]) -> None:
@@ -200,24 +201,86 @@ def _represent(entries: Sequence[_Entry], num: int) -> list[_Entry]:
     return [entries[row] for row in ranked if row in set(chosen)]
 
 
-def _reason(entry: _Entry, num: int) -> str:
-    what = f"{entry.doubt}, but too few others are left" if entry.doubt else f"one of the most typical of {num}"
-    what = what if len(entry.members) == 1 else f"{len(entry.members)} short {_form(entry.text)} in one; {what}"
-    return f"{entry.words} words, {what}"
-
-
 def _form(source: SourceText) -> str:
     return "texts" if source.mail is None else _FORMS[source.mail.form]
-
-
-def _note(chosen: Sequence[_Entry]) -> str:
-    """What of the choice is not as it should be, in a line; "" where all is well."""
-    doubts = Counter(entry.doubt for entry in chosen if entry.doubt)
-    which = ", ".join(f"{doubt} ({num})" for doubt, num in doubts.most_common())
-    return f"Too few texts are as they should be, so others were taken: {which}. Look at them." if doubts else ""
 
 
 def _natural_key(identity: str) -> tuple[list[tuple[int, str]], str]:
     # "mail 9" before "mail 10".
     pieces = re.split(r"([0-9]+)", identity.casefold())
     return [(int(piece) if piece.isdecimal() and piece.isascii() else -1, piece) for piece in pieces], identity
+
+
+# --- likeness
+
+SAME_SHARE = 0.85  # of the words of two texts, in the same order, from which on they are nearly the same
+_MIN_WORDS = 6  # shorter texts are nearly the same only if their words are
+_MAX_CHARACTERS = 20_000  # texts that begin with as many of the same are the same
+_RUN_WORDS = 4
+_NUM_RUNS = 64  # that are looked up of each text: those with the smallest hashes, which two that are alike share
+_NUM_LIKELY = 4  # texts that share the most of them are compared
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+
+_NUM_FIGURES = 2048
+_CORE_SHARE = 0.7
+# Odd, so that multiplying loses nothing modulo 2^64; one for each place in a run of three characters.
+_FACTORS = tuple(np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
+
+Figures = NDArray[np.float32]
+
+
+def near_duplicates(texts: Sequence[str]) -> list[int]:
+    """For each text the index of the first text that it is nearly the same as; its own where there is none.
+
+    Two texts are nearly the same if they share `SAME_SHARE` of their words in the same order. Only texts that share
+    runs of four words are compared: with the first text that has the run, and with the latest.
+    """
+    spelt: list[list[str]] = []
+    firsts: list[int] = []
+    owners: dict[int, tuple[int, int]] = {}
+    for index, text in enumerate(texts):
+        words = [intern(word) for word in _WORD.findall(text[:_MAX_CHARACTERS].casefold())]
+        runs = {" ".join(words[start : start + _RUN_WORDS]) for start in range(max(1, len(words) - _RUN_WORDS + 1))}
+        shared: Counter[int] = Counter()
+        for key in sorted(crc32(run.encode("utf-8", "surrogatepass")) for run in runs)[:_NUM_RUNS] if words else ():
+            first, latest = owners.get(key, (index, index))
+            owners[key] = first, index
+            if first != index:
+                shared.update({firsts[first], firsts[latest]})
+        spelt.append(words)
+        likely = (other for other, _ in shared.most_common(_NUM_LIKELY))
+        firsts.append(next((other for other in likely if _are_same(spelt[other], words)), index))
+    return firsts
+
+
+def _are_same(one: Sequence[str], other: Sequence[str]) -> bool:
+    if min(len(one), len(other)) < _MIN_WORDS:
+        return one == other
+    return ratio(one, other, score_cutoff=100 * SAME_SHARE) > 0
+
+
+def style_figures(texts: Sequence[str]) -> Figures:
+    """A row of length 1 for each text: TF-IDF of its runs of three characters, of which many stand in one column."""
+    figures = np.zeros((len(texts), _NUM_FIGURES), dtype=np.float32)
+    for row, text in enumerate(texts):
+        plain = f" {' '.join(text.lower().split())} "
+        codes = np.frombuffer(plain.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
+        hashes = codes[:-2] * _FACTORS[0] + codes[1:-1] * _FACTORS[1] + codes[2:] * _FACTORS[2]
+        # The high bits: the low ones of a product depend on the low ones of its factors only.
+        columns = (hashes >> np.uint64(32)) % np.uint64(_NUM_FIGURES)
+        figures[row] = np.sqrt(np.bincount(columns.astype(np.int64), minlength=_NUM_FIGURES))
+    num_having = np.count_nonzero(figures, axis=0)
+    figures *= (np.log((1 + len(texts)) / (1 + num_having)) + 1).astype(np.float32)
+    figures /= np.maximum(np.linalg.norm(figures, axis=1, keepdims=True), 1e-12)
+    return figures
+
+
+def typicality(figures: Figures) -> list[float]:
+    """The cosine of each row to the middle: 1 is most typical.
+
+    The middle is that of the nearer seven tenths, so that pasted texts of others do not pull it.
+    """
+    near = figures @ figures.sum(axis=0)
+    core = figures[near >= np.quantile(near, 1 - _CORE_SHARE)] if len(near) else figures
+    middle = core.sum(axis=0)
+    return [round(float(value), 6) for value in figures @ middle / max(np.linalg.norm(middle), 1e-12)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 
 from ditto_cli.demonstrations.words import words
@@ -28,19 +27,8 @@ _SMILEY = re.compile(r"x+d+|[:;=8]['-]?\w|<3", re.IGNORECASE)
 _PARTICLES = frozenset("von van de der den da di del della la el al bin ibn af av zu ter ten".split())  # noqa: SIM905
 
 
-@dataclass(frozen=True)
-class Closing:
-    """What ends a letter.
-
-    Attributes:
-        rest: the name, or names, behind it on its line; "" where there is none.
-    """
-
-    rest: str
-
-
-def closing_in(line: str) -> Closing | None:
-    """The closing that the line is; None where it is none.
+def closing_in(line: str) -> str | None:
+    """The name or names behind the closing that the line is, "" for a closing alone; None where it is none.
 
     A line is one if it begins with a closing and nothing follows but names ("Best, Anna"), or when, where and what for
     ("See you Thursday", "Thanks for the cake, Anna").
@@ -52,11 +40,11 @@ def closing_in(line: str) -> Closing | None:
     if phrase := next((phrase for phrase in unspaced if text.startswith(phrase)), None):
         rest = text[len(phrase) :]
         if rest[:1] not in _AROUND:  # more of the closing, or a sentence
-            return Closing("") if len(rest) <= _MAX_MORE else None
+            return "" if len(rest) <= _MAX_MORE else None
         rest = rest.strip(_AROUND)
-        return Closing(rest) if not rest or name_in(rest) or closing_in(rest) == Closing("") else None
+        return rest if not rest or name_in(rest) or closing_in(rest) == "" else None
     if text.endswith(behind) and (name := name_in(re.sub(rf"(?:{'|'.join(behind)})\Z", "", text))):
-        return Closing(name)
+        return name
     pieces = [piece for piece in text.split() if not _SMILEY.fullmatch(piece)]
     keys = [plain_word(piece) for piece in pieces]  # "" for a dash or an emoji
     return _spaced_closing(pieces, keys) if 0 < len(pieces) <= _MAX_WORDS else None
@@ -99,8 +87,8 @@ def _phrase_length(keys: Sequence[str], start: int, phrases: frozenset[str]) -> 
     return 0
 
 
-def _spaced_closing(pieces: Sequence[str], keys: Sequence[str]) -> Closing | None:
-    """The closing with what follows it; None where there is none, or a sentence follows."""
+def _spaced_closing(pieces: Sequence[str], keys: Sequence[str]) -> str | None:
+    """What follows the closing; None where there is none, or a sentence follows."""
     position = end = 0  # of closings and of what stands around them
     while position < len(keys):
         if length := _phrase_length(keys, position, _plain("closings")):
@@ -123,7 +111,7 @@ def _spaced_closing(pieces: Sequence[str], keys: Sequence[str]) -> Closing | Non
             end += 1
     rest = _without_kisses(pieces[end:])
     if not rest:
-        return Closing("")
+        return ""
     head, *behind = _COMMA.split(_ROLE.split(rest, maxsplit=1)[0].strip(_AROUND))
     # "Best, Anna Roth, CEO", but not "Thanks Anna, I will".
     if any(word[:1].islower() for part in behind for word in part.split()):
@@ -134,7 +122,7 @@ def _spaced_closing(pieces: Sequence[str], keys: Sequence[str]) -> Closing | Non
     are_names = 0 < len(names) <= 5 and all(
         _is_name_word(word) and (may_be_lower or not word[0].islower() or word in _PARTICLES) for word in names
     )
-    return Closing(head) if are_names else None
+    return head if are_names else None
 
 
 def _is_name_word(word: str) -> bool:

@@ -48,6 +48,8 @@ _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 _OTHER_MARKS = "€…‘’“”–—«»°"  # noqa: RUF001
 _ALSO_LOST = re.compile(f"{_LOST}+|\u951f\u65a4\u62f7")  # U+FFFD itself, read as GBK
 
+_META_CHARSET = re.compile(rb"<meta\s[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{2,30})", re.IGNORECASE)
+_META_BYTES = 4096  # within which a page names its charset
 _SAMPLE_BYTES = 4000
 _ONLY_AT_END = "ךםןףץς"  # of a word
 _QUOTES, _SIGNS = "“”‘’–—…«»„‚\xa0", "€°§£·•ªº²½©®™№µ"  # noqa: RUF001
@@ -94,6 +96,13 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
         if labelled.count(_LOST) <= max(1, len(_BEYOND_ASCII.findall(labelled)) // 10):
             return labelled
     return _checked(_decode(raw, _likeliest_codec(raw)))
+
+
+def charset_of_page(raw: bytes) -> str | None:
+    """The charset that a page of HTML names itself; None if it names none."""
+    named = _META_CHARSET.search(raw[:_META_BYTES])
+    # A page that says so in ASCII is not in UTF-16.
+    return named[1].decode("ascii") if named and b"utf-16" not in named[1].lower() else None
 
 
 def normalise_text(text: str) -> str:

@@ -6,21 +6,18 @@ Knows the folder's rules (which files count, in which order); what is inside a f
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile
 from ditto_cli.demonstrations.choice import Limits
-from ditto_cli.demonstrations.encoding import readable_name
+from ditto_cli.demonstrations.encoding import normalise_text, readable_name
+from ditto_cli.demonstrations.folder_files import PROMPT_FILE
 from ditto_cli.demonstrations.mail.mailboxes import apple_mbox_file, is_maildir
-from ditto_cli.demonstrations.opening import is_folder, opened
-from ditto_cli.demonstrations.prompt_file import PROMPT_FILE
 from ditto_cli.demonstrations.readers import reason_to_skip
 from ditto_cli.demonstrations.redaction import redactor_for
-from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, read_source
+from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, opened, read_source
 from ditto_cli.demonstrations.splitting import divided
-from ditto_cli.demonstrations.template import is_unedited_template, template_text
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
 
@@ -56,8 +53,18 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
             if is_one_mail(path):
                 given.add(name)
     reading = only_own(items, settings.me, given=given)
-    texts, repeated = _without_repeats(reading.texts)
-    reading = Reading(tuple(_prepared(texts, settings)), (*reading.skipped, *repeated))
+    unique: dict[str, SourceText] = {}
+    repeated: list[Skipped] = []
+    for text in reading.texts:
+        if (first := unique.setdefault(text.text, text)) is not text:
+            repeated.append(Skipped(text.id, f"same text as {first.id}"))
+    texts = list(unique.values())
+    redactor = redactor_for(settings.redact, list(unique))
+    if settings.split:
+        texts = [part for text in texts for part in divided(text, notes=True, max_words=Limits().max_words)]
+    if redactor is not None:
+        texts = [redactor.redacted(text) for text in texts]
+    reading = Reading(tuple(texts), (*reading.skipped, *repeated))
     if not reading.texts:
         raise NothingUsableError(_nothing_usable(folder, reading.skipped))
     if len(reading.texts) > MAX_TEXTS:
@@ -70,13 +77,9 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
 
 
 def read_held_out(folder: Path, settings: FolderFile | None = None) -> Reading:
-    """The texts that are kept back in a demonstrations folder's `held_out`; ids begin with "held_out/".
-
-    Raises:
-        InputError: a file there that claims to be a text cannot be read.
-    """
+    """The texts that are kept back in a demonstrations folder's `held_out`; ids begin with "held_out/"."""
     kept_back = folder / HELD_OUT_FOLDER
-    if not is_folder(kept_back) or not any(not name.startswith(".") for name in file_names(kept_back)):
+    if not os.path.isdir(kept_back) or not any(not name.startswith(".") for name in file_names(kept_back)):
         return Reading(())
     # a.md beside it is another text than held_out/a.md.
     reading = read_folder(kept_back, settings)
@@ -84,15 +87,6 @@ def read_held_out(folder: Path, settings: FolderFile | None = None) -> Reading:
         tuple(replace(text, id=f"{HELD_OUT_FOLDER}/{text.id}") for text in reading.texts),
         tuple(Skipped(f"{HELD_OUT_FOLDER}/{entry.name}", entry.reason) for entry in reading.skipped),
     )
-
-
-def _prepared(texts: Sequence[SourceText], settings: FolderFile) -> Iterator[SourceText]:
-    """The texts as ditto.yaml wants them: long ones in parts, personal data replaced."""
-    redactor = redactor_for(settings.redact, [text.text for text in texts])
-    max_words = Limits().max_words
-    for whole in texts:
-        for text in divided(whole, notes=True, max_words=max_words) if settings.split else [whole]:
-            yield text if redactor is None else redactor.redacted(text)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -110,28 +104,17 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _reason_to_skip(path: Path) -> str | None:
-    if is_folder(path) and not path.name.startswith("."):
+    if os.path.isdir(path) and not path.name.startswith("."):
         if path.name == HELD_OUT_FOLDER:
             return _HELD_OUT_REASON
         return None if is_maildir(path) or apple_mbox_file(path) is not None else _FOLDER_REASON
-    return reason_to_skip(path.name) or (_TEMPLATE_REASON if _is_template(path) else None)
-
-
-def _is_template(path: Path) -> bool:
-    size = len(template_text()) * 2
-    if path.suffix.lower() != ".md" or not path.is_file():
-        return False
-    with opened(path, readable_name(path.name)) as file:
-        return is_unedited_template(file.read(size).decode("utf-8", errors="replace"))
-
-
-def _without_repeats(texts: Sequence[SourceText]) -> tuple[list[SourceText], list[Skipped]]:
-    first_ids: dict[str, str] = {}
-    for source in texts:
-        first_ids.setdefault(source.text, source.id)
-    unique = [source for source in texts if first_ids[source.text] == source.id]
-    others = [source for source in texts if first_ids[source.text] != source.id]
-    return unique, [Skipped(source.id, f"same text as {first_ids[source.text]}") for source in others]
+    if reason := reason_to_skip(path.name):
+        return reason
+    if path.suffix.lower() == ".md" and path.is_file():
+        with opened(path, readable_name(path.name)) as file:
+            if is_unedited_template(file.read(2 * len(TEMPLATE)).decode("utf-8", errors="replace")):
+                return _TEMPLATE_REASON
+    return None
 
 
 def _nothing_usable(folder: Path, skipped: tuple[Skipped, ...]) -> str:
@@ -146,3 +129,29 @@ def _nothing_usable(folder: Path, skipped: tuple[Skipped, ...]) -> str:
     details = "; ".join(f"{entry.name}: {entry.reason}" for entry in visible[:_NUM_NAMES_SHOWN])
     more = f" and {len(visible) - _NUM_NAMES_SHOWN} more" if len(visible) > _NUM_NAMES_SHOWN else ""
     return f"{shown} holds nothing to learn from ({details}{more}): put four to seven texts into it."
+
+
+TEMPLATE_NAME = "my-first-text.md"
+
+# The prompt is a comment on purpose: one that is left as it was would be a wrong one.
+TEMPLATE = """\
+---
+# What is your text the answer to? Say it in one line and remove the "# ". Left as it is, a line will be proposed.
+# prompt: Write an email to my sister about our summer holiday
+---
+<!--
+Put one of your own texts below this comment, just as you sent it: an email, a post, a letter.
+
+- One text a file. Name the next one as you like: second.md, third.txt. Emails saved as .eml work as they are.
+- Four to seven good ones suffice; stay below ten. Choose those that sound most like you.
+- Take texts that you wrote yourself, not what a model or somebody else wrote for you.
+- They stay on this computer.
+
+This comment may stay; it is not learnt.
+-->
+"""
+
+
+def is_unedited_template(text: str) -> bool:
+    """Whether `text` is the template as it was written, line ends aside."""
+    return normalise_text(text) == normalise_text(TEMPLATE)

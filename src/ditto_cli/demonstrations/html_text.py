@@ -51,7 +51,12 @@ def html_to_text(markup: str, *, is_document: bool = False) -> str:
             is a line.
     """
     reader = _TextReader(is_document=is_document, tight=_tight_selectors(markup))
-    reader.feed(_IN_WINGDINGS.sub(_in_characters, _LIST_MARK.sub(_list_mark, tidied(markup))))
+    whole = _LIST_MARK.sub(_list_mark, tidied(markup))
+    reader.feed(
+        _IN_WINGDINGS.sub(
+            lambda match: match[1] + html.escape(html.unescape(match[2]).translate(_WINGDINGS), quote=False), whole
+        )
+    )
     reader.close()
     return "".join(reader.pieces)
 
@@ -185,10 +190,6 @@ def _has_no_margins(style: str) -> bool | None:
 def _list_mark(match: re.Match[str]) -> str:
     mark = html.unescape(match[1]).strip()
     return f"{mark} " if mark[:1].isalnum() and mark[-1] in ".)" else _BULLET
-
-
-def _in_characters(match: re.Match[str]) -> str:
-    return match[1] + html.escape(html.unescape(match[2]).translate(_WINGDINGS), quote=False)
 
 
 def _emoji(attributes: dict[str, str | None]) -> str:

@@ -1,19 +1,24 @@
 """Many texts of a person -> the few files of a demonstrations folder: chosen, named, some of them kept back.
 
-Decides and renders; writing the files is the caller's.
+Decides and renders; writing the files is the caller's. A file reads back as exactly its text and prompt.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+import yaml
+
 from ditto_cli.demonstrations.choice import Choice, Limits, Picked, pick
+from ditto_cli.demonstrations.encoding import normalise_text
+from ditto_cli.demonstrations.readers import READERS
 from ditto_cli.demonstrations.redaction import Redactor, redactor_for
 from ditto_cli.demonstrations.splitting import divided
-from ditto_cli.demonstrations.writing import stem_for, text_file
 from ditto_cli.errors import InputError
 from ditto_cli.types import Skipped, SourceText
 
@@ -23,40 +28,26 @@ MOST_WITHOUT_PICK = 9
 
 @dataclass(frozen=True)
 class NewText:
-    """A file to be written, from which text it comes, and why that was chosen.
-
-    Attributes:
-        name: of the file.
-        content: what it holds.
-        text: the person's text in it.
-        long_prompt: a prompt of several lines, which quotes somebody else and so stays out of the person's file.
-        source: the id of the text.
-        reason: in a line, why it was picked; "" where nothing had to be chosen.
-        is_held_out: whether it is kept back for `ditto eval`.
-        num_texts: how many short texts were joined to it; 1 for most.
-    """
+    """A file to be written, from which text it comes, and why that was chosen."""
 
     name: str
     content: str
     text: str
-    long_prompt: str | None
-    source: str
-    reason: str
+    long_prompt: str | None  # of several lines; it quotes somebody else and so stays out of the person's file
+    source: str  # the id of the text
+    reason: str  # "" where nothing had to be chosen
     is_held_out: bool
-    num_texts: int = 1
+    num_texts: int = 1  # more where short texts were joined
 
 
 @dataclass(frozen=True)
 class Intake:
-    """What comes into the folder, and what does not, of `num_texts` texts; every text is in the one or the other.
-
-    `note` is what the person should know of the choice.
-    """
+    """What comes into the folder, and what does not, of `num_texts` texts; every text is in the one or the other."""
 
     new: tuple[NewText, ...]
     left_out: tuple[Skipped, ...]
     num_texts: int
-    note: str = ""
+    note: str = ""  # what the person should know of the choice
 
 
 def take_in(
@@ -81,11 +72,8 @@ def take_in(
         num_held_out: how many more to keep back.
         limits: lengths to pick from.
         split: divide texts that are too long at paragraphs, instead of leaving them out.
-        redact: replace personal data by stand-ins; "names": names and places too.
+        redact: as ditto.yaml has it.
         divide: take a note with several texts, divided by rules, for several.
-
-    Raises:
-        InputError: nothing can be taken, or too little to keep anything back.
     """
     redactor = redactor_for(redact, [text.text for text in texts])
     max_words = (limits or Limits()).max_words if split else None
@@ -111,30 +99,20 @@ def take_in(
     names = set(taken)
     for picked in choice.picked:
         text = picked.text
-        is_long = text.prompt is not None and "\n" in text.prompt.strip()
-        name, content = text_file(stem_for(_about(text), names), text.text, None if is_long else text.prompt)
+        prompt, long_prompt = text.prompt, None
+        if prompt is not None and "\n" in prompt.strip():
+            prompt, long_prompt = None, prompt
+        name, content = text_file(stem_for(_about(text), names), text.text, prompt)
         names.add(name)
+        is_held_out = text.id in held_out
         new.append(
-            NewText(
-                name=name,
-                content=content,
-                text=text.text,
-                long_prompt=text.prompt if is_long else None,
-                source=text.id,
-                reason=picked.reason,
-                is_held_out=text.id in held_out,
-                num_texts=picked.num_texts,
-            )
+            NewText(name, content, text.text, long_prompt, text.id, picked.reason, is_held_out, picked.num_texts)
         )
     return Intake(tuple(new), (*repeated, *choice.left_out), len(parts), choice.note)
 
 
 def kept_back(picked: Sequence[Picked], num: int) -> list[Picked]:
-    """`num` of the texts to hold out: spread over the ranking, and never its first.
-
-    Raises:
-        InputError: not one would be left to train on.
-    """
+    """`num` of the texts to hold out: spread over the ranking, and never its first."""
     if num == 0:
         return []
     if num >= len(picked):
@@ -154,12 +132,13 @@ def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int
     """All of a few texts, but those that nobody wrote; of many, or where lengths are given, the best ones."""
     if num is not None or limits is not None or len(candidates) - num_held_out > MOST_WITHOUT_PICK:
         return pick(candidates, (num or DEFAULT_PICK) + num_held_out, limits)
-    refusals = [text.mail.not_written if text.mail is not None else None for text in candidates]
-    pairs = list(zip(candidates, refusals, strict=True))
-    return Choice(
-        tuple(Picked(text, "") for text, refusal in pairs if refusal is None),
-        tuple(Skipped(text.id, refusal) for text, refusal in pairs if refusal is not None),
-    )
+    picked, left_out = [], []
+    for text in candidates:
+        if text.mail is not None and text.mail.not_written is not None:
+            left_out.append(Skipped(text.id, text.mail.not_written))
+        else:
+            picked.append(Picked(text, ""))
+    return Choice(tuple(picked), tuple(left_out))
 
 
 def _about(text: SourceText) -> str:
@@ -167,3 +146,34 @@ def _about(text: SourceText) -> str:
     if text.mail is not None and text.mail.subject:
         return Redactor().redact(text.mail.subject)
     return PurePosixPath(text.id.split("#", 1)[0]).stem
+
+
+def text_file(stem: str, text: str, prompt: str | None) -> tuple[str, str]:
+    """Name and content of the file for a text, as Markdown where that keeps it whole, else as plain text."""
+    text = normalise_text(text)
+    prompt = normalise_text(prompt or "").strip() or None
+    suffix = ".txt" if "<!--" in text else ".md"  # in Markdown that would be a comment
+
+    def reads_back(content: str) -> bool:
+        try:
+            texts = READERS[suffix](stem + suffix, content.encode()).texts
+        except InputError:
+            return False
+        return [(read.text, read.prompt) for read in texts] == [(text, prompt)]
+
+    content = f"{text}\n"
+    if prompt is not None:
+        header = yaml.safe_dump({"prompt": prompt}, allow_unicode=True, width=10_000)
+        content = f"---\n{header}---\n{content}"
+    elif not reads_back(content):  # it begins as front matter or a chat does
+        content = f"---\n---\n{content}"
+    assert reads_back(content), "what is written is read as the same"
+    return stem + suffix, content
+
+
+def stem_for(about: str, taken: Collection[str]) -> str:
+    """A file's name without suffix: a number that no name in `taken` has, then words of `about` in plain letters."""
+    plain = unicodedata.normalize("NFKD", about).encode("ascii", "ignore").decode("ascii").lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:40].strip("-") or "text"
+    used = {int(match[1]) for name in taken if (match := re.match(r"(\d{1,6})-", name))}
+    return f"{max(used, default=0) + 1:02d}-{slug}"

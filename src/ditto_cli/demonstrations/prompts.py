@@ -16,8 +16,8 @@ from typing import Literal
 from ditto_cli.config import HELD_OUT_FOLDER, FolderFile
 from ditto_cli.demonstrations.closings import closing_in
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.prompt_file import prompt_key, read_prompts
-from ditto_cli.demonstrations.redaction import redactor_for
+from ditto_cli.demonstrations.folder_files import read_prompts
+from ditto_cli.demonstrations.redaction import prompt_key, redactor_for
 from ditto_cli.types import Demonstration, SourceText
 
 Kind = Literal["email", "letter", "essay", "post", "text"]
@@ -37,19 +37,12 @@ _MIN_WORDS, _MAX_WORDS = 4, 60  # of an instruction that a model wrote
 
 @dataclass(frozen=True)
 class Form:
-    """What a text is, as its layout shows; two texts of one kind get prompts of one form.
-
-    Attributes:
-        kind: as an instruction names it.
-        addressee: who is greeted, if it is a person with a name.
-        title: the heading or head line, if there is one.
-        body: the text without greeting, marks and line ends.
-    """
+    """What a text is, as its layout shows; two texts of one kind get prompts of one form."""
 
     kind: Kind
-    addressee: str | None
-    title: str | None
-    body: str
+    addressee: str | None  # who is greeted, if it is a person with a name
+    title: str | None  # the heading or head line, if there is one
+    body: str  # the text without greeting, marks and line ends
 
     @property
     def task(self) -> str:
@@ -62,15 +55,9 @@ class Form:
 def attach_prompts(
     texts: Sequence[SourceText], by_id: Mapping[str, str], by_hash: Mapping[str, str] = {}
 ) -> tuple[list[Demonstration], list[SourceText]]:
-    """Give each text its prompt: what ditto.yaml says of it, else its own, else what prompts.yaml says.
+    """The texts with what ditto.yaml says of them (`by_id`), else their own prompt, else that of prompts.yaml.
 
-    Args:
-        texts: what a folder held.
-        by_id: prompts of ditto.yaml, by the texts' ids.
-        by_hash: prompts of prompts.yaml, by the texts' hashes.
-
-    Returns:
-        The demonstrations, and the texts that still have no prompt, both in the order of `texts`.
+    And the texts that still have no prompt.
     """
     demonstrations: list[Demonstration] = []
     without: list[SourceText] = []
@@ -87,11 +74,7 @@ def attach_prompts(
 def attach_stored_prompts(
     folder: Path, texts: Sequence[SourceText], settings: FolderFile
 ) -> tuple[list[Demonstration], list[SourceText]]:
-    """`attach_prompts` with what a folder's ditto.yaml and prompts.yaml say, redacted as the texts are.
-
-    Raises:
-        InputError: prompts.yaml cannot be read.
-    """
+    """`attach_prompts` with what a folder's ditto.yaml and prompts.yaml say, redacted as the texts are."""
     by_id, by_hash = settings.prompts, read_prompts(folder)
     if redactor := redactor_for(settings.redact, [text.text for text in texts]):
         by_id, by_hash = (
@@ -123,7 +106,9 @@ def form_of(source: SourceText) -> Form:
     if source.mail is not None or is_signed or is_apart:
         known = "" if source.mail is None else source.mail.recipient_name
         kind: Kind = "letter" if place > 0 and source.mail is None else "email"
-        return Form(kind, _addressee(greeting) or known or None, None, " ".join(lines[place + 1 :]))
+        # From the first capital behind the first word on: "Mr. Stone".
+        named = dropwhile(lambda word: not word[0].isupper(), greeting.strip(" ".join(_STOPS)).split()[1:])
+        return Form(kind, " ".join(named) or known or None, None, " ".join(lines[place + 1 :]))
     title = _title(source.text)
     num_words = sum(len(line.split()) for line in lines)
     is_essay = num_words >= max(_ESSAY_WORDS, _PARAGRAPH_WORDS * len(lines))
@@ -182,8 +167,3 @@ def _is_greeting(line: str) -> bool:
     is_short = len(line) <= _GREETING_CHARACTERS and len(line.split()) <= _GREETING_WORDS
     is_one = is_short and line.endswith((*_COMMAS, "!", ":", "\uff01", "\uff1a"))
     return is_one and closing_in(line) is None and not re.search(r"\d", line)
-
-
-def _addressee(greeting: str) -> str:
-    """Whom a greeting names, from its first capital behind its first word on: "Mr. Stone"; "" if there is none."""
-    return " ".join(dropwhile(lambda word: not word[0].isupper(), greeting.strip(" ".join(_STOPS)).split()[1:]))

@@ -1,7 +1,7 @@
 """What a user points at -> all texts in it: files of any format, mail archives, zip archives, folders with all below.
 
-For `--from`, where one bad file among hundreds is said and left out. A zip archive is read in
-memory, never extracted. A folder of demonstrations is `folder`'s business.
+For `--from`, where one bad file among hundreds is said and left out. A zip archive is read in memory, never extracted.
+Nothing is waited for. A folder of demonstrations is `folder`'s business.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER
+from ditto_cli.demonstrations.authorship import own_texts
 from ditto_cli.demonstrations.encoding import readable_name
-from ditto_cli.demonstrations.formats.common import damaged
+from ditto_cli.demonstrations.folder_files import PROMPT_FILE
 from ditto_cli.demonstrations.mail.mailboxes import (
     apple_mbox_file,
     is_maildir,
@@ -29,9 +31,7 @@ from ditto_cli.demonstrations.mail.mailboxes import (
     read_maildir,
     read_mbox,
 )
-from ditto_cli.demonstrations.opening import is_folder, opened, read_whole
-from ditto_cli.demonstrations.people import own_texts
-from ditto_cli.demonstrations.prompt_file import PROMPT_FILE
+from ditto_cli.demonstrations.reader_basics import damaged
 from ditto_cli.demonstrations.readers import READERS, max_bytes, read_safely, reason_to_skip
 from ditto_cli.errors import InputError
 from ditto_cli.types import People, Reading, Skipped, SourceText
@@ -61,14 +61,19 @@ def gather(paths: Sequence[Path], me: Sequence[str] = ()) -> Reading:
     """
     items: list[Item] = []
     given: set[str] = set()
+    num_texts: Counter[str] = Counter()  # by id: two files may have one name
     for path in paths:
         for item in read_source(path):
+            if isinstance(item, SourceText):
+                num_texts[item.id] += 1
+                if (num := num_texts[item.id]) > 1:
+                    item = replace(item, id=f"{item.id} ({num})")  # noqa: PLW2901
+                if is_one_mail(path):
+                    given.add(item.id)
             items.append(item)
-            if is_one_mail(path) and isinstance(item, SourceText):
-                given.add(item.id)
             if len(items) > MAX_TEXTS:
                 raise InputError(f"There are more than {MAX_TEXTS} texts in what is given: give a part of them.")
-    reading = only_own(list(_with_own_ids(items)), me, given=given)
+    reading = only_own(items, me, given=given)
     if not reading.texts:
         shown = ", ".join(readable_name(str(path)) for path in paths[:3])
         reasons = "; ".join(list(dict.fromkeys(entry.reason for entry in reading.skipped))[:3]) or "nothing"
@@ -84,13 +89,7 @@ def is_one_mail(path: Path) -> bool:
 def only_own(items: Sequence[Item], me: Sequence[str] = (), *, given: Collection[str] = ()) -> Reading:
     """Without what others wrote; what a mail answers becomes part of its prompt where that mail is there too.
 
-    Args:
-        items: what was read.
-        me: names, ids and addresses of the person; found out from archives of mail where none is given.
-        given: ids of mails that were handed in one by one, and are the person's whatever their sender.
-
-    Raises:
-        InputError: texts of several people, and it cannot be told which are the person's.
+    `given` are ids of mails that were handed in one by one, and are the person's whatever their sender.
     """
     people = {names[-1]: names for item in items if isinstance(item, People) for names in item.names}
     texts = link_originals(
@@ -107,14 +106,10 @@ def only_own(items: Sequence[Item], me: Sequence[str] = (), *, given: Collection
 
 
 def read_source(path: Path, name: str | None = None) -> Iterator[Item]:
-    """The texts of one file or folder; a file of mails may have any name.
-
-    Raises:
-        InputError: it cannot be read, or (if it is a file) is of a kind that is not read or holds nothing usable.
-    """
+    """The texts of one file or folder; a file of mails may have any name."""
     name = name or readable_name(path.name if path.name not in ("", "..") else path.resolve().name)
     suffix = path.suffix.lower()
-    if is_folder(path):
+    if os.path.isdir(path):
         yield from _of_folder(path, name)
     elif suffix in READERS:
         yield from _of_bytes(suffix, name, read_whole(path, name, max_bytes(suffix)))
@@ -148,10 +143,10 @@ def _of_folder(folder: Path, name: str) -> Iterator[Item]:
     own = (FOLDER_FILE, PROMPT_FILE, HELD_OUT_FOLDER) if FOLDER_FILE in names else ()
     for entry in names:
         path, shown = folder / entry, f"{name}/{readable_name(entry)}"
-        if entry.startswith(".") or entry in own or (is_folder(path) and path.is_symlink()):
+        if entry.startswith(".") or entry in own or (os.path.isdir(path) and path.is_symlink()):
             continue
         # Thunderbird's mbox files have no suffix.
-        is_of_known_kind = not path.suffix or path.suffix.lower() in (*READERS, *STREAM_READERS) or is_folder(path)
+        is_of_known_kind = not path.suffix or path.suffix.lower() in (*READERS, *STREAM_READERS) or os.path.isdir(path)
         if not is_of_known_kind and (why := reason_to_skip(path.name)):
             yield Skipped(shown, why)
             continue
@@ -175,24 +170,8 @@ def _left_out(name: str, error: InputError) -> Skipped:
     return Skipped(name, reason)
 
 
-def _with_own_ids(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items; of texts with one id, as two files of one name have, the later ones get a number."""
-    seen: Counter[str] = Counter()
-    for item in items:
-        if isinstance(item, SourceText):
-            seen[item.id] += 1
-            if seen[item.id] > 1:
-                yield replace(item, id=f"{item.id} ({seen[item.id]})")
-                continue
-        yield item
-
-
 def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
-    """The texts of an archive, in its order, as "export.zip/posts/a.html".
-
-    Raises:
-        InputError: no archive, damaged, or with too many files.
-    """
+    """The texts of an archive, in its order, as "export.zip/posts/a.html"."""
     try:
         package = zipfile.ZipFile(stream)
     except _DAMAGED:
@@ -208,7 +187,12 @@ def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
                 yield Skipped(identity, why)
                 continue
             try:
-                yield from _read_member(identity, package, member)
+                if _is_mbox(member):
+                    with package.open(member) as mails:
+                        yield from read_mbox(identity, cast("BinaryIO", mails))
+                else:
+                    suffix = PurePosixPath(member.orig_filename).suffix.lower()
+                    yield from _of_bytes(suffix, identity, package.read(member))
             except InputError as error:
                 yield _left_out(identity, error)
             except _DAMAGED:
@@ -230,14 +214,6 @@ def _reason_not_to_open(member: zipfile.ZipInfo) -> str | None:
     return reason_to_skip(member.orig_filename) or (f"larger than {limit // 2**20} MiB" if is_too_large else None)
 
 
-def _read_member(identity: str, package: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[Item]:
-    if not _is_mbox(member):
-        yield from _of_bytes(PurePosixPath(member.orig_filename).suffix.lower(), identity, package.read(member))
-        return
-    with package.open(member) as stream:
-        yield from read_mbox(identity, cast("BinaryIO", stream))
-
-
 def _is_mbox(member: zipfile.ZipInfo) -> bool:
     # Apple Mail exports a folder "Sent.mbox" with a file "mbox" in it.
     path = PurePosixPath(member.orig_filename)
@@ -246,3 +222,40 @@ def _is_mbox(member: zipfile.ZipInfo) -> bool:
 
 # (name for the user, the open file) -> what is in it, one text after the other.
 STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[Item]]] = {".mbox": read_mbox, ".zip": read_zip}
+
+
+@contextmanager
+def opened(path: Path, name: str) -> Iterator[BinaryIO]:
+    """A regular file, open for reading."""
+    try:
+        # Before opening: a FIFO would block here for ever.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise InputError(f"{name} is a pipe, socket or device, not a file: take it out of the folder.")
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise InputError(f"{name} does not exist, or is a link to what does not: check the path.") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, error) from None
+    with file:
+        try:
+            yield file
+        except OSError as error:
+            raise _unreadable(name, error) from None
+
+
+def read_whole(path: Path, name: str, max_bytes: int) -> bytes:
+    """A regular file's bytes."""
+    with opened(path, name) as file:
+        raw = file.read(max_bytes + 1)
+    if len(raw) > max_bytes:
+        raise InputError(
+            f"{name} is larger than {max_bytes // 2**20} MiB, more than a person's text: "
+            "save the text itself, without pictures and attachments."
+        )
+    return raw
+
+
+def _unreadable(name: str, error: Exception) -> InputError:
+    return InputError(
+        f"{name} cannot be read ({type(error).__name__}): check its rights and where it links to, or take it away."
+    )

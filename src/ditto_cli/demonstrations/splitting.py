@@ -23,10 +23,8 @@ _WORD = re.compile(rf"\s*(?:[{UNSPACED}]|[^\s{UNSPACED}]+)")
 def divided(source: SourceText, *, notes: bool, max_words: int | None) -> list[SourceText]:
     """The texts in a text; only the first one keeps its prompt, for the others answer something else.
 
-    Args:
-        source: the whole.
-        notes: whether rules divide it into texts of their own (`#text1`, ...); a mail is never a note.
-        max_words: from which length on a text is cut into parts (`#part1`, ...); None leaves it whole.
+    With `notes`, rules divide it into texts of their own (`#text1`, ...), unless it is a mail; what has more than
+    `max_words` is cut into parts (`#part1`, ...).
     """
     texts = split_note(source.text) if notes and source.mail is None else [source.text]
     found: list[SourceText] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ditto_cli.demonstrations import personal_data
+from ditto_cli.demonstrations.redaction import personal_data
 from ditto_cli.evaluation.types import Writing
 from ditto_cli.types import Demonstration
 

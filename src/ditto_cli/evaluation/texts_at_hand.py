@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile, read_folder_file
-from ditto_cli.demonstrations import read_folder, read_held_out
+from ditto_cli.demonstrations.folder import read_folder, read_held_out
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.appraisal import Appraiser

@@ -1,6 +1,6 @@
 """A chat -> the turns of its people: messages in a row are one text, and what they answer is its prompt.
 
-Reads what WhatsApp, iMessage, Signal and Discord export as text. Which of the people is ours, `people` knows; an
+Reads what WhatsApp, iMessage, Signal and Discord export as text. Which of the people is ours, `authorship` knows; an
 archive that calls its owner "Me" says so itself.
 """
 
@@ -17,7 +17,7 @@ from itertools import islice
 from math import isfinite, isnan, nan
 
 from ditto_cli.demonstrations.encoding import decode_text, normalise_text, repair_mojibake, unify_line_ends
-from ditto_cli.demonstrations.prompt_forms import BY_OTHERS, excerpt
+from ditto_cli.demonstrations.reader_basics import BY_OTHERS, excerpt
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
@@ -29,8 +29,7 @@ FORWARDED = "passed on: somebody else's words"
 
 _OWNER = "\0owner"
 _PAUSE_SECONDS = 3600
-_ANSWER_SECONDS = 86_400  # a day later, a message begins anew
-_DAY_SECONDS = 86_400
+_DAY_SECONDS = 86_400  # a day later, a message answers nothing
 
 _MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # <@U02>, <@!123>, <#C1|general>, <!here>, <:party:123>; WhatsApp isolates the name, or writes the number.
@@ -58,8 +57,6 @@ _WHATSAPP = re.compile(
     + re.sub(r"\?P<(\w+)>", r"?P<\1_>", _STAMP)
     + r"(?P<behind_>[^\d\n:,-]{0,12}?)(?: [-\u2013] |, (?=[^\n:]{1,80} : )))(?P<rest>.*)"
 )
-# As ISO 8601 has them, and imessage-exporter.
-_DATES = (datetime.fromisoformat, lambda text: datetime.strptime(text, "%b %d, %Y %I:%M:%S %p"))
 _IMESSAGE = re.compile(r"([A-Z][a-z]{2} \d{1,2}, \d{4} +\d{1,2}:\d{2}:\d{2} [AP]M)(?: \([^\n]*\))?(?P<event> .+)?")
 _DISCORD = re.compile(r"\[\d{1,4}\W[^\[\]\n]{4,16}\d[:.]\d{2}[^\d\[\]\n]{0,6}\] (.+)")
 # "IMG-1.jpg (file attached)" above a caption, "<attached: 1.jpg>" behind one, "plan.pdf • 2 pages ...".
@@ -80,25 +77,15 @@ _NAME_CHARACTERS = 80
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a chat.
+    """One message of a chat."""
 
-    Attributes:
-        authors: names of its writer; none where the program itself speaks.
-        text: as the person typed it; "" if there is nothing but a picture.
-        seconds: when, on any one clock; NaN if it is not known.
-        id: what others name it by; "" if they cannot.
-        answers: the id of the message that it answers; "" if it says none.
-        is_owner: whether the archive says that its owner wrote it.
-        reason: why it is left out; "" if it is not.
-    """
-
-    authors: tuple[str, ...]
-    text: str
-    seconds: float = nan
-    id: str = ""
-    answers: str = ""
-    is_owner: bool = False
-    reason: str = ""
+    authors: tuple[str, ...]  # names of its writer; none where the program itself speaks
+    text: str  # as the person typed it; "" if there is nothing but a picture
+    seconds: float = nan  # when, on any one clock
+    id: str = ""  # what others name it by
+    answers: str = ""  # the id of the message that it answers
+    is_owner: bool = False  # whether the archive says that its owner wrote it
+    reason: str = ""  # why it is left out
 
     @property
     def writer(self) -> str:
@@ -123,18 +110,14 @@ class _Turn:
 
 
 def chat_reading(name: str, chats: Iterable[Sequence[Message]]) -> Reading:
-    """The turns of one file's chats, each with its people's names; ids count the messages of the file.
-
-    Raises:
-        InputError: there are no words in any.
-    """
+    """The turns of one file's chats, each with its people's names; ids count the messages of the file."""
     texts: list[SourceText] = []
     skipped: list[Skipped] = []
-    number = 0
+    num_messages = 0
     turns_of_chats: list[list[_Turn]] = []
     for chat in chats:
-        turns, left_out = _divide_turns(name, chat, number)
-        number += len(chat)
+        turns, left_out = _divide_turns(name, chat, num_messages)
+        num_messages += len(chat)
         turns_of_chats.append(turns)
         skipped += left_out
     knows_owner = any(turn.key == _OWNER for turns in turns_of_chats for turn in turns)
@@ -156,11 +139,7 @@ def chat_reading(name: str, chats: Iterable[Sequence[Message]]) -> Reading:
 
 
 def posts_reading(name: str, archive: Iterable[Sequence[Message]]) -> Reading:
-    """What one person wrote in public or to a language model, each a text of its own; ids count what the file holds.
-
-    Raises:
-        InputError: there are no words in any.
-    """
+    """What one person wrote in public or to a language model, each a text of its own; ids count what the file holds."""
     texts: list[SourceText] = []
     skipped: list[Skipped] = []
     for number, post in enumerate((post for posts in archive for post in posts), start=1):
@@ -211,7 +190,7 @@ def _divide_turns(name: str, chat: Sequence[Message], num_before: int) -> tuple[
 def _make_prompt(turn: _Turn, answered: _Turn | None, before: _Turn | None) -> str | None:
     if answered is None or answered is turn:
         answered = before
-        if before is not None and turn.first.seconds - before.last_seconds > _ANSWER_SECONDS:
+        if before is not None and turn.first.seconds - before.last_seconds > _DAY_SECONDS:
             return None
     if answered is None or answered.key == turn.key or not answered.parts:
         return None
@@ -281,12 +260,12 @@ def in_order(messages: Sequence[Message]) -> list[Message]:
 
 
 def seconds_of(value: object) -> float:
-    """A time as programs store it: seconds or milliseconds since 1970, or a date in one of `_DATES`; else NaN."""
+    """A time as programs store it: seconds or milliseconds since 1970, ISO 8601, or imessage-exporter's; else NaN."""
     text = " ".join(str(value).removesuffix(" UTC").split())
     with suppress(ValueError):
         number = float(text)
         return nan if not isfinite(number) else number / 1000 if number > 1e11 else number
-    for read in _DATES:
+    for read in (datetime.fromisoformat, lambda text: datetime.strptime(text, "%b %d, %Y %I:%M:%S %p")):
         with suppress(ValueError, OverflowError):
             moment = read(text)
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -297,11 +276,7 @@ def seconds_of(value: object) -> float:
 
 
 def read_chat_text(name: str, raw: bytes) -> Reading | None:
-    """The turns of a chat that was exported as text; None if it is no such chat.
-
-    Raises:
-        InputError: it is one without any words.
-    """
+    """The turns of a chat that was exported as text; None if it is no such chat."""
     try:
         text = unify_line_ends(decode_text(raw))
     except ValueError:

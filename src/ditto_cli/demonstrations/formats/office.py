@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.formats.common import damaged, missing_package, titled_prompt, usable
 from ditto_cli.demonstrations.html_text import html_to_text
+from ditto_cli.demonstrations.reader_basics import damaged, missing_package, titled_prompt, usable
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
 
@@ -36,18 +36,21 @@ _MAX_SPACES = 100  # one element of an .odt may stand for any number of them
 
 
 def read_office(name: str, raw: bytes) -> Reading:
-    """A Word or OpenDocument file, told by its content: one text.
-
-    Raises:
-        InputError: the extra is missing, or it is another document, or empty.
-    """
+    """A Word or OpenDocument file, told by its content: one text."""
     with zipfile.ZipFile(io.BytesIO(raw)) as package:
         content = package.read("content.xml") if "content.xml" in package.NameToInfo else None
-    markup, num_notes = _docx_html(name, raw) if content is None else _odt_html(name, content)
-    # The title, where the document shows one, becomes the prompt.
-    title, body = _split_title(markup)
-    title = html_to_text(title, is_document=True).strip()
-    text = normalise_text(html_to_text(_with_typed_blank_lines(body), is_document=True))
+    if content is None:
+        markup, num_notes = _docx_html(name, raw)
+    else:
+        body = ElementTree.fromstring(content).find("./{*}body/{*}text")
+        if body is None:
+            raise InputError(damaged(name))
+        markup, num_notes = "".join(_odt_pieces(body)), sum(1 for _ in body.iter(f"{_TEXT}note"))
+    # The only heading 1 or paragraph of the style Title, where all begins with it, becomes the prompt.
+    found = _TITLE.match(markup) if markup.count("<h1") == 1 else None
+    title = html_to_text(found[1], is_document=True).strip() if found else ""
+    running = markup[found.end() :] if found else markup
+    text = normalise_text(html_to_text(_with_typed_blank_lines(running), is_document=True))
     if not text:
         title, text = "", usable(name, title)
     skipped = (Skipped(name, f"footnotes left out ({num_notes}): only the running text is read"),) if num_notes else ()
@@ -68,20 +71,6 @@ def _docx_html(name: str, raw: bytes) -> tuple[str, int]:
         convert_image=lambda _: [],
     )
     return _NOTE_MARK.subn("", _NOTES.split(result.value)[0])
-
-
-def _odt_html(name: str, raw: bytes) -> tuple[str, int]:
-    """The document as HTML, and how many footnotes it has."""
-    body = ElementTree.fromstring(raw).find("./{*}body/{*}text")
-    if body is None:
-        raise InputError(damaged(name))
-    return "".join(_odt_pieces(body)), sum(1 for _ in body.iter(f"{_TEXT}note"))
-
-
-def _split_title(markup: str) -> tuple[str, str]:
-    """The title, as HTML, and the rest: the only heading 1 or paragraph of the style Title, if all begins with it."""
-    found = _TITLE.match(markup) if markup.count("<h1") == 1 else None
-    return (found[1], markup[found.end() :]) if found else ("", markup)
 
 
 def _with_typed_blank_lines(markup: str) -> str:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.formats.common import missing_package
+from ditto_cli.demonstrations.reader_basics import missing_package
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, SourceText
 
@@ -44,11 +44,7 @@ class _Line(NamedTuple):
 
 
 def read_pdf(name: str, raw: bytes) -> Reading:
-    """A .pdf file with text in it: one text.
-
-    Raises:
-        InputError: the extra is missing, or it holds only pictures of pages.
-    """
+    """A .pdf file with text in it: one text."""
     try:
         import pypdfium2
     except ImportError:

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from ditto_cli.demonstrations.encoding import normalise_text, unify_line_ends
-from ditto_cli.demonstrations.formats.common import decoded, titled_prompt, usable
+from ditto_cli.demonstrations.reader_basics import decoded, titled_prompt, usable
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, SourceText
@@ -41,22 +41,14 @@ _TAG_LINES = re.compile(
 
 
 def read_plain(name: str, raw: bytes) -> Reading:
-    """A .txt file: one text, with optional front matter.
-
-    Raises:
-        InputError: binary, empty, or broken front matter.
-    """
+    """A .txt file: one text, with optional front matter."""
     text = decoded(name, raw)
     body, prompt = split_front_matter(name, text) or (text, None)
     return Reading((SourceText(name, usable(name, body), prompt),))
 
 
 def read_markdown(name: str, raw: bytes) -> Reading:
-    """A .md file: as .txt, and HTML comments are left out.
-
-    Raises:
-        InputError: binary, empty, broken front matter, or a comment that never ends.
-    """
+    """A .md file: as .txt, and HTML comments are left out."""
     text = decoded(name, raw).removeprefix("\ufeff")
     head = split_front_matter(name, text)
     body, prompt = head or (text, None)
@@ -71,15 +63,10 @@ def read_markdown(name: str, raw: bytes) -> Reading:
 
 
 def split_front_matter(name: str, text: str) -> tuple[str, str | None] | None:
-    """The text without what stands above it, and the prompt that this says; None where nothing does.
-
-    Raises:
-        InputError: keys and values that are broken, or a prompt that is none.
-    """
+    """The text without what stands above it, and the prompt that this says; None where nothing does."""
     text = unify_line_ends(text).removeprefix("\ufeff")
     if (hugo := _json_front_matter(text)) is not None:
-        fields, body = hugo
-        return body, _prompt_of(fields, body)
+        return hugo
     lines = text.split("\n")
     top = next((number for number, line in enumerate(lines) if line.strip()), 0)
     rule = lines[top].rstrip()
@@ -94,13 +81,17 @@ def split_front_matter(name: str, text: str) -> tuple[str, str | None] | None:
     if len(head) > _MAX_CHARACTERS:
         raise _broken(name, top + 1, f"is longer than {_MAX_CHARACTERS:,} characters")
     try:
-        fields = _fields(rule, head)
+        # Nothing is built of the tags and dates of a blog.
+        content = (tomllib.loads(head) if rule == "+++" else yaml.load(head, Loader=yaml.BaseLoader)) or {}
     # RecursionError: thousands of brackets.
     except (yaml.YAMLError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
         # What a person wrote into another program is passed over; ours must be right.
         if _OUR_KEY in head.casefold():
-            raise _broken(name, top + 1, "is not valid YAML or TOML") from None
-        fields = {"title": ""}
+            raise _broken(name, top + 1, "is not valid YAML or TOML")
+        content = {"title": ""}
+    fields = {str(key).casefold(): value for key, value in content.items()}
     body = "\n".join(rest[num + 1 :])
     others = {key: value for key, value in fields.items() if key != _OUR_KEY}
     if others:
@@ -158,27 +149,17 @@ def _known_keys() -> frozenset[str]:
     return frozenset((_OUR_KEY, *known["title"], *known["description"], *chain.from_iterable(known["others"])))
 
 
-def _fields(rule: str, text: str) -> dict[str, Any]:
-    """The keys, in lower case, and their values."""
-    # Nothing is built of the tags and dates of a blog.
-    content = tomllib.loads(text) if rule == "+++" else yaml.load(text, Loader=yaml.BaseLoader)
-    if content is not None and not isinstance(content, dict):
-        raise ValueError("no keys and values")
-    return {str(key).casefold(): value for key, value in (content or {}).items()}
-
-
-def _json_front_matter(text: str) -> tuple[dict[str, Any], str] | None:
-    """The keys of Hugo's third form, an object of JSON above the text, and the text below it."""
-    if not text.lstrip().startswith("{"):
-        return None
+def _json_front_matter(text: str) -> tuple[str, str | None] | None:
+    """The text below Hugo's third form, an object of JSON, and the prompt that this says."""
+    text = text.lstrip()
     try:
-        fields, end = json.JSONDecoder().raw_decode(text.lstrip())
+        fields, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
         return None
-    body = text.lstrip()[end:]
+    body = text[end:]
     if not isinstance(fields, dict) or _known_keys().isdisjoint(fields) or not body.startswith("\n"):
         return None
-    return {str(key).casefold(): value for key, value in fields.items()}, body
+    return body, _prompt_of({key.casefold(): value for key, value in fields.items()}, body)
 
 
 def _prompt_of(fields: Mapping[str, Any], body: str) -> str | None:

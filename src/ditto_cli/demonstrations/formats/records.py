@@ -1,7 +1,7 @@
-"""Tables and lists (.csv, .tsv, .json, .jsonl, .js) -> a text a row, with who wrote it where a column says so.
+"""Tables and lists (.csv, .tsv, .json, .jsonl, .js) -> their texts: of archives of known programs, else a text a row.
 
-Which column holds the text is told by its name. What known programs export is `archive_records`' business. A row
-without a text is left out, and said.
+Which column holds the text, and which says who wrote it, is told by its name; archive_forms.yaml has which key of an
+archive holds what. A row without a text is left out, and said.
 """
 
 from __future__ import annotations
@@ -11,17 +11,26 @@ import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import isnan, nan
 from typing import Any
 
 from ditto_cli.demonstrations.encoding import normalise_text, repair_mojibake, unify_line_ends
-from ditto_cli.demonstrations.formats.archive_records import archive_reading
-from ditto_cli.demonstrations.formats.common import decoded, empty, titled_prompt
+from ditto_cli.demonstrations.formats.chats import (
+    FORWARDED,
+    SYSTEM_LINE,
+    Message,
+    chat_reading,
+    in_order,
+    posts_reading,
+    seconds_of,
+)
 from ditto_cli.demonstrations.formats.web import looks_like_html
 from ditto_cli.demonstrations.html_text import html_to_text
-from ditto_cli.demonstrations.prompt_forms import BY_OTHERS
+from ditto_cli.demonstrations.reader_basics import BY_OTHERS, decoded, empty, titled_prompt
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
-from ditto_cli.types import Reading, Skipped, SourceText
+from ditto_cli.types import People, Reading, Skipped, SourceText
 
 _DELIMITERS = ",;\t|"
 _LAST = "\0"
@@ -30,8 +39,6 @@ _NO_TEXT = "no text in it"
 _NO_EXCHANGE = "not one message of a user and then one of an assistant, which would be the person's"
 _OF_TAG = re.compile(r"[\w.@:/+-]*", re.ASCII)  # an id, a tag or an address
 _OF_X = re.compile(r"\A\s*window\.YTD\.\w{1,60}\.part\d{1,6}\s*=")
-# Of an author who is an object.
-_NAME_KEYS = ("display_name", "displayName", "real_name", "name", "username", "login", "screen_name", "email", "id")
 
 _Rows = Sequence[tuple[int, Any]]  # each with its number in the file
 
@@ -42,20 +49,13 @@ def read_json(name: str, raw: bytes) -> Reading:
     """A .json file: an archive of a known program, a list of texts or entries, an object that holds one, or one entry.
 
     A .js file of an archive of X is one behind a name.
-
-    Raises:
-        InputError: binary, not valid JSON, no usable entry, or no telling which key holds the text.
     """
     content = _load(name, _OF_X.sub("", decoded(name, raw).removeprefix("\ufeff"), count=1))
     return _reading(name, content, list(enumerate(_find_entries(content), start=1)))
 
 
 def read_jsonl(name: str, raw: bytes) -> Reading:
-    """A .jsonl file: as a list in .json, an entry a line. Ids count the lines.
-
-    Raises:
-        InputError: binary, empty, a line that is not valid JSON, or no usable entry.
-    """
+    """A .jsonl file: as a list in .json, an entry a line. Ids count the lines."""
     # Other line ends, such as U+2028, may stand inside a JSON text.
     lines = enumerate(re.split(r"\r\n?|\n", decoded(name, raw).removeprefix("\ufeff")), start=1)
     entries = [(number, _load(f"{name} line {number}", line)) for number, line in lines if line.strip()]
@@ -63,11 +63,7 @@ def read_jsonl(name: str, raw: bytes) -> Reading:
 
 
 def read_csv(name: str, raw: bytes) -> Reading:
-    """A .csv or .tsv file with a row of column names: a text a row; ids count rows as a spreadsheet does.
-
-    Raises:
-        InputError: binary, empty, no telling which column holds the text, a quote that is never closed, no usable row.
-    """
+    """A .csv or .tsv file with a row of column names: a text a row; ids count rows as a spreadsheet does."""
     rows = _split_rows(name, unify_line_ends(decoded(name, raw).removeprefix("\ufeff")))
     if not rows:
         raise InputError(empty(name))
@@ -124,9 +120,11 @@ class _Columns:
         self._prompts = _find_columns(every, "prompts")
         self._titles = _find_columns(every, "titles")
         self._subjects = _find_columns(every, "subjects")
-        # The name of a thing is there once, that of a person with each of their texts.
-        names = [column for column in _find_columns(every, "names") if _has_repeats(row.get(column) for row in rows)]
-        self._authors = (*_find_columns(every, "authors"), *_find_columns(every, "author_ids")) or names
+        self._authors = [*_find_columns(every, "authors"), *_find_columns(every, "author_ids")]
+        for column in [] if self._authors else _find_columns(every, "names"):
+            names = [row[column] for row in rows if isinstance(row.get(column), str) and row[column].strip()]
+            # The name of a thing is there once, that of a person with each of their texts.
+            self._authors += [column] if len(set(names)) < len(names) else []
         # Where a table has no column of authors, as those of telephones.
         directions = [] if self._authors else _find_columns(every, "directions")
         self._direction = next((each for each in directions if _is_direction(row.get(each) for row in rows)), "")
@@ -148,9 +146,11 @@ class _Columns:
 
     def authors(self, row: Any) -> tuple[str, ...]:
         """The names of who wrote a row."""
-        columns = self._authors if isinstance(row, dict) else ()
-        names = [repair_mojibake(one) for column in columns for one in _names_in(row.get(column))]
-        return tuple(dict.fromkeys(names))
+        names: list[str] = []
+        for value in [row.get(column) for column in self._authors] if isinstance(row, dict) else ():
+            values = [value.get(key) for key in words("columns")["name_keys"]] if isinstance(value, dict) else [value]
+            names += [str(one).strip() for one in values if isinstance(one, (str, int)) and not isinstance(one, bool)]
+        return tuple(dict.fromkeys(repair_mojibake(name) for name in names if name))
 
     def _prompt_of(self, row: Mapping[str, Any]) -> str:
         if prompt := _first_value(row, self._prompts):
@@ -245,16 +245,6 @@ def _first_value(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     return next((value.strip() for value in values if isinstance(value, str) and value.strip()), "")
 
 
-def _names_in(value: Any) -> list[str]:
-    """The names of an author, who may be an object with several."""
-    values = [value.get(key) for key in _NAME_KEYS] if isinstance(value, dict) else [value]
-    return [
-        str(one).strip()
-        for one in values
-        if isinstance(one, (str, int)) and not isinstance(one, bool) and str(one).strip()
-    ]
-
-
 def _plain(value: Any) -> str:
     return str(value).strip().casefold()
 
@@ -266,6 +256,132 @@ def _is_direction(values: Iterable[Any]) -> bool:
     return not said.isdisjoint(known["received"]) and said <= {*known["received"], *known["sent"]}
 
 
-def _has_repeats(values: Iterable[Any]) -> bool:
-    names = [value for value in values if isinstance(value, str) and value.strip()]
-    return len(set(names)) < len(names)
+# --- archives of known programs
+
+_NUM_RECORDS_TRIED = 200
+_LINE_ELEMENT = re.compile(r"<(?:p|div|br)\b")
+_EMOJI_ELEMENT = re.compile(r"<emoji [^<>]{0,200}?\balt=\"([^\"<>]{1,20})\"[^<>]{0,200}>")
+# Parts of a message in Telegram.
+_NAMES_OF_OTHERS = ("mention", "mention_name", "bot_command")
+_NO_WORDS = (*_NAMES_OF_OTHERS, "link", "email", "phone", "hashtag", "cashtag", "bank_card")
+
+
+def archive_reading(name: str, content: Any) -> Reading | None:
+    """The texts of an archive of a known program, by its JSON or the rows of its table; None if it is of none."""
+    for form in words("archive_forms").values():
+        lists: list[list[Any]] = []
+        for path in form["lists"]:
+            places = _values_at(content, path)
+            # The nodes of a conversation with ChatGPT lie in an object, all other records in a list.
+            lists += [places] if path.endswith("mapping{}") else [place for place in places if isinstance(place, list)]
+        if chats := [found for found in lists if any(_fits(form, record) for record in found[:_NUM_RECORDS_TRIED])]:
+            if form.get("people"):
+                people = (_read_message(form, record, "").authors for records in chats for record in records)
+                return Reading((), (People(name, "a list of people, no texts", tuple(filter(None, people))),))
+            owner = _text_at(content, form.get("top_owner", ""))
+            messages = [_read_messages(form, part, owner) for chat in chats for part in _divide_chats(form, chat)]
+            return posts_reading(name, messages) if "posts" in form else chat_reading(name, messages)
+    return None
+
+
+def _fits(form: Mapping[str, Any], record: Any) -> bool:
+    return all(_values_at(record, path) for path in form["needs"])
+
+
+def _divide_chats(form: Mapping[str, Any], records: list[Any]) -> list[list[dict[str, Any]]]:
+    chats: dict[str, list[dict[str, Any]]] = {}
+    for record in records:
+        if isinstance(record, dict):
+            key = _text_at(record, form["apart"]) if "apart" in form else ""
+            chats.setdefault(key, []).append(record)
+    return list(chats.values())
+
+
+def _read_messages(form: Mapping[str, Any], records: list[dict[str, Any]], owner: str) -> list[Message]:
+    messages = [_read_message(form, record, owner) for record in records]
+    # Slack says a person's name with some of the messages only, the id with all.
+    names: dict[str, tuple[str, ...]] = {}
+    for message in messages:
+        if message.authors and len(message.authors) > len(names.get(message.authors[-1], ())):
+            names[message.authors[-1]] = message.authors
+    return in_order([replace(each, authors=names.get((each.authors or ("",))[-1], ())) for each in messages])
+
+
+def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -> Message:
+    names = [repair_mojibake(text) for path in form.get("authors", ()) if (text := _text_at(record, path).strip())]
+    authors = tuple(dict.fromkeys(names))
+    text = next((text for path in form["text"] if (text := _text_at(record, path))), "")
+    if form.get("html"):
+        bare = _without_element(_without_element(text, "quote"), "at")  # others' words and names in Skype and Teams
+        bare = bare if _LINE_ELEMENT.search(bare) else bare.replace("\n", "<br>")
+        text = html_to_text(_EMOJI_ELEMENT.sub(r"\1", bare)).strip().removeprefix(">")
+    for other in {str(one) for path in form.get("mentions", ()) for one in _values_at(record, path)}:
+        text = re.sub(rf"@{re.escape(other)}\b ?", "", text)
+    is_persons = (
+        all(_text_at(record, path) in [value or "" for value in only] for path, only in form.get("only", {}).items())
+        and not any(_is_filled(record, path) for path in form.get("never", ()))
+        and not ("posts" in form and text.startswith("RT @"))
+    )
+    reason = "" if is_persons else form.get("posts", SYSTEM_LINE)
+    if not reason and any(_is_filled(record, path) for path in form.get("foreign", ())):
+        reason = FORWARDED
+    is_owner = any(
+        _text_at(record, path) in values if values else _is_filled(record, path)
+        for path, values in form.get("owner", {}).items()
+    )
+    identity, answers = _text_at(record, form.get("id", "")), _text_at(record, form.get("answers", ""))
+    times = (seconds_of(value) for path in form.get("time", ()) for value in _values_at(record, path))
+    return Message(
+        authors,
+        text,
+        seconds=next((time for time in times if not isnan(time)), nan),
+        id=identity,
+        answers="" if answers == identity else answers,
+        is_owner=is_owner or (bool(authors) and authors[-1] in (owner, f"user{owner}")),
+        reason=reason,
+    )
+
+
+def _values_at(node: Any, path: str) -> list[Any]:
+    """All that lies at a path."""
+    found = [node]
+    for part in path.split(".") if path else ():
+        key = part.rstrip("[]{}")
+        if key:
+            found = [inner[key] for inner in found if isinstance(inner, dict) and key in inner]
+        if part.endswith("[]"):
+            found = [one for inner in found if isinstance(inner, list) for one in inner]
+        elif part.endswith("{}"):
+            found = [one for inner in found if isinstance(inner, dict) for one in inner.values()]
+    return found
+
+
+def _is_filled(record: Any, path: str) -> bool:
+    return any(bool(value) and value not in ("False", "0") for value in _values_at(record, path))
+
+
+def _text_at(record: Any, path: str) -> str:
+    """What lies at a path, as text; "" if there is nothing."""
+    return "\n".join(text for value in _values_at(record, path) if (text := _text_of(value))) if path else ""
+
+
+def _text_of(value: Any) -> str:
+    if isinstance(value, (str, bool, int, float)):
+        return str(value)
+    if not isinstance(value, list):
+        return ""
+    # A message that Telegram divides by its form; none if that is only names, links and tags.
+    kinds = {str(part.get("type")) for part in value if isinstance(part, dict)}
+    if kinds <= set(_NO_WORDS) and not any(isinstance(part, str) and part.strip() for part in value):
+        return ""
+    parts = (
+        part.get("text") if isinstance(part, dict) and part.get("type") not in _NAMES_OF_OTHERS else part
+        for part in value
+    )
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def _without_element(html: str, element: str) -> str:
+    """The HTML without an element and what is in it."""
+    first, *others = re.split(rf"<{element}\b", html)
+    return "".join([first, *(other.partition(f"</{element}>")[2] for other in others)])

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ditto_cli.demonstrations.encoding import normalise_text
+from ditto_cli.demonstrations.encoding import charset_of_page, normalise_text
 from ditto_cli.demonstrations.formats.chats import FORWARDED, SYSTEM_LINE, Message, chat_reading
-from ditto_cli.demonstrations.formats.common import decoded, titled_prompt
 from ditto_cli.demonstrations.formats.plain import split_front_matter
 from ditto_cli.demonstrations.html_text import html_to_text, tidied
+from ditto_cli.demonstrations.reader_basics import decoded, titled_prompt
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 _FRAME = frozenset({"html", "body", "main", "article"})  # whatever their classes are, they hold the content
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-_META_CHARSET = re.compile(rb"<meta\s[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{2,30})", re.IGNORECASE)
-_META_BYTES = 4096  # within which a page names its charset
 _BEGINS_AS_HTML = re.compile(
     r"\s*<(?:!--|(?:!doctype|html|p|div|h[1-6]|ul|ol|figure|article|section|span)\b[^>]*>)", re.IGNORECASE
 )
@@ -34,11 +32,7 @@ _OF_META = b"_a6-h"  # pages of Facebook and Instagram
 
 
 def read_page(name: str, raw: bytes) -> Reading:
-    """A page: the turns of the chat that it is, else its posts.
-
-    Raises:
-        InputError: nothing usable in it, or a page of Facebook or Instagram, where everybody's words look alike.
-    """
+    """A page: the turns of the chat that it is, else its posts."""
     if _OF_META in raw:
         raise InputError(
             f"{name} is a page of Facebook or Instagram, in which nobody's words can be told from another's: "
@@ -49,17 +43,10 @@ def read_page(name: str, raw: bytes) -> Reading:
 
 
 def read_html(name: str, raw: bytes) -> Reading:
-    """A page's posts: each `<article>` is one, else the main part of the page is.
-
-    Raises:
-        InputError: binary, or nothing but menus and quotations.
-    """
+    """A page's posts: each `<article>` is one, else the main part of the page is."""
     from bs4 import BeautifulSoup  # takes longer to import than most commands take
 
-    # A page that says so in ASCII is not in UTF-16.
-    named = _META_CHARSET.search(raw[:_META_BYTES])
-    charset = named[1].decode("ascii") if named and b"utf-16" not in named[1].lower() else None
-    page = decoded(name, raw, charset)
+    page = decoded(name, raw, charset_of_page(raw))
     body, prompt_above = split_front_matter(name, page) or (page, None)  # of a post of Jekyll
     soup = BeautifulSoup(tidied(body), "html.parser")
     articles = _outermost_articles(soup)
@@ -84,7 +71,8 @@ def read_html(name: str, raw: bytes) -> Reading:
             skipped.append(Skipped(identity, "a quotation in it (blockquote): not the person's own words"))
         prompt = titled_prompt("a post", _take_heading(root, is_one_of_many=is_one_of_many))
         if not is_one_of_many:
-            prompt = prompt_above or prompt or titled_prompt("a post", _title(soup))
+            title = _SITE_NAME.sub("", _one_line(soup.title)) if soup.title is not None else ""
+            prompt = prompt_above or prompt or titled_prompt("a post", title)
         if text := normalise_text(html_to_text(str(root))):
             texts.append(SourceText(identity, text, prompt))
         else:
@@ -148,11 +136,6 @@ def _take_heading(root: Tag, *, is_one_of_many: bool) -> str:
     title = _one_line(heading)
     heading.decompose()
     return title
-
-
-def _title(soup: BeautifulSoup) -> str:
-    """The title of a page, without the name of the site."""
-    return _SITE_NAME.sub("", _one_line(soup.title)) if soup.title is not None else ""
 
 
 def _one_line(tag: Tag) -> str:

@@ -12,24 +12,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ditto_cli.demonstrations.html_text import html_to_text, tidied
+from ditto_cli.demonstrations.words import words
 
-# quote: somebody else's words; wrapped: the same with a line above that a program wrote; rest: from here to the end;
-# dropped: added by the program, a signature or an attribution in whatever language.
 _Kind = Literal["quote", "wrapped", "rest", "dropped"]
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:]{0,30})\b([^<>]*)>")
 _NAMES = re.compile(
     r"\b(?:class|id)\s{0,3}=\s{0,3}(?:\"([^\"]{0,400})|'([^']{0,400})|([^\s\"'>]{1,100}))", re.IGNORECASE
 )
-_KINDS: dict[str, _Kind] = {
-    **dict.fromkeys(("moz-forward-container", "zmail_extra"), "quote"),
-    **dict.fromkeys(("yahoo_quoted", "protonmail_quote"), "wrapped"),
-    **dict.fromkeys(("divrplyfwdmsg", "x_divrplyfwdmsg", "appendonsend", "stopspelling"), "rest"),
-    **dict.fromkeys(("outlookmessageheader", "mail-editor-reference-message-container"), "rest"),
-    **dict.fromkeys(("gmail_signature", "gmail_signature_prefix", "moz-signature", "applemailsignature"), "dropped"),
-    **dict.fromkeys(("signature", "x_signature", "ms-outlook-mobile-signature", "ymail_android_signature"), "dropped"),
-    **dict.fromkeys(("protonmail_signature_block", "moz-cite-prefix"), "dropped"),
-}
+_KINDS: dict[str, _Kind] = {name: kind for kind, names in words("quotes")["html_marks"].items() for name in names}
 _GMAIL_ATTRIBUTION = "gmail_attr"
 _OUTLOOK_RULE = re.compile(r"border-top:\s?solid #(?:E1E1E1|B5C4DF)", re.IGNORECASE)
 # A line down the left side is how every program shows a quote, Outlook's prefix for each line among them.
@@ -56,7 +47,12 @@ class _Region:
 def html_mail_to_text(html: str) -> str:
     """The visible text of an HTML email; quoted lines begin with ">"."""
     own, quotes = _taken_apart(tidied(html.replace(_MARK_CHARACTER, "")))
-    return _MARK.sub(lambda match: _as_quote(quotes[int(match[1])]), html_to_text(_BLOCKQUOTE.sub(r"\1div", own)))
+
+    def quote(match: re.Match[str]) -> str:
+        lines = html_to_text(quotes[int(match[1])]).strip().split("\n")
+        return "\n".join(["", *(f"> {line}" for line in lines), ""])
+
+    return _MARK.sub(quote, html_to_text(_BLOCKQUOTE.sub(r"\1div", own)))
 
 
 def _taken_apart(html: str) -> tuple[str, list[str]]:
@@ -124,8 +120,3 @@ def _kind(tag: re.Match[str], last_blockquote: int) -> _Kind | None:
     if tag[2].lower() == "div" and _LEFT_RULE.search(attributes):
         return "quote"
     return "rest" if _OUTLOOK_RULE.search(attributes) else None
-
-
-def _as_quote(html: str) -> str:
-    lines = "\n".join(f"> {line}" for line in html_to_text(html).strip().split("\n"))
-    return f"\n{lines}\n"

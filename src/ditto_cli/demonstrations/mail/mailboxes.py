@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ditto_cli.demonstrations.encoding import readable_name
-from ditto_cli.demonstrations.mail.headers import NOT_KEPT, folder_kind
-from ditto_cli.demonstrations.mail.message import mail_prompt, parse_mail
+from ditto_cli.demonstrations.mail.message import NOT_KEPT, folder_kind, mail_prompt, parse_mail
 from ditto_cli.errors import InputError
 from ditto_cli.types import Skipped, SourceText
 
@@ -65,11 +64,7 @@ def apple_mbox_file(folder: Path) -> Path | None:
 
 
 def read_mbox(name: str, stream: BinaryIO) -> Iterator[SourceText | Skipped]:
-    """The mails of an mbox, in their order, as "Sent.mbox#17"; never more than one is held in memory.
-
-    Raises:
-        InputError: the file holds no message, or cannot be read to its end.
-    """
+    """The mails of an mbox, in their order, as "Sent.mbox#17"; never more than one is held in memory."""
     number = 0
     for raw in _messages(name, stream):
         number += 1
@@ -85,42 +80,32 @@ def read_maildir(name: str, folder: Path) -> Iterator[SourceText | Skipped]:
     """The mails of a Maildir's cur and new, by file name, and then those of the folders below it, as "Mail/.Sent#3".
 
     Links are left alone.
-
-    Raises:
-        InputError: the folder cannot be read.
     """
-    files: list[tuple[str, str]] = []
-    folders: list[str] = []
     try:
-        for part in ("cur", "new"):
-            if _is_real(folder / part):
-                with os.scandir(folder / part) as entries:
-                    files += [(entry.name, entry.path) for entry in entries if not entry.name.startswith(".")]
-        with os.scandir(folder) as entries:
-            folders = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        parts = [folder / part for part in ("cur", "new") if _is_real(folder / part)]
+        files = [path for part in parts for path in part.iterdir() if not path.name.startswith(".")]
+        folders = sorted(path.name for path in folder.iterdir() if _is_real(path))
     except OSError as error:
         raise InputError(f"{name} cannot be read ({type(error).__name__}): check the folder and its rights.") from None
-    for number, (_, path) in enumerate(sorted(files), start=1):
+    for number, path in enumerate(sorted(files, key=lambda path: path.name), start=1):
         identity = f"{name}#{number}"
         raw = _file_of_maildir(path)
-        yield Skipped(identity, raw) if isinstance(raw, str) else read_maildir_mail(identity, path, raw)
+        flags = match[1] if (match := _FLAGS.search(path.name)) else ""
+        if isinstance(raw, str):
+            yield Skipped(identity, raw)
+        elif "D" in flags or "T" in flags:
+            yield Skipped(identity, "a draft" if "D" in flags else "in the trash")
+        else:
+            yield _mail_of_archive(identity, str(folder), raw)
     for below in folders:
         if below not in ("cur", "new", "tmp") and any(_is_real(folder / below / part) for part in ("cur", "new")):
             yield from read_maildir(f"{name}/{readable_name(below)}", folder / below)
 
 
-def read_maildir_mail(identity: str, path: str, raw: bytes) -> SourceText | Skipped:
-    """A mail of a Maildir, by its bytes and its path, which says in which folder it lies and what became of it."""
-    flags = match[1] if (match := _FLAGS.search(path)) else ""
-    if "D" in flags or "T" in flags:
-        return Skipped(identity, "a draft" if "D" in flags else "in the trash")
-    return _mail_of_archive(identity, re.split(r"[/\\](?:cur|new)[/\\]", path)[0], raw)
-
-
 def link_originals(texts: Sequence[SourceText]) -> list[SourceText]:
     """The same texts; a reply to a mail among them has that mail's text as its original, and the prompt that follows.
 
-    Give it all mails of an archive, received ones too, before `people.own_texts`.
+    Give it all mails of an archive, received ones too, before `own_texts`.
     """
     by_identity = {
         source.mail.message_id: source for source in reversed(texts) if source.mail and source.mail.message_id
@@ -207,12 +192,12 @@ def _joined(lines: list[bytes], size: int) -> bytes | None:
     return b"".join(lines) if size <= MAX_MESSAGE_BYTES else None
 
 
-def _file_of_maildir(path: str) -> bytes | str:
+def _file_of_maildir(path: Path) -> bytes | str:
     """The file's bytes, or why it is not read."""
-    if os.path.islink(path) or not os.path.isfile(path):
+    if path.is_symlink() or not path.is_file():
         return "not a file"  # a link, a folder, or something that never ends
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             raw = file.read(MAX_MESSAGE_BYTES + 1)
     except OSError as error:
         return f"cannot be read ({type(error).__name__})"

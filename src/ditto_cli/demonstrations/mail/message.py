@@ -1,22 +1,38 @@
 """An email -> one `SourceText`: what the sender wrote, and a prompt made of its subject and of what it answers.
 
-Reads text parts only; an attachment is never taken for the text. Quotes and signatures are `quotes`' business.
+Reads headers, and of the parts only texts; an attachment is never taken for the text. The standard library takes the
+bytes apart. Quotes and signatures are `quotes`' business.
 """
 
 from __future__ import annotations
 
+import binascii
+import contextlib
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import replace
+from email import message_from_bytes
+from email.errors import HeaderParseError
+from email.header import decode_header
 from email.message import Message
-from itertools import islice
+from email.utils import collapse_rfc2231_value
+from functools import cache
+from itertools import chain, islice
+from typing import Literal
 
-from ditto_cli.demonstrations.encoding import normalise_text, unify_line_ends
-from ditto_cli.demonstrations.mail.headers import CALENDAR, KNOWN_FIELDS, authors_of, mail_of, reason_not_kept
+from ditto_cli.demonstrations.encoding import (
+    UndecodableTextError,
+    charset_of_page,
+    decode_text,
+    normalise_text,
+    repair_mojibake,
+    unify_line_ends,
+)
 from ditto_cli.demonstrations.mail.html_quotes import html_mail_to_text
-from ditto_cli.demonstrations.mail.mime import is_attachment, open_mail, parameter, part_text
 from ditto_cli.demonstrations.mail.quotes import remove_quoted, unwrap_flowed
-from ditto_cli.demonstrations.prompt_forms import excerpt
+from ditto_cli.demonstrations.reader_basics import excerpt
+from ditto_cli.demonstrations.words import one_of, words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, Reading, Skipped, SourceText
 
@@ -36,11 +52,7 @@ _WORD = re.compile(r"[\u0e00-\u0eff\u3040-\u9fff\uac00-\ud7af]|[^\W\u0e00-\u0eff
 
 
 def read_email(name: str, raw: bytes) -> Reading:
-    """The email's own text.
-
-    Raises:
-        InputError: not an email, damaged, encrypted, or nothing in it was written by the sender.
-    """
+    """The email's own text."""
     found = parse_mail(name, raw, is_of_archive=False)
     if isinstance(found, Skipped):
         raise InputError(
@@ -95,7 +107,10 @@ def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
     kind = part.get_content_type()
     below = part.get_payload()
     is_mail = isinstance(below, list) and part.get_content_maintype() != "multipart"  # that was attached
-    if is_mail or (is_attachment(part) and not is_whole):
+    disposition = str(part.get("content-disposition", "")).partition(";")[0].strip().lower()
+    is_named = bool(parameter(part, "name")) and disposition != "inline"  # some programs name the body
+    is_file = disposition == "attachment" or is_named or bool(parameter(part, "filename", "content-disposition"))
+    if is_mail or (is_file and not is_whole):
         return "", False
     if isinstance(below, list):
         # Beside the first part of related ones lie its pictures.
@@ -128,3 +143,267 @@ def _best(alternatives: list[tuple[str, bool]]) -> tuple[str, bool]:
     # The plain text alone has the line above a quote and the signature.
     is_made_of_it = num_common >= 0.9 * of_rich.total() and num_common >= 0.4 * of_plain.total()
     return (rich, True) if is_made_of_it else (plain, False)
+
+
+# --- headers
+
+_Form = Literal["new", "reply", "forward"]
+
+KNOWN_FIELDS = ("from", "to", "subject", "date", "message-id", "mime-version", "content-type")
+AUTOMATIC = "an automatic mail"
+OUT_OF_OFFICE = "an out-of-office notice"
+DELIVERY = "a delivery report"
+CALENDAR = "a calendar message"
+NOT_KEPT = {"drafts": "a draft", "spam": "marked as spam", "trash": "in the trash"}  # by kind of folder
+_PREFIX = re.compile(
+    rf"(?:(?P<reply>{one_of('mail_subjects', 'reply')})|(?P<forward>{one_of('mail_subjects', 'forward')}))"
+    r"(?:\[\d{1,3}\]|\(\d{1,3}\))?\s?[:\uff1a]\s*",
+    re.IGNORECASE,
+)
+_ITALIAN_REPLY = re.compile(r"R:\s+")  # capital only, as Outlook writes it
+_ADDRESS = re.compile(r"[^\s<>,;:\"'()\[\]@]{1,100}@[^\s<>,;:\"'()\[\]@]{1,200}")
+_QUOTED_NAME = re.compile(r'"[^"]*"')
+_IDENTITY = re.compile(r"<\s*([^<>\s]{1,400})\s*>")
+_MAX_RECIPIENTS_CHARACTERS = 20_000
+_MAX_SUBJECT_CHARACTERS = 500
+_EXPUNGED = re.compile(r"\s*[0-9a-f]{3}[89a-f]", re.IGNORECASE)  # of Thunderbird: deleted, and not yet taken out
+_CALENDAR_SUBJECT = re.compile(rf"(?:{one_of('mail_subjects', 'calendar')})\s?[:\uff1a]\s", re.IGNORECASE)
+_ABSENCE_SUBJECT = re.compile(rf"(?:re: |aw: )?(?:{one_of('mail_subjects', 'absence')})", re.IGNORECASE)
+_DELIVERY_SUBJECT = re.compile(one_of("mail_subjects", "delivery"), re.IGNORECASE)
+_NAME = re.compile(r"[^\W\d_]{2,40}(?:['\u2019-][^\W\d_]{1,40}){0,2}")
+# "Sent-1", "Sent 2024", "sent-mail-jan-2024"
+_FOLDER_NUMBER = re.compile(r"(?:[-_ .]*\(?\d{1,4}\)?|[-_][a-z]{3}(?=[-_]\d))+\Z")
+_MODIFIED_UTF7 = re.compile(r"&([A-Za-z0-9+,]*)-")
+
+
+def mail_of(fields: Fields) -> Mail:
+    """What the headers say, without the text of the original."""
+    written = normalise_text(first(fields, "subject"))[: 2 * _MAX_SUBJECT_CHARACTERS].strip()
+    form, subject = _form_and_subject(written)
+    answered = _identity(fields, "in-reply-to") or _identity(fields, "references", is_last=True)
+    if form == "new" and "in-reply-to" in fields:
+        form = "reply"
+    sender = next(iter(_addresses(fields, "from")), None)
+    kinds = _labelled_kinds(fields)
+    return Mail(
+        sender=sender,
+        recipients=tuple(dict.fromkeys(_addresses(fields, "to") + _addresses(fields, "cc"))),
+        form=form,
+        subject=subject[:_MAX_SUBJECT_CHARACTERS],
+        message_id=_identity(fields, "message-id"),
+        in_reply_to=answered if form == "reply" else None,
+        not_written=_not_written(fields, written),
+        is_sent="sent" in kinds if kinds else None,
+        recipient_name=_recipient_name(fields),
+    )
+
+
+def authors_of(fields: Fields) -> tuple[str, ...]:
+    """The names under which a mail knows its sender: as displayed, and the address."""
+    written = fields.get("from", [""])[0][:_MAX_RECIPIENTS_CHARACTERS]
+    name, _, comment = written.partition("<")[0].partition("(")  # "ada@x.org (Ada Reed)" is the old form
+    shown = decoded_words((comment if "@" in name else name).strip(" \"'\t)"))
+    return tuple(one for one in (shown, *_addresses(fields, "from")[:1]) if one)
+
+
+def reason_not_kept(fields: Fields) -> str | None:
+    """Why the program that kept the mail does not count it as one: a draft, spam, deleted; None if it does."""
+    kinds = _labelled_kinds(fields)
+    is_expunged = any(map(_EXPUNGED.match, fields.get("x-mozilla-status", [])))
+    return next((reason for kind, reason in NOT_KEPT.items() if kind in kinds), "in the trash" if is_expunged else None)
+
+
+def folder_kind(name: str) -> str | None:
+    """What a mail program keeps at this path: sent, drafts, spam, trash or inbox; None if unknown.
+
+    The folder nearest to the mails decides. In Maildir++, dots lie between folders.
+    """
+    path = re.split(r"[/\\]", name)
+    parts = path[-1].split(".")
+    for above in reversed(path[:-1]):  # as Thunderbird and Apple Mail lay them
+        if not above.endswith((".sbd", ".mbox")):
+            break
+        parts = [*above.split("."), *parts]
+    for part in reversed(parts):
+        label = _MODIFIED_UTF7.sub(
+            lambda match: f"+{match[1].replace(',', '/')}-".encode().decode("utf-7", "replace") if match[1] else "&",
+            part,
+        )
+        for spelling in (label, _FOLDER_NUMBER.sub("", label.lower())):
+            if kind := _folders().get(_folded(spelling)):
+                return kind
+    return None
+
+
+@cache
+def _folders() -> dict[str, str]:
+    return {_folded(name): kind for kind, rows in words("mail_folders").items() for name in chain.from_iterable(rows)}
+
+
+def _folded(label: str) -> str:
+    """A label for comparison: without case, quotes and marks that nobody sees."""
+    return " ".join(unicodedata.normalize("NFC", label).casefold().replace("\u200c", "").strip(' "').split())
+
+
+def _form_and_subject(written: str) -> tuple[_Form, str]:
+    """The form by the outermost prefix, and the subject without any."""
+    form: _Form = "new"
+    subject = written
+    while match := _PREFIX.match(subject) or _ITALIAN_REPLY.match(subject):
+        if subject == written:
+            form = "forward" if match.groupdict().get("forward") else "reply"
+        subject = subject[match.end() :]
+    return form, " ".join(subject.split())
+
+
+def _addresses(fields: Fields, name: str) -> list[str]:
+    value = ",".join(fields.get(name, []))[:_MAX_RECIPIENTS_CHARACTERS]
+    return [address.lower().strip(".") for address in _ADDRESS.findall(_QUOTED_NAME.sub(" ", value))]
+
+
+def _identity(fields: Fields, name: str, *, is_last: bool = False) -> str | None:
+    found = _IDENTITY.findall(" ".join(fields.get(name, []))[:_MAX_RECIPIENTS_CHARACTERS])
+    return found[-1 if is_last else 0] if found else None
+
+
+def _recipient_name(fields: Fields) -> str:
+    """The first name of the one recipient; "" if it is not known, or there are several."""
+    value = ",".join(fields.get("to", []))
+    shown = decoded_words(value.partition("<")[0]).strip(" \"'\t")
+    first_name = (shown.partition(",")[2] or shown).split()[:1]  # "Berg, Bo"
+    if value.count("@") != 1 or "<" not in value or not first_name or not _NAME.fullmatch(first_name[0]):
+        return ""
+    return "" if first_name[0].lower() in words("mail_subjects")["no_first_name"] else first_name[0]
+
+
+def _not_written(fields: Fields, subject: str) -> str | None:
+    """What a program wrote in the sender's name; what a program wrote in its own has another sender."""
+    kind = (fields.get("content-type") or [""])[0].lower()
+    if kind.startswith("multipart/report") or _DELIVERY_SUBJECT.match(subject):
+        return DELIVERY
+    if kind.startswith("text/calendar") or _CALENDAR_SUBJECT.match(subject):
+        return CALENDAR
+    automatic = (fields.get("auto-submitted") or ["no"])[0].strip().lower()
+    if _ABSENCE_SUBJECT.match(subject) or "x-autoreply" in fields or automatic.startswith("auto-replied"):
+        return OUT_OF_OFFICE
+    return AUTOMATIC if automatic.startswith("auto-") else None
+
+
+def _labelled_kinds(fields: Fields) -> set[str]:
+    """The kinds of folders that Gmail's labels name, in whatever language; those that the person made are none."""
+    labels = first(fields, "x-gmail-labels").split(",")
+    return {kind for label in labels if (kind := _folders().get(_folded(label)))}
+
+
+# --- bytes
+
+Fields = dict[str, list[str]]  # by lower-case name, on one line; encoded words are not yet decoded
+
+# A mark, blank lines, and what an archive puts above a mail.
+_ABOVE_THE_HEAD = re.compile(rb"(?:\xef\xbb\xbf|[\r\n]+|>?From [^\r\n]*[\r\n]+){1,9}")
+_BASE64_LINE = re.compile(rb"(?:[A-Za-z0-9+/]+={1,2})*[A-Za-z0-9+/]*={0,2}")
+_FULL_LINE = 60  # bytes in a line of base64 that another one follows
+_MAX_TEXT_BYTES = 2 * 2**20
+_MAX_WORD_CHARACTERS = 2000  # of a header with encoded words
+_MAX_VALUE_CHARACTERS = 4000
+
+
+def open_mail(raw: bytes) -> tuple[Fields, Message]:
+    """The header fields, and the mail with its parts.
+
+    Raises:
+        UndecodableTextError: parts lie in parts without end, or the headers are binary.
+    """
+    above = _ABOVE_THE_HEAD.match(raw)
+    try:
+        message = message_from_bytes(raw[above.end() :] if above else raw)
+    except RecursionError:
+        raise UndecodableTextError("parts in parts without end") from None
+    fields: Fields = {}
+    for name, value in message.raw_items():
+        line = " ".join(str(value).split())
+        if not line.isascii():  # bytes that nobody encoded: UTF-8 (RFC 6532), or in the charset of the body
+            written = line.encode("ascii", "surrogateescape")
+            try:
+                line = written.decode()
+            except UnicodeDecodeError:
+                line = decode_text(written, parameter(message, "charset"))
+        fields.setdefault(name.lower(), []).append(line)
+    return fields, message
+
+
+def first(fields: Fields, name: str) -> str:
+    """The first value of a field, decoded and on one line; "" if it is not there."""
+    values = fields.get(name)
+    return decoded_words(values[0]) if values else ""
+
+
+def decoded_words(value: str) -> str:
+    """A header's value with its encoded words ("=?utf-8?q?...?=") decoded."""
+    value = value[: 10 * _MAX_WORD_CHARACTERS]
+    if "=?" in value:
+        value = value[:_MAX_WORD_CHARACTERS]
+        with contextlib.suppress(HeaderParseError, ValueError):  # then it is shown as it is
+            pieces: list[str] = []
+            # Neighbours with one charset come joined: some programs cut in the middle of a character.
+            for piece, charset in decode_header(value):
+                if isinstance(piece, bytes):
+                    pieces.append(decode_text(piece, charset) if charset else piece.decode("raw-unicode-escape"))
+                else:
+                    pieces.append(piece)
+            value = "".join(pieces)
+    return " ".join(repair_mojibake(value).split())
+
+
+def parameter(part: Message, name: str, header: str = "content-type") -> str:
+    """A parameter of Content-Type or of another header; "" if it is not there."""
+    value = str(part.get(header, ""))[:_MAX_VALUE_CHARACTERS]
+    if name not in value.lower():
+        return ""
+    short = Message()
+    short[header] = value
+    try:
+        found = short.get_param(name, header=header)
+        return collapse_rfc2231_value(found) if found is not None else ""
+    # The standard library raises these on malformed parameters.
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return ""
+
+
+def part_text(part: Message) -> str:
+    """The characters of a part that is a text.
+
+    Raises:
+        UndecodableTextError: damaged, binary, or longer than what anybody writes.
+    """
+    is_base64 = str(part.get("content-transfer-encoding", "")).partition(";")[0].strip().lower() == "base64"
+    if is_base64:
+        del part["content-transfer-encoding"]  # the standard library reads what stands below it, too
+    content = part.get_payload(decode=True)
+    raw = content if isinstance(content, bytes) else b""
+    raw = _from_base64(raw) if is_base64 else raw
+    if len(raw) > _MAX_TEXT_BYTES:
+        raise UndecodableTextError("a text of more than 2 MiB")
+    is_page = part.get_content_subtype() == "html"
+    return decode_text(raw, parameter(part, "charset") or (charset_of_page(raw) if is_page else None))
+
+
+def _from_base64(raw: bytes) -> bytes:
+    """What was encoded, in one block or several; without the plain footer that a mailing list puts below."""
+    lines = [line.strip() for line in raw.splitlines()]
+    are_data = [_BASE64_LINE.fullmatch(line) is not None for line in lines]
+    if not any(is_data and line for is_data, line in zip(are_data, lines, strict=True)):
+        return raw  # somebody decoded it and left the label
+    end = max((number for number, line in enumerate(lines) if are_data[number] and len(line) >= _FULL_LINE), default=-1)
+    is_below_blank = False
+    for number in range(end + 1, len(lines)):
+        if not are_data[number] or (is_below_blank and lines[number] and not lines[number].endswith(b"=")):
+            break
+        is_below_blank = not lines[number] and end >= 0
+        end = number if lines[number] else end
+    decoded: list[bytes] = []
+    for block in re.findall(rb"[A-Za-z0-9+/]+", re.sub(rb"[^A-Za-z0-9+/=]", b"", b"".join(lines[: end + 1]))):
+        if len(block) % 4 == 1:
+            raise UndecodableTextError("broken base64")
+        decoded.append(binascii.a2b_base64(block + b"=" * (-len(block) % 4)))
+    return b"".join(decoded)

@@ -1,4 +1,4 @@
-"""What several readers need: bytes as characters, the check that something is there, and words for errors."""
+"""What several readers need: bytes as characters, words for errors, and prompts made of titles and of others' words."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ _ABOUT_CHARACTERS = 400
 
 
 def decoded(name: str, raw: bytes, declared: str | None = None) -> str:
-    """The characters of a text file; `declared` is the charset that it names itself.
-
-    Raises:
-        InputError: it is binary.
-    """
+    """The characters of a text file; `declared` is the charset that it names itself."""
     try:
         return decode_text(raw, declared)
     except UndecodableTextError:
@@ -27,11 +23,7 @@ def decoded(name: str, raw: bytes, declared: str | None = None) -> str:
 
 
 def usable(name: str, text: str) -> str:
-    """The text as a model should learn it.
-
-    Raises:
-        InputError: nothing is left of it.
-    """
+    """The text as a model should learn it."""
     if not (normal := normalise_text(text)):
         raise InputError(empty(name))
     return normal
@@ -51,13 +43,7 @@ def damaged(name: str) -> str:
 
 
 def titled_prompt(kind: str, title: str, about: str = "") -> str | None:
-    """The instruction that a text with this title answers; None if neither that nor what it is about says anything.
-
-    Args:
-        kind: what the text is, with its article: "a post".
-        title: as it was found, in any number of lines.
-        about: what the text is about, as its author says.
-    """
+    """The instruction that a text with this title answers; None if neither that nor what it is about says anything."""
     title, about = _one_line(title, _TITLE_CHARACTERS), _one_line(about, _ABOUT_CHARACTERS)
     if not title:
         return f"Write {kind} about this: {about}" if about else None
@@ -73,3 +59,19 @@ def _one_line(text: str, max_characters: int) -> str:
 def missing_package(name: str, suffix: str) -> InputError:
     """What is said where the extra is not installed that reads a format."""
     return InputError(f"{name}: reading {suffix} needs a further package: pip install 'ditto-cli[documents]'")
+
+
+BY_OTHERS = "written by somebody else"
+
+_CHARACTERS = 1600
+_END = re.compile(r"\n\n|[.!?\u2026][\"'\u201d\u2019)]?(?=\s|\Z)|[\u3002\uff01\uff1f]")
+_CUT_MARK = " [...]"
+
+
+def excerpt(text: str) -> str:
+    """The text, or its beginning up to the end of a sentence: at most 1,600 characters."""
+    start = text[:_CHARACTERS]
+    if len(text) <= _CHARACTERS:
+        return text
+    ends = [match.end() for match in _END.finditer(start)] or [start.rfind(" ")]
+    return (start[: ends[-1]] if ends[-1] >= len(start) // 3 else start).rstrip() + _CUT_MARK

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from ditto_cli.demonstrations.people import UnknownAuthorError, Writer, own_texts
+from ditto_cli.demonstrations.authorship import UnknownAuthorError, Writer, own_texts
 from ditto_cli.demonstrations.readers import READERS
 from ditto_cli.demonstrations.sources import gather
 from ditto_cli.types import Mail, SourceText
@@ -203,3 +203,13 @@ def test_an_export_in_an_archive_with_its_side_files(tmp_path) -> None:
     assert {one.name for one in reading.skipped if "list of people" in one.reason} == {"export.zip/users.json"}
     with pytest.raises(UnknownAuthorError, match=r"Ada Reed .*, Mia Holm .*: say which is you: --me NAME"):
         gather([tmp_path / "export.zip"])
+
+
+def test_single_mails_of_one_name_are_all_the_persons(tmp_path):
+    paths = []
+    for sender in ("maya@example.com", "m.reed@example.org", "office@example.net"):
+        paths.append(tmp_path / sender / "Hello.eml")
+        paths[-1].parent.mkdir()
+        paths[-1].write_text(f"From: {sender}\nTo: bo@example.com\nSubject: Hello\n\nThe shed of {sender} is up.\n")
+    reading = gather(paths)
+    assert [source.id for source in reading.texts] == ["Hello.eml", "Hello.eml (2)", "Hello.eml (3)"]
