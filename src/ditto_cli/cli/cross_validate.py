@@ -243,7 +243,7 @@ def _find_judge(judge: JudgeOptions) -> None:
 
         locate_base(judge.model, None, cache_home(os.environ), say)
     elif judge.kind == "openai":
-        from ditto_cli.evaluation.judges.endpoint import Endpoint, connect
+        from ditto_cli.evaluation.judges.chat_server import Endpoint, connect
 
         connect(Endpoint(judge.base_url or "", judge.model or ""))  # sends nothing
 
