@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 SCHEMA_VERSION: Literal[2] = 2
 REPORT_FILE = "report.html"  # of an adapter, in its evaluation folder
 POOL = "pool"  # opponent: all other contestants together, the paper's "win rate"
+TOTAL = "total"  # measure: the weighted mean of the style panel
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 ContestantKind = Literal["base", "few-shot", "sft", "round", "texts", "adapter"]
@@ -69,6 +70,11 @@ class StylePoint(_Part):
 
     measure: str
     value: float
+
+
+def total_style(points: list[StylePoint]) -> float | None:
+    """The panel's total; None where no style was measured."""
+    return next((point.value for point in points if point.measure == TOTAL), None)
 
 
 class Task(_Part):

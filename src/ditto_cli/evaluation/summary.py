@@ -15,6 +15,7 @@ from ditto_cli.evaluation.contestants import Contestant
 from ditto_cli.evaluation.evaluate import Findings
 from ditto_cli.evaluation.recitation import leakage
 from ditto_cli.evaluation.report import (
+    TOTAL,
     Collapse,
     ContestantReport,
     EvalReport,
@@ -31,8 +32,6 @@ from ditto_cli.evaluation.types import BASE_CONTESTANT, Judgement
 from ditto_cli.evaluation.verdict import verdict
 from ditto_cli.evaluation.win_rates import mean_interval, pool_rate, win_rate
 from ditto_cli.seeds import derive_seed
-
-TOTAL = "total"
 
 
 @dataclass(frozen=True)
