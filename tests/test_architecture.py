@@ -40,7 +40,7 @@ HOMES = {
     "rich": ("cli/render.py", "cli/progress.py"),
     "typer": ("cli/app.py", "cli/arguments.py", "cli/groups.py"),
     "jinja2": ("evaluation/html/", "model/base/template.py"),
-    "sacrebleu": ("evaluation/similarity.py",),
+    "sacrebleu": ("evaluation/summary.py",),
     "openai": ("evaluation/judges/",),
     "ftfy": ("demonstrations/encoding.py",),
     "webencodings": ("demonstrations/encoding.py",),

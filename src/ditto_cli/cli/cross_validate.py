@@ -266,13 +266,13 @@ def _run_fold(run: _Run, number: int) -> _Result:
 
 
 def _report(run: _Run, results: Sequence[_Result], seconds: float) -> EvalReport:
-    from ditto_cli.evaluation.summary import Evaluated, build_report
+    from ditto_cli.evaluation.summary import build_report
 
     task, parts = run.task, [result.findings for result in results]
     notes = [f"{task.title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."]
     notes += dict.fromkeys(note for result in results for note in result.notes)
     facts = what_was_run(parts, run.session, results[0].judge, run.options, seconds)
-    report = build_report(Evaluated(task.name, task.title), parts, facts, warnings=notes)
+    report = build_report(task.name, task.title, parts, facts, warnings=notes)
     return report if task.record else report.model_copy(update={"verdict": what_to_do(report.verdict)})
 
 
@@ -299,8 +299,8 @@ def _train(policy: Policy, part: Author, settings: Settings, home: Path, shown: 
 
 def _findings(run: _Run, trained: _Trained, part: Author, shown: Reporter) -> Findings:
     from ditto_cli.evaluation.contestants import Contestant, write
+    from ditto_cli.evaluation.eval_prompts import held_out_prompts
     from ditto_cli.evaluation.evaluate import gather
-    from ditto_cli.evaluation.prompts import held_out_prompts
 
     session, record = trained.session, trained.record
     plan = plan_of(record, held_out_prompts(part), run.options)

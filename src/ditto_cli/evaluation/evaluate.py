@@ -12,8 +12,7 @@ from statistics import fmean
 
 from ditto_cli.evaluation.appraisal import Appraisal, Appraiser
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan
-from ditto_cli.evaluation.held_out import held_out_loss
-from ditto_cli.evaluation.prompt_gain import told_shares
+from ditto_cli.evaluation.model_figures import held_out_loss, told_shares
 from ditto_cli.evaluation.selection import background_plan
 from ditto_cli.evaluation.style import StylePanel, TextEncoder
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Author, Judge, Judgement, Pair, Writing
@@ -124,7 +123,7 @@ def _calibrated(
     encoder: TextEncoder | None,
     reporter: Reporter,
 ) -> tuple[Appraiser, dict[str, list[float]]]:
-    """Both axes for the author, and what each writing tells of its prompt (`prompt_gain`)."""
+    """Both axes for the author, and what each writing tells of its prompt (`told_shares`)."""
     prompts = {prompt.id: prompt.prompt for prompt in plan.prompts}
     own = [(text.prompt, text.completion) for text in author.demonstrations]
     others = [(prompt, background[number - 1]) for number, (prompt, _) in enumerate(own) if len(own) > 1]

@@ -49,7 +49,7 @@ class Collapse(_Part):
     """Whether a contestant still writes texts: shares and ratios over all its writings."""
 
     ended: Share = Field(description="share of writings that ended by themselves")
-    looping: Share = Field(description="share of writings that mostly repeat themselves (collapse.REPETITION_LIMIT)")
+    looping: Share = Field(description="share of writings that mostly repeat themselves (soundness.REPETITION_LIMIT)")
     length_ratio: float = Field(description="mean words of a writing, over the mean of the demonstrations")
 
 

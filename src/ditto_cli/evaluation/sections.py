@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from ditto_cli.evaluation.collapse import (
+from ditto_cli.evaluation.report import TOTAL, ContestantReport, EvalReport, PanelMember, Task, WinRate, total_style
+from ditto_cli.evaluation.soundness import (
     ENDED_LIMIT,
     EXTRACTION_WARNING_WORDS,
     LENGTH_RATIO_LIMITS,
@@ -20,7 +21,6 @@ from ditto_cli.evaluation.collapse import (
     PASSAGE_WARNING_WORDS,
     SHARED_8GRAMS_WARNING,
 )
-from ditto_cli.evaluation.report import TOTAL, ContestantReport, EvalReport, PanelMember, Task, WinRate, total_style
 from ditto_cli.evaluation.verdict import shown
 
 NO_FIGURE = "-"

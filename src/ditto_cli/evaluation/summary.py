@@ -6,14 +6,11 @@ Findings come in parts (one for each fold of a cross-validation, else one); figu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import fmean
 
-from ditto_cli.evaluation.collapse import collapse, warnings_of
 from ditto_cli.evaluation.contestants import Contestant
 from ditto_cli.evaluation.evaluate import Findings
-from ditto_cli.evaluation.recitation import leakage
 from ditto_cli.evaluation.report import (
     TOTAL,
     Collapse,
@@ -26,7 +23,7 @@ from ditto_cli.evaluation.report import (
     WhatWasRun,
     WinRate,
 )
-from ditto_cli.evaluation.similarity import chrf
+from ditto_cli.evaluation.soundness import collapse, leakage, warnings_of
 from ditto_cli.evaluation.style import PanelScore
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Judgement
 from ditto_cli.evaluation.verdict import verdict
@@ -34,21 +31,14 @@ from ditto_cli.evaluation.win_rates import mean_interval, pool_rate, win_rate
 from ditto_cli.seeds import derive_seed
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """Which adapter was evaluated: its name, and the title under which it competed."""
-
-    adapter: str
-    title: str
-
-
 def build_report(
-    evaluated: Evaluated, parts: Sequence[Findings], run: WhatWasRun, *, warnings: Sequence[str] = ()
+    adapter: str, title: str, parts: Sequence[Findings], run: WhatWasRun, *, warnings: Sequence[str] = ()
 ) -> EvalReport:
     """Put the findings into words and figures.
 
     Args:
-        evaluated: the adapter.
+        adapter: the name of the evaluated one.
+        title: under which it competed.
         parts: at least one; a contestant that not all of them have is left out.
         run: what the figures were made with.
         warnings: what the reader should know besides.
@@ -59,11 +49,11 @@ def build_report(
         if all(contestant.title in part.writings for part in parts)
     ]
     judgements = [judgement for part in parts for judgement in part.judgements]
-    rates = _rates(judgements, evaluated.title, [c.title for c in contestants], run.seed)
-    ordered = sorted(contestants, key=lambda contestant: contestant.title != evaluated.title)
+    rates = _rates(judgements, title, [c.title for c in contestants], run.seed)
+    ordered = sorted(contestants, key=lambda contestant: contestant.title != title)
     answer = verdict(ordered, rates)
     return EvalReport(
-        adapter=evaluated.adapter,
+        adapter=adapter,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         verdict=answer,
         contestants=contestants,
@@ -205,3 +195,14 @@ def _points(score: PanelScore) -> list[StylePoint]:
 def _mean_of(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return round(sum(known) / len(known), 4) if known else None
+
+
+def chrf(pairs: Sequence[tuple[str, str]]) -> float:
+    """Mean sentence-level chrF (Popovic, WMT 2015: character n-grams up to 6, recall weighs twice), 0 to 100.
+
+    Args:
+        pairs: a text and its reference; at least one.
+    """
+    from sacrebleu import sentence_chrf
+
+    return fmean(sentence_chrf(text, [reference]).score for text, reference in pairs)
