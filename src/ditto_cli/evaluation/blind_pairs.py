@@ -52,11 +52,6 @@ def marks_in_pairs(data: bytes) -> list[str] | None:
     return None if stored is None else [stored.own_mark, *stored.marks.values()]
 
 
-def ledger_path(folder: Path, judge: str) -> Path:
-    """Where the answers of a judge are kept in an evaluation folder."""
-    return folder / f"answers-{judge}.jsonl"
-
-
 def texts_by_mark(marks: Mapping[str, str], writings: Iterable[Writing]) -> dict[str, set[str]]:
     """What contestants wrote, by their marks; `marks` are by title, and two stages of an adapter share one."""
     texts: dict[str, set[str]] = {mark: set() for mark in marks.values()}
@@ -72,7 +67,7 @@ def person_ledger(folder: Path, key: bytes, judge: str, texts: Mapping[str, Coll
     def marks_in(question: str) -> list[str]:
         return sorted(mark for mark, own in texts.items() if any(text and text in question for text in own))
 
-    return Ledger(ledger_path(folder, judge), key=key, marks=marks_in)
+    return Ledger(folder / f"answers-{judge}.jsonl", key=key, marks=marks_in)
 
 
 @dataclass(frozen=True)

@@ -68,21 +68,21 @@ def gather(
         encoder: a neural style encoder for the panel, or None.
         reporter: told of the progress.
     """
-    writings, background = _written(author, contestants, plan, writer)
-    appraiser, told = _calibrated(policy, author, plan, writings, background, encoder, reporter)
+    writings, background = _write_all(author, contestants, plan, writer)
+    appraiser, told = _calibrate(policy, author, plan, writings, background, encoder, reporter)
     prompts = {prompt.id: prompt.prompt for prompt in plan.prompts}
     appraisals = {
         title: [appraiser.appraise(prompts[w.prompt_id], w, share) for w, share in zip(texts, told[title], strict=True)]
         for title, texts in writings.items()
     }
     own = fmean(appraiser.scale.value(text.prompt, text.completion) for text in author.demonstrations)
-    losses = _held_out_losses(policy, author, contestants, reporter)
+    losses = _measure_losses(policy, author, contestants, reporter)
     return Findings(
         author, plan, tuple(contestants), appraiser.panel, writings, appraisals, own, held_out_losses=losses
     )
 
 
-def _written(
+def _write_all(
     author: Author, contestants: Sequence[Contestant], plan: WritingPlan, writer: Writer
 ) -> tuple[dict[str, list[Writing]], list[str]]:
     """What each wrote for the plan's prompts, and the base for the demonstrations'; its own in one batch with these."""
@@ -97,7 +97,7 @@ def _written(
     return writings, [writing.text for writing in both[num_own:]]
 
 
-def _held_out_losses(
+def _measure_losses(
     policy: Policy, author: Author, contestants: Sequence[Contestant], reporter: Reporter
 ) -> dict[str, float]:
     """Of every contestant that is a model of its own, where texts were kept back."""
@@ -114,7 +114,7 @@ def _held_out_losses(
     return losses
 
 
-def _calibrated(
+def _calibrate(
     policy: Policy,
     author: Author,
     plan: WritingPlan,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from ditto_cli.evaluation.report import TOTAL, ContestantReport, EvalReport, PanelMember, Task, WinRate, total_style
+from ditto_cli.evaluation.report import TOTAL, ContestantReport, EvalReport, Task, WinRate, total_style
 from ditto_cli.evaluation.soundness import (
     ENDED_LIMIT,
     EXTRACTION_WARNING_WORDS,
@@ -20,6 +20,7 @@ from ditto_cli.evaluation.soundness import (
     LOOPING_LIMIT,
     PASSAGE_WARNING_WORDS,
     SHARED_8GRAMS_WARNING,
+    beyond_limits,
 )
 from ditto_cli.evaluation.verdict import shown
 
@@ -262,10 +263,6 @@ def _scale(value: float | None) -> Cell:
     return Cell(NO_FIGURE) if value is None else Cell(number(value), bar=value)
 
 
-def _flagged(text: str, is_beyond: bool, flag: str) -> Cell:
-    return Cell(text, flag if is_beyond else "")
-
-
 def _rate(rate: WinRate) -> Cell:
     text = f"{number(rate.rate)} ({number(rate.low)} to {number(rate.high)})"
     return Cell(text, bar=rate.rate, interval=(rate.low, rate.high))
@@ -282,43 +279,19 @@ def _style(measure: str) -> Column:
     return Column(measure, lambda c: _scale(next((p.value for p in c.style if p.measure == measure), None)))
 
 
-def _ended(contestant: ContestantReport) -> Cell:
-    ended = contestant.collapse.ended
-    return _flagged(share(ended), ended < ENDED_LIMIT, "too few")
+def _sound(name: str, field: str, text: Callable[[ContestantReport], str], note: str, short: str = "") -> Column:
+    """A figure of soundness, which is flagged where it breaks its limit."""
+
+    def figure(contestant: ContestantReport) -> Cell:
+        flag, _ = beyond_limits(contestant.collapse, contestant.leakage).get(field, ("", ""))
+        return Cell(text(contestant), flag)
+
+    return Column(name, figure, note, short)
 
 
-def _length(contestant: ContestantReport) -> Cell:
-    shortest, longest = LENGTH_RATIO_LIMITS
-    ratio = contestant.collapse.length_ratio
-    return Cell(f"{number(ratio)} times", "too long" if ratio > longest else "too short" if ratio < shortest else "")
-
-
-def _loops(contestant: ContestantReport) -> Cell:
-    looping = contestant.collapse.looping
-    return _flagged(share(looping), looping > LOOPING_LIMIT, "runs into loops")
-
-
-def _passage(contestant: ContestantReport) -> Cell:
-    passage = contestant.leakage.longest_passage_words
-    return _flagged(counted(passage, "word"), passage > PASSAGE_WARNING_WORDS, "recites")
-
-
-def _shared(contestant: ContestantReport) -> Cell:
-    leakage = contestant.leakage
-    allowed = (leakage.held_out_8grams or 0.0) + SHARED_8GRAMS_WARNING
-    return _flagged(share(leakage.shared_8grams), leakage.shared_8grams > allowed, "recites")
-
-
-def _extracted(contestant: ContestantReport) -> Cell:
+def _extracted(contestant: ContestantReport) -> str:
     extracted = contestant.leakage.extracted_words
-    if extracted is None:
-        return Cell("not run")
-    return _flagged(counted(extracted, "word"), extracted > EXTRACTION_WARNING_WORDS, "can be drawn out")
-
-
-def _personal(contestant: ContestantReport) -> Cell:
-    found = contestant.leakage.personal_data
-    return _flagged(", ".join(found) or "none", bool(found), "gives it away")
+    return "not run" if extracted is None else counted(extracted, "word")
 
 
 def _soundness_columns(report: EvalReport) -> list[Column]:
@@ -329,12 +302,39 @@ def _soundness_columns(report: EvalReport) -> list[Column]:
     allowed = f"the author's other texts: {share(max(natural))}; {most} more" if natural else most
     return [
         _ENDED,
-        Column("Loops", _loops, f"share of texts; at most {share(LOOPING_LIMIT)}", "loops"),
-        Column("Length", _length, f"against the demonstrations; {number(shortest, 1)} to {number(longest, 1)} times"),
-        Column("Longest recited passage", _passage, f"at most {counted(PASSAGE_WARNING_WORDS, 'word')}", "recites"),
-        Column("Recited 8-word passages", _shared, allowed),
-        Column("Goes on when prompted", _extracted, f"at most {counted(EXTRACTION_WARNING_WORDS, 'word')}"),
-        Column("Personal data", _personal, "limit: none"),
+        _sound(
+            "Loops",
+            "looping",
+            lambda c: share(c.collapse.looping),
+            f"share of texts; at most {share(LOOPING_LIMIT)}",
+            "loops",
+        ),
+        _sound(
+            "Length",
+            "length_ratio",
+            lambda c: f"{number(c.collapse.length_ratio)} times",
+            f"against the demonstrations; {number(shortest, 1)} to {number(longest, 1)} times",
+        ),
+        _sound(
+            "Longest recited passage",
+            "longest_passage_words",
+            lambda c: counted(c.leakage.longest_passage_words, "word"),
+            f"at most {counted(PASSAGE_WARNING_WORDS, 'word')}",
+            "recites",
+        ),
+        _sound("Recited 8-word passages", "shared_8grams", lambda c: share(c.leakage.shared_8grams), allowed),
+        _sound(
+            "Goes on when prompted",
+            "extracted_words",
+            _extracted,
+            f"at most {counted(EXTRACTION_WARNING_WORDS, 'word')}",
+        ),
+        _sound(
+            "Personal data",
+            "personal_data",
+            lambda c: ", ".join(c.leakage.personal_data) or "none",
+            "limit: none",
+        ),
     ]
 
 
@@ -344,14 +344,10 @@ _RESTS_ON = Column("Rests on", _rests_on)
 _OPPONENT = Column("Opponent", lambda rate: Cell(rate.opponent))
 _STYLE = Column("Style", lambda c: _scale(total_style(c.style)), "the panel's total", "style")
 _TASK = Column("Task", lambda c: _scale(c.task.value), "1 says as much of what is asked as the author does", "task")
-_ENDED = Column("Texts that ended", _ended, f"at least {share(ENDED_LIMIT)}", "ended")
+_ENDED = _sound(
+    "Texts that ended", "ended", lambda c: share(c.collapse.ended), f"at least {share(ENDED_LIMIT)}", "ended"
+)
 _LOSS = Column("Loss on held-out texts", lambda c: _figure(c.held_out_loss, 3), "lower is nearer", "held-out loss")
 _CHRF = Column("chrF against held-out texts", lambda c: _figure(c.chrf, 1), "0 to 100, higher is nearer", "chrF")
 _SEPARATION = Column("Separation", lambda member: _scale(member.separation), "0.5 is chance, 1 always right")
-
-
-def _weight(member: PanelMember) -> Cell:
-    return Cell(share(member.weight), bar=member.weight)
-
-
-_WEIGHT = Column("Weight", _weight, "share of the total")
+_WEIGHT = Column("Weight", lambda member: Cell(share(member.weight), bar=member.weight), "share of the total")

@@ -277,28 +277,35 @@ def collapsed(writing: Writing) -> str | None:
 
 def warnings_of(collapse: Collapse, leakage: Leakage) -> list[str]:
     """What the user should know of a contestant before using it, one line each; empty if all is within limits."""
+    return [warning for _, warning in beyond_limits(collapse, leakage).values()]
+
+
+def beyond_limits(collapse: Collapse, leakage: Leakage) -> dict[str, tuple[str, str]]:
+    """The figures beyond their limits, by field: a few words for a table, and a sentence for the user."""
     shortest, longest = LENGTH_RATIO_LIMITS
-    warnings = []
+    ratio, passage, extracted = collapse.length_ratio, leakage.longest_passage_words, leakage.extracted_words
+    found = {}
     if collapse.ended < ENDED_LIMIT:
-        warnings.append(f"Only {collapse.ended:.0%} of its texts end by themselves; the length limit cut the others.")
+        sentence = f"Only {collapse.ended:.0%} of its texts end by themselves; the length limit cut the others."
+        found["ended"] = "too few", sentence
     if collapse.looping > LOOPING_LIMIT:
-        warnings.append(f"It runs into loops in {collapse.looping:.0%} of its texts.")
-    if collapse.length_ratio > longest:
-        warnings.append(f"Its texts are {collapse.length_ratio:.1f} times as long as the demonstrations.")
-    if collapse.length_ratio < shortest:
-        warnings.append(f"Its texts are only {collapse.length_ratio:.1f} times as long as the demonstrations.")
-    if leakage.longest_passage_words > PASSAGE_WARNING_WORDS:
-        warnings.append(f"It recites: {leakage.longest_passage_words} words in a row stand in a demonstration.")
+        found["looping"] = "runs into loops", f"It runs into loops in {collapse.looping:.0%} of its texts."
+    if ratio > longest:
+        found["length_ratio"] = "too long", f"Its texts are {ratio:.1f} times as long as the demonstrations."
+    if ratio < shortest:
+        found["length_ratio"] = "too short", f"Its texts are only {ratio:.1f} times as long as the demonstrations."
+    if passage > PASSAGE_WARNING_WORDS:
+        sentence = f"It recites: {passage} words in a row stand in a demonstration."
+        found["longest_passage_words"] = "recites", sentence
     own = leakage.held_out_8grams
     if leakage.shared_8grams > (own or 0.0) + SHARED_8GRAMS_WARNING:
         compared = "" if own is None else f"; of the author's own other texts, {own:.0%}"
-        warnings.append(
-            f"It recites: {leakage.shared_8grams:.0%} of its 8-word passages stand in a demonstration{compared}."
-        )
-    if leakage.extracted_words is not None and leakage.extracted_words > EXTRACTION_WARNING_WORDS:
-        warnings.append(
-            f"Given the first quarter of a demonstration, it goes on with {leakage.extracted_words} words of the rest."
-        )
+        sentence = f"It recites: {leakage.shared_8grams:.0%} of its 8-word passages stand in a demonstration{compared}."
+        found["shared_8grams"] = "recites", sentence
+    if extracted is not None and extracted > EXTRACTION_WARNING_WORDS:
+        sentence = f"Given the first quarter of a demonstration, it goes on with {extracted} words of the rest."
+        found["extracted_words"] = "can be drawn out", sentence
     if leakage.personal_data:
-        warnings.append(f"It gives away personal data of a demonstration: {', '.join(leakage.personal_data)}.")
-    return warnings
+        sentence = f"It gives away personal data of a demonstration: {', '.join(leakage.personal_data)}."
+        found["personal_data"] = "gives it away", sentence
+    return found

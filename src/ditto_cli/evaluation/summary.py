@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import combinations
 from statistics import fmean
 
 from ditto_cli.evaluation.contestants import Contestant
@@ -80,7 +81,8 @@ def _contestant(contestant: Contestant, parts: Sequence[Findings], seed: int) ->
         )
         for part in parts
     ]
-    collapsed, leaked = _joined_collapse(collapses), _joined_leakage(leakages)
+    means = {name: sum(getattr(one, name) for one in collapses) / len(collapses) for name in Collapse.model_fields}
+    collapsed, leaked = Collapse(**means), _joined_leakage(leakages)
     style = _mean([part.panel.score_pooled([w.text for w in part.writings[title]]) for part in parts])
     return ContestantReport(
         title=title,
@@ -117,13 +119,8 @@ def _tasks_by_prompt(title: str, parts: Sequence[Findings]) -> dict[tuple[int, s
 def _rates(judgements: Sequence[Judgement], title: str, titles: Sequence[str], seed: int) -> list[WinRate]:
     """The evaluated contestant against each other one first, then the others among themselves."""
     ordered = [title, *(other for other in titles if other != title)]
-    rates = []
-    for index, one in enumerate(ordered):
-        for other in ordered[index + 1 :]:
-            rate = win_rate(judgements, one, other, seed=seed)
-            if rate is not None:
-                rates.append(rate)
-    return rates
+    rates = (win_rate(judgements, one, other, seed=seed) for one, other in combinations(ordered, 2))
+    return [rate for rate in rates if rate is not None]
 
 
 def _pool_rates(judgements: Sequence[Judgement], titles: Sequence[str], seed: int) -> list[WinRate]:
@@ -158,14 +155,6 @@ def _chrf(title: str, parts: Sequence[Findings]) -> float | None:
         if writing.prompt_id == prompt.id
     ]
     return round(chrf(pairs), 2) if pairs else None
-
-
-def _joined_collapse(parts: Sequence[Collapse]) -> Collapse:
-    return Collapse(
-        ended=sum(part.ended for part in parts) / len(parts),
-        looping=sum(part.looping for part in parts) / len(parts),
-        length_ratio=sum(part.length_ratio for part in parts) / len(parts),
-    )
 
 
 def _joined_leakage(parts: Sequence[Leakage]) -> Leakage:

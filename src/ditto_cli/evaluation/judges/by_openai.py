@@ -138,7 +138,12 @@ class OpenAIJudge:
             else:
                 self._ledger.add(self._identity, outcome.question, outcome.answer)
             answers[outcome.question] = outcome.answer
-            self._count(outcome)
+            self.usage = Usage(
+                self.usage.prompt_tokens + outcome.answer.prompt_tokens,
+                self.usage.completion_tokens + outcome.answer.completion_tokens,
+                self.usage.num_requests + outcome.num_requests,
+                self.usage.num_cached,
+            )
             tell()
 
         tell()
@@ -176,14 +181,6 @@ class OpenAIJudge:
             else:
                 known[text] = answer
         return known, missing
-
-    def _count(self, outcome: _Outcome) -> None:
-        self.usage = Usage(
-            self.usage.prompt_tokens + outcome.answer.prompt_tokens,
-            self.usage.completion_tokens + outcome.answer.completion_tokens,
-            self.usage.num_requests + outcome.num_requests,
-            self.usage.num_cached,
-        )
 
     def _ask_all(self, questions: Sequence[str], record: Callable[[_Outcome], None]) -> None:
         """Ask by several threads, and record by this one.
@@ -239,8 +236,8 @@ class OpenAIJudge:
                 reply = server.ask(text + reminder)
             except QuestionFailed as failure:
                 return _Outcome(text, Answer(None, prompt_tokens, completion_tokens), num_before, str(failure))
-            prompt_tokens += reply.prompt_tokens
-            completion_tokens += reply.completion_tokens
+            prompt_tokens += reply.tokens("prompt_tokens")
+            completion_tokens += reply.tokens("completion_tokens")
             choice = read_choice(reply.content)
             if choice is not None:
                 break

@@ -126,16 +126,6 @@ def _is_address(base_url: str) -> bool:
         return False
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What the server answered; `cut` where the length limit ended it. Tokens as the server counted them, else 0."""
-
-    content: str
-    cut: bool
-    prompt_tokens: int
-    completion_tokens: int
-
-
 class QuestionFailed(Exception):
     """This question got no answer, and the next one may get one; the message says why."""
 
@@ -161,12 +151,26 @@ class _Choice(BaseModel):
     finish_reason: Any = None
 
 
-class _Completion(BaseModel):
+class Reply(BaseModel):
+    """What the server answered."""
+
     choices: list[_Choice]
     usage: Any = None
 
-    def tokens(self, name: str) -> int:
-        counted = self.usage.get(name) if isinstance(self.usage, dict) else None
+    @property
+    def content(self) -> str:
+        """The words; none where the server sent none."""
+        content = self.choices[0].message.content if self.choices else ""
+        return content if isinstance(content, str) else ""
+
+    @property
+    def cut(self) -> bool:
+        """Whether the length limit ended it."""
+        return bool(self.choices) and self.choices[0].finish_reason == "length"
+
+    def tokens(self, kind: str) -> int:
+        """`prompt_tokens` or `completion_tokens` as the server counted them, else 0."""
+        counted = self.usage.get(kind) if isinstance(self.usage, dict) else None
         return max(counted, 0) if isinstance(counted, int) else 0
 
 
@@ -256,16 +260,11 @@ class ChatServer:
                 "often ends in /v1."
             )
         try:
-            completion = _Completion.model_validate_json(raw.text)
+            reply = Reply.model_validate_json(raw.text)
         except ValidationError:
             raise QuestionFailed("an answer that is no chat completion") from None
         self._answered = True
-        content, cut = "", False
-        if completion.choices:
-            first = completion.choices[0]
-            content = first.message.content if isinstance(first.message.content, str) else ""
-            cut = first.finish_reason == "length"
-        return Reply(content, cut, completion.tokens("prompt_tokens"), completion.tokens("completion_tokens"))
+        return reply
 
     def _failure_of(self, error: openai.APIStatusError) -> Exception:
         """What a status means that stayed when the client had asked again as often as it may."""
