@@ -32,10 +32,10 @@ from ditto_cli.config import FolderFile, Settings, parse_assignments, resolve_se
 from ditto_cli.demonstrations import language
 from ditto_cli.evaluation.appraisal import Appraiser
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan, fitting_shots, write
-from ditto_cli.evaluation.prompt_gain import told_shares
-from ditto_cli.evaluation.recitation import leakage, recitation_check
+from ditto_cli.evaluation.model_figures import told_shares
 from ditto_cli.evaluation.selection import background_plan
-from ditto_cli.evaluation.style.text import masked
+from ditto_cli.evaluation.soundness import leakage, recitation_check
+from ditto_cli.evaluation.style.features import masked
 from ditto_cli.evaluation.types import Author, EvalPrompt, Writing
 from ditto_cli.evaluation.win_rates import mean_interval
 from ditto_cli.method.ditto import Place, StageEnded, ditto

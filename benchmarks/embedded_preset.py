@@ -28,9 +28,8 @@ from pathlib import Path
 from ditto_cli.config import FolderFile, parse_assignments, resolve_settings
 from ditto_cli.demonstrations.folder import read_folder
 from ditto_cli.demonstrations.prompts import attach_prompts
-from ditto_cli.evaluation.collapse import collapse
-from ditto_cli.evaluation.held_out import held_out_loss
-from ditto_cli.evaluation.recitation import leakage
+from ditto_cli.evaluation.model_figures import held_out_loss
+from ditto_cli.evaluation.soundness import collapse, leakage
 from ditto_cli.evaluation.style import StylePanel
 from ditto_cli.evaluation.types import Author, Writing
 from ditto_cli.method.run import BASE_STAGE, Job, train_ditto

@@ -29,8 +29,8 @@ from statistics import fmean
 from ditto_cli.config import FolderFile, resolve_settings
 from ditto_cli.demonstrations.folder import read_folder
 from ditto_cli.demonstrations.prompts import attach_prompts
-from ditto_cli.evaluation.new_prompts import is_new
-from ditto_cli.evaluation.prompt_gain import told_shares
+from ditto_cli.evaluation.eval_prompts import is_new
+from ditto_cli.evaluation.model_figures import told_shares
 from ditto_cli.evaluation.style import PanelScore, StylePanel
 from ditto_cli.evaluation.task import Pair, TaskScale
 from ditto_cli.model.base.loading import load_policy

@@ -40,7 +40,7 @@ HOMES = {
     "rich": ("cli/render.py", "cli/progress.py"),
     "typer": ("cli/app.py", "cli/arguments.py"),
     "jinja2": ("evaluation/html/", "model/base/template.py"),
-    "sacrebleu": ("evaluation/similarity.py",),
+    "sacrebleu": ("evaluation/summary.py",),
     "openai": ("evaluation/judges/",),
     "ftfy": ("demonstrations/encoding.py",),
     "webencodings": ("demonstrations/encoding.py",),
@@ -224,7 +224,16 @@ def test_what_needs_no_torch_imports_none_indirectly():
     ]
     modules += ["ditto_cli.method.comparisons", "ditto_cli.cli.app", "ditto_cli.cli.eval_tables"]
     # What judges and reports on texts alone.
-    judging = ("style", "html", "verdict", "new_prompts", "judges.by_style", "judges.by_person", "judges.by_openai")
+    judging = (
+        "style",
+        "html",
+        "sections",
+        "verdict",
+        "new_prompts",
+        "judges.by_style",
+        "judges.by_person",
+        "judges.by_openai",
+    )
     modules += [f"ditto_cli.evaluation.{name}" for name in judging]
     code = f"import sys, importlib\nfor name in {modules}: importlib.import_module(name)\n"
     code += f"print(sorted({MODEL_LIBRARIES} & set(sys.modules)))"

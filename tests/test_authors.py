@@ -247,7 +247,7 @@ def test_help(call, capsys, arguments):
 def test_held_out_loss_of_a_uniform_policy_is_the_log_of_its_vocabulary(tiny_policy, tiny_demonstrations):
     import torch
 
-    from ditto_cli.evaluation.held_out import held_out_loss
+    from ditto_cli.evaluation.model_figures import held_out_loss
 
     with torch.no_grad():
         tiny_policy.head().weight_VH.zero_()
@@ -255,7 +255,7 @@ def test_held_out_loss_of_a_uniform_policy_is_the_log_of_its_vocabulary(tiny_pol
 
 
 def test_held_out_loss_weighs_tokens_not_texts(tiny_policy, tiny_demonstrations):
-    from ditto_cli.evaluation.held_out import held_out_loss
+    from ditto_cli.evaluation.model_figures import held_out_loss
     from ditto_cli.model.policy.scoring import score
 
     chat = tiny_policy.chat

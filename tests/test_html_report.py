@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.evaluation.html import render_html
-from ditto_cli.evaluation.html.words import duration, moment, number, round_number, share, short
+from ditto_cli.evaluation.html import duration, moment, render_html
 from ditto_cli.evaluation.report import (
     Collapse,
     ContestantReport,
@@ -22,6 +21,7 @@ from ditto_cli.evaluation.report import (
     WhatWasRun,
     WinRate,
 )
+from ditto_cli.evaluation.sections import number, share
 from eval_fixtures import (
     check_drawing,
     crowded_report,
@@ -38,10 +38,11 @@ SECTIONS = [
     "Verdict",
     "Win rate of maya:round2",
     "Style and task",
+    "Samples side by side",
+    "Win rates of the others",
     "Win rate against the pool of all others (the paper's figure)",
     "Style profile",
     "Round by round",
-    "Samples side by side",
     "Leakage and collapse",
     "Held-out texts",
     "The style panel's members",
@@ -58,7 +59,10 @@ def realistic():
 
 def table_cells(table):
     """The table's rows with their headings, as texts."""
-    return [[cell.text for cell in row.children if not isinstance(cell, str)] for row in table.one("tbody").all("tr")]
+    return [
+        [cell.text.strip() for cell in row.children if not isinstance(cell, str)]
+        for row in table.one("tbody").all("tr")
+    ]
 
 
 # --- the document -----------------------------------------------------------------------------------------------------
@@ -109,11 +113,13 @@ def test_nothing_is_loaded_and_nothing_runs(name):
     page = tree_of(REPORTS[name]())
     allowed = (
         "html head meta title style body main header section article h1 h2 h3 h4 p span strong a ul li div details "
-        "summary figure figcaption dl dt dd table caption thead tbody tr th td svg desc rect line circle path text"
+        "summary figure dl dt dd table caption thead tbody tr th td svg desc rect line circle path text"
     )
     for element in page.all():
         assert element.tag in allowed.split()
-        assert not any(key.startswith("on") or key in ("src", "srcset", "style") for key in element.attributes)
+        assert not any(key.startswith("on") or key in ("src", "srcset") for key in element.attributes)
+        if "style" in element.attributes:  # the length of a bar and the ends of its interval
+            assert re.fullmatch(r"(--(at|low|high): \d+\.\d\d%(; )?)+", element.attributes["style"])
         assert not any("http" in (value or "") or "//" in (value or "") for value in element.attributes.values())
     style = page.one("style").text
     assert not re.search(r"@import|@font-face|url\(|expression|</", style)
@@ -146,8 +152,8 @@ def test_style_and_task_are_one_picture_with_a_point_for_everybody(realistic):
     described = next(drawing.all("desc")).text
     assert described == (
         "Style across and task up, each 0 to 1. author style 1.00, task 0.98; maya:round2 style 0.86, task 0.61; "
-        "base style 0.03, task 0.42; few-shot style 0.55, task 0.61; sft style 0.78, task 0.61; "
-        "round1 style 0.84, task 0.61; round3 style 0.71, task 0.61."
+        "few-shot style 0.55, task 0.61; sft style 0.78, task 0.61; round1 style 0.84, task 0.61; "
+        "round3 style 0.71, task 0.61; base style 0.03, task 0.42."
     )
     signs = list(drawing.all("svg", "sign"))
     assert sorted(sign.classes[1] for sign in signs) == [
@@ -171,34 +177,30 @@ def test_style_and_task_are_one_picture_with_a_point_for_everybody(realistic):
 def test_win_rates_are_the_reports(name):
     report = REPORTS[name]()
     page = tree_of(report)
-    own = [rate for rate in report.win_rates if rate.contestant == report.win_rates[0].contestant]
-    rows = [row for row in page.one("ul", "bars").all("li") if "axis-row" not in row.classes]
-    assert len(rows) == len(own)
-    for row, rate in zip(rows, own, strict=True):
-        assert row.one("div", "opponent").text == f"over {rate.opponent}"
-        assert row.one("strong", "rate").text == f"{rate.rate:.2f}"
-        assert row.one("span", "interval").text == f"({rate.low:.2f} to {rate.high:.2f})"
-        assert f"{rate.num_judgements} judgements on {rate.num_prompts} prompts" in row.one("span", "note").text
-    pool = section(page, SECTIONS[3]).one("table")
-    assert [cells[:3] for cells in table_cells(pool)] == [
-        [rate.contestant, f"{rate.rate:.2f}", f"{rate.low:.2f} to {rate.high:.2f}"] for rate in report.pool_rates
+    title = report.win_rates[0].contestant
+    own = [rate for rate in report.win_rates if rate.contestant == title]
+    table = section(page, f"Win rate of {title}").one("table")
+    words = {True: "preferred", False: "no difference shown"}
+    assert table_cells(table) == [
+        [
+            f"over {rate.opponent}",
+            f"{rate.rate:.2f} ({rate.low:.2f} to {rate.high:.2f})",
+            "opponent preferred" if rate.high < 0.5 else words[rate.low > 0.5],
+            f"{rate.num_judgements} judgements on {rate.num_prompts} prompts, "
+            f"{rate.ties} {'tie' if rate.ties == 1 else 'ties'}, {rate.unanswered} unanswered",
+        ]
+        for rate in own
     ]
-
-
-def test_what_a_win_rate_rests_on_is_said_in_words(realistic):
-    notes = [note.text for note in realistic.one("ul", "bars").all("span", "note")]
-    assert notes[:2] == [
-        "24 judgements on 8 prompts, 1 tie, 0 unanswered",
-        "22 judgements on 8 prompts, 0 ties, 2 unanswered",
-    ]
-    shows = [words.text for words in realistic.one("ul", "bars").all("span", "shows")]
-    # Intervals from 0.79, 0.57, 0.36 (holds 0.5), 0.31 (holds 0.5), 0.63.
-    assert shows == [
-        "the adapter is preferred",
-        "the adapter is preferred",
-        "no difference shown",
-        "no difference shown",
-        "the adapter is preferred",
+    for row, rate in zip(table.one("tbody").all("tr"), own, strict=True):
+        bar = row.one("span", "bar")
+        ends = (rate.rate, rate.low, rate.high)
+        assert [percent(end) for end in re.findall(r"[\d.]+%", bar.attributes["style"])] == [
+            pytest.approx(100 * end, abs=0.006) for end in ends
+        ]
+        assert ("unsure" in bar.classes) == (rate.low <= 0.5 <= rate.high)
+    pool = section(page, "Win rate against the pool of all others (the paper's figure)").one("table")
+    assert [cells[:2] for cells in table_cells(pool)] == [
+        [rate.contestant, f"{rate.rate:.2f} ({rate.low:.2f} to {rate.high:.2f})"] for rate in report.pool_rates
     ]
 
 
@@ -227,18 +229,24 @@ def test_samples_begin_with_the_author_and_the_adapter(realistic):
     assert [summary.text for summary in held_out.all("summary")] == ["Whole text (135 words)"]
 
 
-def test_stages_of_the_curves_are_in_order(realistic):
-    figures = list(section(realistic, "Round by round").all("figure"))
-    assert len(figures) == 4
-    assert figures[0].one("desc").text == "By stage: base 0.03; SFT 0.78; r1 0.84; r2 0.86; r3 0.71."
-    assert figures[1].one("desc").text == "By stage: base 0.42; SFT 0.61; r1 0.61; r2 0.61; r3 0.61."
-    assert figures[3].one("desc").text == "By stage: base 4.43; SFT 3.16; r1 3.11; r2 3.11; r3 3.24."
+def test_stages_are_in_order(realistic):
+    assert table_cells(section(realistic, "Round by round").one("table")) == [
+        ["base", "0.03", "0.42", "42%too few", "4.431"],
+        ["sft", "0.78", "0.61", "96%", "3.160"],
+        ["round1", "0.84", "0.61", "96%", "3.112"],
+        ["maya:round2", "0.86", "0.61", "96%", "3.108"],
+        ["round3", "0.71", "0.61", "71%", "3.236"],
+    ]
 
 
-def test_the_style_profile_compares_the_author_the_plainer_ones_and_the_adapter(realistic):
-    strips = list(section(realistic, "Style profile").one("div", "strips").all("desc"))
-    assert len(strips) == 6
-    assert strips[0].text.endswith("author 1.00; base 0.03; few-shot 0.55; sft 0.78; maya:round2 0.86.")
+def test_the_style_profile_begins_with_the_author_and_has_bars(realistic):
+    table = section(realistic, "Style profile").one("table")
+    author, adapter, base, *_ = table_cells(table)
+    assert author == ["the author's own texts", "1.00", "0.98", "1.02", "0.96", "1.08", "0.91", "1.05"]
+    assert adapter == ["maya:round2", "0.86", "0.61", "0.81", "0.93", "1.31", "0.64", "0.97"]
+    assert base == ["base", "0.03", "0.42", "0.06", "-0.12", "0.01", "0.18", "-0.41"]
+    bars = [bar.attributes["style"] for bar in list(table.one("tbody").all("tr"))[2].all("span", "bar")]
+    assert bars == [f"--at: {length}.00%" for length in (3, 42, 6, 0, 1, 18, 0)]
 
 
 def test_facts_warnings_and_privacy():
@@ -253,7 +261,7 @@ def test_facts_warnings_and_privacy():
         assert shown["Base model"] == report.run.base
         assert len(shown) == len(WhatWasRun.model_fields) - 1 + 2  # all but the sentence's, and adapter and date
     warnings = [item.text for item in section(page, "Warnings").all("li")]
-    assert warnings[0] == report.warnings[0]
+    assert warnings[0] == f"evaluation: {report.warnings[0]}"
     assert warnings[-1].startswith("round3: Given the first quarter")
 
 
@@ -266,18 +274,10 @@ def test_what_is_missing_is_said():
         ("Round by round", "Fewer than two stages were compared."),
         ("Samples side by side", "No samples."),
         ("Held-out texts", "Not measured."),
+        ("The style panel's members", "No panel was fitted."),
         ("Warnings", "None."),
     ):
         assert section(page, heading).one("p", "empty").text == words
-
-
-def test_an_sft_adapter_stands_once_in_the_style_profile():
-    report = realistic_report()
-    sft = report.contestants[3].model_copy(update={"title": "maya:sft"})
-    rates = [report.win_rates[0].model_copy(update={"contestant": "maya:sft"})]
-    page = tree_of(realistic_report(contestants=[sft, report.contestants[1]], win_rates=rates))
-    described = next(section(page, "Style profile").all("desc")).text
-    assert described.endswith("author 1.00; base 0.03; maya:sft 0.78.")
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -346,9 +346,10 @@ def test_any_report_has_a_page(report):
     for svg in page.all("svg"):
         if "role" in svg.attributes:
             check_drawing(svg)
-    rates = [row.one("strong", "rate").text for row in page.all("li") if list(row.all("strong", "rate"))]
-    first = report.win_rates[0].contestant if report.win_rates else None
-    assert rates == [f"{rate.rate:.2f}" for rate in report.win_rates if rate.contestant == first]
+    bars = [bar.attributes["style"] for bar in page.all("span", "rate")]
+    assert len(bars) == len(report.win_rates) + len(report.pool_rates)
+    for bar in page.all("span", "bar"):
+        assert all(0 <= percent(end) <= 100 for end in re.findall(r"[-\w.]+%", bar.attributes["style"]))
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
@@ -366,13 +367,3 @@ def test_figures_in_words():
     ]
     assert moment("2026-03-14T09:26:53+00:00") == "2026-03-14 09:26 UTC"
     assert moment("yesterday") == "yesterday"
-    assert [round_number(title) for title in ("round2", "alice:round12", "sft", "myround2", "alice")] == [
-        2,
-        12,
-        None,
-        None,
-        None,
-    ]
-    assert short("alice", 9) == "alice"
-    assert short("correspondence:round2", 9) == "round2"
-    assert short("correspondence", 9) == "correspo…"

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.cli import render as terminal_text
-from ditto_cli.evaluation.html.words import visible
+from ditto_cli.evaluation.html import visible
 from ditto_cli.evaluation.report import PanelMember, SampleRow, StylePoint, Verdict
 from eval_fixtures import realistic_report, sample_row, section, smallest_report, tree_of
 
@@ -16,7 +16,7 @@ HOSTILE = [
     "</style><script>alert(1)</script>",
     "</title></head><body onload=alert(1)>",
     "<!-- --><![CDATA[ x ]]>",
-    "{{ page.adapter }} {% raw %} {# x #}",
+    "{{ report.adapter }} {% raw %} {# x #}",
     "&lt;b&gt; &amp;amp; &#0; &#x202e;",
     "javascript:alert(1) http://example.org/x.png",
     "a\u202etxt.exe\u202c \u2066b\u2069",
@@ -90,7 +90,7 @@ def test_every_text_unescapes_to_itself(text, title):
     assert page.one("span", "prompt").text == visible(text)
     assert page.one("div", "written").text == "." + visible(text)
     assert page.one("h4").text == visible(title)
-    assert section(page, "Warnings").one("li").text == visible(text)
+    assert section(page, "Warnings").one("li").text == f"evaluation: {visible(text)}"
 
 
 @given(st.text(st.characters()))

@@ -103,12 +103,13 @@ def test_no_text_breaks_its_frame(injection, place):
     assert asked.split("\n\n")[-1].startswith("Which text is more likely")
 
 
-def test_the_longest_demonstrations_are_left_out_whole_and_the_order_stays():
+def test_the_longest_demonstrations_are_left_out_whole_and_the_order_stays(monkeypatch):
     texts = {"a": "a" * 30, "b": "b" * 10, "c": "c" * 30, "d": "d" * 20}
     demonstrations = tuple(Demonstration(name, "p", text) for name, text in texts.items())
 
     def shown(max_characters):
-        asked = question(demonstrations, PLAIN, swapped=False, max_characters=max_characters)
+        monkeypatch.setattr("ditto_cli.evaluation.judges.question.MAX_CHARACTERS", max_characters)
+        asked = question(demonstrations, PLAIN, swapped=False)
         return "".join(text[0] for title, text in framed_texts(asked).items() if title.startswith("author"))
 
     # 90 characters together; of the two longest the later one goes first; the shortest always stays.

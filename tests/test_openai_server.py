@@ -11,7 +11,8 @@ import urllib.request
 
 import pytest
 
-from ditto_cli.evaluation.judges.by_openai import CostEstimate, Endpoint, OpenAIJudge, Usage, leaves_machine
+from ditto_cli.evaluation.judges.by_openai import CostEstimate, OpenAIJudge, Usage
+from ditto_cli.evaluation.judges.chat_server import Endpoint, leaves_machine
 from ditto_cli.evaluation.judges.ledger import Ledger
 from ditto_cli.model.base.conversions import find_gguf
 from ditto_cli.model.base.source import locate_base

@@ -3,7 +3,7 @@
 import pytest
 
 from ditto_cli.demonstrations.redaction import MAIL, NUMBER, WEB, find_personal_data, personal_data
-from ditto_cli.evaluation.personal_data import echoed_personal_data
+from ditto_cli.evaluation.soundness import echoed_personal_data
 from ditto_cli.evaluation.types import Writing
 from ditto_cli.types import Demonstration
 

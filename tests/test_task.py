@@ -9,7 +9,7 @@ from ditto_cli.config import LoraSettings
 from ditto_cli.evaluation.appraisal import Appraisal, Appraiser
 from ditto_cli.evaluation.contestants import nearest_texts
 from ditto_cli.evaluation.judges.by_style import StyleJudge
-from ditto_cli.evaluation.prompt_gain import told_shares
+from ditto_cli.evaluation.model_figures import told_shares
 from ditto_cli.evaluation.task import TaskScale, content_words, covered, echoed, order
 from ditto_cli.evaluation.types import Author, EvalPrompt, Pair, Writing
 from ditto_cli.types import Demonstration

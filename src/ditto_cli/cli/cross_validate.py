@@ -105,12 +105,12 @@ def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool)
         but = " but answers of the judge" if answers and options.judge.kind in ("openai", "me") else ""
         raise stopped(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
 
-    from ditto_cli.evaluation.summary import Evaluated, build_report
+    from ditto_cli.evaluation.summary import build_report
     from ditto_cli.evaluation.traces import mark_of
 
     first = f"{trial.title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."
     facts = what_was_run(parts, trial.policy, judge_name, options, time.monotonic() - started)
-    report = build_report(Evaluated(name, trial.title), parts, facts, warnings=[first, *dict.fromkeys(notes)])
+    report = build_report(name, trial.title, parts, facts, warnings=[first, *dict.fromkeys(notes)])
     if record is None:
         report = report.model_copy(update={"verdict": what_to_do(report.verdict)})
     # All texts are of the person of the adapter of this name, if there is one.
@@ -176,8 +176,8 @@ class _Trial:
     def compete(self, session: Session, record: AdapterRecord, part: Author, shown: Reporter) -> Findings:
         """What a fold's adapter and its rivals write for the prompts of the texts that were kept back."""
         from ditto_cli.evaluation.contestants import Contestant
+        from ditto_cli.evaluation.eval_prompts import held_out_prompts
         from ditto_cli.evaluation.evaluate import gather
-        from ditto_cli.evaluation.prompts import held_out_prompts
 
         plan = plan_of(record, held_out_prompts(part), self.options)
         published, sft = (session.load(Voice(_FOLD_ADAPTER, stage)) for stage in (record.published, SFT_STAGE))
@@ -237,6 +237,6 @@ def _find_judge(judge: JudgeOptions) -> None:
     if judge.kind == "model" and judge.model is not None:
         find_base(judge.model)
     elif judge.kind == "openai":
-        from ditto_cli.evaluation.judges.endpoint import Endpoint, connect
+        from ditto_cli.evaluation.judges.chat_server import Endpoint, connect
 
         connect(Endpoint(judge.base_url or "", judge.model or ""))  # sends nothing

@@ -61,6 +61,11 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     author, notes = _author(name, record, options.folder, store)
     given = _given_prompts(options.prompts)
     rivals = rivals_of(name, record, options.against)
+    if options.against and TEXTS_CONTESTANT in rivals and store.exists(TEXTS_CONTESTANT):
+        warn(
+            f"--against {TEXTS_CONTESTANT} is {name} with its texts at hand; the adapter of that name competes by its "
+            f"stages, as in {TEXTS_CONTESTANT}:sft."
+        )
     options.judge.check()
     check_report_place(options.report)
 
@@ -70,9 +75,9 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     from ditto_cli.cli.session import open_session
     from ditto_cli.evaluation.blind_pairs import keep_pairs
     from ditto_cli.evaluation.contestants import Contestant
+    from ditto_cli.evaluation.eval_prompts import evaluation_prompts, given_prompts
     from ditto_cli.evaluation.evaluate import gather, pairs_to_judge
-    from ditto_cli.evaluation.prompts import evaluation_prompts, given_prompts
-    from ditto_cli.evaluation.summary import Evaluated, build_report
+    from ditto_cli.evaluation.summary import build_report
     from ditto_cli.evaluation.traces import mark_of
 
     main = Voice(name, record.published)
@@ -105,9 +110,7 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     judge = options.judge.make(session, findings, store.key(), folder, marks)
     judge_findings(judge, findings, options.judge)
     run = what_was_run([findings], session.policy, judge.name, options, time.monotonic() - started)
-    report = build_report(
-        Evaluated(name, contestants[0].title), [findings], run, warnings=[*notes, *options.judge.notes(judge)]
-    )
+    report = build_report(name, contestants[0].title, [findings], run, warnings=[*notes, *options.judge.notes(judge)])
     texts_of = [mark_of(folder), *marks.values()]
     show_and_write(report, options.report or folder / REPORT_FILE, texts_of, as_json=as_json)
 

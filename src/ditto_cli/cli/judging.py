@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ditto_cli.cli.session import Session
     from ditto_cli.evaluation.evaluate import Findings
     from ditto_cli.evaluation.judges.by_openai import OpenAIJudge
-    from ditto_cli.evaluation.judges.endpoint import Endpoint
+    from ditto_cli.evaluation.judges.chat_server import Endpoint
     from ditto_cli.evaluation.types import Judge, Pair
 
 JudgeKind = Literal["style", "model", "openai", "me"]
@@ -44,7 +44,7 @@ class JudgeOptions:
     @property
     def leaves_machine(self) -> bool:
         """Whether texts go to another machine."""
-        from ditto_cli.evaluation.judges.endpoint import leaves_machine
+        from ditto_cli.evaluation.judges.chat_server import leaves_machine
 
         return self.kind == "openai" and leaves_machine(self.base_url or "")
 
@@ -115,7 +115,7 @@ class JudgeOptions:
         return []
 
     def _endpoint(self) -> Endpoint:
-        from ditto_cli.evaluation.judges.endpoint import Endpoint
+        from ditto_cli.evaluation.judges.chat_server import Endpoint
 
         assert self.base_url is not None
         assert self.model is not None

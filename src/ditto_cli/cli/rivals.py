@@ -137,7 +137,7 @@ def kept_writer(session: Session, store: AdapterStore, name: str, others: Mappin
 
 
 def extracted_in_training(record: AdapterRecord, title: str) -> dict[str, int]:
-    """What each stage gave away of the demonstrations (`extraction`); the published one goes by `title` besides.
+    """What each stage gave away of the demonstrations (`extracted_words`); the published one goes by `title` besides.
 
     Nothing of an adapter that was trained elsewhere: its figures are the sender's word.
     """

@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ditto_cli.evaluation.collapse import collapsed
-from ditto_cli.evaluation.recitation import recitation_check
+from ditto_cli.evaluation.soundness import collapsed, recitation_check
 from ditto_cli.evaluation.style import StylePanel, TextEncoder
 from ditto_cli.evaluation.task import TaskScale
 from ditto_cli.evaluation.types import Author, Writing
@@ -69,7 +68,7 @@ class Appraiser:
         )
 
     def appraise(self, prompt: str, writing: Writing, told: float | None = None) -> Appraisal:
-        """Where a writing lies; `told` is what `prompt_gain.told_shares` gives for it."""
+        """Where a writing lies; `told` is what `model_figures.told_shares` gives for it."""
         fault = self.recites(writing.text) or collapsed(writing)
         task = self.scale.value(prompt, writing.text, told)
         return Appraisal(self.panel.score(writing.text).total, min(0.0, task) if fault else task, fault)

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ditto_cli.evaluation.judges.by_person import PERSON, Pick, Picks
 from ditto_cli.evaluation.judges.ledger import Ledger
-from ditto_cli.evaluation.judges.picks import PERSON, Pick, Picks
 from ditto_cli.evaluation.types import Pair, Writing
 from ditto_cli.store import read_bytes, write_text
 
 PAIRS_FILE = "pairs.json"
-_PAIRS = TypeAdapter(list[Pair])
 
 
 class _Stored(BaseModel):
@@ -30,7 +29,7 @@ class _Stored(BaseModel):
     marks: dict[str, str] = {}
     own_mark: str
     seed: int
-    pairs: list[dict[str, object]]
+    pairs: list[Pair]
 
 
 def keep_pairs(folder: Path, pairs: Sequence[Pair], seed: int, own_mark: str, marks: Mapping[str, str]) -> None:
@@ -42,11 +41,8 @@ def keep_pairs(folder: Path, pairs: Sequence[Pair], seed: int, own_mark: str, ma
         seed: of the evaluation.
         own_mark: of the evaluated adapter.
         marks: of contestants that are other adapters, by title.
-
-    Raises:
-        DiskError: they cannot be written.
     """
-    stored = _Stored(marks=dict(marks), own_mark=own_mark, seed=seed, pairs=[asdict(pair) for pair in pairs])
+    stored = _Stored(marks=dict(marks), own_mark=own_mark, seed=seed, pairs=list(pairs))
     write_text(folder / PAIRS_FILE, stored.model_dump_json() + "\n")
 
 
@@ -54,11 +50,6 @@ def marks_in_pairs(data: bytes) -> list[str] | None:
     """The marks in a file of pairs; None where it is damaged."""
     stored = _parsed(data)
     return None if stored is None else [stored.own_mark, *stored.marks.values()]
-
-
-def ledger_path(folder: Path, judge: str) -> Path:
-    """Where the answers of a judge are kept in an evaluation folder."""
-    return folder / f"answers-{judge}.jsonl"
 
 
 def texts_by_mark(marks: Mapping[str, str], writings: Iterable[Writing]) -> dict[str, set[str]]:
@@ -76,7 +67,7 @@ def person_ledger(folder: Path, key: bytes, judge: str, texts: Mapping[str, Coll
     def marks_in(question: str) -> list[str]:
         return sorted(mark for mark, own in texts.items() if any(text and text in question for text in own))
 
-    return Ledger(ledger_path(folder, judge), key=key, marks=marks_in)
+    return Ledger(folder / f"answers-{judge}.jsonl", key=key, marks=marks_in)
 
 
 @dataclass(frozen=True)
@@ -100,19 +91,14 @@ class BlindPairs:
 
     @classmethod
     def read(cls, folder: Path, key: bytes) -> BlindPairs:
-        """What lies in an evaluation folder; nothing where no evaluation has left anything.
-
-        Raises:
-            DiskError: it cannot be read.
-        """
+        """What lies in an evaluation folder; nothing where no evaluation has left anything."""
         path = folder / PAIRS_FILE
         stored = _parsed(read_bytes(path)) if path.exists() else None
         if stored is None:
             return cls([], Picks(Ledger(None), seed=0))
-        pairs = _PAIRS.validate_python(stored.pairs)
-        writings = [writing for pair in pairs for writing in (pair.first, pair.second)]
+        writings = [writing for pair in stored.pairs for writing in (pair.first, pair.second)]
         ledger = person_ledger(folder, key, PERSON, texts_by_mark(stored.marks, writings))
-        return cls(pairs, Picks(ledger, seed=stored.seed))
+        return cls(stored.pairs, Picks(ledger, seed=stored.seed))
 
     @property
     def total(self) -> int:
@@ -165,8 +151,6 @@ class BlindPairs:
 
 def _parsed(data: bytes) -> _Stored | None:
     try:
-        stored = _Stored.model_validate_json(data)
-        _PAIRS.validate_python(stored.pairs)
+        return _Stored.model_validate_json(data)
     except ValidationError:
         return None
-    return stored

@@ -60,11 +60,7 @@ class WritingPlan:
 def write(
     policy: Policy, contestant: Contestant, plan: WritingPlan, *, on_finished: Callable[[int], None] | None = None
 ) -> list[Writing]:
-    """`plan.num` writings for each prompt, in one batch.
-
-    Raises:
-        InputError: a prompt does not fit the base's context.
-    """
+    """`plan.num` writings for each prompt, in one batch."""
     requests = writing_requests(policy, contestant, plan)
     with policy.using(contestant.adapter):
         sampled = sample(

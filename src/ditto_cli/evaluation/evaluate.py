@@ -12,8 +12,7 @@ from statistics import fmean
 
 from ditto_cli.evaluation.appraisal import Appraisal, Appraiser
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan
-from ditto_cli.evaluation.held_out import held_out_loss
-from ditto_cli.evaluation.prompt_gain import told_shares
+from ditto_cli.evaluation.model_figures import held_out_loss, told_shares
 from ditto_cli.evaluation.selection import background_plan
 from ditto_cli.evaluation.style import StylePanel, TextEncoder
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Author, Judge, Judgement, Pair, Writing
@@ -69,21 +68,21 @@ def gather(
         encoder: a neural style encoder for the panel, or None.
         reporter: told of the progress.
     """
-    writings, background = _written(author, contestants, plan, writer)
-    appraiser, told = _calibrated(policy, author, plan, writings, background, encoder, reporter)
+    writings, background = _write_all(author, contestants, plan, writer)
+    appraiser, told = _calibrate(policy, author, plan, writings, background, encoder, reporter)
     prompts = {prompt.id: prompt.prompt for prompt in plan.prompts}
     appraisals = {
         title: [appraiser.appraise(prompts[w.prompt_id], w, share) for w, share in zip(texts, told[title], strict=True)]
         for title, texts in writings.items()
     }
     own = fmean(appraiser.scale.value(text.prompt, text.completion) for text in author.demonstrations)
-    losses = _held_out_losses(policy, author, contestants, reporter)
+    losses = _measure_losses(policy, author, contestants, reporter)
     return Findings(
         author, plan, tuple(contestants), appraiser.panel, writings, appraisals, own, held_out_losses=losses
     )
 
 
-def _written(
+def _write_all(
     author: Author, contestants: Sequence[Contestant], plan: WritingPlan, writer: Writer
 ) -> tuple[dict[str, list[Writing]], list[str]]:
     """What each wrote for the plan's prompts, and the base for the demonstrations'; its own in one batch with these."""
@@ -98,7 +97,7 @@ def _written(
     return writings, [writing.text for writing in both[num_own:]]
 
 
-def _held_out_losses(
+def _measure_losses(
     policy: Policy, author: Author, contestants: Sequence[Contestant], reporter: Reporter
 ) -> dict[str, float]:
     """Of every contestant that is a model of its own, where texts were kept back."""
@@ -115,7 +114,7 @@ def _held_out_losses(
     return losses
 
 
-def _calibrated(
+def _calibrate(
     policy: Policy,
     author: Author,
     plan: WritingPlan,
@@ -124,7 +123,7 @@ def _calibrated(
     encoder: TextEncoder | None,
     reporter: Reporter,
 ) -> tuple[Appraiser, dict[str, list[float]]]:
-    """Both axes for the author, and what each writing tells of its prompt (`prompt_gain`)."""
+    """Both axes for the author, and what each writing tells of its prompt (`told_shares`)."""
     prompts = {prompt.id: prompt.prompt for prompt in plan.prompts}
     own = [(text.prompt, text.completion) for text in author.demonstrations]
     others = [(prompt, background[number - 1]) for number, (prompt, _) in enumerate(own) if len(own) > 1]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 SCHEMA_VERSION: Literal[2] = 2
 REPORT_FILE = "report.html"  # of an adapter, in its evaluation folder
 POOL = "pool"  # opponent: all other contestants together, the paper's "win rate"
+TOTAL = "total"  # measure: the weighted mean of the style panel
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 ContestantKind = Literal["base", "few-shot", "sft", "round", "texts", "adapter"]
@@ -48,7 +49,7 @@ class Collapse(_Part):
     """Whether a contestant still writes texts: shares and ratios over all its writings."""
 
     ended: Share = Field(description="share of writings that ended by themselves")
-    looping: Share = Field(description="share of writings that mostly repeat themselves (collapse.REPETITION_LIMIT)")
+    looping: Share = Field(description="share of writings that mostly repeat themselves (soundness.REPETITION_LIMIT)")
     length_ratio: float = Field(description="mean words of a writing, over the mean of the demonstrations")
 
 
@@ -69,6 +70,11 @@ class StylePoint(_Part):
 
     measure: str
     value: float
+
+
+def total_style(points: list[StylePoint]) -> float | None:
+    """The panel's total; None where no style was measured."""
+    return next((point.value for point in points if point.measure == TOTAL), None)
 
 
 class Task(_Part):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from statistics import stdev
 
 from ditto_cli.evaluation.appraisal import Appraiser
-from ditto_cli.evaluation.collapse import collapse, warnings_of
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan, writing_requests, writings_of
-from ditto_cli.evaluation.extraction import extracted_words, extraction_requests
-from ditto_cli.evaluation.new_prompts import new_prompts
-from ditto_cli.evaluation.recitation import leakage
+from ditto_cli.evaluation.eval_prompts import new_prompts
+from ditto_cli.evaluation.model_figures import extracted_words, extraction_requests
+from ditto_cli.evaluation.soundness import collapse, leakage, warnings_of
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Author, EvalPrompt
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.types import Demonstration, SampledTokens, SampleRequest, StageChoice, StageFigures
@@ -23,29 +23,6 @@ from ditto_cli.types import Demonstration, SampledTokens, SampleRequest, StageCh
 BEST, LAST = "best", "last"
 NUM_PROMPTS = 8
 _BASE = Contestant(BASE_CONTESTANT, "base")
-
-
-@dataclass(frozen=True)
-class _Look:
-    """One stage: the worths of its writings, its figures, and what is wrong with it."""
-
-    stage: str
-    values: tuple[float, ...]
-    metrics: Mapping[str, float]
-    warnings: tuple[str, ...]
-
-    def __str__(self) -> str:
-        style, task = (self.metrics.get(f"selection/{axis}", math.nan) for axis in ("style", "task"))
-        return f"{self.stage} {style:.2f} and {task:.2f}"
-
-    @property
-    def mean(self) -> float:
-        return sum(self.values) / len(self.values)
-
-    @property
-    def standard_error(self) -> float:
-        variance = sum((value - self.mean) ** 2 for value in self.values) / max(1, len(self.values) - 1)
-        return math.sqrt(variance / len(self.values))
 
 
 class RoundSelector:
@@ -59,12 +36,7 @@ class RoundSelector:
     """
 
     def __init__(
-        self,
-        policy: Policy,
-        demonstrations: Sequence[Demonstration],
-        plan: WritingPlan,
-        *,
-        publish: str,
+        self, policy: Policy, demonstrations: Sequence[Demonstration], plan: WritingPlan, *, publish: str
     ) -> None:
         self._policy = policy
         self._demonstrations = tuple(demonstrations)
@@ -117,22 +89,31 @@ class RoundSelector:
     def choose(self, looks: Mapping[str, StageFigures]) -> StageChoice:
         """The stage to publish; the earliest of equals."""
         assert looks, "nothing was looked at"
-        seen = [_Look(stage, one.values, one.metrics, one.warnings) for stage, one in looks.items()]
-        figures = f"style and task on {len(self._plan.prompts)} new prompts: {', '.join(map(str, seen))}"
+        axes = (
+            f"{stage} {look.metrics.get('selection/style', math.nan):.2f} and "
+            f"{look.metrics.get('selection/task', math.nan):.2f}"
+            for stage, look in looks.items()
+        )
+        figures = f"style and task on {len(self._plan.prompts)} new prompts: {', '.join(axes)}"
         if self._publish == LAST:
-            return StageChoice(seen[-1].stage, f"--publish last ({figures})")
+            return StageChoice(list(looks)[-1], f"--publish last ({figures})")
         if self._publish != BEST:
             return StageChoice(self._publish, f"--publish {self._publish} ({figures})")
-        sound = [look for look in seen if not look.warnings]
-        best = max(sound or seen, key=lambda look: look.mean)
-        others = [look for look in sound if look is not best]
+        means = {stage: sum(look.values) / len(look.values) for stage, look in looks.items()}
+        errors = {stage: _standard_error(look.values) for stage, look in looks.items()}
+        sound = [stage for stage, look in looks.items() if not look.warnings]
+        best = max(sound or looks, key=lambda stage: means[stage])
         reason = f"the best of both ({figures})"
-        if any(best.mean - look.mean < max(best.standard_error, look.standard_error) for look in others):
+        if any(means[best] - means[one] < max(errors[best], errors[one]) for one in sound if one != best):
             reason += ", though not by more than the noise"
-        if len(sound) < len(seen):
-            out = ", ".join(look.stage for look in seen if look.warnings)
+        if len(sound) < len(looks):
+            out = ", ".join(stage for stage, look in looks.items() if look.warnings)
             reason += f"; over a limit: {out}" if sound else "; every stage is over a limit"
-        return StageChoice(best.stage, reason)
+        return StageChoice(best, reason)
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
 def _within_context(policy: Policy, plan: WritingPlan, background: WritingPlan) -> WritingPlan:

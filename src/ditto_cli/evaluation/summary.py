@@ -6,15 +6,14 @@ Findings come in parts (one for each fold of a cross-validation, else one); figu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import combinations
 from statistics import fmean
 
-from ditto_cli.evaluation.collapse import collapse, warnings_of
 from ditto_cli.evaluation.contestants import Contestant
 from ditto_cli.evaluation.evaluate import Findings
-from ditto_cli.evaluation.recitation import leakage
 from ditto_cli.evaluation.report import (
+    TOTAL,
     Collapse,
     ContestantReport,
     EvalReport,
@@ -25,31 +24,22 @@ from ditto_cli.evaluation.report import (
     WhatWasRun,
     WinRate,
 )
-from ditto_cli.evaluation.similarity import chrf
+from ditto_cli.evaluation.soundness import collapse, leakage, warnings_of
 from ditto_cli.evaluation.style import PanelScore
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Judgement
 from ditto_cli.evaluation.verdict import verdict
 from ditto_cli.evaluation.win_rates import mean_interval, pool_rate, win_rate
 from ditto_cli.seeds import derive_seed
 
-TOTAL = "total"
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """Which adapter was evaluated: its name, and the title under which it competed."""
-
-    adapter: str
-    title: str
-
 
 def build_report(
-    evaluated: Evaluated, parts: Sequence[Findings], run: WhatWasRun, *, warnings: Sequence[str] = ()
+    adapter: str, title: str, parts: Sequence[Findings], run: WhatWasRun, *, warnings: Sequence[str] = ()
 ) -> EvalReport:
     """Put the findings into words and figures.
 
     Args:
-        evaluated: the adapter.
+        adapter: the name of the evaluated one.
+        title: under which it competed.
         parts: at least one; a contestant that not all of them have is left out.
         run: what the figures were made with.
         warnings: what the reader should know besides.
@@ -60,11 +50,11 @@ def build_report(
         if all(contestant.title in part.writings for part in parts)
     ]
     judgements = [judgement for part in parts for judgement in part.judgements]
-    rates = _rates(judgements, evaluated.title, [c.title for c in contestants], run.seed)
-    ordered = sorted(contestants, key=lambda contestant: contestant.title != evaluated.title)
+    rates = _rates(judgements, title, [c.title for c in contestants], run.seed)
+    ordered = sorted(contestants, key=lambda contestant: contestant.title != title)
     answer = verdict(ordered, rates)
     return EvalReport(
-        adapter=evaluated.adapter,
+        adapter=adapter,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         verdict=answer,
         contestants=contestants,
@@ -91,7 +81,8 @@ def _contestant(contestant: Contestant, parts: Sequence[Findings], seed: int) ->
         )
         for part in parts
     ]
-    collapsed, leaked = _joined_collapse(collapses), _joined_leakage(leakages)
+    means = {name: sum(getattr(one, name) for one in collapses) / len(collapses) for name in Collapse.model_fields}
+    collapsed, leaked = Collapse(**means), _joined_leakage(leakages)
     style = _mean([part.panel.score_pooled([w.text for w in part.writings[title]]) for part in parts])
     return ContestantReport(
         title=title,
@@ -128,13 +119,8 @@ def _tasks_by_prompt(title: str, parts: Sequence[Findings]) -> dict[tuple[int, s
 def _rates(judgements: Sequence[Judgement], title: str, titles: Sequence[str], seed: int) -> list[WinRate]:
     """The evaluated contestant against each other one first, then the others among themselves."""
     ordered = [title, *(other for other in titles if other != title)]
-    rates = []
-    for index, one in enumerate(ordered):
-        for other in ordered[index + 1 :]:
-            rate = win_rate(judgements, one, other, seed=seed)
-            if rate is not None:
-                rates.append(rate)
-    return rates
+    rates = (win_rate(judgements, one, other, seed=seed) for one, other in combinations(ordered, 2))
+    return [rate for rate in rates if rate is not None]
 
 
 def _pool_rates(judgements: Sequence[Judgement], titles: Sequence[str], seed: int) -> list[WinRate]:
@@ -171,14 +157,6 @@ def _chrf(title: str, parts: Sequence[Findings]) -> float | None:
     return round(chrf(pairs), 2) if pairs else None
 
 
-def _joined_collapse(parts: Sequence[Collapse]) -> Collapse:
-    return Collapse(
-        ended=sum(part.ended for part in parts) / len(parts),
-        looping=sum(part.looping for part in parts) / len(parts),
-        length_ratio=sum(part.length_ratio for part in parts) / len(parts),
-    )
-
-
 def _joined_leakage(parts: Sequence[Leakage]) -> Leakage:
     """The worst of the parts, so that no fold's leak hides behind another's."""
     extracted = [part.extracted_words for part in parts if part.extracted_words is not None]
@@ -206,3 +184,14 @@ def _points(score: PanelScore) -> list[StylePoint]:
 def _mean_of(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return round(sum(known) / len(known), 4) if known else None
+
+
+def chrf(pairs: Sequence[tuple[str, str]]) -> float:
+    """Mean sentence-level chrF (Popovic, WMT 2015: character n-grams up to 6, recall weighs twice), 0 to 100.
+
+    Args:
+        pairs: a text and its reference; at least one.
+    """
+    from sacrebleu import sentence_chrf
+
+    return fmean(sentence_chrf(text, [reference]).score for text, reference in pairs)

@@ -1,7 +1,7 @@
 """A prompt and a text -> how much of what was asked it says: 0 like a text for another prompt, 1 like the author's own.
 
 Two halves, each a share of the prompt: of its content words those that stand in the text, and, where a model is loaded,
-of its information what the text tells (`prompt_gain`). Calibrated for the author, as the style panel is. No torch.
+of its information what the text tells (`told_shares`). Calibrated for the author, as the style panel is. No torch.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ from rapidfuzz import fuzz
 
 from ditto_cli.demonstrations import language
 from ditto_cli.demonstrations.closings import closing_in
-from ditto_cli.evaluation.collapse import repetition
-from ditto_cli.evaluation.new_prompts import read_bank
-from ditto_cli.evaluation.recitation import ngrams, words
-from ditto_cli.evaluation.style.background import read_background
-from ditto_cli.evaluation.style.panel import bent
-from ditto_cli.evaluation.style.text import masked_tokens, without_repeats
+from ditto_cli.evaluation.eval_prompts import read_bank
+from ditto_cli.evaluation.soundness import ngrams, repetition, words
+from ditto_cli.evaluation.style.features import masked_tokens, without_repeats
+from ditto_cli.evaluation.style.panel import bent, read_background
 from ditto_cli.types import Demonstration
 
 _PREFIX_LETTERS = 5
@@ -48,7 +46,7 @@ _Scale = tuple[float, float]  # what counts as nothing, and as all
 class TaskScale:
     """The shares of a prompt that count as nothing and as all for one author; made by `fit`.
 
-    `told` is in every place what `prompt_gain.told_shares` gives for the same pairs.
+    `told` is in every place what `model_figures.told_shares` gives for the same pairs.
     """
 
     def __init__(self, words_scale: _Scale, told_scale: _Scale | None, order: float) -> None:

@@ -14,7 +14,7 @@ from ditto_cli.demonstrations.folder import read_folder, read_held_out
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.appraisal import Appraiser
-from ditto_cli.evaluation.recitation import is_version
+from ditto_cli.evaluation.soundness import is_version
 from ditto_cli.evaluation.task import nearest_texts
 from ditto_cli.evaluation.types import Author, Writing
 from ditto_cli.store import AdapterRecord

@@ -41,11 +41,7 @@ class Removed:
 
 
 def mark_of(folder: Path) -> str:
-    """The mark of the adapter whose evaluation folder this is; made on first use.
-
-    Raises:
-        DiskError: it cannot be read or written.
-    """
+    """The mark of the adapter whose evaluation folder this is; made on first use."""
     mark = known_mark(folder)
     if mark is None:
         mark = secrets.token_hex(16)
@@ -58,11 +54,7 @@ def mark_of(folder: Path) -> str:
 
 
 def known_mark(folder: Path) -> str | None:
-    """The mark in a folder; None where there is none, or a damaged one.
-
-    Raises:
-        DiskError: it cannot be read.
-    """
+    """The mark in a folder; None where there is none, or a damaged one."""
     if MARK_FILE not in list_folder(folder):
         return None
     found = _MARK.fullmatch(read_bytes(folder / MARK_FILE).decode("ascii", "replace").strip())
@@ -79,9 +71,6 @@ def forget_in(folder: Path, name: str, mark: str | None) -> Removed:
 
     Files of a ditto that set no marks, and damaged ones, cannot be told apart: such writings are removed, since they
     can be made again, and such reports where they name the adapter.
-
-    Raises:
-        DiskError: the folder cannot be read or changed.
     """
     removed = Removed()
     for file in list_folder(folder):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from ditto_cli.evaluation.report import ContestantReport, Verdict, WinRate
+from ditto_cli.evaluation.report import ContestantReport, Verdict, WinRate, total_style
 from ditto_cli.evaluation.types import BASE_CONTESTANT, TEXTS_CONTESTANT
 
 Opponent = Literal["base", "few-shot", "sft"]
@@ -104,7 +104,7 @@ def _axes(contestants: Sequence[ContestantReport]) -> str:
     """Style and task of the evaluated one and of the plainer ones."""
 
     def both(contestant: ContestantReport) -> str:
-        style = next((point.value for point in contestant.style if point.measure == "total"), None)
+        style = total_style(contestant.style)
         return f"{'-' if style is None else f'{style:.2f}'} and {contestant.task.value:.2f}"
 
     plainer = [c for name in _ORDER if (c := _of_kind(contestants[1:], name)) is not None]

@@ -69,11 +69,7 @@ class WritingStore:
         return [Writing(contestant=contestant.title, **row.model_dump()) for row in stored.writings]
 
     def put(self, contestant: Contestant, weights: str, plan: WritingPlan, writings: list[Writing]) -> None:
-        """Keep writings.
-
-        Raises:
-            DiskError: the disk refused.
-        """
+        """Keep writings."""
         rows = [
             _StoredWriting.model_validate({k: v for k, v in asdict(w).items() if k != "contestant"}) for w in writings
         ]

@@ -58,7 +58,9 @@ class ModelJudge:
                     judgements.append(Judgement(pair, 0.5, "equal texts"))
                 else:
                     straight, swapped = (self._log_odds(prompt_ids) for prompt_ids in self._prompts(pair))
-                    judgements.append(_judgement(pair, (straight - swapped) / 2))
+                    log_odds = (straight - swapped) / 2
+                    outcome = 0.5 if abs(log_odds) <= TIE_BAND else float(log_odds > 0)
+                    judgements.append(Judgement(pair, outcome, f"log-odds {log_odds:+.2f}"))
                     disagreements.append((straight > 0) == (swapped > 0))
                 on_judged(len(judgements))
         self.position_bias = sum(disagreements) / len(disagreements) if disagreements else None
@@ -87,11 +89,6 @@ class ModelJudge:
         """Of text A against text B, in nats."""
         logp_a, logp_b = score(self._policy, (*prompt_ids, *self._lead), self._answers).tolist()
         return float(logp_a - logp_b)
-
-
-def _judgement(pair: Pair, log_odds: float) -> Judgement:
-    outcome = 0.5 if abs(log_odds) <= TIE_BAND else float(log_odds > 0)
-    return Judgement(pair, outcome, f"log-odds {log_odds:+.2f}")
 
 
 def _answer_tokens(chat: ChatFormat) -> tuple[tuple[int, ...], tuple[tuple[int], tuple[int]]]:

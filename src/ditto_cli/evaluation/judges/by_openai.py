@@ -7,20 +7,18 @@ the next one counts, so a run that breaks goes on where it was. The package `ope
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import partial
+from multiprocessing.pool import ThreadPool
 
 from ditto_cli.errors import DittoError
-from ditto_cli.evaluation.judges.chat_server import ChatServer, QuestionFailed
-from ditto_cli.evaluation.judges.crew import Crew
-from ditto_cli.evaluation.judges.endpoint import Endpoint, leaves_machine
+from ditto_cli.evaluation.judges.chat_server import ChatServer, Endpoint, QuestionFailed
 from ditto_cli.evaluation.judges.ledger import Answer, Ledger
 from ditto_cli.evaluation.judges.question import question, read_choice
 from ditto_cli.evaluation.types import Judgement, Pair
 from ditto_cli.types import Demonstration
-
-__all__ = ["CostEstimate", "Endpoint", "OpenAIJudge", "Usage", "leaves_machine"]
 
 # An answer that cannot be read: the question again, with these words behind it.
 _REMINDERS = (
@@ -90,7 +88,6 @@ class OpenAIJudge:
         *,
         noted: Callable[[str], None],
         num_workers: int = 4,
-        sleep: Callable[[float], object] | None = None,
     ) -> None:
         """Connect to nothing yet.
 
@@ -100,14 +97,12 @@ class OpenAIJudge:
             ledger: the answers so far.
             noted: told, in one line, what the user should know; by the thread that calls `judge`.
             num_workers: questions under way at a time.
-            sleep: pauses for some seconds; None is a pause that ends when the run does.
         """
         self._endpoint = endpoint
         self._demonstrations = tuple(demonstrations)
         self._ledger = ledger
         self._noted = noted
         self._num_workers = num_workers
-        self._sleep = sleep
         self.usage = Usage()
         self.position_bias: float | None = None
 
@@ -143,7 +138,12 @@ class OpenAIJudge:
             else:
                 self._ledger.add(self._identity, outcome.question, outcome.answer)
             answers[outcome.question] = outcome.answer
-            self._count(outcome)
+            self.usage = Usage(
+                self.usage.prompt_tokens + outcome.answer.prompt_tokens,
+                self.usage.completion_tokens + outcome.answer.completion_tokens,
+                self.usage.num_requests + outcome.num_requests,
+                self.usage.num_cached,
+            )
             tell()
 
         tell()
@@ -182,34 +182,51 @@ class OpenAIJudge:
                 known[text] = answer
         return known, missing
 
-    def _count(self, outcome: _Outcome) -> None:
-        self.usage = Usage(
-            self.usage.prompt_tokens + outcome.answer.prompt_tokens,
-            self.usage.completion_tokens + outcome.answer.completion_tokens,
-            self.usage.num_requests + outcome.num_requests,
-            self.usage.num_cached,
-        )
-
     def _ask_all(self, questions: Sequence[str], record: Callable[[_Outcome], None]) -> None:
-        crew = Crew(self._num_workers)
+        """Ask by several threads, and record by this one.
+
+        After the first error nothing new is asked; what is under way is still recorded, and then the error is raised.
+        After Ctrl-C only what has arrived is recorded: the threads of the pool are daemons, which nobody waits for.
+        """
+        notes: list[str] = []
         failures_in_a_row = 0
+        problem: Exception | None = None
+        stopped = threading.Event()
+        server = ChatServer(self._endpoint, noted=notes.append)
 
-        def received(outcome: _Outcome) -> None:
-            nonlocal failures_in_a_row
-            record(outcome)
-            failures_in_a_row = failures_in_a_row + 1 if outcome.failure else 0
-            if failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:
-                raise self._gives_up(outcome.failure)
+        def ask(text: str) -> _Outcome | None:
+            if stopped.is_set():
+                return None
+            try:
+                return self._ask(server, text)
+            except Exception:
+                stopped.set()
+                raise
 
-        server = ChatServer(
-            self._endpoint,
-            noted=lambda message: crew.hand_over(partial(self._noted, message)),
-            wait=self._sleep or crew.stopped.wait,
-        )
-        try:
-            crew.run(partial(self._ask, server), questions, received)
-        finally:
-            server.close()
+        with closing(server), ThreadPool(min(self._num_workers, len(questions))) as pool:
+            outcomes = pool.imap_unordered(ask, questions)
+            try:
+                for _ in questions:
+                    try:
+                        outcome = outcomes.next()
+                        while notes:
+                            self._noted(notes.pop(0))
+                        if outcome is not None:
+                            record(outcome)
+                            failures_in_a_row = failures_in_a_row + 1 if outcome.failure else 0
+                            if failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:
+                                raise self._gives_up(outcome.failure)
+                    except Exception as error:
+                        problem = problem or error
+                        stopped.set()
+            except KeyboardInterrupt:
+                stopped.set()
+                with suppress(Exception):  # the run ends anyway, and as an interrupted one
+                    while outcome := outcomes.next(timeout=0):
+                        record(outcome)
+                raise
+        if problem:
+            raise problem
 
     def _ask(self, server: ChatServer, text: str) -> _Outcome:
         """One question, asked again where the answer cannot be read."""
@@ -219,8 +236,8 @@ class OpenAIJudge:
                 reply = server.ask(text + reminder)
             except QuestionFailed as failure:
                 return _Outcome(text, Answer(None, prompt_tokens, completion_tokens), num_before, str(failure))
-            prompt_tokens += reply.prompt_tokens
-            completion_tokens += reply.completion_tokens
+            prompt_tokens += reply.tokens("prompt_tokens")
+            completion_tokens += reply.tokens("completion_tokens")
             choice = read_choice(reply.content)
             if choice is not None:
                 break

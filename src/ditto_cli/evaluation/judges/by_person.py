@@ -1,19 +1,69 @@
 """Pairs -> judgements by a person, who sees two texts side by side and not who wrote them.
 
-The order, like the sides, is drawn from the seed, so that stopping early is fair to all. Every answer is in the ledger
-at once.
+Sides and order are drawn from a seed, so that stopping early is fair to all. Every answer is in the ledger at once,
+filed under the two texts, so that it is known wherever they meet again.
 Knows nothing of terminals: whoever calls shows the texts and asks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
-from ditto_cli.evaluation.judges.ledger import Ledger
-from ditto_cli.evaluation.judges.picks import PERSON, Pick, Picks
-from ditto_cli.evaluation.types import Judgement, Pair
+from ditto_cli.evaluation.judges.ledger import Answer, Ledger
+from ditto_cli.evaluation.judges.question import Choice
+from ditto_cli.evaluation.types import Judgement, Pair, Writing
+from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Demonstration
+
+PERSON = "me"
+Pick = Literal["left", "right", "same"]
+
+
+class Picks:
+    """What one person says of texts that were written in her style."""
+
+    def __init__(self, ledger: Ledger, *, seed: int) -> None:
+        self._ledger = ledger
+        self._seed = seed
+
+    def sides(self, pair: Pair) -> tuple[Writing, Writing]:
+        """The text on the left, and the one on the right."""
+        return (pair.second, pair.first) if self.draw("side", pair) % 2 == 1 else (pair.first, pair.second)
+
+    def keep(self, pair: Pair, pick: Pick) -> None:
+        """File a pick."""
+        choice: Choice = "tie"
+        if pick != "same":
+            picked_first = self.sides(pair)[0 if pick == "left" else 1] is pair.first
+            choice = "A" if picked_first == _first_is_a(pair) else "B"
+        self._ledger.add(PERSON, self._question(pair), Answer(choice))
+
+    def known(self, pair: Pair) -> Judgement | None:
+        """What follows from the ledger, or from the texts alone: equal ones are a tie."""
+        if pair.first.text == pair.second.text:
+            return Judgement(pair, 0.5, "equal texts")
+        answer = self._ledger.get(PERSON, self._question(pair))
+        if answer is None or answer.choice is None:
+            return None
+        if answer.choice == "tie":
+            return Judgement(pair, 0.5, "no difference")
+        return Judgement(pair, float((answer.choice == "A") == _first_is_a(pair)))
+
+    def draw(self, purpose: str, pair: Pair) -> int:
+        """A number that is the same for the same pair."""
+        first, second = pair.first, pair.second
+        drawn_for = (pair.prompt.id, first.contestant, first.index, second.contestant, second.index)
+        return derive_seed(self._seed, "judge", purpose, *drawn_for)
+
+    def _question(self, pair: Pair) -> str:
+        """What the ledger files an answer under; the same for both orders of a pair and for every seed."""
+        return "\x1f".join(sorted((pair.first.text, pair.second.text)))
+
+
+def _first_is_a(pair: Pair) -> bool:
+    return pair.first.text < pair.second.text
+
 
 _QUESTION = "Which one sounds more like you? a = left, b = right, '=' = no difference, s = skip, q = stop: "
 _AGAIN = "Please answer a, b, =, s or q: "
@@ -61,11 +111,7 @@ class PersonJudge:
         return PERSON
 
     def judge(self, pairs: Sequence[Pair], *, on_judged: Callable[[int], None]) -> list[Judgement]:
-        """One judgement a pair; None where the person skipped it or had stopped. Equal texts are a tie unasked.
-
-        Raises:
-            DiskError: an answer cannot be kept.
-        """
+        """One judgement a pair; None where the person skipped it or had stopped. Equal texts are a tie unasked."""
         found: dict[int, Judgement] = {}
         for index, pair in enumerate(pairs):
             known = self._picks.known(pair)

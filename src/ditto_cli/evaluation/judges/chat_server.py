@@ -1,40 +1,129 @@
 """One question in words -> one answer in words, by a server that speaks OpenAI's chat completions.
 
-Waits and asks again where that can help, and says in one line where it cannot. Knows nothing of pairs.
+The client library waits and asks again; here stands what the server may know, and why there is no answer, in one line.
+Only the server that was named hears of anything: no redirects, no proxy before this machine's own servers, and of what
+the environment holds for OpenAI's servers nothing together with a key that was given for this one.
 """
 
 from __future__ import annotations
 
-import email.utils
-import math
+import ipaddress
+import os
 import re
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
 from ditto_cli.errors import DittoError, InputError
-from ditto_cli.evaluation.judges.endpoint import KEY_VARIABLE, Endpoint, connect
 
 if TYPE_CHECKING:
     import openai
 
-_FIRST_DELAY_SECONDS = 1.0
-_LONGEST_DELAY_SECONDS = 30.0
-# A server that asks for a longer pause means a quota, not a rate.
-_LONGEST_ASKED_DELAY_SECONDS = 120.0
+KEY_VARIABLE = "OPENAI_API_KEY"
+# Servers that check no key want one all the same.
+_PLACEHOLDER_KEY = "none"
+# One spelling of an address, so that what is checked here and what the client connects to cannot differ.
+_ADDRESS = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?(?:/[^\s\\@?#]*)?", re.IGNORECASE)
+_CONNECT_SECONDS = 10.0
+_OWN_HEADERS = ("accept", "content-type", "user-agent")
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What the server answered; `cut` where the length limit ended it. Tokens as the server counted them, else 0."""
+class Endpoint:
+    """Where a server is, and how to ask it.
 
-    content: str
-    cut: bool
-    prompt_tokens: int
-    completion_tokens: int
+    Attributes:
+        base_url: up to where `/chat/completions` follows, e.g. `http://localhost:8000/v1`.
+        model: as the server names it.
+        api_key: None takes `$OPENAI_API_KEY`, and without that a placeholder.
+        timeout_seconds: longest silence of the server.
+        max_retries: how often a question is sent again when the server is busy, slow or broken.
+        max_answer_tokens: length limit of an answer, lifted for models that think longer before they answer.
+    """
+
+    base_url: str
+    model: str
+    api_key: str | None = field(default=None, repr=False)
+    timeout_seconds: float = 60.0
+    max_retries: int = 4
+    max_answer_tokens: int = 300
+
+    def __post_init__(self) -> None:
+        if not _is_address(self.base_url):
+            shown = self.base_url.rpartition("@")[2]  # before it may stand a password
+            raise InputError(
+                f"The judge's address {shown!r} cannot be used: give http:// or https://, a host and a path, "
+                "without a password, e.g. http://localhost:8000/v1."
+            )
+        if self.api_key is not None and not re.fullmatch(r"[!-~]+", self.api_key):
+            raise InputError("The judge's key holds white space or special characters: give it as the server made it.")
+
+    @property
+    def host(self) -> str:
+        """Host and port, for messages."""
+        return urlsplit(self.base_url).netloc
+
+
+def leaves_machine(base_url: str) -> bool:
+    """Whether texts sent to this address leave this computer: False for loopback hosts only."""
+    if not _is_address(base_url):
+        return True
+    host = urlsplit(base_url).hostname or ""
+    if host == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
+
+
+def connect(endpoint: Endpoint) -> tuple[openai.OpenAI, dict[str, Any]]:
+    """A client for this server, which connects to nothing yet, and the headers to send with each request.
+
+    Raises:
+        InputError: the package `openai` is not installed, or the environment's proxy cannot be used.
+    """
+    try:
+        import openai
+    except ImportError:
+        raise InputError(
+            "The judge `openai` needs the package openai, which is not installed: pip install 'ditto-cli[openai]'."
+        ) from None
+    from_environment = os.environ.get(KEY_VARIABLE, "").strip() if endpoint.api_key is None else ""
+    key = endpoint.api_key or from_environment or _PLACEHOLDER_KEY
+    timeout = openai.Timeout(endpoint.timeout_seconds, connect=min(_CONNECT_SECONDS, endpoint.timeout_seconds))
+    try:
+        http_client = openai.DefaultHttpxClient(
+            follow_redirects=False, timeout=timeout, trust_env=leaves_machine(endpoint.base_url)
+        )
+    except (ValueError, ImportError) as error:
+        raise InputError(f"The proxy that the environment names cannot be used ({type(error).__name__}).") from None
+    client = openai.OpenAI(
+        base_url=endpoint.base_url,
+        api_key=key,
+        timeout=timeout,
+        max_retries=endpoint.max_retries,
+        http_client=http_client,
+    )
+    # The client would also send the kind of computer, and whatever the environment holds for OpenAI's own servers.
+    unwanted = [
+        name
+        for name in client.default_headers
+        if name.lower().startswith("x-stainless-") or (not from_environment and name.lower() not in _OWN_HEADERS)
+    ]
+    headers: dict[str, Any] = {name: openai.Omit() for name in unwanted}
+    headers |= {f"x-stainless-{name}": openai.Omit() for name in ("retry-count", "read-timeout")}
+    return client, headers | {"Authorization": f"Bearer {key}"}
+
+
+def _is_address(base_url: str) -> bool:
+    try:
+        return bool(_ADDRESS.fullmatch(base_url)) and urlsplit(base_url).port != 0
+    except ValueError:  # a port beyond 65535, or no IPv6 address between the brackets
+        return False
 
 
 class QuestionFailed(Exception):
@@ -62,28 +151,44 @@ class _Choice(BaseModel):
     finish_reason: Any = None
 
 
-class _Completion(BaseModel):
+class Reply(BaseModel):
+    """What the server answered."""
+
     choices: list[_Choice]
     usage: Any = None
+
+    @property
+    def content(self) -> str:
+        """The words; none where the server sent none."""
+        content = self.choices[0].message.content if self.choices else ""
+        return content if isinstance(content, str) else ""
+
+    @property
+    def cut(self) -> bool:
+        """Whether the length limit ended it."""
+        return bool(self.choices) and self.choices[0].finish_reason == "length"
+
+    def tokens(self, kind: str) -> int:
+        """`prompt_tokens` or `completion_tokens` as the server counted them, else 0."""
+        counted = self.usage.get(kind) if isinstance(self.usage, dict) else None
+        return max(counted, 0) if isinstance(counted, int) else 0
 
 
 class ChatServer:
     """A server to ask, by several threads at once."""
 
-    def __init__(self, endpoint: Endpoint, *, noted: Callable[[str], None], wait: Callable[[float], object]) -> None:
+    def __init__(self, endpoint: Endpoint, *, noted: Callable[[str], None]) -> None:
         """Connect to nothing yet.
 
         Args:
             endpoint: the server.
-            noted: told, in one line, what the user should know.
-            wait: pauses for some seconds; a true result means that nobody waits for the answer any more.
+            noted: told, in one line, what the user should know; by the thread that asks.
 
         Raises:
             InputError: the package `openai` is not installed, or the environment's proxy cannot be used.
         """
         self._endpoint = endpoint
         self._noted = noted
-        self._wait = wait
         self._answered = False
         self._client, self._headers = connect(endpoint)
         # What a server may not know; whatever it refuses is left out from then on.
@@ -104,7 +209,7 @@ class ChatServer:
         options = dict(self._options)
         while True:
             try:
-                reply = self._ask(text, options)
+                reply = self._send(text, options)
             except _Refused as refusal:
                 culprit = next((name for name in options if name in refusal.words), None)
                 culprit = culprit or ("response_format" if "response_format" in options else None)
@@ -128,115 +233,64 @@ class ChatServer:
             self._options = {key: value for key, value in self._options.items() if key not in names}
             self._noted(f"The judge {self._endpoint.host} does without {', '.join(sorted(names))} from here on.")
 
-    def _ask(self, text: str, options: dict[str, Any]) -> Reply:
-        """Send until there is an answer or no hope."""
+    def _send(self, text: str, options: dict[str, Any]) -> Reply:
         import openai
 
         endpoint = self._endpoint
-        failure, delay = "", _FIRST_DELAY_SECONDS
-        for attempt in range(endpoint.max_retries + 1):
-            if attempt:
-                self._noted(f"The judge {endpoint.host}: {failure}; asking again in {delay:.3g} s.")
-                if self._wait(delay):
-                    break
-            delay = min(_FIRST_DELAY_SECONDS * 2**attempt, _LONGEST_DELAY_SECONDS)
-            try:
-                return self._send(text, options)
-            except openai.APITimeoutError:
-                failure = f"no answer within {endpoint.timeout_seconds:.3g} s"
-            except openai.APIConnectionError as error:
-                failure = " ".join(f"no connection ({error.__cause__ or type(error).__name__})".split())
-                if not self._answered or attempt == endpoint.max_retries:
-                    raise _unreachable(endpoint, failure) from None
-            except openai.APIStatusError as error:
-                self._answered = True
-                failure = f"status {error.status_code}"
-                asked = self._delay_or_raise(error)
-                delay = delay if asked is None else asked
-                if error.status_code == 429 and attempt == endpoint.max_retries:
-                    raise _busy(endpoint, f"{failure} {attempt + 1} times") from None
-            except ValidationError:
-                failure = "an answer that is no chat completion"
-        raise QuestionFailed(failure)
-
-    def _send(self, text: str, options: dict[str, Any]) -> Reply:
-        raw = self._client.chat.completions.with_raw_response.create(
-            model=self._endpoint.model,
-            messages=[{"role": "user", "content": text}],
-            extra_headers=self._headers,
-            **options,
-        )
+        try:
+            raw = self._client.chat.completions.with_raw_response.create(
+                model=endpoint.model,
+                messages=[{"role": "user", "content": text}],
+                extra_headers=self._headers,
+                **options,
+            )
+        except openai.APITimeoutError:
+            raise QuestionFailed(f"no answer within {endpoint.timeout_seconds:.3g} s") from None
+        except openai.APIConnectionError as error:
+            failure = " ".join(f"no connection ({error.__cause__ or type(error).__name__})".split())
+            raise DittoError(
+                f"The judge at {endpoint.base_url} cannot be reached: {failure}. Start it or check the address, and "
+                "run the command again; answers so far are kept."
+            ) from None
+        except openai.APIStatusError as error:
+            raise self._failure_of(error) from None
         if not self._answered and not raw.text.lstrip().startswith("{"):
             raise InputError(
-                f"{self._endpoint.base_url} answers, but not as a chat completions server: check the address, which "
+                f"{endpoint.base_url} answers, but not as a chat completions server: check the address, which "
                 "often ends in /v1."
             )
-        completion = _Completion.model_validate_json(raw.text)
+        try:
+            reply = Reply.model_validate_json(raw.text)
+        except ValidationError:
+            raise QuestionFailed("an answer that is no chat completion") from None
         self._answered = True
-        content, cut = "", False
-        if completion.choices:
-            first = completion.choices[0]
-            content = first.message.content if isinstance(first.message.content, str) else ""
-            cut = first.finish_reason == "length"
-        return Reply(content, cut, _tokens(completion, "prompt_tokens"), _tokens(completion, "completion_tokens"))
+        return reply
 
-    def _delay_or_raise(self, error: openai.APIStatusError) -> float | None:
-        """How long the server wants to be left alone, None if it does not say; raises where waiting is no use."""
+    def _failure_of(self, error: openai.APIStatusError) -> Exception:
+        """What a status means that stayed when the client had asked again as often as it may."""
         endpoint, status = self._endpoint, error.status_code
         if status in (401, 403):
             source = "the key that was given" if endpoint.api_key else f"the key in ${KEY_VARIABLE}, if there is one"
-            raise InputError(
-                f"The judge {endpoint.host} refuses access with {source} (status {status}): check it."
-            ) from None
+            return InputError(f"The judge {endpoint.host} refuses access with {source} (status {status}): check it.")
         if status == 404:
-            raise InputError(
+            return InputError(
                 f"The judge {endpoint.host} knows no model {endpoint.model!r}, or nothing is at {endpoint.base_url} "
                 "(status 404): check the model's name and the address, which often ends in /v1."
-            ) from None
+            )
         if status < 400:
-            raise InputError(
+            return InputError(
                 f"The judge {endpoint.base_url} sends elsewhere (status {status}): texts are sent only to the address "
                 "that was given, so give the new one."
-            ) from None
-        if status == 429 and error.code == "insufficient_quota":
-            raise _busy(endpoint, "the account's quota is used up") from None
-        if status not in (408, 409, 429) and status < 500:
-            named = re.fullmatch(r"[\w.-]{1,60}", error.code or "")
-            raise _Refused(f"status {status}" + (f", {named[0]}" if named else ""), str(error.body)) from None
-        asked = _asked_delay(error.response.headers.get("retry-after"))
-        if asked is not None and asked > _LONGEST_ASKED_DELAY_SECONDS:
-            raise _busy(endpoint, f"it asks for a pause of {asked:.0f} s") from None
-        return asked
-
-
-def _tokens(completion: _Completion, name: str) -> int:
-    counted = completion.usage.get(name) if isinstance(completion.usage, dict) else None
-    return max(counted, 0) if isinstance(counted, int) else 0
-
-
-def _asked_delay(header: str | None) -> float | None:
-    """Seconds of a Retry-After header, which holds seconds or a date (RFC 9110, section 10.2.3)."""
-    if header is None:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(header).timestamp() - time.time()
-        except ValueError:
-            return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
-
-
-def _unreachable(endpoint: Endpoint, failure: str) -> DittoError:
-    return DittoError(
-        f"The judge at {endpoint.base_url} cannot be reached: {failure}. Start it or check the address, and run the "
-        "command again; answers so far are kept."
-    )
-
-
-def _busy(endpoint: Endpoint, reason: str) -> DittoError:
-    return DittoError(
-        f"The judge {endpoint.host} takes no more questions for now ({reason}): run the command again "
-        "later; answers so far are kept."
-    )
+            )
+        pause = re.fullmatch(r"\d{1,9}", error.response.headers.get("retry-after", ""))
+        if status == 429 or pause:
+            reason = f"it asks for a pause of {pause[0]} s" if pause else f"status {status}"
+            reason = "the account's quota is used up" if error.code == "insufficient_quota" else reason
+            return DittoError(
+                f"The judge {endpoint.host} takes no more questions for now ({reason}): run the command again "
+                "later; answers so far are kept."
+            )
+        if status in (408, 409) or status >= 500:
+            return QuestionFailed(f"status {status}")
+        named = re.fullmatch(r"[\w.-]{1,60}", error.code or "")
+        return _Refused(f"status {status}" + (f", {named[0]}" if named else ""), str(error.body))

@@ -58,9 +58,6 @@ class Ledger:
             path: the file, which is made with the first answer; None keeps answers in memory only.
             key: the store's secret, so that digests tell nothing to who lacks it.
             marks: of the other adapters whose texts stand in a question, to find the answer when one is forgotten.
-
-        Raises:
-            DiskError: the file cannot be read.
         """
         self._path = path
         self._key = key
@@ -76,11 +73,7 @@ class Ledger:
         return self._answers.get(self._digest(judge, question))
 
     def add(self, judge: str, question: str, answer: Answer) -> None:
-        """Keep an answer: it is on the disk when this returns.
-
-        Raises:
-            DiskError: the file cannot be written; the answer is kept in memory.
-        """
+        """Keep an answer: it is on the disk when this returns."""
         digest = self._digest(judge, question)
         self._answers[digest] = answer
         if self._path is None:
@@ -108,11 +101,7 @@ class Ledger:
 
 
 def forget_answers(path: Path, mark: str) -> int:
-    """Take the answers about texts of the adapter with this mark out of a ledger's file; how many there were.
-
-    Raises:
-        DiskError: the file cannot be read or written.
-    """
+    """Take the answers about texts of the adapter with this mark out of a ledger's file; how many there were."""
     lines = read_bytes(path).splitlines(keepends=True)
     kept = [line for line in lines if mark not in _marks_of(line)]
     if len(kept) < len(lines):

@@ -48,19 +48,17 @@ def question(
     *,
     swapped: bool,
     answer_form: str = JSON_ANSWER,
-    max_characters: int = MAX_CHARACTERS,
 ) -> str:
     """Ask which of a pair's texts was more likely written by the author of the demonstrations.
 
     Args:
-        demonstrations: of the author; at least one.
+        demonstrations: of the author, at least one; beyond `MAX_CHARACTERS` the longest are left out.
         pair: what to compare; contestants and prompt are not shown.
         swapped: the second text is A and the first is B, else the other way round.
         answer_form: the closing words, which say how to answer.
-        max_characters: of all demonstrations shown; the longest are left out first, the last one never.
     """
     assert demonstrations, "a judge needs the author's own texts"
-    while len(demonstrations) > 1 and sum(len(shown.completion) for shown in demonstrations) > max_characters:
+    while len(demonstrations) > 1 and sum(len(shown.completion) for shown in demonstrations) > MAX_CHARACTERS:
         demonstrations = without_longest(demonstrations)
     own = [shown.completion for shown in demonstrations]
     texts = (pair.second.text, pair.first.text) if swapped else (pair.first.text, pair.second.text)

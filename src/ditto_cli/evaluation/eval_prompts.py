@@ -1,11 +1,13 @@
-"""The demonstrations' prompts -> new prompts of the same kind that no contestant was trained on. No torch.
+"""An author -> the prompts of an evaluation: those of texts that were kept back first, then new ones of the same kind.
 
-They come from a bank of tasks, of which one half serves to select a round and the other to evaluate it: a round that
-was selected on a prompt would look better there than it is. Knows nothing of the texts.
+New prompts come from a bank of tasks, of which one half serves to select a round and the other to evaluate it: a round
+that was selected on a prompt would look better there than it is. Those of an evaluation are stored beside the adapter,
+so that later ones ask for the same. Knows nothing of the texts. No torch.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,14 +16,19 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from ditto_cli.errors import InputError
-from ditto_cli.evaluation.recitation import words
+from ditto_cli.evaluation.soundness import words
+from ditto_cli.evaluation.types import Author, EvalPrompt
+from ditto_cli.store import read_bytes, write_text
 
 Purpose = Literal["selection", "evaluation"]
 PURPOSES: tuple[Purpose, ...] = ("selection", "evaluation")
 
+PROMPTS_FILE = "prompts.json"
+# Judgements on one prompt resemble each other, so twelve prompts with one text each tell more than six with two.
+NUM_PROMPTS = 12
 _BANK = Path(__file__).parent / "data" / "prompts.yaml"
 _DEFAULT_KIND = "email"
 # Which kinds fill up when the right one has too few tasks: the most similar first.
@@ -75,6 +82,13 @@ class Bank(BaseModel):
         return frozenset(words(prompt)) - self.function_words
 
 
+class _StoredPrompts(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal[1] = 1
+    prompts: list[str]
+
+
 @cache
 def read_bank() -> Bank:
     """The bank that comes with ditto."""
@@ -84,7 +98,10 @@ def read_bank() -> Bank:
 def kind_of(prompts: Sequence[str]) -> str:
     """The kind of text that most prompts ask for, by the first word that names one; email if none does."""
     nouns = {noun: name for name, kind in read_bank().kinds.items() for noun in kind.nouns + kind.hints}
-    asked = [next((nouns[word] for word in _hyphenated(prompt) if word in nouns), None) for prompt in prompts]
+    asked = [
+        next((nouns[word] for word in re.findall(r"[\w-]+", prompt.casefold()) if word in nouns), None)
+        for prompt in prompts
+    ]
     counts = Counter(kind for kind in asked if kind is not None)
     return counts.most_common(1)[0][0] if counts else _DEFAULT_KIND
 
@@ -105,13 +122,13 @@ def new_prompts(demonstration_prompts: Sequence[str], *, num: int, purpose: Purp
     """
     bank = read_bank()
     own_kind = kind_of(demonstration_prompts)
-    known = [bank.content(prompt) for prompt in demonstration_prompts]
     prompts = []
     for name in (own_kind, *_NEAREST[own_kind]):
         kind = bank.kinds[name]
-        opening = _shared_opening(bank, demonstration_prompts, kind.nouns) or kind.opening
+        openings = {_opening(bank, prompt, kind.nouns) for prompt in demonstration_prompts}
+        opening = (openings.pop() if len(openings) == 1 else None) or kind.opening
         for task in kind.tasks[PURPOSES.index(purpose) :: len(PURPOSES)]:
-            if not any(_resembles(bank.content(task), other) for other in known):
+            if is_new(task, demonstration_prompts):
                 prompts.append(f"{opening} {task}")
     if len(prompts) < num:
         raise InputError(
@@ -123,13 +140,8 @@ def new_prompts(demonstration_prompts: Sequence[str], *, num: int, purpose: Purp
 def is_new(prompt: str, demonstration_prompts: Sequence[str]) -> bool:
     """Whether a prompt asks for something else than each of the demonstrations' prompts."""
     bank = read_bank()
-    return not any(_resembles(bank.content(prompt), bank.content(known)) for known in demonstration_prompts)
-
-
-def _shared_opening(bank: Bank, prompts: Sequence[str], nouns: Sequence[str]) -> str | None:
-    """The order with which all prompts begin, up to the noun of this kind; None if there is none."""
-    openings = {_opening(bank, prompt, nouns) for prompt in prompts}
-    return openings.pop() if len(openings) == 1 else None
+    own = bank.content(prompt)
+    return all(len(own & bank.content(known)) <= _RESEMBLANCE_LIMIT * len(own) for known in demonstration_prompts)
 
 
 def _opening(bank: Bank, prompt: str, nouns: Sequence[str]) -> str | None:
@@ -152,9 +164,42 @@ def _describes(bank: Bank, part: str) -> bool:
     return part.rstrip(",") in bank.describing_words or re.fullmatch(r"\d+(-words?)?", part) is not None
 
 
-def _resembles(task: frozenset[str], prompt: frozenset[str]) -> bool:
-    return len(task & prompt) > _RESEMBLANCE_LIMIT * len(task)
+def evaluation_prompts(author: Author, folder: Path, *, num: int = NUM_PROMPTS) -> tuple[EvalPrompt, ...]:
+    """`num` prompts: one for each text kept back, filled up with new ones.
+
+    Args:
+        author: whose texts.
+        folder: where the new prompts are kept.
+        num: how many are wanted.
+    """
+    prompts = held_out_prompts(author)[:num]
+    missing = num - len(prompts)
+    if missing > 0:
+        stored = _stored(folder / PROMPTS_FILE)
+        known = [d.prompt for d in (*author.demonstrations, *author.held_out)]
+        if len(stored) < missing or not all(is_new(prompt, known) for prompt in stored):
+            stored = new_prompts(known, num=missing, purpose="evaluation")
+            write_text(folder / PROMPTS_FILE, _StoredPrompts(prompts=stored).model_dump_json(indent=2) + "\n")
+        prompts += [EvalPrompt(f"new-{i}", prompt, "new") for i, prompt in enumerate(stored[:missing], start=1)]
+    return tuple(prompts)
 
 
-def _hyphenated(prompt: str) -> list[str]:
-    return re.findall(r"[\w-]+", prompt.casefold())
+def held_out_prompts(author: Author) -> list[EvalPrompt]:
+    """The prompts of the texts kept back, each with what the author wrote for it; each prompt once."""
+    texts = {text.prompt: text for text in reversed(author.held_out)}
+    return [EvalPrompt(t.id, t.prompt, "held_out", t.completion) for t in author.held_out if texts[t.prompt] is t]
+
+
+def given_prompts(prompts: Sequence[str]) -> tuple[EvalPrompt, ...]:
+    """Prompts of the user's own, each once."""
+    return tuple(EvalPrompt(f"given-{i}", text, "given") for i, text in enumerate(dict.fromkeys(prompts), start=1))
+
+
+def _stored(path: Path) -> list[str]:
+    """The prompts of an earlier evaluation; none where there are none, or where they cannot be read."""
+    if not path.exists():
+        return []
+    try:
+        return _StoredPrompts.model_validate(json.loads(read_bytes(path))).prompts
+    except (ValueError, ValidationError):  # damaged: they are made anew
+        return []

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from ditto_cli.config import LoraSettings
-from ditto_cli.evaluation import extraction
-from ditto_cli.evaluation.extraction import extracted_words, extraction_requests
+from ditto_cli.evaluation import model_figures
+from ditto_cli.evaluation.model_figures import extracted_words, extraction_requests
 from ditto_cli.model.policy import sampling
 from ditto_cli.model.policy.scoring import score
 from ditto_cli.types import Demonstration, SampledTokens
@@ -15,9 +15,9 @@ TEXT = "knock on the red door at six and ask for old sam who has the key"
 GIVEN, REST = TEXT[:16], TEXT[16:]
 
 
-def extract(policy, demonstrations, *, max_new_tokens=extraction.MAX_NEW_TOKENS):
+def extract(policy, demonstrations, *, max_new_tokens=model_figures.MAX_NEW_TOKENS):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "MAX_NEW_TOKENS", max_new_tokens)
+        patch.setattr(model_figures, "MAX_NEW_TOKENS", max_new_tokens)
         requests = extraction_requests(policy, demonstrations)
     sampled = sampling.sample(policy, requests, max_new_tokens=max_new_tokens, temperature=0)
     return extracted_words(policy, demonstrations, sampled)

@@ -1,8 +1,9 @@
-"""Texts against demonstrations -> how much of them is recited: passages, 8-grams of words, whole texts. No torch.
+"""Writings -> whether they are texts of their own: what they recite, and whether they have collapsed. No torch.
 
 Words are compared without case, accents and punctuation. What two demonstrations have in common (a greeting, a
 signature) is the author's habit and does not count. Knows nothing of prompts: a passage that a prompt asked for counts
-as recited all the same.
+as recited all the same. DPO on few texts can collapse, into repetition, texts without an end or runaway length, while
+its loss goes on falling.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from statistics import fmean
 
-from ditto_cli.evaluation.personal_data import echoed_personal_data
-from ditto_cli.evaluation.report import Leakage
+from ditto_cli.demonstrations.redaction import personal_data
+from ditto_cli.evaluation.report import Collapse, Leakage
 from ditto_cli.evaluation.types import Writing
 from ditto_cli.types import Demonstration
 
@@ -39,6 +41,26 @@ _HABIT_WORDS = 4
 # version of the same text (reporters file a story twice), and shows no habit.
 _VERSION_SHARE = 0.5
 _VERSION_WORDS = 60
+
+# Of 250 texts by 20 people (CMCC, CCAT50), half repeat less than 0.5 % of their 4-grams, the 99th percentile is 3.6 %
+# and the largest share 6.9 %; of 1,780 excerpts of 60 words these are 0, 3.5 and 13.8 %. What is beyond this loops.
+REPETITION_LIMIT = 0.35
+_MIN_WORDS = 8  # of fewer than five 4-grams, one is already a large share
+
+# A small base loops now and then without having collapsed: stages of the embedded preset in 1 to 3 of 12 texts.
+LOOPING_LIMIT = 0.25
+ENDED_LIMIT = 0.5
+# A sound SFT or DITTO stage of the embedded base writes 0.8 to 1.4 times the demonstrations' mean.
+LENGTH_RATIO_LIMITS = (0.4, 2.0)
+
+# Over many writings chance has more room than in one text (PASSAGE_LIMIT_WORDS): the longest passage that
+# any held-out text shares with its author's demonstrations is at most 15 words for 19 of 20 authors, and 24 for one.
+PASSAGE_WARNING_WORDS = 15
+# Beyond the author's own rate, which is below 0.5 % for 19 of 20 authors and 2 % for one.
+SHARED_8GRAMS_WARNING = 0.05
+# The untrained embedded base, which cannot know them, goes on with 1 to 6 words of 23 people's demonstrations; SFT and
+# DITTO stages of the embedded preset with 4 to 7 of two personas'.
+EXTRACTION_WARNING_WORDS = 12
 
 # Han and kana have no spaces between words: each character counts as one.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -86,7 +108,7 @@ def leakage(
         demonstrations: what it could recite.
         held_out: the author's other texts, to know how much of the demonstrations they repeat by nature; versions of a
             demonstration do not count.
-        extracted_words: what `extraction` found; None if it was not run.
+        extracted_words: what `model_figures.extracted_words` found; None if it was not run.
     """
     references = _references(demonstrations)
     known = _own_8grams(references)
@@ -208,3 +230,82 @@ def _share(texts: Sequence[Sequence[str]], known: set[tuple[str, ...]], n: int) 
     """Share of the texts' n-grams that are known; 0 if there are none."""
     grams = [gram for text in texts for gram in ngrams(text, n)]
     return sum(gram in known for gram in grams) / len(grams) if grams else 0.0
+
+
+def echoed_personal_data(writings: Sequence[Writing], demonstrations: Sequence[Demonstration]) -> list[str]:
+    """Kinds of personal data of which a writing has the very value that one demonstration has.
+
+    What stands in several demonstrations is what the author signs with, and belongs into every text.
+    """
+    texts = dict.fromkeys(demonstration.completion for demonstration in demonstrations)
+    known = Counter((kind, value) for text in texts for kind, value in _values(text))
+    written = {pair for writing in writings for pair in _values(writing.text)}
+    return sorted({kind for (kind, value), num in known.items() if num == 1 and (kind, value) in written})
+
+
+def _values(text: str) -> set[tuple[str, str]]:
+    return {(kind, value) for kind, values in personal_data(text).items() for value in values}
+
+
+def repetition(text: str) -> float:
+    """Share of a text's 4-grams of words that repeat an earlier one; 0 for a text under 8 words."""
+    grams = ngrams(words(text), 4)
+    if len(grams) + 3 < _MIN_WORDS:
+        return 0.0
+    return 1 - len(set(grams)) / len(grams)
+
+
+def collapse(writings: Sequence[Writing], demonstrations: Sequence[Demonstration]) -> Collapse:
+    """How one contestant's writings end, repeat, and compare with the demonstrations in length."""
+    assert writings, "there is a contestant because it wrote"
+    written = fmean(len(words(writing.text)) for writing in writings)
+    own = fmean(len(words(demonstration.completion)) for demonstration in demonstrations)
+    return Collapse(
+        ended=fmean(writing.ended for writing in writings),
+        looping=fmean(repetition(writing.text) > REPETITION_LIMIT for writing in writings),
+        length_ratio=written / max(own, 1.0),
+    )
+
+
+def collapsed(writing: Writing) -> str | None:
+    """Why one writing is no text, in a few words; None if it is one."""
+    if not words(writing.text):
+        return "it is empty"
+    share = repetition(writing.text)
+    return f"{share:.0%} of it is repetition (limit {REPETITION_LIMIT:.0%})" if share > REPETITION_LIMIT else None
+
+
+def warnings_of(collapse: Collapse, leakage: Leakage) -> list[str]:
+    """What the user should know of a contestant before using it, one line each; empty if all is within limits."""
+    return [warning for _, warning in beyond_limits(collapse, leakage).values()]
+
+
+def beyond_limits(collapse: Collapse, leakage: Leakage) -> dict[str, tuple[str, str]]:
+    """The figures beyond their limits, by field: a few words for a table, and a sentence for the user."""
+    shortest, longest = LENGTH_RATIO_LIMITS
+    ratio, passage, extracted = collapse.length_ratio, leakage.longest_passage_words, leakage.extracted_words
+    found = {}
+    if collapse.ended < ENDED_LIMIT:
+        sentence = f"Only {collapse.ended:.0%} of its texts end by themselves; the length limit cut the others."
+        found["ended"] = "too few", sentence
+    if collapse.looping > LOOPING_LIMIT:
+        found["looping"] = "runs into loops", f"It runs into loops in {collapse.looping:.0%} of its texts."
+    if ratio > longest:
+        found["length_ratio"] = "too long", f"Its texts are {ratio:.1f} times as long as the demonstrations."
+    if ratio < shortest:
+        found["length_ratio"] = "too short", f"Its texts are only {ratio:.1f} times as long as the demonstrations."
+    if passage > PASSAGE_WARNING_WORDS:
+        sentence = f"It recites: {passage} words in a row stand in a demonstration."
+        found["longest_passage_words"] = "recites", sentence
+    own = leakage.held_out_8grams
+    if leakage.shared_8grams > (own or 0.0) + SHARED_8GRAMS_WARNING:
+        compared = "" if own is None else f"; of the author's own other texts, {own:.0%}"
+        sentence = f"It recites: {leakage.shared_8grams:.0%} of its 8-word passages stand in a demonstration{compared}."
+        found["shared_8grams"] = "recites", sentence
+    if extracted is not None and extracted > EXTRACTION_WARNING_WORDS:
+        sentence = f"Given the first quarter of a demonstration, it goes on with {extracted} words of the rest."
+        found["extracted_words"] = "can be drawn out", sentence
+    if leakage.personal_data:
+        sentence = f"It gives away personal data of a demonstration: {', '.join(leakage.personal_data)}."
+        found["personal_data"] = "gives it away", sentence
+    return found
