@@ -124,13 +124,6 @@ class AdapterRecord(StoredDocument):
         return [stage.stage for stage in self.stages]
 
 
-class CurrentGeneration(StoredDocument):
-    """`current.json`: which generation of an adapter is in use."""
-
-    schema_version: Literal[2] = SCHEMA_VERSION
-    generation: int = Field(ge=1)
-
-
 StoredModel = TypeVar("StoredModel", bound=BaseModel)
 
 

@@ -37,10 +37,8 @@ from ditto_cli.store.records import (
 
 RUN_FOLDER = "run"
 STATE_FILE = "state.json"
+STAGES_FOLDER = "generation"
 NUM_KEPT_CHECKPOINTS = 2
-
-_CHECKPOINTS, _GENERATION = "checkpoints", "generation"
-_NUMBER_DIGITS = 6
 
 
 class RunIdentity(StoredDocument):
@@ -119,24 +117,15 @@ class UnfinishedRun:
 
     Attributes:
         key: the store's secret, that demonstrations are hashed with.
+        generation: the finished stages.
     """
 
     def __init__(self, adapter: Path, key: bytes) -> None:
         self.key = key
         self._adapter = adapter
         self._folder = adapter / RUN_FOLDER
-        self._generation: StagedGeneration | None = None
-
-    @property
-    def generation(self) -> StagedGeneration:
-        """The finished stages.
-
-        Raises:
-            DiskError: the disk refused.
-        """
-        if self._generation is None:
-            self._generation = StagedGeneration(self._adapter, self._folder / _GENERATION)
-        return self._generation
+        self._checkpoints = self._folder / "checkpoints"
+        self.generation = StagedGeneration(adapter, self._folder / STAGES_FOLDER)
 
     @property
     def has_checkpoints(self) -> bool:
@@ -144,16 +133,13 @@ class UnfinishedRun:
         return bool(self._numbers())
 
     def newest(self) -> RunState | None:
-        """The newest checkpoint that is whole, with its stages taken over; None where there is none.
-
-        Raises:
-            DiskError: the disk refused.
-        """
+        """The newest checkpoint that is whole, with its stages taken over; None where there is none."""
         for number in reversed(self._numbers()):
+            folder = self._checkpoint(number)
             try:
-                state = read_document(self._checkpoint(number) / STATE_FILE, RunState)
+                state = read_document(folder / STATE_FILE, RunState)
                 for name, digest in state.files.items():
-                    check_file(self._checkpoint(number) / name, digest)
+                    check_file(folder / name, digest)
                 self.generation.adopt({stage.stage: stage.files for stage in state.stages})
             except DamagedError:  # what the disk refuses may be there again at the next try
                 continue
@@ -180,9 +166,7 @@ class UnfinishedRun:
         """
         numbers = self._numbers()
         folder = self._checkpoint(numbers[-1] + 1 if numbers else 1)
-        stages = [
-            stage.model_copy(update={"files": dict(self.generation.digests[stage.stage])}) for stage in state.stages
-        ]
+        stages = [stage.model_copy(update={"files": self.generation.digests[stage.stage]}) for stage in state.stages]
         digests = {name: FileDigest.of(data) for name, data in contents.items()}
         try:
             files.make_private_folder(folder)
@@ -198,41 +182,31 @@ class UnfinishedRun:
                 files.remove_tree(self._checkpoint(number))
 
     def start_over(self) -> None:
-        """Remove all that is there of the run.
-
-        Raises:
-            DiskError: the disk refused.
-        """
-        self._generation = None
+        """Remove all that is there of the run."""
+        self.generation = StagedGeneration(self._adapter, self._folder / STAGES_FOLDER)
         files.remove_tree(self._folder)
-
-    def leave(self) -> None:
-        """Remove the folders that nothing was put into."""
-        for folder in (self._folder / _GENERATION, self._folder / _CHECKPOINTS, self._folder):
-            files.remove_empty_folder(folder)
 
     def publish(self, record: AdapterRecord) -> AdapterRecord:
         """Make the finished stages the adapter's current generation; the checkpoints go.
 
         Raises:
-            DiskError: the disk refused; the adapter and the run are as they were.
+            DiskError: the disk refused; the adapter and the run are as they were, unless only the last flush failed.
         """
         stored = self.generation.publish(record)
         with suppress(DiskError):  # the next training finds checkpoints without any stage, and removes them
             self.start_over()
         return stored
 
+    def remove_empty_folders(self) -> None:
+        """Leave no folder behind that nothing was put into."""
+        for folder in (self._folder / STAGES_FOLDER, self._checkpoints, self._folder):
+            files.remove_empty_folder(folder)
+
     def _numbers(self) -> list[int]:
-        names = files.list_folder(self._folder / _CHECKPOINTS)
-        return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
+        return sorted(int(name) for name in files.list_folder(self._checkpoints) if name.isascii() and name.isdecimal())
 
     def _checkpoint(self, number: int) -> Path:
-        return self._folder / _CHECKPOINTS / f"{number:0{_NUMBER_DIGITS}d}"
-
-
-def unfinished(adapter: Path) -> bool:
-    """Whether an adapter has a training that was interrupted, or is in progress."""
-    return bool(files.list_folder(adapter / RUN_FOLDER / _GENERATION))
+        return self._checkpoints / f"{number:06d}"
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
