@@ -85,16 +85,6 @@ def append_line(path: Path, line: str) -> None:
         fsync_folder(path.parent)
 
 
-def open_private(path: Path) -> int:
-    """Descriptor of a private file to read and write in place, which is made if it is missing: for locks only.
-
-    Raises:
-        DiskError: the disk refused.
-    """
-    with _disk_errors(path, "written"):
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
 def make_exclusively(path: Path, data: bytes) -> bool:
     """Make a private file, or return False when there is one: of several processes only one makes it.
 
@@ -110,31 +100,14 @@ def make_exclusively(path: Path, data: bytes) -> bool:
             except FileExistsError:
                 return False
             except OSError:  # a disk without second names
-                return not path.exists() and _made_at_once(path, data)
+                try:
+                    _write_new_file(path, data, 0o600)
+                except FileExistsError:
+                    return False
             return True
         finally:
             with suppress(OSError):
                 disk.unlink(temporary)
-
-
-def put_aside(path: Path) -> Path:
-    """Rename a file to a name of its own, and return that; nothing happens when it is not there.
-
-    Raises:
-        DiskError: the disk refused.
-    """
-    aside = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
-    with _disk_errors(path, "moved"), suppress(FileNotFoundError):
-        disk.rename(path, aside)
-    return aside
-
-
-def _made_at_once(path: Path, data: bytes) -> bool:
-    try:
-        _write_new_file(path, data, 0o600)
-    except FileExistsError:
-        return False
-    return True
 
 
 def read_bytes(path: Path) -> bytes:
@@ -270,12 +243,16 @@ def _line_break_before_end(descriptor: int, is_new: bool) -> bytes:
     return b"" if os.read(descriptor, 1) == b"\n" else b"\n"
 
 
+def disk_error(path: Path, action: str, error: OSError) -> DiskError:
+    """What the operating system refused, in one line; `action` is a participle."""
+    fallback = "{path} cannot be {action} ({reason}): check the disk and run the command again."
+    explanation = _EXPLANATIONS.get(error.errno or 0, fallback)
+    return DiskError(explanation.format(path=path, action=action, reason=error.strerror or type(error).__name__))
+
+
 @contextmanager
 def _disk_errors(path: Path, action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        fallback = "{path} cannot be {action} ({reason}): check the disk and run the command again."
-        explanation = _EXPLANATIONS.get(error.errno or 0, fallback)
-        reason = error.strerror or type(error).__name__
-        raise DiskError(explanation.format(path=path, action=action, reason=reason)) from error
+        raise disk_error(path, action, error) from error
