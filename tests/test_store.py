@@ -27,12 +27,11 @@ from ditto_cli.store import (
     make_private_folder,
     remove_tree,
     store_home,
-    store_key,
     suggest_name,
     write_bytes,
     write_text,
 )
-from ditto_cli.store.records import FileDigest, read_document, seal
+from ditto_cli.store.records import FileDigest, read_document, seal, store_key
 
 BASE = BaseIdentity(
     source="hub",

@@ -1,4 +1,4 @@
-"""The store's folder -> adapters by name: list, look up, begin a new generation, rename, remove.
+"""The environment -> the store's folder -> adapters by name: list, look up, begin a new generation, rename, remove.
 
 An adapter is a folder `home/adapters/<name>`; its name is the folder's name. What is inside is told in `generations`
 and `runs`. Whoever changes an adapter holds `home/locks/<name>.lock`; readers need no lock. This module does not know
@@ -7,14 +7,20 @@ what an adapter's weights mean.
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
 import secrets
 import time
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ditto_cli.errors import DiskError, InputError
+import platformdirs
+
+from ditto_cli.errors import DiskError, InputError, UnknownAdapterError
 from ditto_cli.interrupts import deferred
 from ditto_cli.store import files
 from ditto_cli.store.generations import (
@@ -28,7 +34,6 @@ from ditto_cli.store.generations import (
     current_generation,
 )
 from ditto_cli.store.locks import is_abandoned, locked, scratch_name
-from ditto_cli.store.names import check_name, is_valid_name, unknown_adapter
 from ditto_cli.store.records import AdapterRecord, damaged, missing_file, read_document, store_key
 from ditto_cli.store.runs import RUN_FOLDER, STAGES_FOLDER, UnfinishedRun
 
@@ -36,6 +41,31 @@ ADAPTERS_FOLDER = "adapters"
 LOCKS_FOLDER = "locks"
 EVALUATION_FOLDER = "evaluation"
 STALE_SECONDS = 24 * 60 * 60
+HOME_VARIABLE = "DITTO_HOME"
+MAX_NAME_LENGTH = 64
+
+_VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# These mean a model, a baseline or a stage on the command line.
+_RESERVED = re.compile(r"base|few-shot|sft|round[0-9]+", re.IGNORECASE)
+# Windows takes these for devices, whatever follows a dot.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+
+
+def store_home(environment: Mapping[str, str]) -> Path:
+    """Folder of adapters and the key: `$DITTO_HOME`, else the platform's data folder. It is not made here."""
+    return _chosen_home(environment) or Path(platformdirs.user_data_dir("ditto", appauthor=False))
+
+
+def cache_home(environment: Mapping[str, str]) -> Path:
+    """Folder of what can be made again: `$DITTO_HOME/cache`, else the platform's cache folder. It is not made here."""
+    home = _chosen_home(environment)
+    return home / "cache" if home else Path(platformdirs.user_cache_dir("ditto", appauthor=False))
+
+
+def _chosen_home(environment: Mapping[str, str]) -> Path | None:
+    chosen = environment.get(HOME_VARIABLE, "")
+    # A shell expands ~ itself; a .env file or a service's unit does not.
+    return Path(os.path.abspath(os.path.expanduser(chosen))) if chosen else None
 
 
 @dataclass(frozen=True)
@@ -283,3 +313,51 @@ def sweep(folder: Path) -> None:
                 is_old = time.time() - (folder / name).lstat().st_mtime > STALE_SECONDS
                 if is_old or name.startswith(REMOVED_PREFIX):
                     files.remove_tree(folder / name)
+
+
+def check_name(name: str) -> None:
+    """Accept a name for a new adapter.
+
+    Raises:
+        InputError: it cannot be one; the message suggests one that can.
+    """
+    problem = _name_problem(name)
+    if problem is not None:
+        raise InputError(f"{name!r} cannot be an adapter's name: {problem}; try {suggest_name(name)!r}.")
+
+
+def is_valid_name(name: str) -> bool:
+    """Whether `check_name` accepts it."""
+    return _name_problem(name) is None
+
+
+def suggest_name(name: str) -> str:
+    """A valid name near to any text."""
+    ascii_letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_letters).lstrip("._-")[:MAX_NAME_LENGTH].rstrip("._-")
+    if not cleaned:
+        return "my-adapter"
+    return cleaned if is_valid_name(cleaned) else f"my-{cleaned}"[:MAX_NAME_LENGTH]
+
+
+def unknown_adapter(name: str, names: Sequence[str]) -> InputError:
+    """The error for a name that no adapter has, with the three nearest of those that there are."""
+    if not names:
+        return UnknownAdapterError(
+            f"Unknown adapter {name!r}: there are no adapters yet; make one with `ditto train FOLDER`."
+        )
+    *others, last = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
+    near = f"{', '.join(others)} or {last}" if others else last
+    return UnknownAdapterError(f"Unknown adapter {name!r}: did you mean {near}?")
+
+
+def _name_problem(name: str) -> str | None:
+    if len(name) > MAX_NAME_LENGTH:
+        return f"it is longer than {MAX_NAME_LENGTH} characters"
+    if not _VALID.fullmatch(name):
+        return "it must start with a letter or digit and hold only letters a-z, digits, '.', '_' and '-'"
+    if _RESERVED.fullmatch(name):
+        return "that word means something else on the command line"
+    if _DEVICE.fullmatch(name):
+        return "that is the name of a device on Windows"
+    return None

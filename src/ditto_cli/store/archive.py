@@ -26,10 +26,9 @@ from pydantic import ValidationError
 
 from ditto_cli.errors import DiskError, InputError, NonFiniteError
 from ditto_cli.store import files
-from ditto_cli.store.adapters import AdapterStore
+from ditto_cli.store.adapters import AdapterStore, is_valid_name
 from ditto_cli.store.generations import RECORD_FILE
-from ditto_cli.store.names import is_valid_name
-from ditto_cli.store.records import SCHEMA_VERSION, AdapterRecord, BaseIdentity
+from ditto_cli.store.records import SCHEMA_VERSION, AdapterRecord, BaseIdentity, first_problem
 
 ARCHIVE_SUFFIX = ".ditto"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -282,12 +281,10 @@ def _record(data: bytes) -> AdapterRecord:
     try:
         record = AdapterRecord.model_validate(content)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part)[:40] for part in problem["loc"])
-        refuse(f"in {RECORD_FILE}, {where}: {problem['msg']}" if where else f"in {RECORD_FILE}, {problem['msg']}")
-    problem_text = _record_problem(record)
-    if problem_text is not None:
-        refuse(f"in {RECORD_FILE}, {problem_text}")
+        refuse(f"in {RECORD_FILE}, {first_problem(error)}")
+    problem = _record_problem(record)
+    if problem is not None:
+        refuse(f"in {RECORD_FILE}, {problem}")
     # Once more: who made the file may have put a folder or a text where ours has none.
     return _shared(record, record.name, record.stage_names)
 

@@ -19,21 +19,13 @@ OperationKind = Literal["create", "write", "sync", "rename", "link", "unlink", "
 
 @dataclass(frozen=True)
 class Operation:
-    """One change that is about to be made.
-
-    Attributes:
-        kind: which system call.
-        path: the file or folder.
-        target: where a rename or link goes.
-        data: what a write adds to the end of the file.
-        descriptor: the open file of a write.
-    """
+    """One change that is about to be made."""
 
     kind: OperationKind
     path: Path
-    target: Path | None = None
-    data: bytes = b""
-    descriptor: int = -1
+    target: Path | None = None  # where a rename or link goes
+    data: bytes = b""  # what a write adds to the end of the file
+    descriptor: int = -1  # the open file of a write
 
 
 Interceptor = Callable[[Operation], None]

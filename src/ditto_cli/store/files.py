@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -36,10 +37,7 @@ _EXPLANATIONS = {
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Put `data` into `path` so that a reader sees the old file or the whole new one.
 
-    Args:
-        path: the file; its folder must exist.
-        data: the whole content.
-        mode: access rights of the new file, before the umask.
+    Its folder must exist; `mode` is that of the new file, before the umask.
 
     Raises:
         DiskError: the disk refused. The old file is as it was, unless only the last flush of the folder failed, when
@@ -62,6 +60,18 @@ def write_text(path: Path, text: str, *, mode: int = 0o600) -> None:
     write_bytes(path, text.encode("utf-8"), mode=mode)
 
 
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files, by name, into a private folder, one after the other; where one fails the whole folder goes."""
+    try:
+        make_private_folder(folder)
+        for name, data in contents.items():
+            write_bytes(folder / name, data)
+    except BaseException:
+        with suppress(DiskError):
+            remove_tree(folder)
+        raise
+
+
 def append_line(path: Path, line: str) -> None:
     """Put `line` and a newline at the end of a private file, which is made if it is missing; its folder must exist.
 
@@ -76,21 +86,19 @@ def append_line(path: Path, line: str) -> None:
         try:
             with suppress(OSError):  # some network disks cannot lock; the worst is then an empty line
                 fcntl.flock(descriptor, fcntl.LOCK_EX)  # until closed: nobody adds between look and write
-            is_new = os.fstat(descriptor).st_size == 0
-            disk.write(path, descriptor, _line_break_before_end(descriptor, is_new) + line.encode("utf-8") + b"\n")
+            size = os.fstat(descriptor).st_size
+            is_cut_off = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            begin = b"\n" if is_cut_off else b""
+            disk.write(path, descriptor, begin + line.encode("utf-8") + b"\n")
             disk.sync(path, descriptor)
         finally:
             os.close(descriptor)
-    if is_new:
+    if size == 0:
         fsync_folder(path.parent)
 
 
 def make_exclusively(path: Path, data: bytes) -> bool:
-    """Make a private file, or return False when there is one: of several processes only one makes it.
-
-    Raises:
-        DiskError: the disk refused.
-    """
+    """Make a private file, or return False when there is one: of several processes only one makes it."""
     temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
     with _disk_errors(path, "written"):
         try:
@@ -111,11 +119,7 @@ def make_exclusively(path: Path, data: bytes) -> bool:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The whole content of a file of ours.
-
-    Raises:
-        DiskError: it is missing or cannot be read.
-    """
+    """The whole content of a file of ours."""
     with _disk_errors(path, "read"):
         return path.read_bytes()
 
@@ -134,11 +138,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def make_private_folder(path: Path) -> None:
-    """Make `path` and its missing parents, each readable by its owner alone; existing folders keep their rights.
-
-    Raises:
-        DiskError: the disk refused, or a file is in the way.
-    """
+    """Make `path` and its missing parents, each readable by its owner alone; existing folders keep their rights."""
     missing: list[Path] = []
     with _disk_errors(path, "made"):
         folder = path
@@ -155,16 +155,23 @@ def make_private_folder(path: Path) -> None:
 
 
 def list_folder(path: Path) -> list[str]:
-    """Sorted names in a folder; none when there is no such folder.
-
-    Raises:
-        DiskError: it cannot be read.
-    """
+    """Sorted names in a folder; none when there is no such folder."""
     with _disk_errors(path, "read"):
         try:
             return sorted(os.listdir(path))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+
+def list_numbered(path: Path) -> dict[int, Path]:
+    """What has a number of six digits or more for its name in a folder, by number, lowest first."""
+    names = [name for name in list_folder(path) if re.fullmatch(r"[0-9]{6,}", name)]
+    return {int(name): path / name for name in sorted(names, key=int)}
+
+
+def numbered(path: Path, number: int) -> Path:
+    """Where what has this number lies in a folder."""
+    return path / f"{number:06d}"
 
 
 def folder_size(path: Path) -> int:
@@ -178,11 +185,7 @@ def folder_size(path: Path) -> int:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or a folder with all that is in it; nothing happens when it is not there.
-
-    Raises:
-        DiskError: something of it cannot be removed.
-    """
+    """Remove a file or a folder with all that is in it; nothing happens when it is not there."""
     with _disk_errors(path, "removed"), suppress(FileNotFoundError):  # another process may remove it at the same time
         if not path.is_dir() or path.is_symlink():
             disk.unlink(path)
@@ -199,21 +202,13 @@ def remove_empty_folder(path: Path) -> None:
 
 
 def fsync_folder(path: Path) -> None:
-    """Flush a folder, so that the names in it survive a power cut.
-
-    Raises:
-        DiskError: the disk refused.
-    """
+    """Flush a folder, so that the names in it survive a power cut."""
     with _disk_errors(path, "written"):
         disk.sync_folder(path)
 
 
 def fsync_tree(path: Path) -> None:
-    """Flush a folder and everything below it, which some library wrote, before it is moved to its place.
-
-    Raises:
-        DiskError: the disk refused.
-    """
+    """Flush a folder and everything below it, which some library wrote, before it is moved to its place."""
     with _disk_errors(path, "written"):
         for folder, _, names in os.walk(path):
             for name in names:
@@ -233,14 +228,6 @@ def _write_new_file(path: Path, data: bytes, mode: int) -> None:
         disk.sync(path, descriptor)
     finally:
         os.close(descriptor)
-
-
-def _line_break_before_end(descriptor: int, is_new: bool) -> bytes:
-    """What is missing before a new line can begin: nothing, or a line break."""
-    if is_new:
-        return b""
-    os.lseek(descriptor, -1, os.SEEK_END)
-    return b"" if os.read(descriptor, 1) == b"\n" else b"\n"
 
 
 def disk_error(path: Path, action: str, error: OSError) -> DiskError:

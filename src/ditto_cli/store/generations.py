@@ -25,8 +25,6 @@ STAGING_PREFIX = ".staging-"
 REMOVED_PREFIX = ".removed-"
 NUM_KEPT_GENERATIONS = 2  # the one before may still be read by a command that started earlier
 
-_NUMBER_DIGITS = 6
-
 
 class StagedGeneration:
     """A generation in the making.
@@ -52,15 +50,7 @@ class StagedGeneration:
         """
         assert stage not in self.digests, f"stage {stage} was added before"
         assert set(STAGE_FILES) <= set(contents), f"stage {stage} needs {STAGE_FILES}"
-        folder = self._folder / stage
-        try:
-            files.make_private_folder(folder)
-            for name, data in contents.items():
-                files.write_bytes(folder / name, data)
-        except BaseException:
-            with suppress(DiskError):
-                files.remove_tree(folder)
-            raise
+        files.write_folder(self._folder / stage, contents)
         self.digests[stage] = {name: FileDigest.of(data) for name, data in contents.items()}
 
     def adopt(self, digests: Mapping[str, Mapping[str, FileDigest]]) -> None:
@@ -92,14 +82,13 @@ class StagedGeneration:
         files.write_bytes(self._folder / RECORD_FILE, seal(stored))
         generations = self._adapter / GENERATIONS_FOLDER
         files.make_private_folder(generations)
-        numbers = generation_numbers(self._adapter)
-        number = max(numbers, default=0) + 1
-        files.move(self._folder, generations / f"{number:0{_NUMBER_DIGITS}d}")
+        before = files.list_numbered(generations)
+        files.move(self._folder, files.numbered(generations, max(before, default=0) + 1))
         # The new generation is published; what cannot be removed now goes after the next one.
         with suppress(DiskError):
             files.remove_tree(self._adapter / "current.json")  # else an earlier ditto would go on with the one before
-            for old in numbers[: 1 - NUM_KEPT_GENERATIONS]:
-                files.remove_tree(generations / f"{old:0{_NUMBER_DIGITS}d}")
+            for old in [*before.values()][: 1 - NUM_KEPT_GENERATIONS]:
+                files.remove_tree(old)
         return stored
 
     def _check(self, digests: Mapping[str, Mapping[str, FileDigest]]) -> None:
@@ -108,16 +97,10 @@ class StagedGeneration:
                 check_file(self._folder / stage / name, digest)
 
 
-def generation_numbers(adapter: Path) -> list[int]:
-    """Numbers of the complete generations of an adapter, oldest first."""
-    names = files.list_folder(adapter / GENERATIONS_FOLDER)
-    return sorted(int(name) for name in names if len(name) >= _NUMBER_DIGITS and name.isascii() and name.isdecimal())
-
-
 def current_generation(adapter: Path) -> Path | None:
     """Folder of the generation in use; None when there is none."""
-    numbers = generation_numbers(adapter)
-    return adapter / GENERATIONS_FOLDER / f"{numbers[-1]:0{_NUMBER_DIGITS}d}" if numbers else None
+    generations = files.list_numbered(adapter / GENERATIONS_FOLDER)
+    return generations[max(generations)] if generations else None
 
 
 def check_file(path: Path, digest: FileDigest) -> None:

@@ -130,29 +130,29 @@ class UnfinishedRun:
     @property
     def has_checkpoints(self) -> bool:
         """Whether there is any, whole or not."""
-        return bool(self._numbers())
+        return bool(files.list_numbered(self._checkpoints))
 
     def newest(self) -> RunState | None:
         """The newest checkpoint that is whole, with its stages taken over; None where there is none."""
-        for number in reversed(self._numbers()):
-            folder = self._checkpoint(number)
+        damaged: list[Path] = []
+        for folder in reversed(files.list_numbered(self._checkpoints).values()):
             try:
                 state = read_document(folder / STATE_FILE, RunState)
                 for name, digest in state.files.items():
                     check_file(folder / name, digest)
                 self.generation.adopt({stage.stage: stage.files for stage in state.stages})
             except DamagedError:  # what the disk refuses may be there again at the next try
+                damaged.append(folder)
                 continue
-            for later in self._numbers():  # so that a damaged newer one is not tried again
-                if later > number:
-                    files.remove_tree(self._checkpoint(later))
+            for later in damaged:  # so that it is not tried again
+                files.remove_tree(later)
             return state
         return None
 
     @property
     def newest_folder(self) -> Path:
         """Where the newest checkpoint lies; there is one."""
-        return self._checkpoint(self._numbers()[-1])
+        return [*files.list_numbered(self._checkpoints).values()][-1]
 
     def save(self, state: RunState, contents: Mapping[str, bytes]) -> None:
         """Write a checkpoint, durably, and remove those older than the one before.
@@ -164,22 +164,15 @@ class UnfinishedRun:
         Raises:
             DiskError: the disk refused; the checkpoints before are as they were.
         """
-        numbers = self._numbers()
-        folder = self._checkpoint(numbers[-1] + 1 if numbers else 1)
+        before = files.list_numbered(self._checkpoints)
+        folder = files.numbered(self._checkpoints, max(before, default=0) + 1)
         stages = [stage.model_copy(update={"files": self.generation.digests[stage.stage]}) for stage in state.stages]
         digests = {name: FileDigest.of(data) for name, data in contents.items()}
-        try:
-            files.make_private_folder(folder)
-            for name, data in contents.items():
-                files.write_bytes(folder / name, data)
-            files.write_bytes(folder / STATE_FILE, seal(state.model_copy(update={"stages": stages, "files": digests})))
-        except BaseException:
-            with suppress(DiskError):
-                files.remove_tree(folder)
-            raise
-        for number in numbers[: 1 - NUM_KEPT_CHECKPOINTS]:
+        stored = state.model_copy(update={"stages": stages, "files": digests})
+        files.write_folder(folder, {**contents, STATE_FILE: seal(stored)})
+        for old in [*before.values()][: 1 - NUM_KEPT_CHECKPOINTS]:
             with suppress(DiskError):  # goes after the next one
-                files.remove_tree(self._checkpoint(number))
+                files.remove_tree(old)
 
     def start_over(self) -> None:
         """Remove all that is there of the run."""
@@ -201,12 +194,6 @@ class UnfinishedRun:
         """Leave no folder behind that nothing was put into."""
         for folder in (self._folder / STAGES_FOLDER, self._checkpoints, self._folder):
             files.remove_empty_folder(folder)
-
-    def _numbers(self) -> list[int]:
-        return sorted(int(name) for name in files.list_folder(self._checkpoints) if name.isascii() and name.isdecimal())
-
-    def _checkpoint(self, number: int) -> Path:
-        return self._checkpoints / f"{number:06d}"
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
