@@ -247,6 +247,15 @@ def test_an_error_inside_lets_go(path):
     get_in(path)
 
 
+def test_both_files_are_private_whatever_the_umask(path):
+    before = os.umask(0)
+    try:
+        with locked(path, "Adapter alice"):
+            assert [file.stat().st_mode & 0o777 for file in (path, owner_file(path))] == [0o600, 0o600]
+    finally:
+        os.umask(before)
+
+
 def test_no_descriptor_is_left(path):
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):

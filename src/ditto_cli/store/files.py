@@ -163,14 +163,16 @@ def list_folder(path: Path) -> list[str]:
             return []
 
 
-def list_numbered(path: Path) -> dict[int, Path]:
-    """What has a number of six digits or more for its name in a folder, by number, lowest first."""
+def list_numbered(path: Path) -> list[Path]:
+    """What has a number of six digits or more for its name in a folder, lowest first."""
     names = [name for name in list_folder(path) if re.fullmatch(r"[0-9]{6,}", name)]
-    return {int(name): path / name for name in sorted(names, key=int)}
+    return [path / name for name in sorted(names, key=int)]
 
 
-def numbered(path: Path, number: int) -> Path:
-    """Where what has this number lies in a folder."""
+def next_numbered(path: Path) -> Path:
+    """Where what gets the next number in a folder will lie."""
+    before = list_numbered(path)
+    number = int(before[-1].name) + 1 if before else 1
     return path / f"{number:06d}"
 
 

@@ -83,11 +83,11 @@ class StagedGeneration:
         generations = self._adapter / GENERATIONS_FOLDER
         files.make_private_folder(generations)
         before = files.list_numbered(generations)
-        files.move(self._folder, files.numbered(generations, max(before, default=0) + 1))
+        files.move(self._folder, files.next_numbered(generations))
         # The new generation is published; what cannot be removed now goes after the next one.
         with suppress(DiskError):
             files.remove_tree(self._adapter / "current.json")  # else an earlier ditto would go on with the one before
-            for old in [*before.values()][: 1 - NUM_KEPT_GENERATIONS]:
+            for old in before[: 1 - NUM_KEPT_GENERATIONS]:
                 files.remove_tree(old)
         return stored
 
@@ -100,7 +100,7 @@ class StagedGeneration:
 def current_generation(adapter: Path) -> Path | None:
     """Folder of the generation in use; None when there is none."""
     generations = files.list_numbered(adapter / GENERATIONS_FOLDER)
-    return generations[max(generations)] if generations else None
+    return generations[-1] if generations else None
 
 
 def check_file(path: Path, digest: FileDigest) -> None:

@@ -135,7 +135,7 @@ class UnfinishedRun:
     def newest(self) -> RunState | None:
         """The newest checkpoint that is whole, with its stages taken over; None where there is none."""
         damaged: list[Path] = []
-        for folder in reversed(files.list_numbered(self._checkpoints).values()):
+        for folder in reversed(files.list_numbered(self._checkpoints)):
             try:
                 state = read_document(folder / STATE_FILE, RunState)
                 for name, digest in state.files.items():
@@ -152,7 +152,7 @@ class UnfinishedRun:
     @property
     def newest_folder(self) -> Path:
         """Where the newest checkpoint lies; there is one."""
-        return [*files.list_numbered(self._checkpoints).values()][-1]
+        return files.list_numbered(self._checkpoints)[-1]
 
     def save(self, state: RunState, contents: Mapping[str, bytes]) -> None:
         """Write a checkpoint, durably, and remove those older than the one before.
@@ -165,12 +165,12 @@ class UnfinishedRun:
             DiskError: the disk refused; the checkpoints before are as they were.
         """
         before = files.list_numbered(self._checkpoints)
-        folder = files.numbered(self._checkpoints, max(before, default=0) + 1)
+        folder = files.next_numbered(self._checkpoints)
         stages = [stage.model_copy(update={"files": self.generation.digests[stage.stage]}) for stage in state.stages]
         digests = {name: FileDigest.of(data) for name, data in contents.items()}
         stored = state.model_copy(update={"stages": stages, "files": digests})
         files.write_folder(folder, {**contents, STATE_FILE: seal(stored)})
-        for old in [*before.values()][: 1 - NUM_KEPT_CHECKPOINTS]:
+        for old in before[: 1 - NUM_KEPT_CHECKPOINTS]:
             with suppress(DiskError):  # goes after the next one
                 files.remove_tree(old)
 
