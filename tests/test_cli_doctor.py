@@ -74,7 +74,7 @@ def test_an_empty_store(ditto):
 
 
 def test_nothing_is_changed_and_nothing_private_is_told(trained):
-    (trained.home / "adapters" / "bob" / "current.json").write_text(MARKER)
+    only(trained, "adapters/bob/generations/*/record.json").write_text(MARKER)
     before = trained.snapshot()
     for arguments in ([], ["--json"]):
         result = trained("doctor", *arguments)
@@ -106,8 +106,6 @@ def test_the_home_folder_is_a_tilde(trained):
         ("adapters/alice/generations/*/sft/adapter_model.safetensors", None),
         ("adapters/alice/generations/*/round1/adapter_config.json", b"{}"),
         ("adapters/alice/generations/*/round1", None),
-        ("adapters/alice/current.json", b"null"),
-        ("adapters/alice/current.json", b'{"schema_version": 1, "generation": 77}'),
     ],
 )
 def test_a_damaged_adapter_is_told_and_the_others_too(trained, pattern, content):
@@ -135,7 +133,6 @@ def test_a_single_flipped_bit_is_found(trained):
 
 def test_an_adapter_without_generations_is_told(trained):
     shutil.rmtree(trained.home / "adapters" / "alice" / "generations")
-    (trained.home / "adapters" / "alice" / "current.json").unlink(missing_ok=True)
     (trained.home / "adapters" / "alice" / "notes").touch(0o600)
     report = examined(trained, code=4)
     assert "adapters/alice holds no adapter" in report["store"]["problems"][0]

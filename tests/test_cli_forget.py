@@ -160,7 +160,6 @@ def test_a_damaged_adapter_and_an_unfinished_training_can_be_forgotten(trained):
     assert trained("forget", "alice", "--yes").code == 0
     store = AdapterStore(trained.home)
     shutil.move(trained.home / "adapters/bob/generations", trained.home / "bob-before")
-    (trained.home / "adapters/bob/current.json").unlink(missing_ok=True)
     checkpoint = trained.home / "adapters/bob/run/generation/sft"
     checkpoint.mkdir(parents=True)
     (checkpoint / "state.json").write_text("{}")

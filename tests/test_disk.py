@@ -2,14 +2,13 @@
 
 import ast
 import errno
-import os
 from pathlib import Path
 
 import pytest
 
 import ditto_cli
 from ditto_cli.errors import DiskError
-from ditto_cli.store import append_line, disk, files, fsync_tree, make_private_folder, move, remove_tree, write_bytes
+from ditto_cli.store import append_line, disk, fsync_tree, make_private_folder, move, remove_tree, write_bytes
 
 STORE = Path(ditto_cli.__file__).parent / "store"
 # What changes a disk.
@@ -127,14 +126,3 @@ def test_the_reading_of_the_store_sees_what_disk_does():
 
 def is_method_call(node):
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-
-
-def test_a_lock_is_opened_private_and_kept(tmp_path):
-    before = os.umask(0)
-    try:
-        os.close(files.open_private(tmp_path / "lock"))
-        (tmp_path / "lock").write_text("owner")
-        os.close(files.open_private(tmp_path / "lock"))
-    finally:
-        os.umask(before)
-    assert ((tmp_path / "lock").read_text(), (tmp_path / "lock").stat().st_mode & 0o777) == ("owner", 0o600)

@@ -72,7 +72,7 @@ def check_adapters(workshop, folder, *, only=""):
             problem = f"another text was sampled: {said}"
         elif codes[2] not in (0, 4):
             problem = f"sampling ended with {codes[2]}: {said}"
-        elif is_used and path.name != "current.json" and not noticed:
+        elif is_used and not noticed:
             problem = "the damage was not noticed"
         elif noticed and codes[1] != 4:
             problem = f"doctor ended with {codes[1]}: {said}"

@@ -68,7 +68,7 @@ DEFENCES = {
     ),
     "the base is checked against the record": (["ditto_cli.cli.context.describe_mismatch"], "bases"),
     "names are checked": (
-        [("ditto_cli.store.names._name_problem", nothing), ("ditto_cli.store.adapters.locked", unlocked)],
+        [("ditto_cli.store.adapters._name_problem", nothing), ("ditto_cli.store.adapters.locked", unlocked)],
         "names",
     ),
     "an archive's base is checked": (["ditto_cli.cli.adapters.describe_mismatch"], "archives"),

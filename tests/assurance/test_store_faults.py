@@ -35,7 +35,7 @@ def train(store, text, name="alice"):
         kept.start_over()
         for stage in ("sft", "round1"):
             kept.generation.add_stage(stage, stage_files(f"{text} {stage}"))
-            kept.save(run_state(tuple(kept.generation.stages)), {"policy.safetensors": b"weights"})
+            kept.save(run_state(tuple(kept.generation.digests)), {"policy.safetensors": b"weights"})
         kept.publish(make_record(watch_prompt=text))
 
 

@@ -1,4 +1,4 @@
-"""The store's folder -> adapters by name: list, look up, begin a new generation, rename, remove.
+"""The environment -> the store's folder -> adapters by name: list, look up, begin a new generation, rename, remove.
 
 An adapter is a folder `home/adapters/<name>`; its name is the folder's name. What is inside is told in `generations`
 and `runs`. Whoever changes an adapter holds `home/locks/<name>.lock`; readers need no lock. This module does not know
@@ -7,36 +7,65 @@ what an adapter's weights mean.
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
 import secrets
-from collections.abc import Iterator
+import time
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ditto_cli.errors import DiskError, InputError
+import platformdirs
+
+from ditto_cli.errors import DiskError, InputError, UnknownAdapterError
 from ditto_cli.interrupts import deferred
 from ditto_cli.store import files
 from ditto_cli.store.generations import (
-    CURRENT_FILE,
     GENERATIONS_FOLDER,
     RECORD_FILE,
     REMOVED_PREFIX,
     STAGE_FILES,
+    STAGING_PREFIX,
     StagedGeneration,
     check_file,
     current_generation,
-    generation_numbers,
-    roll_forward,
-    sweep,
 )
 from ditto_cli.store.locks import is_abandoned, locked, scratch_name
-from ditto_cli.store.names import check_name, is_valid_name, unknown_adapter
 from ditto_cli.store.records import AdapterRecord, damaged, missing_file, read_document, store_key
-from ditto_cli.store.runs import UnfinishedRun, unfinished
+from ditto_cli.store.runs import RUN_FOLDER, STAGES_FOLDER, UnfinishedRun
 
 ADAPTERS_FOLDER = "adapters"
 LOCKS_FOLDER = "locks"
 EVALUATION_FOLDER = "evaluation"
+STALE_SECONDS = 24 * 60 * 60
+HOME_VARIABLE = "DITTO_HOME"
+MAX_NAME_LENGTH = 64
+
+_VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# These mean a model, a baseline or a stage on the command line.
+_RESERVED = re.compile(r"base|few-shot|sft|round[0-9]+", re.IGNORECASE)
+# Windows takes these for devices, whatever follows a dot.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+
+
+def store_home(environment: Mapping[str, str]) -> Path:
+    """Folder of adapters and the key: `$DITTO_HOME`, else the platform's data folder. It is not made here."""
+    return _chosen_home(environment) or Path(platformdirs.user_data_dir("ditto", appauthor=False))
+
+
+def cache_home(environment: Mapping[str, str]) -> Path:
+    """Folder of what can be made again: `$DITTO_HOME/cache`, else the platform's cache folder. It is not made here."""
+    home = _chosen_home(environment)
+    return home / "cache" if home else Path(platformdirs.user_cache_dir("ditto", appauthor=False))
+
+
+def _chosen_home(environment: Mapping[str, str]) -> Path | None:
+    chosen = environment.get(HOME_VARIABLE, "")
+    # A shell expands ~ itself; a .env file or a service's unit does not.
+    return Path(os.path.abspath(os.path.expanduser(chosen))) if chosen else None
 
 
 @dataclass(frozen=True)
@@ -57,11 +86,7 @@ class AdapterStore:
         self._adapters = home / ADAPTERS_FOLDER
 
     def key(self) -> bytes:
-        """The secret that demonstrations are hashed with; it never leaves this store.
-
-        Raises:
-            DiskError: the store cannot be written.
-        """
+        """The secret that demonstrations are hashed with; it never leaves this store."""
         return store_key(self._home)
 
     def folder(self, name: str) -> Path:
@@ -69,29 +94,18 @@ class AdapterStore:
         return self._adapters / name
 
     def evaluation_folder(self, name: str) -> Path:
-        """Where an adapter's evaluations lie: with the adapter, so that they are renamed and removed with it.
-
-        Raises:
-            DiskError: it cannot be made.
-        """
+        """Where an adapter's evaluations lie: with the adapter, so that they are renamed and removed with it."""
         folder = self._adapters / name / EVALUATION_FOLDER
         files.make_private_folder(folder)
         return folder
 
     def names(self) -> list[str]:
-        """Sorted names of all adapters, damaged ones too.
-
-        Raises:
-            DiskError: the store cannot be read.
-        """
+        """Sorted names of all adapters, damaged ones too."""
         return [name for name in files.list_folder(self._adapters) if self.exists(name)]
 
     def exists(self, name: str) -> bool:
         """Whether an adapter of this name was ever published; a first training that still runs does not count."""
-        if not is_valid_name(name):
-            return False
-        folder = self._adapters / name
-        return CURRENT_FILE in files.list_folder(folder) or bool(generation_numbers(folder))
+        return is_valid_name(name) and current_generation(self._adapters / name) is not None
 
     def has(self, name: str) -> bool:
         """Whether there is anything of this name: an adapter, or a training that is not finished."""
@@ -99,14 +113,10 @@ class AdapterStore:
 
     def is_unfinished(self, name: str) -> bool:
         """Whether a training of this name is in progress or was interrupted."""
-        return is_valid_name(name) and unfinished(self._adapters / name)
+        return is_valid_name(name) and bool(files.list_folder(self._adapters / name / RUN_FOLDER / STAGES_FOLDER))
 
     def unfinished_names(self) -> list[str]:
-        """Sorted names with a training that is in progress or was interrupted.
-
-        Raises:
-            DiskError: the store cannot be read.
-        """
+        """Sorted names with a training that is in progress or was interrupted."""
         return [name for name in files.list_folder(self._adapters) if self.is_unfinished(name)]
 
     @contextmanager
@@ -116,12 +126,18 @@ class AdapterStore:
         Raises:
             InputError: the name cannot be one.
             LockedError: another process works on the adapter.
-            DiskError: the disk refused.
         """
+        adapter = self._adapters / name
         with self._locked(name):
-            self._tidy(name)
-            with StagedGeneration(self._adapters / name) as staged:
-                yield staged
+            self._sweep(name)
+            folder = adapter / GENERATIONS_FOLDER / f"{STAGING_PREFIX}{secrets.token_hex(8)}"
+            try:
+                yield StagedGeneration(adapter, folder)
+            finally:
+                # What was published lies elsewhere. An error on its way to the user matters more than rubbish.
+                with suppress(DiskError):
+                    files.remove_tree(folder)
+                self._remove_if_empty(name)
 
     @contextmanager
     def training(self, name: str) -> Iterator[UnfinishedRun]:
@@ -130,27 +146,20 @@ class AdapterStore:
         Raises:
             InputError: the name cannot be one.
             LockedError: another process works on the adapter.
-            DiskError: the disk refused.
         """
         with self._locked(name):
-            self._tidy(name)
+            self._sweep(name)
             kept = UnfinishedRun(self._adapters / name, self.key())
             if not self.is_unfinished(name):  # its stages were published, and it was killed before it could tidy up
                 kept.start_over()
             try:
                 yield kept
             finally:
-                kept.leave()
-                files.remove_empty_folder(self._adapters / name / GENERATIONS_FOLDER)
-                files.remove_empty_folder(self._adapters / name)
+                kept.remove_empty_folders()
+                self._remove_if_empty(name)
 
     def record(self, name: str) -> AdapterRecord:
-        """The record of the current generation, after a look that all its files are there.
-
-        Raises:
-            InputError: no such adapter.
-            DiskError: it is damaged, or a newer ditto wrote it.
-        """
+        """The record of the current generation, after a look that all its files are there."""
         return self._read_current(name)[1]
 
     def stage_folder(self, name: str, stage: str | None = None) -> Path:
@@ -159,10 +168,6 @@ class AdapterStore:
         Args:
             name: the adapter.
             stage: `sft`, `round2` or short `2`; None takes the published stage.
-
-        Raises:
-            InputError: no such adapter or stage.
-            DiskError: the adapter is damaged.
         """
         generation, record = self._read_current(name)
         if stage is None:
@@ -173,12 +178,7 @@ class AdapterStore:
         raise InputError(f"Adapter {name!r} has no stage {stage!r}: it has {', '.join(record.stage_names)}.")
 
     def checked_stage_folder(self, name: str, stage: str | None = None) -> Path:
-        """`stage_folder`, after its files were read whole and found to be what was written.
-
-        Raises:
-            InputError: no such adapter or stage.
-            DiskError: the adapter is damaged.
-        """
+        """`stage_folder`, after its files were read whole and found to be what was written."""
         folder = self.stage_folder(name, stage)
         for known in self.record(name).stages:
             if known.stage == folder.name:
@@ -201,7 +201,6 @@ class AdapterStore:
         Raises:
             InputError: no such adapter, or the new name cannot be one or is taken.
             LockedError: another process works on one of the two.
-            DiskError: the disk refused.
         """
         self._require(old)
         check_name(new)
@@ -221,11 +220,10 @@ class AdapterStore:
         Raises:
             InputError: there is nothing of that name.
             LockedError: another process works on it.
-            DiskError: the disk refused.
         """
         self._require_anything(name)
         with self._locked(name), deferred():
-            # Renamed first, so that a kill halfway leaves no adapter that looks whole; `sweep` removes the rest.
+            # Renamed first, so that a kill halfway leaves no adapter that looks whole; `_sweep` removes the rest.
             doomed = self._adapters / f"{REMOVED_PREFIX}{secrets.token_hex(8)}"
             files.move(self._adapters / name, doomed)
             files.remove_tree(doomed)
@@ -233,11 +231,7 @@ class AdapterStore:
             files.fsync_folder(self._adapters)
 
     def finish_removals(self) -> int:
-        """Remove what a removal left that was killed, and temporary stores of dead processes; gives their number.
-
-        Raises:
-            DiskError: something of it cannot be removed.
-        """
+        """Remove what a removal left that was killed, and temporary stores of dead processes; gives their number."""
         doomed = [self._adapters / n for n in files.list_folder(self._adapters) if n.startswith(REMOVED_PREFIX)]
         doomed += [self._home / n for n in files.list_folder(self._home) if is_abandoned(n)]
         for folder in doomed:
@@ -245,57 +239,45 @@ class AdapterStore:
         return len(doomed)
 
     def scratch_folder(self) -> Path:
-        """A new private folder for a store that lives as long as this process; the caller removes it.
-
-        Raises:
-            DiskError: it cannot be made.
-        """
+        """A new private folder for a store that lives as long as this process; the caller removes it."""
         folder = self._home / scratch_name()
         files.make_private_folder(folder)
         return folder
 
     def size_bytes(self, name: str) -> int:
-        """Bytes of all files of a name, all generations and an unfinished training together.
-
-        Raises:
-            InputError: there is nothing of that name.
-        """
+        """Bytes of all files of a name, all generations and an unfinished training together."""
         self._require_anything(name)
         return files.folder_size(self._adapters / name)
 
     def entries(self) -> list[AdapterEntry]:
-        """All adapters for a list, sorted by name; a damaged one comes with its problem in words.
-
-        Raises:
-            DiskError: the store cannot be read.
-        """
-        return [self._entry(name) for name in self.names()]
-
-    def _entry(self, name: str) -> AdapterEntry:
-        size_bytes = files.folder_size(self._adapters / name)
-        try:
-            return AdapterEntry(name, self.record(name), None, size_bytes)
-        except DiskError as error:
-            return AdapterEntry(name, None, str(error), size_bytes)
+        """All adapters for a list, sorted by name; a damaged one comes with its problem in words."""
+        entries = []
+        for name in self.names():
+            record, problem = None, None
+            try:
+                record = self.record(name)
+            except DiskError as error:
+                problem = str(error)
+            entries.append(AdapterEntry(name, record, problem, files.folder_size(self._adapters / name)))
+        return entries
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         check_name(name)
         files.make_private_folder(self._home / LOCKS_FOLDER)
-        with locked(self._lock(name), f"Adapter {name}"):
+        with locked(self._home / LOCKS_FOLDER / f"{name}.lock", f"Adapter {name}"):
             yield
 
-    def _lock(self, name: str) -> Path:
-        return self._home / LOCKS_FOLDER / f"{name}.lock"
-
-    def _tidy(self, name: str) -> None:
-        """Remove what killed processes left, and finish the last step of a publication that one was killed in."""
+    def _sweep(self, name: str) -> None:
         adapter = self._adapters / name
         places = (adapter, adapter / GENERATIONS_FOLDER, adapter / EVALUATION_FOLDER)
         for folder in (self._home, self._home / LOCKS_FOLDER, self._adapters, *places):
             sweep(folder)
-        with suppress(DiskError):  # a damaged current.json is replaced by the next publication
-            roll_forward(adapter)
+
+    def _remove_if_empty(self, name: str) -> None:
+        """An adapter that got no generation leaves no folder."""
+        files.remove_empty_folder(self._adapters / name / GENERATIONS_FOLDER)
+        files.remove_empty_folder(self._adapters / name)
 
     def _require_anything(self, name: str) -> None:
         """Accept also what a killed process left, or evaluations whose adapter is gone."""
@@ -307,9 +289,8 @@ class AdapterStore:
             raise unknown_adapter(name, self.names())
 
     def _read_current(self, name: str) -> tuple[Path, AdapterRecord]:
-        self._require(name)
-        generation = current_generation(self._adapters / name)
-        if generation is None:  # removed by another process since the line above
+        generation = current_generation(self._adapters / name) if is_valid_name(name) else None
+        if generation is None:
             raise unknown_adapter(name, self.names())
         record = read_document(generation / RECORD_FILE, AdapterRecord)
         for stage in record.stages:
@@ -321,3 +302,62 @@ class AdapterStore:
                 if file not in stage.files or path.stat().st_size != stage.files[file].size:
                     raise damaged(path, "its size is not what was written")
         return generation, record
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder of the store: what was to be removed, and old work in progress."""
+    for name in files.list_folder(folder):
+        if name.startswith((STAGING_PREFIX, REMOVED_PREFIX, files.TEMPORARY_PREFIX)):
+            # Rubbish that cannot be removed is no reason to refuse a training.
+            with suppress(DiskError, OSError):
+                is_old = time.time() - (folder / name).lstat().st_mtime > STALE_SECONDS
+                if is_old or name.startswith(REMOVED_PREFIX):
+                    files.remove_tree(folder / name)
+
+
+def check_name(name: str) -> None:
+    """Accept a name for a new adapter.
+
+    Raises:
+        InputError: it cannot be one; the message suggests one that can.
+    """
+    problem = _name_problem(name)
+    if problem is not None:
+        raise InputError(f"{name!r} cannot be an adapter's name: {problem}; try {suggest_name(name)!r}.")
+
+
+def is_valid_name(name: str) -> bool:
+    """Whether `check_name` accepts it."""
+    return _name_problem(name) is None
+
+
+def suggest_name(name: str) -> str:
+    """A valid name near to any text."""
+    ascii_letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
+    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_letters).lstrip("._-")[:MAX_NAME_LENGTH].rstrip("._-")
+    if not cleaned:
+        return "my-adapter"
+    return cleaned if is_valid_name(cleaned) else f"my-{cleaned}"[:MAX_NAME_LENGTH]
+
+
+def unknown_adapter(name: str, names: Sequence[str]) -> InputError:
+    """The error for a name that no adapter has, with the three nearest of those that there are."""
+    if not names:
+        return UnknownAdapterError(
+            f"Unknown adapter {name!r}: there are no adapters yet; make one with `ditto train FOLDER`."
+        )
+    *others, last = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
+    near = f"{', '.join(others)} or {last}" if others else last
+    return UnknownAdapterError(f"Unknown adapter {name!r}: did you mean {near}?")
+
+
+def _name_problem(name: str) -> str | None:
+    if len(name) > MAX_NAME_LENGTH:
+        return f"it is longer than {MAX_NAME_LENGTH} characters"
+    if not _VALID.fullmatch(name):
+        return "it must start with a letter or digit and hold only letters a-z, digits, '.', '_' and '-'"
+    if _RESERVED.fullmatch(name):
+        return "that word means something else on the command line"
+    if _DEVICE.fullmatch(name):
+        return "that is the name of a device on Windows"
+    return None

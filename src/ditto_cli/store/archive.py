@@ -3,53 +3,59 @@
     record.json                          what it is, without what is private or of one machine
     <stage>/adapter_model.safetensors    its weights, for each stage that the record lists
 
-The file is a ZIP at its plainest, read by `untrusted`. Nothing in it names a place to write to, or code to run: PEFT's
-`adapter_config.json` is not in it, and is made anew from the record's settings.
+The file is a ZIP without compression. Nothing in it names a place to write to, or code to run: PEFT's
+`adapter_config.json` is not in it, and is made anew from the record's settings. A general reader makes the best of a
+file that says two things; here an import takes only what an export of the same members would have written.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import stat
+import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
 from ditto_cli.errors import DiskError, InputError, NonFiniteError
 from ditto_cli.store import files
-from ditto_cli.store.adapters import AdapterStore
+from ditto_cli.store.adapters import AdapterStore, is_valid_name
 from ditto_cli.store.generations import RECORD_FILE
-from ditto_cli.store.names import is_valid_name
-from ditto_cli.store.records import SCHEMA_VERSION, AdapterRecord, BaseIdentity
-from ditto_cli.store.untrusted import (
-    NonFiniteWeightsError,
-    RefusedError,
-    refuse,
-    strict_json,
-    tensor_shapes,
-    zip_members,
-)
+from ditto_cli.store.records import SCHEMA_VERSION, AdapterRecord, BaseIdentity, first_problem
 
 ARCHIVE_SUFFIX = ".ditto"
 WEIGHTS_FILE = "adapter_model.safetensors"
 MAX_ARCHIVE_BYTES = 1_900_000_000  # below what a ZIP needs its 64-bit headers for; these are refused
 MAX_RECORD_BYTES = 2**20
+MAX_MEMBERS = 64
+MAX_DIRECTORY_BYTES = 2**14
+MAX_HEADER_BYTES = 2**24
 MAX_ALPHA = 2**16
 MAX_TARGETS = 256
 
-_MEMBERS = {
-    r"record\.json": MAX_RECORD_BYTES,
-    r"(sft|round[1-9][0-9]{0,8})/adapter_model\.safetensors": MAX_ARCHIVE_BYTES,
-}
+_WEIGHTS_MEMBER = re.compile(r"(sft|round[1-9][0-9]{0,8})/adapter_model\.safetensors")
+_ZIP_END, _ZIP64_END = b"PK\x05\x06", b"PK\x06\x07"
+_ZIP_ERRORS = (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError, EOFError, struct.error)
+_TENSOR_NAME = re.compile(r"[A-Za-z0-9_.]{1,256}")
 _TARGET = re.compile(r"[A-Za-z0-9_.]{1,128}")
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _MAX_REASON = 200
+
+
+class RefusedError(Exception):
+    """Why a file is not taken, in a clause."""
+
+
+class NonFiniteWeightsError(RefusedError):
+    """A weight is NaN or infinite."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +120,8 @@ def read_archive(path: Path) -> AdapterArchive:
 
 
 def parse_archive(data: bytes) -> AdapterArchive:
-    """As `read_archive`, of a file's content."""
-    members = zip_members(data, _MEMBERS)
+    """As `read_archive`, of a file's content; raises `RefusedError`."""
+    members = zip_members(data)
     if RECORD_FILE not in members:
         refuse(f"it has no {RECORD_FILE}")
     record = _record(members.pop(RECORD_FILE))
@@ -126,6 +132,98 @@ def parse_archive(data: bytes) -> AdapterArchive:
         weights = members[f"{stage}/{WEIGHTS_FILE}"]
         stages[stage] = ArchivedStage(weights, tensor_shapes(weights))
     return AdapterArchive(record, stages)
+
+
+def refuse(reason: str) -> NoReturn:
+    """Raise `RefusedError`."""
+    raise RefusedError(reason)
+
+
+def zip_members(data: bytes) -> dict[str, bytes]:
+    """Names and contents of a ZIP that is, byte for byte, the one that `export_archive` makes of them."""
+    end = data[-22:]
+    if end[:4] != _ZIP_END:
+        refuse("it does not end as one; perhaps it was cut off")
+    # The library makes objects of a directory of any size before one can count them.
+    if int.from_bytes(end[12:16], "little") > MAX_DIRECTORY_BYTES or data[-42:-38] == _ZIP64_END:
+        refuse("its directory is too large")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            if not 1 <= len(entries) <= MAX_MEMBERS:
+                refuse(f"it has {len(entries)} members, and between 1 and {MAX_MEMBERS} are allowed")
+            for entry in entries:
+                if entry.filename != RECORD_FILE and not _WEIGHTS_MEMBER.fullmatch(entry.filename):
+                    refuse(f"a member is called {entry.filename[:80]!r}")
+                if entry.compress_type != zipfile.ZIP_STORED:
+                    refuse(f"{entry.filename} is compressed")
+                if entry.file_size > (MAX_RECORD_BYTES if entry.filename == RECORD_FILE else len(data)):
+                    refuse(f"{entry.filename} is too large")
+            members = {entry.filename: archive.read(entry) for entry in entries}
+    except _ZIP_ERRORS as error:
+        refuse(f"it is damaged ({error})")
+    if _zipped(members) != data:
+        refuse("it holds something besides its members, or says something of them that ditto does not")
+    return members
+
+
+def tensor_shapes(weights: bytes) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a safetensors file that holds finite fp32 tensors, one behind the other, and nothing else."""
+    # Imported here, as no other command of the store needs them.
+    import numpy
+    from safetensors import SafetensorError, deserialize
+
+    header_bytes = int.from_bytes(weights[:8], "little")
+    if header_bytes > MAX_HEADER_BYTES:
+        refuse("its weights are not in the safetensors format")
+    try:
+        # It refuses what overlaps, leaves gaps, or has another size than its shape says.
+        tensors = deserialize(weights)  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        refuse(f"its weights are not in the safetensors format ({error})")
+    header = strict_json(weights[8 : 8 + header_bytes], "the weights' header")
+    if header.pop("__metadata__", {"format": "pt"}) != {"format": "pt"}:
+        refuse("its weights carry unknown metadata")
+    if not tensors:
+        refuse("its weights hold no tensor")
+    for name, tensor in tensors:
+        is_plain = set(header[name]) == {"dtype", "shape", "data_offsets"} and 0 not in tensor["shape"]
+        if tensor["dtype"] != "F32" or not is_plain or not _TENSOR_NAME.fullmatch(name):
+            refuse(f"the tensor {name[:80]!r} is not described as fp32 weights are")
+        if not numpy.isfinite(numpy.frombuffer(tensor["data"], dtype="<f4")).all():
+            raise NonFiniteWeightsError("a weight is NaN or infinite")
+    return {name: tuple(tensor["shape"]) for name, tensor in tensors}
+
+
+def strict_json(data: bytes, what: str) -> dict[str, Any]:
+    """A JSON object in UTF-8 in which no key comes twice and every number is finite; `what` names it in the refusal."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError("a key comes twice")
+        return dict(pairs)
+
+    try:
+        content = json.loads(data.decode("utf-8"), object_pairs_hook=unique)
+        # Refuses NaN and numbers without end; half a surrogate pair could not be stored.
+        json.dumps(content, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        refuse(f"{what} is not valid JSON")
+    if not isinstance(content, dict):
+        refuse(f"{what} is not a JSON object")
+    return content
+
+
+def _zipped(members: Mapping[str, bytes]) -> bytes:
+    """The same members give the same bytes."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(members):
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.create_system = 3  # Unix, wherever this runs
+            entry.external_attr = (stat.S_IFREG | 0o600) << 16
+            archive.writestr(entry, members[name])
+    return stream.getvalue()
 
 
 def _shared(record: AdapterRecord, name: str, stages: Sequence[str]) -> AdapterRecord:
@@ -151,18 +249,6 @@ def _shared(record: AdapterRecord, name: str, stages: Sequence[str]) -> AdapterR
             ],
         }
     )
-
-
-def _zipped(members: Mapping[str, bytes]) -> bytes:
-    """The same members give the same bytes."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(members):
-            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            entry.create_system = 3  # Unix, wherever this runs
-            entry.external_attr = (stat.S_IFREG | 0o600) << 16
-            archive.writestr(entry, members[name])
-    return stream.getvalue()
 
 
 def _read_file(path: Path) -> bytes:
@@ -195,12 +281,10 @@ def _record(data: bytes) -> AdapterRecord:
     try:
         record = AdapterRecord.model_validate(content)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part)[:40] for part in problem["loc"])
-        refuse(f"in {RECORD_FILE}, {where}: {problem['msg']}" if where else f"in {RECORD_FILE}, {problem['msg']}")
-    problem_text = _record_problem(record)
-    if problem_text is not None:
-        refuse(f"in {RECORD_FILE}, {problem_text}")
+        refuse(f"in {RECORD_FILE}, {first_problem(error)}")
+    problem = _record_problem(record)
+    if problem is not None:
+        refuse(f"in {RECORD_FILE}, {problem}")
     # Once more: who made the file may have put a folder or a text where ours has none.
     return _shared(record, record.name, record.stage_names)
 

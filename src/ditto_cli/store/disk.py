@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,29 +16,16 @@ from typing import Literal
 
 OperationKind = Literal["create", "write", "sync", "rename", "link", "unlink", "mkdir", "rmdir", "sync_folder"]
 
-if sys.platform == "win32":  # there, a descriptor would else turn every \n into \r\n
-    _BINARY = os.O_BINARY
-else:
-    _BINARY = 0
-
 
 @dataclass(frozen=True)
 class Operation:
-    """One change that is about to be made.
-
-    Attributes:
-        kind: which system call.
-        path: the file or folder.
-        target: where a rename or link goes.
-        data: what a write adds to the end of the file.
-        descriptor: the open file of a write.
-    """
+    """One change that is about to be made."""
 
     kind: OperationKind
     path: Path
-    target: Path | None = None
-    data: bytes = b""
-    descriptor: int = -1
+    target: Path | None = None  # where a rename or link goes
+    data: bytes = b""  # what a write adds to the end of the file
+    descriptor: int = -1  # the open file of a write
 
 
 Interceptor = Callable[[Operation], None]
@@ -60,13 +46,13 @@ def intercepted(interceptor: Interceptor) -> Iterator[None]:
 def create(path: Path, mode: int) -> int:
     """Make a new file, which must not be there; returns its descriptor."""
     _announce(Operation("create", path))
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
 
 
 def open_to_append(path: Path) -> int:
     """Open a private file for reading and for writing at its end; makes it if need be."""
     _announce(Operation("create", path))
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 def write(path: Path, descriptor: int, data: bytes) -> None:
@@ -116,8 +102,6 @@ def rmdir(path: Path) -> None:
 def sync_folder(path: Path) -> None:
     """Flush the names in a folder to the disk."""
     _announce(Operation("sync_folder", path))
-    if sys.platform == "win32":  # folders cannot be opened there; NTFS keeps a journal of names
-        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

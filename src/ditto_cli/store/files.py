@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -36,10 +37,7 @@ _EXPLANATIONS = {
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Put `data` into `path` so that a reader sees the old file or the whole new one.
 
-    Args:
-        path: the file; its folder must exist.
-        data: the whole content.
-        mode: access rights of the new file, before the umask.
+    Its folder must exist; `mode` is that of the new file, before the umask.
 
     Raises:
         DiskError: the disk refused. The old file is as it was, unless only the last flush of the folder failed, when
@@ -62,6 +60,18 @@ def write_text(path: Path, text: str, *, mode: int = 0o600) -> None:
     write_bytes(path, text.encode("utf-8"), mode=mode)
 
 
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files, by name, into a private folder, one after the other; where one fails the whole folder goes."""
+    try:
+        make_private_folder(folder)
+        for name, data in contents.items():
+            write_bytes(folder / name, data)
+    except BaseException:
+        with suppress(DiskError):
+            remove_tree(folder)
+        raise
+
+
 def append_line(path: Path, line: str) -> None:
     """Put `line` and a newline at the end of a private file, which is made if it is missing; its folder must exist.
 
@@ -76,31 +86,19 @@ def append_line(path: Path, line: str) -> None:
         try:
             with suppress(OSError):  # some network disks cannot lock; the worst is then an empty line
                 fcntl.flock(descriptor, fcntl.LOCK_EX)  # until closed: nobody adds between look and write
-            is_new = os.fstat(descriptor).st_size == 0
-            disk.write(path, descriptor, _line_break_before_end(descriptor, is_new) + line.encode("utf-8") + b"\n")
+            size = os.fstat(descriptor).st_size
+            is_cut_off = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            begin = b"\n" if is_cut_off else b""
+            disk.write(path, descriptor, begin + line.encode("utf-8") + b"\n")
             disk.sync(path, descriptor)
         finally:
             os.close(descriptor)
-    if is_new:
+    if size == 0:
         fsync_folder(path.parent)
 
 
-def open_private(path: Path) -> int:
-    """Descriptor of a private file to read and write in place, which is made if it is missing: for locks only.
-
-    Raises:
-        DiskError: the disk refused.
-    """
-    with _disk_errors(path, "written"):
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
 def make_exclusively(path: Path, data: bytes) -> bool:
-    """Make a private file, or return False when there is one: of several processes only one makes it.
-
-    Raises:
-        DiskError: the disk refused.
-    """
+    """Make a private file, or return False when there is one: of several processes only one makes it."""
     temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
     with _disk_errors(path, "written"):
         try:
@@ -110,39 +108,18 @@ def make_exclusively(path: Path, data: bytes) -> bool:
             except FileExistsError:
                 return False
             except OSError:  # a disk without second names
-                return not path.exists() and _made_at_once(path, data)
+                try:
+                    _write_new_file(path, data, 0o600)
+                except FileExistsError:
+                    return False
             return True
         finally:
             with suppress(OSError):
                 disk.unlink(temporary)
 
 
-def put_aside(path: Path) -> Path:
-    """Rename a file to a name of its own, and return that; nothing happens when it is not there.
-
-    Raises:
-        DiskError: the disk refused.
-    """
-    aside = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
-    with _disk_errors(path, "moved"), suppress(FileNotFoundError):
-        disk.rename(path, aside)
-    return aside
-
-
-def _made_at_once(path: Path, data: bytes) -> bool:
-    try:
-        _write_new_file(path, data, 0o600)
-    except FileExistsError:
-        return False
-    return True
-
-
 def read_bytes(path: Path) -> bytes:
-    """The whole content of a file of ours.
-
-    Raises:
-        DiskError: it is missing or cannot be read.
-    """
+    """The whole content of a file of ours."""
     with _disk_errors(path, "read"):
         return path.read_bytes()
 
@@ -161,11 +138,7 @@ def move(source: Path, target: Path) -> None:
 
 
 def make_private_folder(path: Path) -> None:
-    """Make `path` and its missing parents, each readable by its owner alone; existing folders keep their rights.
-
-    Raises:
-        DiskError: the disk refused, or a file is in the way.
-    """
+    """Make `path` and its missing parents, each readable by its owner alone; existing folders keep their rights."""
     missing: list[Path] = []
     with _disk_errors(path, "made"):
         folder = path
@@ -182,16 +155,25 @@ def make_private_folder(path: Path) -> None:
 
 
 def list_folder(path: Path) -> list[str]:
-    """Sorted names in a folder; none when there is no such folder.
-
-    Raises:
-        DiskError: it cannot be read.
-    """
+    """Sorted names in a folder; none when there is no such folder."""
     with _disk_errors(path, "read"):
         try:
             return sorted(os.listdir(path))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+
+def list_numbered(path: Path) -> list[Path]:
+    """What has a number of six digits or more for its name in a folder, lowest first."""
+    names = [name for name in list_folder(path) if re.fullmatch(r"[0-9]{6,}", name)]
+    return [path / name for name in sorted(names, key=int)]
+
+
+def next_numbered(path: Path) -> Path:
+    """Where what gets the next number in a folder will lie."""
+    before = list_numbered(path)
+    number = int(before[-1].name) + 1 if before else 1
+    return path / f"{number:06d}"
 
 
 def folder_size(path: Path) -> int:
@@ -205,11 +187,7 @@ def folder_size(path: Path) -> int:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a file or a folder with all that is in it; nothing happens when it is not there.
-
-    Raises:
-        DiskError: something of it cannot be removed.
-    """
+    """Remove a file or a folder with all that is in it; nothing happens when it is not there."""
     with _disk_errors(path, "removed"), suppress(FileNotFoundError):  # another process may remove it at the same time
         if not path.is_dir() or path.is_symlink():
             disk.unlink(path)
@@ -226,21 +204,13 @@ def remove_empty_folder(path: Path) -> None:
 
 
 def fsync_folder(path: Path) -> None:
-    """Flush a folder, so that the names in it survive a power cut.
-
-    Raises:
-        DiskError: the disk refused.
-    """
+    """Flush a folder, so that the names in it survive a power cut."""
     with _disk_errors(path, "written"):
         disk.sync_folder(path)
 
 
 def fsync_tree(path: Path) -> None:
-    """Flush a folder and everything below it, which some library wrote, before it is moved to its place.
-
-    Raises:
-        DiskError: the disk refused.
-    """
+    """Flush a folder and everything below it, which some library wrote, before it is moved to its place."""
     with _disk_errors(path, "written"):
         for folder, _, names in os.walk(path):
             for name in names:
@@ -262,12 +232,11 @@ def _write_new_file(path: Path, data: bytes, mode: int) -> None:
         os.close(descriptor)
 
 
-def _line_break_before_end(descriptor: int, is_new: bool) -> bytes:
-    """What is missing before a new line can begin: nothing, or a line break."""
-    if is_new:
-        return b""
-    os.lseek(descriptor, -1, os.SEEK_END)
-    return b"" if os.read(descriptor, 1) == b"\n" else b"\n"
+def disk_error(path: Path, action: str, error: OSError) -> DiskError:
+    """What the operating system refused, in one line; `action` is a participle."""
+    fallback = "{path} cannot be {action} ({reason}): check the disk and run the command again."
+    explanation = _EXPLANATIONS.get(error.errno or 0, fallback)
+    return DiskError(explanation.format(path=path, action=action, reason=error.strerror or type(error).__name__))
 
 
 @contextmanager
@@ -275,7 +244,4 @@ def _disk_errors(path: Path, action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        fallback = "{path} cannot be {action} ({reason}): check the disk and run the command again."
-        explanation = _EXPLANATIONS.get(error.errno or 0, fallback)
-        reason = error.strerror or type(error).__name__
-        raise DiskError(explanation.format(path=path, action=action, reason=reason)) from error
+        raise disk_error(path, action, error) from error

@@ -124,13 +124,6 @@ class AdapterRecord(StoredDocument):
         return [stage.stage for stage in self.stages]
 
 
-class CurrentGeneration(StoredDocument):
-    """`current.json`: which generation of an adapter is in use."""
-
-    schema_version: Literal[2] = SCHEMA_VERSION
-    generation: int = Field(ge=1)
-
-
 StoredModel = TypeVar("StoredModel", bound=BaseModel)
 
 
@@ -166,9 +159,14 @@ def read_document(path: Path, model: type[StoredModel]) -> StoredModel:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise damaged(path, f"{where}: {problem['msg']}" if where else problem["msg"]) from None
+        raise damaged(path, first_problem(error)) from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """Where a document does not fit its model, and why, without what stands there."""
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"{where}: {problem['msg']}" if where else problem["msg"]
 
 
 def missing_file(path: Path) -> DamagedError:
@@ -212,11 +210,7 @@ def keyed_hash(key: bytes, text: str) -> str:
 
 
 def store_key(home: Path) -> bytes:
-    """The store's own random key, made on first use.
-
-    Raises:
-        DiskError: it cannot be written or read, or is damaged.
-    """
+    """The store's own random key, made on first use."""
     path = home / KEY_FILE
     if KEY_FILE not in list_folder(home):
         make_private_folder(home)

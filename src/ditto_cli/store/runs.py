@@ -37,10 +37,8 @@ from ditto_cli.store.records import (
 
 RUN_FOLDER = "run"
 STATE_FILE = "state.json"
+STAGES_FOLDER = "generation"
 NUM_KEPT_CHECKPOINTS = 2
-
-_CHECKPOINTS, _GENERATION = "checkpoints", "generation"
-_NUMBER_DIGITS = 6
 
 
 class RunIdentity(StoredDocument):
@@ -119,54 +117,42 @@ class UnfinishedRun:
 
     Attributes:
         key: the store's secret, that demonstrations are hashed with.
+        generation: the finished stages.
     """
 
     def __init__(self, adapter: Path, key: bytes) -> None:
         self.key = key
         self._adapter = adapter
         self._folder = adapter / RUN_FOLDER
-        self._generation: StagedGeneration | None = None
-
-    @property
-    def generation(self) -> StagedGeneration:
-        """The finished stages.
-
-        Raises:
-            DiskError: the disk refused.
-        """
-        if self._generation is None:
-            self._generation = StagedGeneration(self._adapter, self._folder / _GENERATION)
-        return self._generation
+        self._checkpoints = self._folder / "checkpoints"
+        self.generation = StagedGeneration(adapter, self._folder / STAGES_FOLDER)
 
     @property
     def has_checkpoints(self) -> bool:
         """Whether there is any, whole or not."""
-        return bool(self._numbers())
+        return bool(files.list_numbered(self._checkpoints))
 
     def newest(self) -> RunState | None:
-        """The newest checkpoint that is whole, with its stages taken over; None where there is none.
-
-        Raises:
-            DiskError: the disk refused.
-        """
-        for number in reversed(self._numbers()):
+        """The newest checkpoint that is whole, with its stages taken over; None where there is none."""
+        damaged: list[Path] = []
+        for folder in reversed(files.list_numbered(self._checkpoints)):
             try:
-                state = read_document(self._checkpoint(number) / STATE_FILE, RunState)
+                state = read_document(folder / STATE_FILE, RunState)
                 for name, digest in state.files.items():
-                    check_file(self._checkpoint(number) / name, digest)
+                    check_file(folder / name, digest)
                 self.generation.adopt({stage.stage: stage.files for stage in state.stages})
             except DamagedError:  # what the disk refuses may be there again at the next try
+                damaged.append(folder)
                 continue
-            for later in self._numbers():  # so that a damaged newer one is not tried again
-                if later > number:
-                    files.remove_tree(self._checkpoint(later))
+            for later in damaged:  # so that it is not tried again
+                files.remove_tree(later)
             return state
         return None
 
     @property
     def newest_folder(self) -> Path:
         """Where the newest checkpoint lies; there is one."""
-        return self._checkpoint(self._numbers()[-1])
+        return files.list_numbered(self._checkpoints)[-1]
 
     def save(self, state: RunState, contents: Mapping[str, bytes]) -> None:
         """Write a checkpoint, durably, and remove those older than the one before.
@@ -178,61 +164,36 @@ class UnfinishedRun:
         Raises:
             DiskError: the disk refused; the checkpoints before are as they were.
         """
-        numbers = self._numbers()
-        folder = self._checkpoint(numbers[-1] + 1 if numbers else 1)
-        stages = [
-            stage.model_copy(update={"files": dict(self.generation.digests[stage.stage])}) for stage in state.stages
-        ]
+        before = files.list_numbered(self._checkpoints)
+        folder = files.next_numbered(self._checkpoints)
+        stages = [stage.model_copy(update={"files": self.generation.digests[stage.stage]}) for stage in state.stages]
         digests = {name: FileDigest.of(data) for name, data in contents.items()}
-        try:
-            files.make_private_folder(folder)
-            for name, data in contents.items():
-                files.write_bytes(folder / name, data)
-            files.write_bytes(folder / STATE_FILE, seal(state.model_copy(update={"stages": stages, "files": digests})))
-        except BaseException:
-            with suppress(DiskError):
-                files.remove_tree(folder)
-            raise
-        for number in numbers[: 1 - NUM_KEPT_CHECKPOINTS]:
+        stored = state.model_copy(update={"stages": stages, "files": digests})
+        files.write_folder(folder, {**contents, STATE_FILE: seal(stored)})
+        for old in before[: 1 - NUM_KEPT_CHECKPOINTS]:
             with suppress(DiskError):  # goes after the next one
-                files.remove_tree(self._checkpoint(number))
+                files.remove_tree(old)
 
     def start_over(self) -> None:
-        """Remove all that is there of the run.
-
-        Raises:
-            DiskError: the disk refused.
-        """
-        self._generation = None
+        """Remove all that is there of the run."""
+        self.generation = StagedGeneration(self._adapter, self._folder / STAGES_FOLDER)
         files.remove_tree(self._folder)
-
-    def leave(self) -> None:
-        """Remove the folders that nothing was put into."""
-        for folder in (self._folder / _GENERATION, self._folder / _CHECKPOINTS, self._folder):
-            files.remove_empty_folder(folder)
 
     def publish(self, record: AdapterRecord) -> AdapterRecord:
         """Make the finished stages the adapter's current generation; the checkpoints go.
 
         Raises:
-            DiskError: the disk refused; the adapter and the run are as they were.
+            DiskError: the disk refused; the adapter and the run are as they were, unless only the last flush failed.
         """
         stored = self.generation.publish(record)
         with suppress(DiskError):  # the next training finds checkpoints without any stage, and removes them
             self.start_over()
         return stored
 
-    def _numbers(self) -> list[int]:
-        names = files.list_folder(self._folder / _CHECKPOINTS)
-        return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
-
-    def _checkpoint(self, number: int) -> Path:
-        return self._folder / _CHECKPOINTS / f"{number:0{_NUMBER_DIGITS}d}"
-
-
-def unfinished(adapter: Path) -> bool:
-    """Whether an adapter has a training that was interrupted, or is in progress."""
-    return bool(files.list_folder(adapter / RUN_FOLDER / _GENERATION))
+    def remove_empty_folders(self) -> None:
+        """Leave no folder behind that nothing was put into."""
+        for folder in (self._folder / STAGES_FOLDER, self._checkpoints, self._folder):
+            files.remove_empty_folder(folder)
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
