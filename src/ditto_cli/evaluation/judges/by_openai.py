@@ -222,7 +222,7 @@ class OpenAIJudge:
             except KeyboardInterrupt:
                 stopped.set()
                 with suppress(Exception):  # the run ends anyway, and as an interrupted one
-                    while outcome := outcomes.next(timeout=0):
+                    while outcome := outcomes.next(timeout=0.2):  # seconds, for the pool to pass an answer on
                         record(outcome)
                 raise
         if problem:
