@@ -9,7 +9,7 @@ from conftest import save_tiny_base
 from ditto_cli.cli.cross_validate import TRAINED, what_to_do
 from ditto_cli.config import Settings
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan
-from ditto_cli.evaluation.evaluate import _written
+from ditto_cli.evaluation.evaluate import _write_all
 from ditto_cli.evaluation.report import EvalReport, WinRate
 from ditto_cli.evaluation.types import Author, EvalPrompt, Writing
 from ditto_cli.evaluation.verdict import verdict
@@ -208,7 +208,7 @@ def test_writings_are_told_apart_whatever_their_prompts_are_called(num):
         return [Writing(contestant.title, p.id, i, f"{contestant.title}: {p.prompt}", 1, ended=True) for p, i in wanted]
 
     contestants = [Contestant("alice", "round", "alice"), Contestant("base", "base")]
-    writings, background = _written(Author(texts, ()), contestants, plan, writer)
+    writings, background = _write_all(Author(texts, ()), contestants, plan, writer)
     assert {title: [w.text for w in own] for title, own in writings.items()} == {
         title: [f"{title}: Tell more."] * num for title in ("alice", "base")
     }
