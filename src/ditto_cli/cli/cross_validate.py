@@ -28,13 +28,11 @@ from ditto_cli.cli.eval import (
     load_encoder,
     plan_of,
     show_and_write,
-    what_was_run,
 )
 from ditto_cli.cli.judging import JudgeOptions, judge_findings
 from ditto_cli.cli.plan import prepare
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say, warn
-from ditto_cli.cli.rivals import extracted_in_training, few_shot, live_writer
 from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
 from ditto_cli.errors import InputError, InterruptedRun
 from ditto_cli.evaluation.report import Verdict
@@ -105,11 +103,17 @@ def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool)
         but = " but answers of the judge" if answers and options.judge.kind in ("openai", "me") else ""
         raise stopped(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
 
-    from ditto_cli.evaluation.summary import build_report
+    from ditto_cli.evaluation.summary import build_report, describe_run
     from ditto_cli.evaluation.traces import mark_of
 
     first = f"{trial.title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."
-    facts = what_was_run(parts, trial.policy, judge_name, options, time.monotonic() - started)
+    facts = describe_run(
+        parts,
+        trial.policy,
+        judge_name,
+        is_judged_elsewhere=options.judge.leaves_machine,
+        seconds=time.monotonic() - started,
+    )
     report = build_report(name, trial.title, parts, facts, warnings=[first, *dict.fromkeys(notes)])
     if record is None:
         report = report.model_copy(update={"verdict": what_to_do(report.verdict)})
@@ -175,13 +179,14 @@ class _Trial:
 
     def compete(self, session: Session, record: AdapterRecord, part: Author, shown: Reporter) -> Findings:
         """What a fold's adapter and its rivals write for the prompts of the texts that were kept back."""
-        from ditto_cli.evaluation.contestants import Contestant
+        from ditto_cli.evaluation.contestants import Contestant, few_shot, live_writer
         from ditto_cli.evaluation.eval_prompts import held_out_prompts
         from ditto_cli.evaluation.evaluate import gather
+        from ditto_cli.evaluation.summary import extracted_in_training
 
         plan = plan_of(record, held_out_prompts(part), self.options)
         published, sft = (session.load(Voice(_FOLD_ADAPTER, stage)) for stage in (record.published, SFT_STAGE))
-        shown_texts = few_shot(self.policy, part, plan)
+        shown_texts = few_shot(self.policy, part, plan, warn)
         contestants = [
             Contestant(self.title, "round", published),
             Contestant(BASE_CONTESTANT, "base"),

@@ -12,10 +12,10 @@ from ditto_cli.cli.context import folder_adapter, only_adapter, open_store
 from ditto_cli.cli.judging import JudgeOptions, judge_findings
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import as_json_ready, print_json, say, warn
-from ditto_cli.cli.rivals import contestant_of, extracted_in_training, kept_writer, rivals_of, stage_kind, voice_of
+from ditto_cli.cli.rivals import contestant_of, kept_writer, rivals_of, voice_of
 from ditto_cli.config import read_folder_file
 from ditto_cli.errors import InputError
-from ditto_cli.evaluation.report import REPORT_FILE, EvalReport, WhatWasRun
+from ditto_cli.evaluation.report import REPORT_FILE, EvalReport, stage_kind
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.evaluation.types import FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, write_text
@@ -24,11 +24,9 @@ from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
     from ditto_cli.evaluation.contestants import WritingPlan
-    from ditto_cli.evaluation.evaluate import Findings
     from ditto_cli.evaluation.types import EvalPrompt
     from ditto_cli.model.encoder import StyleEncoder
     from ditto_cli.model.hardware import Hardware
-    from ditto_cli.model.policy.policy import Policy
 
 _MAX_PROMPTS_FILE_BYTES = 2**20
 
@@ -77,7 +75,7 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     from ditto_cli.evaluation.contestants import Contestant
     from ditto_cli.evaluation.eval_prompts import evaluation_prompts, given_prompts
     from ditto_cli.evaluation.evaluate import gather, pairs_to_judge
-    from ditto_cli.evaluation.summary import build_report
+    from ditto_cli.evaluation.summary import build_report, describe_run, extracted_in_training
     from ditto_cli.evaluation.traces import mark_of
 
     main = Voice(name, record.published)
@@ -109,7 +107,13 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     keep_pairs(folder, pairs_to_judge(findings, every_pair=False), plan.seed, mark_of(folder), marks)
     judge = options.judge.make(session, findings, store.key(), folder, marks)
     judge_findings(judge, findings, options.judge)
-    run = what_was_run([findings], session.policy, judge.name, options, time.monotonic() - started)
+    run = describe_run(
+        [findings],
+        session.policy,
+        judge.name,
+        is_judged_elsewhere=options.judge.leaves_machine,
+        seconds=time.monotonic() - started,
+    )
     report = build_report(name, contestants[0].title, [findings], run, warnings=[*notes, *options.judge.notes(judge)])
     texts_of = [mark_of(folder), *marks.values()]
     show_and_write(report, options.report or folder / REPORT_FILE, texts_of, as_json=as_json)
@@ -127,31 +131,6 @@ def show_and_write(report: EvalReport, place: Path, marks: Sequence[str], *, as_
         show_report(report)
     write_text(place, marked_page(render_html(report), marks))
     say(f"Report: {place} (it holds private texts)")
-
-
-def what_was_run(
-    parts: Sequence[Findings], policy: Policy, judge: str, options: EvalOptions, seconds: float
-) -> WhatWasRun:
-    """The facts of an evaluation for its report."""
-    from ditto_cli import __version__
-
-    plan, identity = parts[0].plan, policy.identity
-    return WhatWasRun(
-        ditto=__version__,
-        base=identity.id if identity.revision is None else f"{identity.id} at {identity.revision}",
-        quantize=policy.quantize,
-        device=policy.hardware.name,
-        judge=judge,
-        judge_sees_texts_elsewhere=options.judge.leaves_machine,
-        seed=options.seed,
-        temperature=plan.temperature,
-        num_prompts=sum(len(part.plan.prompts) for part in parts),
-        num_samples=plan.num,
-        max_new_tokens=plan.max_new_tokens,
-        num_demonstrations=len({d.id for part in parts for d in part.author.demonstrations}),
-        num_held_out=len({d.id for part in parts for d in part.author.held_out}),
-        seconds=round(seconds, 1),
-    )
 
 
 def load_encoder(options: EvalOptions, hardware: Hardware) -> StyleEncoder | None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.render import warn
 from ditto_cli.errors import InputError
-from ditto_cli.evaluation.report import ContestantKind
+from ditto_cli.evaluation.report import stage_kind
 from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.store import AdapterRecord, AdapterStore
-from ditto_cli.types import SFT_STAGE, Reporter
+from ditto_cli.types import Reporter
 from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ditto_cli.evaluation.contestants import Contestant, WritingPlan
     from ditto_cli.evaluation.evaluate import Writer
     from ditto_cli.evaluation.types import Writing
-    from ditto_cli.model.policy.policy import Policy
-
-_TEXTS_AT_HAND = 3
 
 
 def rivals_of(name: str, record: AdapterRecord, against: str | None) -> list[str]:
@@ -56,55 +53,22 @@ def voice_of(rival: str, record: AdapterRecord, name: str) -> Voice:
     return voice
 
 
-def stage_kind(stage: str) -> ContestantKind:
-    """What a stage is as a contestant."""
-    return "sft" if stage == SFT_STAGE else "round"
-
-
-def few_shot(policy: Policy, author: Author, plan: WritingPlan) -> Contestant | None:
-    """The base with as many of the demonstrations in its prompt as fit; None where none does: that is the base."""
-    from ditto_cli.evaluation.contestants import Contestant, fitting_shots
-
-    room = policy.context_tokens - plan.max_new_tokens
-    prompts = [prompt.prompt for prompt in plan.prompts]
-    shots = fitting_shots(policy.chat, author.demonstrations, prompts, max_tokens=room)
-    if not shots:
-        warn("No few-shot prompt competes: not one of the texts fits the base beside a prompt and its answer.")
-        return None
-    if len(shots) < len(author.demonstrations):
-        warn(f"The few-shot prompt shows {len(shots)} of {len(author.demonstrations)} texts: no more fit the base.")
-    return Contestant(FEW_SHOT_CONTESTANT, "few-shot", shots=shots)
-
-
 def contestant_of(
     rival: str, session: Session, record: AdapterRecord, name: str, author: Author, plan: WritingPlan
 ) -> Contestant | None:
     """Who competes under a title that `rivals_of` gives; None where it would only be the base once more."""
-    from ditto_cli.evaluation.contestants import Contestant
+    from ditto_cli.evaluation.contestants import Contestant, few_shot, with_texts
 
     if rival == BASE_CONTESTANT:
         return Contestant(rival, "base")
     if rival == FEW_SHOT_CONTESTANT:
-        return few_shot(session.policy, author, plan)
+        return few_shot(session.policy, author, plan, warn)
     if rival == TEXTS_CONTESTANT:
         adapter = session.load(voice_of(record.published, record, name))
-        num = record.settings.sampling.with_texts or _TEXTS_AT_HAND
-        return Contestant(rival, "texts", adapter, author.demonstrations, nearest=num)
+        assert adapter is not None
+        return with_texts(adapter, author, record)
     kind = stage_kind(rival) if rival in record.stage_names else "adapter"
     return Contestant(rival, kind, session.load(voice_of(rival, record, name)))
-
-
-def live_writer(policy: Policy, shown: Reporter) -> Writer:
-    """Writes as a contestant, and shows how far it is."""
-    from ditto_cli.evaluation.contestants import write
-
-    def writer(contestant: Contestant, plan: WritingPlan) -> list[Writing]:
-        shown.stage_started(f"{contestant.title}: writing", len(plan.prompts) * plan.num, "samples")
-        writings = write(policy, contestant, plan, on_finished=lambda done: shown.stage_advanced(done, {}))
-        shown.stage_ended()
-        return writings
-
-    return writer
 
 
 def kept_writer(session: Session, store: AdapterStore, name: str, others: Mapping[str, str], shown: Reporter) -> Writer:
@@ -112,6 +76,7 @@ def kept_writer(session: Session, store: AdapterStore, name: str, others: Mappin
 
     Writings are kept in `store`; those of other adapters (`others`, by title) with these adapters.
     """
+    from ditto_cli.evaluation.contestants import live_writer
     from ditto_cli.evaluation.traces import mark_of
     from ditto_cli.evaluation.writings import WritingStore
 
@@ -134,15 +99,3 @@ def kept_writer(session: Session, store: AdapterStore, name: str, others: Mappin
         return writings
 
     return writer
-
-
-def extracted_in_training(record: AdapterRecord, title: str) -> dict[str, int]:
-    """What each stage gave away of the demonstrations (`extracted_words`); the published one goes by `title` besides.
-
-    Nothing of an adapter that was trained elsewhere: its figures are the sender's word.
-    """
-    if not record.demonstration_hashes:
-        return {}
-    key = "selection/extracted"
-    found = {stage.stage: int(stage.metrics[key]) for stage in record.stages if key in stage.metrics}
-    return found | ({title: found[record.published]} if record.published in found else {})

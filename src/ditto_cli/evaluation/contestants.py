@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.report import ContestantKind
 from ditto_cli.evaluation.task import nearest_texts
-from ditto_cli.evaluation.types import EvalPrompt, Writing
+from ditto_cli.evaluation.types import FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author, EvalPrompt, Writing
 from ditto_cli.model.base.template import ChatFormat
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Demonstration, SampledTokens, SampleRequest
+from ditto_cli.store import AdapterRecord
+from ditto_cli.types import Demonstration, Reporter, SampledTokens, SampleRequest
+
+_TEXTS_AT_HAND = 3
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,37 @@ def fitting_shots(
     while kept and len(chat.prompt_ids(longest, turns(kept))) > max_tokens:
         kept.remove(max(kept, key=lambda demonstration: len(chat.completion_ids(demonstration.completion))))
     return tuple(kept)
+
+
+def few_shot(policy: Policy, author: Author, plan: WritingPlan, noted: Callable[[str], None]) -> Contestant | None:
+    """The base with as many of the demonstrations in its prompt as fit; None where none does: that is the base."""
+    room = policy.context_tokens - plan.max_new_tokens
+    prompts = [prompt.prompt for prompt in plan.prompts]
+    shots = fitting_shots(policy.chat, author.demonstrations, prompts, max_tokens=room)
+    if not shots:
+        noted("No few-shot prompt competes: not one of the texts fits the base beside a prompt and its answer.")
+        return None
+    if len(shots) < len(author.demonstrations):
+        noted(f"The few-shot prompt shows {len(shots)} of {len(author.demonstrations)} texts: no more fit the base.")
+    return Contestant(FEW_SHOT_CONTESTANT, "few-shot", shots=shots)
+
+
+def with_texts(adapter: str, author: Author, record: AdapterRecord) -> Contestant:
+    """An adapter, by its name in the policy, with the person's texts at hand."""
+    num = record.settings.sampling.with_texts or _TEXTS_AT_HAND
+    return Contestant(TEXTS_CONTESTANT, "texts", adapter, author.demonstrations, nearest=num)
+
+
+def live_writer(policy: Policy, shown: Reporter) -> Callable[[Contestant, WritingPlan], list[Writing]]:
+    """Writes as a contestant, and shows how far it is."""
+
+    def writer(contestant: Contestant, plan: WritingPlan) -> list[Writing]:
+        shown.stage_started(f"{contestant.title}: writing", len(plan.prompts) * plan.num, "samples")
+        writings = write(policy, contestant, plan, on_finished=lambda done: shown.stage_advanced(done, {}))
+        shown.stage_ended()
+        return writings
+
+    return writer
 
 
 def _prompt_ids(policy: Policy, contestant: Contestant, prompt: EvalPrompt, plan: WritingPlan) -> tuple[int, ...]:

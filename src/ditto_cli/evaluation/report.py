@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ditto_cli.types import SFT_STAGE
+
 SCHEMA_VERSION: Literal[2] = 2
 REPORT_FILE = "report.html"  # of an adapter, in its evaluation folder
 POOL = "pool"  # opponent: all other contestants together, the paper's "win rate"
@@ -70,6 +72,11 @@ class StylePoint(_Part):
 
     measure: str
     value: float
+
+
+def stage_kind(stage: str) -> ContestantKind:
+    """What a stage is as a contestant."""
+    return "sft" if stage == SFT_STAGE else "round"
 
 
 def total_style(points: list[StylePoint]) -> float | None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from itertools import combinations
 from statistics import fmean
 
+from ditto_cli import __version__
 from ditto_cli.evaluation.contestants import Contestant
 from ditto_cli.evaluation.evaluate import Findings
 from ditto_cli.evaluation.report import (
@@ -29,7 +30,44 @@ from ditto_cli.evaluation.style import PanelScore
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Judgement
 from ditto_cli.evaluation.verdict import verdict
 from ditto_cli.evaluation.win_rates import mean_interval, pool_rate, win_rate
+from ditto_cli.model.policy.policy import Policy
 from ditto_cli.seeds import derive_seed
+from ditto_cli.store import AdapterRecord
+
+
+def describe_run(
+    parts: Sequence[Findings], policy: Policy, judge: str, *, seconds: float, is_judged_elsewhere: bool = False
+) -> WhatWasRun:
+    """The facts of an evaluation for its report."""
+    plan, identity = parts[0].plan, policy.identity
+    return WhatWasRun(
+        ditto=__version__,
+        base=identity.id if identity.revision is None else f"{identity.id} at {identity.revision}",
+        quantize=policy.quantize,
+        device=policy.hardware.name,
+        judge=judge,
+        judge_sees_texts_elsewhere=is_judged_elsewhere,
+        seed=plan.seed,
+        temperature=plan.temperature,
+        num_prompts=sum(len(part.plan.prompts) for part in parts),
+        num_samples=plan.num,
+        max_new_tokens=plan.max_new_tokens,
+        num_demonstrations=len({d.id for part in parts for d in part.author.demonstrations}),
+        num_held_out=len({d.id for part in parts for d in part.author.held_out}),
+        seconds=round(seconds, 1),
+    )
+
+
+def extracted_in_training(record: AdapterRecord, title: str) -> dict[str, int]:
+    """What each stage gave away of the demonstrations (`extracted_words`); the published one goes by `title` besides.
+
+    Nothing of an adapter that was trained elsewhere: its figures are the sender's word.
+    """
+    if not record.demonstration_hashes:
+        return {}
+    key = "selection/extracted"
+    found = {stage.stage: int(stage.metrics[key]) for stage in record.stages if key in stage.metrics}
+    return found | ({title: found[record.published]} if record.published in found else {})
 
 
 def build_report(
