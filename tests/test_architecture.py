@@ -229,7 +229,7 @@ def test_what_needs_no_torch_imports_none_indirectly():
         "html",
         "sections",
         "verdict",
-        "new_prompts",
+        "eval_prompts",
         "judges.by_style",
         "judges.by_person",
         "judges.by_openai",
