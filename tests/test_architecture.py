@@ -28,7 +28,8 @@ ARROWS = {
     "evaluation": {"model", "demonstrations", "store"},
     "exchange": {"model", "store"},
     "serving": {"evaluation", "model", "store"},
-    "cli": {"exchange", "method", "serving", "evaluation", "model", "demonstrations", "store"},
+    "fleet": {"evaluation", "method", "model", "demonstrations", "store"},
+    "cli": {"fleet", "exchange", "method", "serving", "evaluation", "model", "demonstrations", "store"},
 }
 # Library -> the only places, as prefixes of a path in the package, that may import it.
 HOMES = {
@@ -50,11 +51,12 @@ HOMES = {
     "fastapi": ("serving/", "cli/serve.py"),
     "uvicorn": ("cli/serve.py",),
     "httpx2": ("serving/vllm.py",),
+    "ray": ("fleet/",),
     "xllamacpp": ("exchange/",),
     "pypdfium2": ("demonstrations/formats/pdf.py",),
 }
 WITHOUT_TORCH = (
-    *("demonstrations/", "store/", "cli/", "evaluation/"),
+    *("demonstrations/", "store/", "fleet/", "cli/", "evaluation/"),
     *("errors.py", "types.py", "config.py", "seeds.py", "interrupts.py", "voices.py", "method/comparisons.py"),
 )
 
@@ -294,7 +296,20 @@ def test_version_by_module_and_by_script(ditto):
     [
         (
             "ditto ",
-            ["init", "train", "plan", "sample", "eval", "export", "serve", "forget", "doctor", "adapters", "demos"],
+            [
+                "init",
+                "train",
+                "plan",
+                "sample",
+                "eval",
+                "export",
+                "serve",
+                "forget",
+                "doctor",
+                "adapters",
+                "demos",
+                "fleet",
+            ],
         ),
         ("ditto ad", ["adapters"]),
         ("ditto adapters r", ["rename", "rm"]),

@@ -14,14 +14,18 @@ import typer
 from ditto_cli import __version__
 from ditto_cli.cli.arguments import (
     AdapterName,
+    Address,
     AsJson,
     Assignments,
     Base,
+    CpusPerTask,
     Device,
     Folder,
+    GpusPerTask,
     MovedBase,
     Name,
     Offline,
+    People,
     Preset,
     Quantize,
     Revision,
@@ -535,13 +539,10 @@ def _demos_rm(
 
 @fleet.command("train")
 def _train_fleet(
-    people: Annotated[Path, typer.Argument(help="A folder that holds a folder for each person.")],
-    address: Annotated[
-        str | None,
-        typer.Option(help="A running Ray: auto, ray://HOST:10001; else one of this machine alone."),
-    ] = None,
-    gpus_per_task: Annotated[float, typer.Option(min=0, help="Of a person; 0 trains on processors.")] = 0,
-    cpus_per_task: Annotated[float, typer.Option(min=0.01, help="Of a person: its threads.")] = 1,
+    people: People,
+    address: Address = None,
+    gpus_per_task: GpusPerTask = 0,
+    cpus_per_task: CpusPerTask = 1,
     preset: Preset = None,
     base: Base = None,
     revision: Revision = None,
@@ -556,7 +557,23 @@ def _train_fleet(
 
     uses_model(offline=offline)
     train = TrainOptions(people, None, preset, base, revision, quantize, seed, set_, "auto")
-    run_fleet_train(FleetOptions(people, address, gpus_per_task, cpus_per_task, fresh, train))
+    run_fleet_train(FleetOptions(people, address, gpus_per_task, cpus_per_task), train, fresh=fresh)
+
+
+@fleet.command("eval")
+def _eval_fleet(
+    people: People,
+    address: Address = None,
+    gpus_per_task: GpusPerTask = 0,
+    cpus_per_task: CpusPerTask = 1,
+    json: AsJson = False,
+    offline: Offline = False,
+) -> None:
+    """Evaluate everybody as `ditto eval` does: a verdict each, and one page with all of them, the worst first."""
+    from ditto_cli.cli.fleet import FleetOptions, run_fleet_eval
+
+    uses_model(offline=offline)
+    run_fleet_eval(FleetOptions(people, address, gpus_per_task, cpus_per_task), as_json=json)
 
 
 @fleet.command("status")

@@ -55,6 +55,10 @@ Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same adapte
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set dpo.beta=0.1.")
 ]
+People = Annotated[Path, typer.Argument(help="A folder that holds a folder for each person.")]
+Address = Annotated[str | None, typer.Option(help="A running Ray: auto, ray://HOST:10001; else one of this machine.")]
+GpusPerTask = Annotated[float, typer.Option(min=0, help="GPUs of a person; 0 computes on processors.")]
+CpusPerTask = Annotated[float, typer.Option(min=0.01, help="Threads of a person.")]
 
 
 @dataclass(frozen=True)

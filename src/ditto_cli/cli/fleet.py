@@ -4,37 +4,42 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ditto_cli.cli.arguments import TrainOptions
-from ditto_cli.cli.context import find_base, open_store
+from ditto_cli.cli.context import find_base, folder_adapter, open_store
 from ditto_cli.cli.folder import add_prompts
 from ditto_cli.cli.network import host_log
 from ditto_cli.cli.plan import plan_job, prepare, read_order, stored_prompts, with_stand_ins
 from ditto_cli.cli.progress import live_lines
 from ditto_cli.cli.render import as_json_ready, duration, print_json, print_table, say, size
-from ditto_cli.config import resolved_quantize
+from ditto_cli.config import read_folder_file, resolved_quantize
 from ditto_cli.errors import DeviceError, DittoError, InputError
-from ditto_cli.fleet.cluster import Ended, Failure, Progress, Resources, check_resources, cluster, run_tasks
-from ditto_cli.fleet.status import FleetStatus, PersonStatus, StatusBoard, read_status
-from ditto_cli.fleet.training import Task, Trained, is_trained, publish, train_person
-from ditto_cli.store import AdapterStore, store_home
+from ditto_cli.evaluation.eval_prompts import evaluation_prompts
+from ditto_cli.evaluation.report import REPORT_FILE, EvalReport
+from ditto_cli.evaluation.texts_at_hand import read_author
+from ditto_cli.fleet.cluster import Ended, Failure, Resources, check_resources, cluster, run_tasks
+from ditto_cli.fleet.evaluating import EvalTask, evaluate_person
+from ditto_cli.fleet.status import FleetStatus, PersonStatus, State, StatusBoard, read_status
+from ditto_cli.fleet.training import Task, is_trained, publish, train_person
+from ditto_cli.store import AdapterStore, store_home, write_text
+from ditto_cli.store.generations import STAGE_FILES
 
 _MOST_RUNNING_SHOWN = 12
+_PROGRAM_BYTES, _EVAL_BYTES = 4 * 2**30, 4 * 2**30
 
 
 @dataclass(frozen=True)
 class FleetOptions:
-    """What `ditto fleet train` is asked for."""
+    """Whose work, and where it runs."""
 
     people: Path
     address: str | None
     num_gpus: float
     num_cpus: float
-    fresh: bool
-    train: TrainOptions
 
 
 @dataclass(frozen=True)
@@ -48,56 +53,127 @@ class _Person:
     peak_bytes: int = 0
 
 
-def run_fleet_train(options: FleetOptions) -> None:
-    """See `ditto fleet train --help`.
-
-    Raises:
-        DittoError: nobody can be trained, somebody failed, or as Ray and the store give reason to.
-    """
+def run_fleet_train(options: FleetOptions, train: TrainOptions, *, fresh: bool) -> None:
+    """See `ditto fleet train --help`."""
     store = open_store()
-    people = _read_people(options, store)
+    people = _read_people(options, train, store, fresh=fresh)
     columns = ("person", "texts", "tokens", "updates", "adapter", "")
     print_table(f"{len(people)} folders in {options.people}", columns, [person.row for person in people])
-    tasks = [person.task for person in people if person.task is not None]
+    tasks = {person.name: person.task for person in people if person.task is not None}
     if not tasks and any(person.problem for person in people):
         raise InputError("Nobody can be trained: see above.")
-    now = time.time()
-    waiting = {task.name for task in tasks}
-    statuses = [
-        PersonStatus(
-            name=person.name,
-            state="waiting"
-            if person.name in waiting and not person.problem
-            else "refused"
-            if person.problem
-            else "done",
-            detail=person.problem,
-        )
-        for person in people
-    ]
-    board = StatusBoard(
-        store_home(os.environ), FleetStatus(folder=str(options.people), begun=now, updated=now, people=statuses)
-    )
-    board.write(is_over=not tasks)
+    board = _start_board(options.people, {p.name: p.problem for p in people}, tasks)
     if not tasks:
         say("All of them are trained already; --fresh trains them again.")
         return
-    memory = max(person.peak_bytes for person in people)
-    # On a GPU the weights lie there; what is left is the program.
-    resources = Resources(options.num_gpus, options.num_cpus, memory if not options.num_gpus else 4 * 2**30)
+
+    def keep(name: str, outcome: Any) -> str:
+        """Put what came of a person into the store."""
+        task = tasks[name]
+        add_prompts(Path(task.folder), [(t, outcome.prompts[t.id]) for t in task.texts if t.id in outcome.prompts])
+        publish(store, task, outcome)
+        board.set(name, "done", seconds=outcome.record.seconds)
+        return f"{name} is done, {duration(outcome.record.seconds)}: {outcome.record.published} is published."
+
+    _run(options, tasks, train_person, max(person.peak_bytes for person in people), board, keep)
+
+
+def run_fleet_eval(options: FleetOptions, *, as_json: bool) -> None:
+    """See `ditto fleet eval --help`."""
+    from ditto_cli.evaluation.html import render_html, render_overview
+    from ditto_cli.evaluation.report import total_style
+    from ditto_cli.evaluation.traces import mark_of, marked_page
+
+    store = open_store()
+    tasks, problems = {}, {}
+    for folder in _person_folders(options.people):
+        name = folder.name
+        try:
+            name = folder_adapter(folder, read_folder_file(folder))
+            tasks[name] = _eval_task(store, name, folder, is_on_gpu=bool(options.num_gpus))
+            problems[name] = ""
+        except DittoError as error:
+            problems[name] = str(error)
+            say(f"{name}: {error}")
+    if not tasks:
+        raise InputError("Nobody can be evaluated: see above.")
+    board = _start_board(options.people, problems, tasks)
+    reports: dict[str, EvalReport] = {}
+
+    def keep(name: str, outcome: Any) -> str:
+        """Write a person's own report beside the adapter."""
+        folder = store.evaluation_folder(name)
+        write_text(folder / REPORT_FILE, marked_page(render_html(outcome), [mark_of(folder)]))
+        reports[name] = outcome
+        board.set(name, "done", seconds=outcome.run.seconds)
+        return f"{name}: {outcome.verdict.advice}"
+
+    try:
+        _run(options, tasks, evaluate_person, _EVAL_BYTES, board, keep)
+    finally:
+        if reports:
+
+            def worth(report: EvalReport) -> float:
+                own = next(c for c in report.contestants if c.title.startswith(f"{report.adapter}:"))
+                return (total_style(own.style) or 0.0) + own.task.value
+
+            ordered = sorted(reports.values(), key=worth)
+            pages = [(r, (store.evaluation_folder(r.adapter) / REPORT_FILE).as_uri()) for r in ordered]
+            page = store_home(os.environ) / "fleet" / REPORT_FILE
+            write_text(page, render_overview(f"{len(ordered)} people of {options.people.name}", pages))
+            if as_json:
+                print_json([as_json_ready(report) for report in ordered])
+            else:
+                print_table("", ("person", "verdict"), [(r.adapter, r.verdict.advice) for r in ordered])
+            say(f"All of them, the worst first: {page}")
+
+
+def _start_board(people: Path, problems: Mapping[str, str], tasks: Collection[str]) -> StatusBoard:
+    """The status that other terminals see, as it begins."""
+
+    def first(name: str) -> State:
+        return "refused" if problems[name] else "waiting" if name in tasks else "done"
+
+    statuses = [PersonStatus(name=name, state=first(name), detail=problem) for name, problem in problems.items()]
+    now = time.time()
+    status = FleetStatus(folder=str(people), begun=now, updated=now, people=statuses)
+    board = StatusBoard(store_home(os.environ), status)
+    board.write(is_over=not tasks)
+    return board
+
+
+def _run(
+    options: FleetOptions,
+    tasks: Mapping[str, Any],
+    work: Callable[[Any, Any], Any],
+    memory_bytes: int,
+    board: StatusBoard,
+    keep: Callable[[str, Any], str],
+) -> None:
+    """Have all tasks done; `keep` takes each outcome and says it. Who fails does not hold up the others."""
+    # On a GPU the weights lie there, and what is left is the program.
+    resources = Resources(options.num_gpus, options.num_cpus, _PROGRAM_BYTES if options.num_gpus else memory_bytes)
     with cluster(options.address) as machines, live_lines() as shown:
         for machine in machines:
             host_log().add(machine)
         if machines:
             say(f"Texts and adapters travel between here and {', '.join(machines)}.")
-        say(f"{len(tasks)} to train, {min(len(tasks), check_resources(resources))} at a time.")
-        by_name = {task.name: task for task in tasks}
+        say(f"{len(tasks)} to do, {min(len(tasks), check_resources(resources))} at a time.")
         try:
-            for event in run_tasks(((task.name, task) for task in tasks), train_person, resources):
+            for event in run_tasks(tasks.items(), work, resources):
                 if isinstance(event, Ended):
-                    _finish(event, by_name[event.name], store, board)
+                    outcome = event.outcome
+                    try:
+                        if isinstance(outcome, Failure):
+                            raise DittoError(outcome.reason)
+                        board.set(event.name, "done", detail="", seconds_left=None)
+                        say(keep(event.name, outcome))
+                    except DittoError as error:  # of the task, or of the disk here
+                        say(f"{event.name} failed: {error}")
+                        board.set(event.name, "failed", detail=str(error), seconds_left=None)
                 else:
-                    _show_progress(event, board)
+                    for name, one in event.items():
+                        board.set(name, "running", detail=one.stage, seconds_left=one.seconds_left, tries=one.tries)
                 board.write()
                 shown.show(list(_lines(board.status)))
         finally:
@@ -105,7 +181,7 @@ def run_fleet_train(options: FleetOptions) -> None:
     counts = board.status.counts()
     say(_summary(counts))
     if counts.get("failed"):
-        raise DittoError("Some were not trained, see above; the same command tries these again.")
+        raise DittoError("Some failed, see above; the same command tries these again.")
 
 
 def run_fleet_status(*, as_json: bool) -> None:
@@ -129,22 +205,27 @@ def run_fleet_status(*, as_json: bool) -> None:
     say(f"It ended {ago} ago." if status.is_over else f"As of {ago} ago.")
 
 
-def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
+def _person_folders(people: Path) -> list[Path]:
+    if not people.is_dir():
+        raise InputError(f"{people} is not a folder: give the one that holds a folder for each person.")
+    folders = sorted(path for path in people.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        raise InputError(f"{people} holds no folders: make one for each person, with their texts in it.")
+    return folders
+
+
+def _read_people(options: FleetOptions, train: TrainOptions, store: AdapterStore, *, fresh: bool) -> list[_Person]:
     """Each folder as `ditto train` would read it, counted on a base without weights.
 
     Raises:
         InputError: there are no folders, or the base cannot be found.
         DeviceError: no preset is known for the cluster's GPUs.
     """
-    if not options.people.is_dir():
-        raise InputError(f"{options.people} is not a folder: give the one that holds a folder for each person.")
-    folders = sorted(path for path in options.people.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not folders:
-        raise InputError(f"{options.people} holds no folders: make one for each person, with their texts in it.")
+    folders = _person_folders(options.people)
     from ditto_cli.model.hardware import detect
 
     hardware = detect("auto" if options.num_gpus else "cpu")
-    if options.num_gpus and not hardware.is_cuda and not (options.train.preset or os.environ.get("DITTO_PRESET")):
+    if options.num_gpus and not hardware.is_cuda and not (train.preset or os.environ.get("DITTO_PRESET")):
         raise DeviceError("This machine has no GPU to choose a preset by: say --preset, as in --preset qwen3-8b-24gb.")
     from ditto_cli.model.base.loading import load_skeleton
     from ditto_cli.model.policy.policy import Policy
@@ -154,7 +235,7 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
     for folder in folders:
         name = folder.name
         try:
-            order = read_order(replace(options.train, folder=folder))
+            order = read_order(replace(train, folder=folder))
             name = order.adapter
             if name in {person.name for person in people}:
                 raise InputError("another folder has this name already: give one of them a `name` in its ditto.yaml.")
@@ -177,7 +258,7 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
             texts = tuple(order.view.reading.texts)
             where = str(folder.resolve())
             task = Task(name, where, texts, prompts, settings, order.watch_prompt, bool(options.num_gpus))
-            is_done = not options.fresh and is_trained(store, task)
+            is_done = not fresh and is_trained(store, task)
             steps = settings.sft.max_steps + settings.rounds.num * settings.rounds.steps
             cells = (str(len(texts)), str(job.texts.num_tokens), str(steps), size(plan.need.adapter))
             row = (name, *cells, "trained already" if is_done else "")
@@ -188,29 +269,17 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
     return people
 
 
-def _finish(ended: Ended, task: Task, store: AdapterStore, board: StatusBoard) -> None:
-    """Put what came of a person into the store; what goes wrong there is that person's failure."""
-    outcome = ended.outcome
-    if isinstance(outcome, Trained):
-        try:
-            folder = Path(task.folder)
-            missing = [(text, outcome.prompts[text.id]) for text in task.texts if text.id in outcome.prompts]
-            add_prompts(folder, missing)
-            publish(store, task, outcome)
-        except DittoError as error:
-            outcome = Failure(str(error))
-    if isinstance(outcome, Failure):
-        say(f"{ended.name} failed: {outcome.reason}")
-        board.set(ended.name, "failed", detail=outcome.reason, seconds_left=None)
-    else:
-        seconds = outcome.record.seconds
-        say(f"{ended.name} is done, {duration(seconds)}: {outcome.record.published} is published.")
-        board.set(ended.name, "done", detail="", seconds_left=None, seconds=seconds)
-
-
-def _show_progress(progress: Mapping[str, Progress], board: StatusBoard) -> None:
-    for name, one in progress.items():
-        board.set(name, "running", detail=one.stage, seconds_left=one.seconds_left, tries=one.tries)
+def _eval_task(store: AdapterStore, name: str, folder: Path, *, is_on_gpu: bool) -> EvalTask:
+    """What an evaluation of an adapter takes, read from the store and the person's folder."""
+    record = store.record(name)
+    author = read_author(folder, lambda note: say(f"{name}: {note}"))
+    competing = dict.fromkeys((record.published, record.stage_names[0], record.stage_names[-1]))
+    stages = {}
+    for stage in competing:
+        place = store.checked_stage_folder(name, stage)
+        stages[stage] = {file: (place / file).read_bytes() for file in STAGE_FILES}
+    prompts = evaluation_prompts(author, store.evaluation_folder(name))
+    return EvalTask(name, record, stages, author, tuple(prompts), is_on_gpu)
 
 
 def _lines(status: FleetStatus) -> Iterator[str]:

@@ -25,6 +25,7 @@ from ditto_cli.evaluation.sections import (
     warnings_by_subject,
     win_rates,
 )
+from ditto_cli.evaluation.types import BASE_CONTESTANT
 
 # The rule of the terminal (cli.text), which this room may not import: what turns the direction of text around, or is
 # obeyed without being seen, is written out; joiners are needed in Persian, Hindi and emoji.
@@ -88,7 +89,7 @@ class Text:
 def render_html(report: EvalReport) -> str:
     """The report as one HTML document. It holds the report's texts, so it is as private as they are."""
     evaluated = evaluated_title(report)
-    return _template().render(
+    return _template("page.html.j2").render(
         report=report,
         evaluated=evaluated,
         created=moment(report.created),
@@ -102,6 +103,30 @@ def render_html(report: EvalReport) -> str:
         facts=_facts(report),
         num_prompts=counted(report.run.num_prompts, "prompt"),
     )
+
+
+def render_overview(title: str, reports: Sequence[tuple[EvalReport, str]]) -> str:
+    """Many people's verdicts as one page, sorted by a click on a column; each name leads to the person's own report.
+
+    Args:
+        title: of the page.
+        reports: with the address of each one's page, in the order in which they are shown.
+    """
+    rows = []
+    for report, link in reports:
+        evaluated, base = (
+            next((c for c in report.contestants if c.title == wanted), None)
+            for wanted in (evaluated_title(report), BASE_CONTESTANT)
+        )
+        figures = [
+            "-" if value is None else number(value)
+            for one in (evaluated, base)
+            for value in ((None, None) if one is None else (total_style(one.style), one.task.value))
+        ]
+        rows.append({"name": report.adapter, "link": link, "cells": [*figures, report.verdict.advice]})
+    columns = ("person", "style", "task", "base: style", "base: task", "verdict")
+    lead = "The worst first. A column's head sorts by it; a name leads to the person's own report, which holds texts."
+    return _template("overview.html.j2").render(title=title, lead=lead, columns=columns, rows=rows)
 
 
 def visible(text: str) -> str:
@@ -135,7 +160,7 @@ def duration(seconds: float) -> str:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -145,7 +170,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "short": _short, "percent": _percent}
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)
 
 
 def _shown(value: object) -> Markup | str:

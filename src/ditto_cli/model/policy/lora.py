@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from ditto_cli.errors import DiskError, IncompatibleError
@@ -30,7 +30,7 @@ class Lora:
 def read_lora(folder: Path) -> Lora:
     """An adapter from a folder in PEFT's layout, with finite numbers only."""
     try:
-        lora = Lora(LoraConfig.from_pretrained(str(folder)), load_file(folder / WEIGHTS_FILE))
+        lora = lora_of({name: (folder / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE)})
         is_finite = all(bool(torch.isfinite(value).all()) for value in lora.weights.values())
     except Exception as error:
         raise DiskError(f"The adapter in {folder} is damaged or incomplete ({type(error).__name__}).") from None
@@ -39,6 +39,11 @@ def read_lora(folder: Path) -> Lora:
             f"The adapter in {folder} is damaged (not finite): take another stage with --round, or train it anew."
         )
     return lora
+
+
+def lora_of(files: Mapping[str, bytes]) -> Lora:
+    """An adapter from the contents of PEFT's two files; raises what PEFT and safetensors do."""
+    return Lora(LoraConfig.from_peft_type(**json.loads(files[CONFIG_FILE])), load(files[WEIGHTS_FILE]))
 
 
 def contents(lora: Lora, base: str, revision: str | None) -> dict[str, bytes]:
