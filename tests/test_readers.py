@@ -108,7 +108,7 @@ def test_what_a_reader_refuses_it_refuses_in_its_own_words(started) -> None:
 
 
 def test_what_libraries_say_is_not_shown(started, capfd) -> None:
-    noise = "import logging, warnings\nprint('noise')\nsys.stderr.write('noise')\n"
+    noise = "import logging, sys, warnings\nprint('noise')\nsys.stderr.write('noise')\n"
     noise += "warnings.warn('noise')\nlogging.getLogger('x').error('noise')\n"
     reading = started(f"{noise}{TEXT}return Reading((SourceText(name, 'x', None),))").read(".x", "a.x", b"")
     assert reading.texts[0].text == "x"
@@ -117,7 +117,7 @@ def test_what_libraries_say_is_not_shown(started, capfd) -> None:
 
 def test_one_process_reads_file_after_file_and_imports_no_torch(started) -> None:
     found = "','.join(each for each in ('torch', 'transformers', 'numpy') if each in sys.modules)"
-    process = started(f"import os\n{TEXT}return Reading((SourceText(name, f'{{os.getpid()}}', {found} or None),))")
+    process = started(f"import os, sys\n{TEXT}return Reading((SourceText(name, f'{{os.getpid()}}', {found} or None),))")
     answers = {process.read(".x", f"{number}.x", b"").texts[0].text for number in range(3)}
     assert len(answers) == 1
     assert answers != {str(os.getpid())}
