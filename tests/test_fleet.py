@@ -136,7 +136,7 @@ def test_nobody_and_nothing(ditto, tmp_path):
 def test_a_driver_that_is_killed_and_started_again_trains_nobody_twice(ditto, people, train):
     first = train("--cpus-per-task", str(os.cpu_count()))  # one after the other
     end = time.monotonic() + WAIT_SECONDS
-    while not (ditto.home / "adapters" / "ann" / "current.json").exists():
+    while ditto.names() != ["ann"]:
         assert time.monotonic() < end
         time.sleep(0.1)
     os.killpg(first.pid, signal.SIGKILL)
@@ -171,3 +171,28 @@ def test_who_was_on_a_machine_that_is_lost_is_trained_on_another(ditto, people, 
         assert ditto.names() == ["ann", "ben"]
     finally:
         cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_everybody_gets_a_verdict_and_one_page_shows_all_the_worst_first(ditto, people, train):
+    process = train()
+    assert process.wait(WAIT_SECONDS) == 0
+    result = ditto.process("fleet", "eval", people, "--json", environment={"OMP_NUM_THREADS": "1"})
+    assert result.code == 0, result.err
+    reports = json.loads(result.out)
+    assert {report["adapter"] for report in reports} == {"ann", "ben"}
+    assert "cat: " in result.err
+    page = (ditto.home / "fleet" / "report.html").read_text()
+    assert page.index(reports[0]["adapter"]) < page.index(reports[1]["adapter"])
+    assert MARKER not in page
+    for name, other in (("ann", "ben"), ("ben", "ann")):
+        own = (ditto.home / "adapters" / name / "evaluation" / "report.html").read_text()
+        assert MARKER in own
+        assert f">{other}" not in own
+    alone = ditto.process("eval", "--adapter", "ann", "--json", environment={"OMP_NUM_THREADS": "1"})
+    report = next(report for report in reports if report["adapter"] == "ann")
+    figures = [
+        {one["title"]: (one["task"], one["style"]) for one in found["contestants"]}
+        for found in (report, json.loads(alone.out))
+    ]
+    assert figures[0] == figures[1]
