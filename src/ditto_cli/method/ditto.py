@@ -92,10 +92,8 @@ def ditto(
     if place.history is None and num_rounds > 0:
         freeze_reference(policy)
         own = score_under_reference(policy, texts.unscored(), texts.prompts, max_tokens=max_tokens)
-        place.history, place.updater = (
-            History(tuple(own)),
-            Updater(policy, settings.dpo, settings.rounds, seed=settings.seed),
-        )
+        place.updater = Updater(policy, settings.dpo, settings.rounds, seed=settings.seed)
+        place.history = History(tuple(own))  # last: it says that the rounds have begun
 
     while place.round < num_rounds:
         assert place.history is not None
