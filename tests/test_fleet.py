@@ -108,8 +108,11 @@ def test_each_gets_the_adapter_of_ditto_train_and_nothing_of_it_stays_elsewhere(
         alone = ditto.record(name)
         assert alone.demonstration_hashes == records[name].demonstration_hashes
         assert alone.folder == records[name].folder
-    again = train()
-    assert "trained already" in again.communicate()[1], "those of ditto train count, too"
+    again = train()  # those of ditto train count, too
+    out, err = again.communicate()
+    assert again.returncode == 0, err
+    assert out.count("trained already") == 2
+    assert "All who can be are trained already" in err
 
 
 def test_gpus_that_the_cluster_lacks_are_refused(ditto, people):

@@ -60,11 +60,11 @@ def run_fleet_train(options: FleetOptions, train: TrainOptions, *, fresh: bool) 
     columns = ("person", "texts", "tokens", "updates", "adapter", "")
     print_table(f"{len(people)} folders in {options.people}", columns, [person.row for person in people])
     tasks = {person.name: person.task for person in people if person.task is not None}
-    if not tasks and any(person.problem for person in people):
+    if all(person.problem for person in people):
         raise InputError("Nobody can be trained: see above.")
     board = _start_board(options.people, {p.name: p.problem for p in people}, tasks)
     if not tasks:
-        say("All of them are trained already; --fresh trains them again.")
+        say("All who can be are trained already; --fresh trains them again.")
         return
 
     def keep(name: str, outcome: Any) -> str:
