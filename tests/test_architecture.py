@@ -277,13 +277,11 @@ def test_mistakes_are_told_without_torch(ditto, texts, tmp_path):
 def test_help_takes_less_than_half_a_second_of_processor_time(ditto):
     def seconds():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        # With bytecode, as on a user's machine from the second start on.
-        assert ditto.process("--help", environment={"PYTHONDONTWRITEBYTECODE": ""}).code == 0
+        assert ditto.process("--help").code == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
-    # What runs beside it slows a processor, too.
-    assert any(seconds() < 0.5 for _ in range(8))
+    assert min(seconds() for _ in range(3)) < 0.5
 
 
 def test_version_by_module_and_by_script(ditto):

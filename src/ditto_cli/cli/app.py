@@ -40,12 +40,17 @@ app = typer.Typer(
     name="ditto",
     help="Make a language model write like one person, from fewer than ten of that person's own texts.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: rich's takes twice the time
     pretty_exceptions_enable=False,  # Typer's tracebacks show local variables, which hold private texts
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-adapters = typer.Typer(no_args_is_help=True, help="List, show, rename and remove adapters.")
-demos = typer.Typer(no_args_is_help=True, help="Add, show, edit and remove the texts to learn from.")
-fleet = typer.Typer(no_args_is_help=True, help="Train many people, a folder each, on one machine or many (Ray).")
+adapters = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, show, rename and remove adapters.")
+demos = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Add, show, edit and remove the texts to learn from."
+)
+fleet = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Train many people, a folder each, on one machine or many (Ray)."
+)
 app.add_typer(adapters, name="adapters")
 app.add_typer(demos, name="demos")
 app.add_typer(fleet, name="fleet")
@@ -107,7 +112,7 @@ def _init(
     offline: Offline = False,
     json: AsJson = False,
 ) -> None:
-    """Make a folder of demonstrations: take texts in, look at all of them, find prompts, write ditto.yaml."""
+    """Make a folder of demonstrations. Take texts in, look at all of them, find prompts, write ditto.yaml."""
     from ditto_cli.cli.init import InitOptions, run_init
 
     uses_model(offline=offline)
@@ -146,7 +151,7 @@ def _train(
     device: Device = "auto",
     offline: Offline = False,
 ) -> None:
-    """Train an adapter: imitate the texts (SFT), then DITTO rounds that prefer them over the model's own."""
+    """Train an adapter. Imitate the texts (SFT), then DITTO rounds that prefer them over the model's own."""
     uses_model(offline=offline)
     options = TrainOptions(folder, name, preset, base, revision, quantize, seed, set_, device, publish)
     if dry_run:
@@ -173,7 +178,7 @@ def _plan(
     offline: Offline = False,
     json: AsJson = False,
 ) -> None:
-    """Tell what a training would do before it does it: steps, memory, disk, and what the last one took."""
+    """Tell what a training would do before it does it. Steps, memory, disk, and what the last one took."""
     from ditto_cli.cli.plan import run_plan
 
     uses_model(offline=offline)
@@ -291,7 +296,7 @@ def _eval(
     offline: Offline = False,
     json: AsJson = False,
 ) -> None:
-    """Does it sound like the person, and was training worth it: an honest verdict with a report."""
+    """Tell whether it sounds like the person. An honest verdict, with a report: was training worth it?"""
     from ditto_cli.cli.eval import EvalOptions, run_eval
     from ditto_cli.cli.judging import JudgeOptions
 
@@ -357,7 +362,7 @@ def _export(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="hub: do not ask.")] = False,
     offline: Offline = False,
 ) -> None:
-    """Write an adapter for another program, and prove that it writes the same there."""
+    """Write an adapter for another program. And prove that it writes the same there."""
     from ditto_cli.cli.export import ExportOptions, run_export
 
     uses_model(offline=offline)
@@ -398,7 +403,7 @@ def _serve(
     device: Device = "auto",
     offline: Offline = False,
 ) -> None:
-    """Answer programs that speak OpenAI's API, in every voice: editors, chat clients, scripts."""
+    """Serve a page, and programs that speak OpenAI's API. Editors, chat clients, scripts, in every voice."""
     from ditto_cli.cli.serve import ServeOptions, run_serve
 
     uses_model(offline=offline)
@@ -407,7 +412,7 @@ def _serve(
 
 @app.command("forget")
 def _forget(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Remove all that ditto keeps of an adapter, also what evaluations of other adapters show of it."""
+    """Remove all that ditto keeps of an adapter. Also what evaluations of other adapters show of it."""
     from ditto_cli.cli.forget import run_forget
 
     run_forget(name, sure=yes)
@@ -415,7 +420,7 @@ def _forget(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="D
 
 @app.command("doctor")
 def _doctor(json: AsJson = False) -> None:
-    """Check this machine, the store and every adapter; exit code 4 where something is wrong with the store."""
+    """Check this machine, the store and every adapter. Exit code 4 where something is wrong with the store."""
     from ditto_cli.cli.doctor import run_doctor
 
     run_doctor(as_json=json)
@@ -552,7 +557,7 @@ def _train_fleet(
     fresh: Annotated[bool, typer.Option("--fresh", help="Also those who are trained already.")] = False,
     offline: Offline = False,
 ) -> None:
-    """Train everybody as `ditto train` does; who is trained already is left out, so it can be stopped and started."""
+    """Train everybody as `ditto train` does. Who is trained already is left out, so it can be stopped and started."""
     from ditto_cli.cli.fleet import FleetOptions, run_fleet_train
 
     uses_model(offline=offline)
@@ -569,7 +574,7 @@ def _eval_fleet(
     json: AsJson = False,
     offline: Offline = False,
 ) -> None:
-    """Evaluate everybody as `ditto eval` does: a verdict each, and one page with all of them, the worst first."""
+    """Evaluate everybody as `ditto eval` does. A verdict each, and one page with all of them, the worst first."""
     from ditto_cli.cli.fleet import FleetOptions, run_fleet_eval
 
     uses_model(offline=offline)
@@ -578,7 +583,7 @@ def _eval_fleet(
 
 @fleet.command("status")
 def _status(json: AsJson = False) -> None:
-    """Who waits, runs, is done or failed, from any terminal of this machine."""
+    """Show who waits, runs, is done or failed. From any terminal of this machine."""
     from ditto_cli.cli.fleet import run_fleet_status
 
     run_fleet_status(as_json=json)
