@@ -203,6 +203,7 @@ class OpenAIJudge:
                 stopped.set()
                 raise
 
+        server.check_reachable()
         with closing(server), ThreadPool(min(self._num_workers, len(questions))) as pool:
             outcomes = pool.imap_unordered(ask, questions)
             try:

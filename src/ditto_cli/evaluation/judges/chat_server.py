@@ -10,10 +10,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from pydantic import BaseModel, ValidationError
 
@@ -220,6 +222,28 @@ class ChatServer:
                 self._leave_out(set(self._options) - set(options))
                 return reply
 
+    def check_reachable(self) -> None:
+        """Connect once and leave: the client itself would try for seconds whether a server begins to be there.
+
+        Raises:
+            DittoError: nobody listens at the address.
+        """
+        address = urlsplit(self._endpoint.base_url)
+        if leaves_machine(self._endpoint.base_url) and getproxies():
+            return
+        try:
+            port = address.port or (443 if address.scheme.lower() == "https" else 80)
+            socket.create_connection((address.hostname, port), timeout=_CONNECT_SECONDS).close()
+        except OSError as error:
+            raise self._unreachable(error) from None
+
+    def _unreachable(self, cause: BaseException) -> DittoError:
+        failure = " ".join(f"no connection ({cause})".split())
+        return DittoError(
+            f"The judge at {self._endpoint.base_url} cannot be reached: {failure}. Start it or check the address, and "
+            "run the command again; answers so far are kept."
+        )
+
     def lift_answer_limit(self) -> None:
         """Let answers be as long as the server lets them."""
         self._leave_out({"max_completion_tokens"} & set(self._options))
@@ -247,11 +271,7 @@ class ChatServer:
         except openai.APITimeoutError:
             raise QuestionFailed(f"no answer within {endpoint.timeout_seconds:.3g} s") from None
         except openai.APIConnectionError as error:
-            failure = " ".join(f"no connection ({error.__cause__ or type(error).__name__})".split())
-            raise DittoError(
-                f"The judge at {endpoint.base_url} cannot be reached: {failure}. Start it or check the address, and "
-                "run the command again; answers so far are kept."
-            ) from None
+            raise self._unreachable(error.__cause__ or error) from None
         except openai.APIStatusError as error:
             raise self._failure_of(error) from None
         if not self._answered and not raw.text.lstrip().startswith("{"):
