@@ -135,6 +135,26 @@ def test_nobody_and_nothing(ditto, tmp_path):
     assert "is not a folder" in ditto("fleet", "train", tmp_path / "nowhere").error
 
 
+def test_a_second_fleet_on_a_store_is_refused(ditto, people):
+    from ditto_cli.fleet.status import only_fleet
+
+    with only_fleet(ditto.home):
+        result = ditto.process("fleet", "train", people, "--base", ditto.base, *SHORT)
+    assert result.code == 7
+    assert "The fleet of this store is in use by process" in result.error
+
+
+@pytest.mark.parametrize(("name", "num_left"), [("alice", 0), ("bob", 2)])
+def test_forget_takes_the_name_out_of_status_and_page(trained, name, num_left):
+    from ditto_cli.fleet.status import FLEET_FOLDER, PAGE_FILE, FleetStatus, PersonStatus, StatusBoard
+
+    status = FleetStatus(folder="people", begun=0, updated=0, people=[PersonStatus(name=name, state="done")])
+    StatusBoard(trained.home, status).write(is_over=True)
+    (trained.home / FLEET_FOLDER / PAGE_FILE).write_text(f"<td>{name}</td>")
+    assert trained("forget", "alice", "--yes").code == 0
+    assert len(list((trained.home / FLEET_FOLDER).iterdir())) == num_left
+
+
 @pytest.mark.slow
 def test_a_driver_that_is_killed_and_started_again_trains_nobody_twice(ditto, people, train):
     first = train("--cpus-per-task", str(os.cpu_count()))  # one after the other
@@ -190,7 +210,7 @@ def test_everybody_gets_a_verdict_and_one_page_shows_all_the_worst_first(ditto, 
     assert MARKER not in page
     for name, other in (("ann", "ben"), ("ben", "ann")):
         own = (ditto.home / "adapters" / name / "evaluation" / "report.html").read_text()
-        assert MARKER in own
+        assert f"{name}:" in own
         assert f">{other}" not in own
     alone = ditto.process("eval", "--adapter", "ann", "--json", environment={"OMP_NUM_THREADS": "1"})
     report = next(report for report in reports if report["adapter"] == "ann")

@@ -344,3 +344,15 @@ def test_where_the_system_does_not_tell_when_a_process_began_its_number_counts_n
     monkeypatch.setattr(locks, "_start_time", lambda pid: "")
     owner_file(path).write_text(json.dumps(process_facts(os.getppid()) | {"started": ""}))
     get_in(path)
+
+
+def test_an_owner_that_is_dead_but_not_waited_for_keeps_nobody_out(path):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    owner_file(path).write_text(json.dumps(process_facts(child.pid)))
+    assert is_refused(path, f"process {child.pid}")
+    child.kill()
+    while Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    with locked(path, "Adapter alice"):
+        pass
+    child.wait()

@@ -23,13 +23,22 @@ from ditto_cli.evaluation.report import REPORT_FILE, EvalReport
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.fleet.cluster import Ended, Failure, Resources, check_resources, cluster, run_tasks
 from ditto_cli.fleet.evaluating import EvalTask, evaluate_person
-from ditto_cli.fleet.status import FleetStatus, PersonStatus, State, StatusBoard, read_status
+from ditto_cli.fleet.status import (
+    FLEET_FOLDER,
+    PAGE_FILE,
+    FleetStatus,
+    PersonStatus,
+    State,
+    StatusBoard,
+    only_fleet,
+    read_status,
+)
 from ditto_cli.fleet.training import Task, is_trained, publish, train_person
 from ditto_cli.store import AdapterStore, store_home, write_text
 from ditto_cli.store.generations import STAGE_FILES
 
 _MOST_RUNNING_SHOWN = 12
-_PROGRAM_BYTES, _EVAL_BYTES = 4 * 2**30, 4 * 2**30
+_PROGRAM_BYTES = 4 * 2**30  # and of an evaluation on a CPU
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,17 @@ class _Person:
 
 def run_fleet_train(options: FleetOptions, train: TrainOptions, *, fresh: bool) -> None:
     """See `ditto fleet train --help`."""
+    with only_fleet(store_home(os.environ)):
+        _train(options, train, fresh=fresh)
+
+
+def run_fleet_eval(options: FleetOptions, *, as_json: bool) -> None:
+    """See `ditto fleet eval --help`."""
+    with only_fleet(store_home(os.environ)):
+        _evaluate(options, as_json=as_json)
+
+
+def _train(options: FleetOptions, train: TrainOptions, *, fresh: bool) -> None:
     store = open_store()
     people = _read_people(options, train, store, fresh=fresh)
     columns = ("person", "texts", "tokens", "updates", "adapter", "")
@@ -78,8 +98,7 @@ def run_fleet_train(options: FleetOptions, train: TrainOptions, *, fresh: bool) 
     _run(options, tasks, train_person, max(person.peak_bytes for person in people), board, keep)
 
 
-def run_fleet_eval(options: FleetOptions, *, as_json: bool) -> None:
-    """See `ditto fleet eval --help`."""
+def _evaluate(options: FleetOptions, *, as_json: bool) -> None:
     from ditto_cli.evaluation.html import render_html, render_overview
     from ditto_cli.evaluation.report import total_style
     from ditto_cli.evaluation.traces import mark_of, marked_page
@@ -109,7 +128,7 @@ def run_fleet_eval(options: FleetOptions, *, as_json: bool) -> None:
         return f"{name}: {outcome.verdict.advice}"
 
     try:
-        _run(options, tasks, evaluate_person, _EVAL_BYTES, board, keep)
+        _run(options, tasks, evaluate_person, _PROGRAM_BYTES, board, keep)
     finally:
         if reports:
 
@@ -119,7 +138,7 @@ def run_fleet_eval(options: FleetOptions, *, as_json: bool) -> None:
 
             ordered = sorted(reports.values(), key=worth)
             pages = [(r, (store.evaluation_folder(r.adapter) / REPORT_FILE).as_uri()) for r in ordered]
-            page = store_home(os.environ) / "fleet" / REPORT_FILE
+            page = store_home(os.environ) / FLEET_FOLDER / PAGE_FILE
             write_text(page, render_overview(f"{len(ordered)} people of {options.people.name}", pages))
             if as_json:
                 print_json([as_json_ready(report) for report in ordered])
@@ -167,9 +186,9 @@ def _run(
                         if isinstance(outcome, Failure):
                             raise DittoError(outcome.reason)
                         board.set(event.name, "done", detail="", seconds_left=None)
-                        say(keep(event.name, outcome))
+                        shown.say(keep(event.name, outcome))
                     except DittoError as error:  # of the task, or of the disk here
-                        say(f"{event.name} failed: {error}")
+                        shown.say(f"{event.name} failed: {error}")
                         board.set(event.name, "failed", detail=str(error), seconds_left=None)
                 else:
                     for name, one in event.items():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from ditto_cli.cli.context import confirm, open_store
 from ditto_cli.cli.render import say, size
 from ditto_cli.errors import DiskError, InputError
 from ditto_cli.evaluation.traces import Removed, forget_in, known_mark
+from ditto_cli.fleet.status import forget_person
+from ditto_cli.store import store_home
 from ditto_cli.store.adapters import EVALUATION_FOLDER
 
 _UNKNOWN = (
@@ -36,6 +40,7 @@ def run_forget(name: str, *, sure: bool) -> None:
     mark, traces = known_mark(store.folder(name) / EVALUATION_FOLDER), Removed()
     for other in sorted({*store.names(), *store.unfinished_names()} - {name}):
         traces += forget_in(store.folder(other) / EVALUATION_FOLDER, name, mark)
+    forget_person(store_home(os.environ), name)
     store.remove(name)
     say(f"Removed {name} ({size(size_bytes)}): its stages, evaluations, answers of judges and unfinished training.")
     if traces == Removed():

@@ -112,6 +112,13 @@ class LiveLines:
         self._live = live
         self._told = 0.0
 
+    def say(self, message: str) -> None:
+        """A message above them, which stays."""
+        if self._live is None:
+            say(message)
+        else:
+            self._live.console.print(Text(visible(message)))
+
     def show(self, lines: Sequence[str]) -> None:
         """Show these instead of those before."""
         if self._live is not None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ditto_cli.errors import DiskError, InputError
-from ditto_cli.store import make_private_folder, write_bytes
+from ditto_cli.store import make_private_folder, remove_tree, write_bytes
+from ditto_cli.store.files import list_folder
+from ditto_cli.store.locks import locked
 
 State = Literal["refused", "waiting", "running", "done", "failed"]
+FLEET_FOLDER, PAGE_FILE = "fleet", "report.html"
 _FILE = "status.json"
 _SECONDS = 2.0  # between two writings
 
@@ -53,7 +58,7 @@ class StatusBoard:
     def __init__(self, home: Path, status: FleetStatus) -> None:
         self.status = status
         self._by_name = {person.name: person for person in status.people}
-        self._path = home / "fleet" / _FILE
+        self._path = home / FLEET_FOLDER / _FILE
         self._written = 0.0
         make_private_folder(self._path.parent)
 
@@ -76,6 +81,27 @@ class StatusBoard:
             write_bytes(self._path, self.status.model_dump_json().encode())
 
 
+@contextmanager
+def only_fleet(home: Path) -> Iterator[None]:
+    """Hold the store's fleet; a second one would do the same work again.
+
+    Raises:
+        LockedError: there is one already.
+        DiskError: the disk refused.
+    """
+    make_private_folder(home / FLEET_FOLDER)
+    with locked(home / FLEET_FOLDER / "fleet.lock", "The fleet of this store"):
+        yield
+
+
+def forget_person(home: Path, name: str) -> None:
+    """Remove status and page where they name an adapter; the next command makes them anew."""
+    for file in (_FILE, PAGE_FILE):
+        path = home / FLEET_FOLDER / file
+        if file in list_folder(path.parent) and name.encode() in path.read_bytes():
+            remove_tree(path)
+
+
 def read_status(home: Path) -> FleetStatus:
     """What the newest `ditto fleet` wrote.
 
@@ -83,7 +109,7 @@ def read_status(home: Path) -> FleetStatus:
         InputError: there was none.
         DiskError: its file is damaged.
     """
-    path = home / "fleet" / _FILE
+    path = home / FLEET_FOLDER / _FILE
     try:
         return FleetStatus.model_validate(json.loads(path.read_bytes()))
     except FileNotFoundError:

@@ -127,7 +127,8 @@ def _is_alive(owner: dict[str, Any] | None) -> bool:
 def _start_time(pid: int | str) -> str:
     """When a process began, in the system's own words; empty where it is dead, or the system does not tell."""
     try:
-        # The fields behind the name, which stands in brackets and may hold anything.
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
+        # The fields behind the name, which stands in brackets and may hold anything: first the state.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return "" if fields[0] in ("Z", "X") else fields[19]  # dead, and nobody has asked how it ended
     except (OSError, IndexError):
         return ""
