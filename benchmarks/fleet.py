@@ -158,7 +158,7 @@ def simulated(place: Path) -> None:
                 board.set(event.name, "done", seconds=0.01)
             board.write()
         seconds = time.monotonic() - began
-    board.write(is_over=True)
+    board.end()
     for _ in range(3):
         began = time.monotonic()
         status = command(place, "status", "--json")

@@ -144,12 +144,25 @@ def test_a_second_fleet_on_a_store_is_refused(ditto, people):
     assert "The fleet of this store is in use by process" in result.error
 
 
+def test_at_the_end_nobody_runs(ditto):
+    from ditto_cli.fleet.status import FleetStatus, PersonStatus, StatusBoard
+
+    people = [PersonStatus(name=name, state="waiting") for name in ("ann", "ben")]
+    board = StatusBoard(ditto.home, FleetStatus(folder="people", begun=0, updated=0, people=people))
+    board.set("ann", "running", detail="SFT", seconds_left=8.0)
+    board.set("ben", "done", seconds=9.0)
+    board.end()
+    found = status(ditto)
+    assert [found[name]["state"] for name in ("ann", "ben")] == ["waiting", "done"]
+    assert found["ann"]["detail"] == ""
+
+
 @pytest.mark.parametrize(("name", "num_left"), [("alice", 0), ("bob", 2)])
 def test_forget_takes_the_name_out_of_status_and_page(trained, name, num_left):
     from ditto_cli.fleet.status import FLEET_FOLDER, PAGE_FILE, FleetStatus, PersonStatus, StatusBoard
 
     status = FleetStatus(folder="people", begun=0, updated=0, people=[PersonStatus(name=name, state="done")])
-    StatusBoard(trained.home, status).write(is_over=True)
+    StatusBoard(trained.home, status).end()
     (trained.home / FLEET_FOLDER / PAGE_FILE).write_text(f"<td>{name}</td>")
     assert trained("forget", "alice", "--yes").code == 0
     assert len(list((trained.home / FLEET_FOLDER).iterdir())) == num_left

@@ -84,6 +84,7 @@ def _train(options: FleetOptions, train: TrainOptions, *, fresh: bool) -> None:
         raise InputError("Nobody can be trained: see above.")
     board = _start_board(options.people, {p.name: p.problem for p in people}, tasks)
     if not tasks:
+        board.end()
         say("All who can be are trained already; --fresh trains them again.")
         return
 
@@ -157,7 +158,7 @@ def _start_board(people: Path, problems: Mapping[str, str], tasks: Collection[st
     now = time.time()
     status = FleetStatus(folder=str(people), begun=now, updated=now, people=statuses)
     board = StatusBoard(store_home(os.environ), status)
-    board.write(is_over=not tasks)
+    board.write()
     return board
 
 
@@ -196,7 +197,7 @@ def _run(
                 board.write()
                 shown.show(list(_lines(board.status)))
         finally:
-            board.write(is_over=True)
+            board.end()
     counts = board.status.counts()
     say(_summary(counts))
     if counts.get("failed"):

@@ -69,16 +69,23 @@ class StatusBoard:
         for key, value in changes.items():
             setattr(person, key, value)
 
-    def write(self, *, is_over: bool = False) -> None:
+    def write(self) -> None:
         """Let other terminals see it.
 
         Raises:
             DiskError: the disk refused.
         """
-        if is_over or time.monotonic() - self._written > _SECONDS:
-            self._written = time.monotonic()
-            self.status.updated, self.status.is_over = time.time(), is_over
+        if self.status.is_over or time.monotonic() - self._written > _SECONDS:
+            self._written, self.status.updated = time.monotonic(), time.time()
             write_bytes(self._path, self.status.model_dump_json().encode())
+
+    def end(self) -> None:
+        """Nobody runs any more; raises what `write` does."""
+        for person in self.status.people:
+            if person.state == "running":
+                person.state, person.detail, person.seconds_left = "waiting", "", None
+        self.status.is_over = True
+        self.write()
 
 
 @contextmanager

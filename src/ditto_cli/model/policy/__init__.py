@@ -2,7 +2,7 @@
 
 import torch
 
-# PEFT imports bitsandbytes, which prepares functions for torch's compiler that are not used here: a fifth of a start.
+# PEFT imports bitsandbytes, which prepares functions for torch's compiler that are not used here, for seconds.
 _compile = torch.compile
 torch.compile = lambda function=None, **options: function or (lambda given: given)  # type: ignore[assignment]
 try:
