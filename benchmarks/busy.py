@@ -18,6 +18,7 @@ WAYS = {
     "pinned": {"GOMP_SPINCOUNT": "300000", "OMP_PROC_BIND": "true", "OMP_PLACES": "cores"},
     "one thread": {"OMP_NUM_THREADS": "1"},
     "passive": {"OMP_WAIT_POLICY": "passive"},
+    "a thousand rounds": {"GOMP_SPINCOUNT": "1000"},
 }
 ROWS, STEPS = 28, 16
 

@@ -1,5 +1,6 @@
 """The hosts that a command contacted: by name, told before the error, and none where only a local base is used."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -126,3 +127,16 @@ def test_what_a_process_sets_for_privacy(ditto, texts):
     variables = {key: value for key, value in ditto.variables().items() if not key.startswith("HF_")}
     done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "1 1 0"
+
+
+def test_no_kernel_is_fetched_and_nothing_is_said_of_it(tmp_path):
+    """Where `kernels` is installed, bitsandbytes asks the hub for code as it is imported, on some processors."""
+    (tmp_path / "kernels.py").write_text(f"open({str(tmp_path / 'seen')!r}, 'w').close()")
+    done = subprocess.run(
+        [sys.executable, "-c", "import ditto_cli.model.base.loading"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not (tmp_path / "seen").exists()

@@ -3,14 +3,21 @@
 Importing it sets what torch and the model libraries read from the environment when they are imported themselves.
 """
 
+import logging
 import os
+import sys
 
 __version__ = "0.1.0"
 
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Threads that wait spinning keep their core from whatever else wants it, and a busy machine then takes many times as
-# long (docs/performance.md). OpenMP reads it as torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# long; a thousand rounds of it bridge the gaps within a step (docs/performance.md). OpenMP reads it as torch is loaded.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 # Batches of many sizes leave holes in a GPU's memory that only segments which can grow fill again.
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+# The package kernels, where it is installed, is for code from the hub, which transformers and bitsandbytes would fetch
+# unasked. To them it is not there; bitsandbytes says so on some processors.
+sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

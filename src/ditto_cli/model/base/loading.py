@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from ditto_cli.model.policy.policy import Policy, lighter_base  # isort: skip - before PEFT: see that package
 from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load
@@ -36,7 +38,6 @@ from ditto_cli.model.footprint import base_bytes
 from ditto_cli.model.hardware import GIB, Hardware, detect
 from ditto_cli.model.policy.lora import WEIGHTS_FILE, Lora
 from ditto_cli.model.policy.memory import is_out_of_memory, say_nothing
-from ditto_cli.model.policy.policy import Policy, lighter_base
 from ditto_cli.store import BaseIdentity, write_bytes
 
 _IMPORTED = "imported"  # the name of a stranger's adapter on a skeleton

@@ -2,10 +2,11 @@
 
 import torch
 
-# PEFT imports bitsandbytes, which prepares functions for torch's compiler that are not used here, for seconds.
+# On import, bitsandbytes prepares functions for torch's compiler that are not used here, for seconds. PEFT imports it
+# where nobody did before.
 _compile = torch.compile
 torch.compile = lambda function=None, **options: function or (lambda given: given)  # type: ignore[assignment]
 try:
-    import peft  # noqa: F401
+    import bitsandbytes  # noqa: F401
 finally:
     torch.compile = _compile
