@@ -6,11 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from datasets import Dataset
-from peft import PeftModel
 from safetensors.torch import save
-from transformers import AutoModelForCausalLM
-from trl import DPOConfig, DPOTrainer
 
 from conftest import full_logits, shake
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings
@@ -20,6 +16,7 @@ from ditto_cli.method.reference import score_under_reference
 from ditto_cli.method.updates import DpoTerms, Updater, accumulate_gradient, dpo_terms, micro_batches
 from ditto_cli.model.policy import scoring
 from ditto_cli.types import Comparison, ComparisonKind, Completion
+from trl_oracle import trl_dpo
 
 ONLINE, REPLAY, INTER_MODEL = ComparisonKind.ONLINE, ComparisonKind.REPLAY, ComparisonKind.INTER_MODEL
 PROMPTS = {"a.md": "Invite Bo.", "b.md": "Write to the whole team about Friday."}
@@ -112,64 +109,11 @@ def comparisons(policy, prompts):
     return [Comparison(kind, scored[chosen], scored[rejected]) for kind, chosen, rejected in PAIRS]
 
 
-def adapter_folder(policy, name, folder):
-    folder.mkdir()
-    for file, data in policy.serialise(name).items():
-        (folder / file).write_bytes(data)
-    return folder
-
-
-def trl_run(policy, base_folder, scratch, num_steps):
-    """Losses, metrics and final adapter weights of TRL's DPOTrainer on PAIRS, all of them in every step."""
-
-    def from_trl(name, **options):
-        base = AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32)
-        return PeftModel.from_pretrained(base, adapter_folder(policy, name, scratch / name), **options)
-
-    def prompt_text(name):
-        return policy.chat.tokenizer.decode(policy.chat.prompt_ids(PROMPTS[name]))
-
-    model = from_trl("policy", is_trainable=True)
-    reference = from_trl("reference").merge_and_unload()
-    rows = [
-        {"prompt": prompt_text(chosen[0]), "chosen": TEXTS[chosen], "rejected": TEXTS[rejected]}
-        for _, chosen, rejected in PAIRS
-    ]
-    trainer = DPOTrainer(
-        model=model,
-        ref_model=reference,
-        args=DPOConfig(
-            output_dir=str(scratch / "out"),
-            beta=SETTINGS.beta,
-            loss_type="sigmoid",
-            learning_rate=SETTINGS.learning_rate,
-            lr_scheduler_type="constant",
-            max_grad_norm=SETTINGS.max_grad_norm,
-            per_device_train_batch_size=len(PAIRS),
-            max_steps=num_steps,
-            gradient_checkpointing=False,
-            max_length=None,
-            bf16=False,
-            use_cpu=True,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-        ),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=policy.chat.tokenizer,
-    )
-    trainer.train()
-    logs = [log for log in trainer.state.log_history if "loss" in log]
-    weights = {key: value.detach() for key, value in model.named_parameters() if "lora_" in key}
-    return logs, weights
-
-
 def test_losses_and_metrics_of_several_steps_are_those_of_trls_dpo_trainer(
     policy, comparisons, prompts, tiny_folder, tmp_path
 ):
-    logs, trl_weights = trl_run(policy, tiny_folder, tmp_path, num_steps=5)
+    rows = [(PROMPTS[chosen[0]], TEXTS[chosen], TEXTS[rejected]) for _, chosen, rejected in PAIRS]
+    logs, trl_weights = trl_dpo(policy, rows, SETTINGS, tiny_folder, tmp_path, num_steps=5)
     updater = Updater(policy, SETTINGS, RoundSettings(num=1, steps=5), seed=0)
     ours = [updater.update(comparisons, prompts, round_number=0, step=step).values for step in range(5)]
     assert abs(ours[0]["loss"] - math.log(2)) > 0.01  # the policy is not the reference

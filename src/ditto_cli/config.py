@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from ditto_cli.errors import InputError
 
 FOLDER_FILE = "ditto.yaml"
+PAIRS_FILE = "pairs.jsonl"  # texts that the person preferred over others
 HELD_OUT_FOLDER = "held_out"  # texts in it are never trained on
 CPU_PRESET = "smollm2-135m-cpu"  # for machines without a GPU
 WORKING_BASES = "Qwen/Qwen3-8B, Qwen/Qwen3-4B or mistralai/Mistral-7B-Instruct-v0.2"  # those of the presets
@@ -88,16 +89,17 @@ class SftSettings(_Section):
 
 
 class MixtureSettings(_Section):
-    """Weights of the three kinds of comparison (paper, section 3.2 and Table 5)."""
+    """Weights of the paper's three kinds of comparison (section 3.2 and Table 5), and of the person's own pairs."""
 
     online: Share = 0.7
     replay: Share = 0.2
     inter_model: Share = 0.1
+    given: Share = Field(0.2, description="of the pairs in pairs.jsonl; 0 where there are none")
 
     @model_validator(mode="after")
     def _check_total(self) -> Self:
         if not self.online + self.replay + self.inter_model:
-            raise ValueError("all three weights are 0, so there is nothing to compare: raise one of them")
+            raise ValueError("all three weights of samples are 0: raise one, or take --method dpo for pairs alone")
         return self
 
 
@@ -128,7 +130,7 @@ class RoundSettings(_Section):
 class SamplingSettings(_Section):
     """How completions are drawn from the policy."""
 
-    completions_per_prompt: int = Field(10, ge=1)
+    completions_per_prompt: int = Field(10, ge=0, description="0 samples nothing: plain DPO on the given pairs")
     temperature: float = Field(1.0, gt=0)
     length_factor: float = Field(1.5, gt=0, description="most new tokens, as a multiple of the longest demonstration")
     max_slots: int = Field(64, ge=1, le=64, description="sequences that are generated side by side")

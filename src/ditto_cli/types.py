@@ -81,11 +81,25 @@ class People(Skipped):
 
 
 @dataclass(frozen=True)
+class Preference:
+    """Of two texts for one prompt the one that the person preferred, by an edit or a pick. `id` names it for the user.
+
+    `chosen` may be hers, or a model's that she liked better than `rejected`.
+    """
+
+    id: str
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True)
 class Reading:
     """What a file, or a whole folder, held."""
 
     texts: tuple[SourceText, ...]
     skipped: tuple[Skipped, ...] = ()
+    pairs: tuple[Preference, ...] = ()
 
 
 # (name for the user, the file's bytes) -> what is in it. Raises InputError with the name where nothing can be read.
@@ -129,9 +143,10 @@ class SampledTokens:
 
 @dataclass(frozen=True)
 class Completion:
-    """Token ids that follow one demonstration's prompt.
+    """Token ids that follow the prompt of one demonstration, or of one given pair.
 
-    `round` is None for the demonstration's own text, else the round (0, 1, ...) whose policy sampled it. `token_ids`
+    `round` is None for the demonstration's own text and for both sides of a pair, else the round (0, 1, ...) whose
+    policy sampled it. `token_ids`
     are exactly those that were sampled (never decoded and encoded again) and hold the end token when `ended`.
     `reference_logp` is the summed log-probability of `token_ids` under the frozen SFT policy, in nats.
     """
@@ -150,6 +165,7 @@ class ComparisonKind(StrEnum):
     ONLINE = "online"  # demonstration over a completion of this round
     REPLAY = "replay"  # demonstration over a completion of an earlier round
     INTER_MODEL = "inter_model"  # completion of a later round over one of an earlier round
+    GIVEN = "given"  # what the person preferred over what she did not (not in the paper)
 
 
 @dataclass(frozen=True)

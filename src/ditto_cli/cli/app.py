@@ -22,6 +22,7 @@ from ditto_cli.cli.arguments import (
     Device,
     Folder,
     GpusPerTask,
+    MethodOption,
     MovedBase,
     Name,
     Offline,
@@ -147,13 +148,14 @@ def _train(
         str, typer.Option(metavar="best|last|sft|1|2|...", help="Which stage `ditto sample` takes.")
     ] = "best",
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a training that was interrupted.")] = False,
+    method: MethodOption = "ditto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would do, as `ditto plan`.")] = False,
     device: Device = "auto",
     offline: Offline = False,
 ) -> None:
     """Train an adapter. Imitate the texts (SFT), then DITTO rounds that prefer them over the model's own."""
     uses_model(offline=offline)
-    options = TrainOptions(folder, name, preset, base, revision, quantize, seed, set_, device, publish)
+    options = TrainOptions(folder, name, preset, base, revision, quantize, seed, set_, device, publish, method)
     if dry_run:
         from ditto_cli.cli.plan import run_plan
 
@@ -174,6 +176,7 @@ def _plan(
     quantize: Quantize = None,
     seed: Seed = None,
     set_: Assignments = None,
+    method: MethodOption = "ditto",
     device: Device = "auto",
     offline: Offline = False,
     json: AsJson = False,
@@ -182,7 +185,7 @@ def _plan(
     from ditto_cli.cli.plan import run_plan
 
     uses_model(offline=offline)
-    options = TrainOptions(folder, name, preset, base, revision, quantize, seed, set_, device)
+    options = TrainOptions(folder, name, preset, base, revision, quantize, seed, set_, device, method=method)
     run_plan(options, as_json=json)
 
 
@@ -540,6 +543,19 @@ def _demos_rm(
     from ditto_cli.cli.demos import run_rm
 
     run_rm(folder, name, sure=yes)
+
+
+@demos.command("pairs")
+def _demos_pairs(
+    folder: Folder,
+    edit: Annotated[int | None, typer.Option(metavar="LINE", help="Open its preferred text in your editor.")] = None,
+    remove: Annotated[int | None, typer.Option(metavar="LINE", help="Remove the pair of this line.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Show the pairs of which one text was preferred. They lie in pairs.jsonl, and `ditto train` learns from them."""
+    from ditto_cli.cli.pairs import run_pairs
+
+    run_pairs(folder, edit=edit, remove=remove, as_json=json)
 
 
 @fleet.command("train")

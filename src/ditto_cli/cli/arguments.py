@@ -51,6 +51,10 @@ AdapterName = Annotated[
 Base = Annotated[str | None, typer.Option("--base", help="Base model: hub id, local folder, or `embedded`.")]
 MovedBase = Annotated[str | None, typer.Option("--base", help="Where the base lies now, if it was moved.")]
 Revision = Annotated[str | None, typer.Option("--revision", help="The base's commit, tag or branch on the hub.")]
+Method = Literal["ditto", "sft", "dpo"]
+MethodOption = Annotated[
+    Method, typer.Option("--method", help="sft: imitate only; dpo: compare given pairs only, without samples.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same adapter.")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set dpo.beta=0.1.")
@@ -75,6 +79,7 @@ class TrainOptions:
     assignments: list[str] | None
     device: str
     publish: str = "best"
+    method: Method = "ditto"
 
 
 @dataclass(frozen=True)

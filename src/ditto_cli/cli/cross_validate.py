@@ -34,6 +34,7 @@ from ditto_cli.cli.plan import prepare
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say, warn
 from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
+from ditto_cli.demonstrations.pairs import without_kept_back
 from ditto_cli.errors import InputError, InterruptedRun
 from ditto_cli.evaluation.report import Verdict
 from ditto_cli.evaluation.texts_at_hand import read_author
@@ -141,6 +142,10 @@ def fold(author: Author, num_folds: int, *, seed: int) -> list[Author]:
             Author(
                 tuple(text for text in author.demonstrations if text.id not in kept_back),
                 tuple(text for text in author.demonstrations if text.id in kept_back),
+                without_kept_back(
+                    author.pairs,
+                    [part for text in texts if text.id in kept_back for part in (text.prompt, text.completion)],
+                )[0],
             )
         )
     return folds
@@ -171,7 +176,13 @@ class _Trial:
 
         watch_prompt = part.held_out[0].prompt
         job, selector = prepare(
-            self.policy, _FOLD_ADAPTER, part.demonstrations, self.settings, watch_prompt=watch_prompt, publish=BEST
+            self.policy,
+            _FOLD_ADAPTER,
+            part.demonstrations,
+            self.settings,
+            watch_prompt=watch_prompt,
+            publish=BEST,
+            pairs=part.pairs,
         )
         with store.training(job.name) as kept:
             record = train_ditto(self.policy, job, kept, shown, selector)
@@ -232,7 +243,9 @@ def _load(
     if record is not None:
         check_base(name, record, policy.identity)
     # Refuses now what a later fold would refuse.
-    tokenise(policy.chat, author.demonstrations, settings.sampling, context_tokens=policy.context_tokens)
+    tokenise(
+        policy.chat, author.demonstrations, settings.sampling, context_tokens=policy.context_tokens, pairs=author.pairs
+    )
     title = TRAINED if record is None else name
     return _Trial(options, title, settings, policy, load_encoder(options, hardware))
 

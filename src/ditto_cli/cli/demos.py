@@ -10,8 +10,9 @@ from pathlib import Path
 from ditto_cli.cli.context import confirm, folder_base
 from ditto_cli.cli.editor import edit_file, edited
 from ditto_cli.cli.folder import audit_texts, place_of, say_skipped, show_audit, view_folder, write_new_texts
+from ditto_cli.cli.pairs import keep_pair
 from ditto_cli.cli.render import ask, print_json, say, warn
-from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile, read_folder_file
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, FolderFile, read_folder_file
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.folder import MANY_TEXTS, TEMPLATE, is_unedited_template, read_folder, read_held_out
 from ditto_cli.demonstrations.folder_files import PROMPT_FILE
@@ -86,6 +87,8 @@ def keep_edited(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str
     if text.text == normalise_text(sample):
         return "Not kept: it was not changed, and a model's own text teaches it nothing."
     lines, _ = take_texts(folder, (replace(text, id="sample", prompt=prompt),))
+    if keep_pair(folder, prompt, text.text, sample):
+        lines.append(f"Kept in {PAIRS_FILE} that you prefer it to what was written.")
     return f"{' '.join(lines)} To learn from it: ditto train {folder} --name {adapter}"
 
 
@@ -115,6 +118,8 @@ def run_list(folder: Path, *, as_json: bool) -> None:
         print_json({"folder": str(folder), "texts": [row.as_json() for row in rows]})
     else:
         show_audit(rows, f"{len(view.reading.texts)} texts in {folder}")
+        if pairs := view.reading.pairs:
+            say(f"And {len(pairs)} pairs: ditto demos pairs {folder}")
 
 
 def run_edit(folder: Path, name: str) -> None:
@@ -152,7 +157,7 @@ def _file_of(folder: Path, name: str, *, exact: bool = False) -> Path:
     files = sorted(
         path.relative_to(folder).as_posix()
         for path in (*folder.iterdir(), *(folder / HELD_OUT_FOLDER).glob("*"))
-        if path.is_file() and not path.name.startswith(".") and path.name not in (FOLDER_FILE, PROMPT_FILE)
+        if path.is_file() and not path.name.startswith(".") and path.name not in (FOLDER_FILE, PROMPT_FILE, PAIRS_FILE)
     )
     found = [file for file in files if file in (name, name.removeprefix("./"))]
     if not found and not exact:

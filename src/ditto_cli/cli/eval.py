@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.context import folder_adapter, only_adapter, open_store
 from ditto_cli.cli.judging import JudgeOptions, judge_findings
+from ditto_cli.cli.pairs import keep_picks
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import as_json_ready, print_json, say, warn
 from ditto_cli.cli.rivals import contestant_of, kept_writer, rivals_of, voice_of
@@ -84,7 +85,7 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     session = open_session(voices, store, hardware, base=options.base, quantize=options.quantize)
     folder = store.evaluation_folder(name)
     prompts = given_prompts(given) if given else evaluation_prompts(author, folder)
-    trained_prompts = {text.prompt for text in author.demonstrations}
+    trained_prompts = {text.prompt for text in author.learnt}
     if num_trained := sum(prompt.prompt in trained_prompts for prompt in prompts):
         notes.append(
             f"{num_trained} of {len(prompts)} prompts are those of demonstrations: contestants were trained on them."
@@ -107,6 +108,7 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     keep_pairs(folder, pairs_to_judge(findings, every_pair=False), plan.seed, mark_of(folder), marks)
     judge = options.judge.make(session, findings, store.key(), folder, marks)
     judge_findings(judge, findings, options.judge)
+    keep_picks(judge, findings, others, options.folder or Path(record.folder or ""))
     run = describe_run(
         [findings],
         session.policy,
@@ -164,9 +166,10 @@ def _author(name: str, record: AdapterRecord, given: Path | None, store: Adapter
 
     notes = []
     changed = len({hashed(text) for text in author.demonstrations} ^ trained)
+    changed += len({hashed(text) for text in author.learnt[len(author.demonstrations) :]} ^ set(record.pair_hashes))
     if changed:
         notes.append(f"The texts are not those that {name} was trained on ({changed} differ): figures may mislead.")
-    learned = [text.id for text in author.held_out if hashed(text) in trained]
+    learned = [text.id for text in author.held_out if hashed(text) in trained | set(record.pair_hashes)]
     if learned:
         notes.append(f"{name} was trained on {', '.join(learned)}: left out of the texts kept back.")
     for note in notes:

@@ -272,12 +272,14 @@ def _read_people(options: FleetOptions, train: TrainOptions, store: AdapterStore
                 settings,
                 watch_prompt=order.watch_prompt,
                 publish="best",
+                pairs=order.view.reading.pairs,
             )
             quantize = resolved_quantize(settings.base.quantize, is_cuda=bool(options.num_gpus))
             plan = plan_job(skeletons[base], job, selector, quantize, store)
             texts = tuple(order.view.reading.texts)
             where = str(folder.resolve())
-            task = Task(name, where, texts, prompts, settings, order.watch_prompt, bool(options.num_gpus))
+            pairs = order.view.reading.pairs
+            task = Task(name, where, texts, prompts, settings, order.watch_prompt, bool(options.num_gpus), pairs)
             is_done = not fresh and is_trained(store, task)
             steps = settings.sft.max_steps + settings.rounds.num * settings.rounds.steps
             cells = (str(len(texts)), str(job.texts.num_tokens), str(steps), size(plan.need.adapter))

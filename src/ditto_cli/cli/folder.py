@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from ditto_cli.config import (
     read_folder_file,
     read_settings_text,
 )
-from ditto_cli.demonstrations.audit import AuditRow, audit
+from ditto_cli.demonstrations.audit import AuditRow, audit, audit_pair
 from ditto_cli.demonstrations.folder import MANY_TEXTS, read_folder, read_held_out
 from ditto_cli.demonstrations.folder_files import (
     PROMPT_FILE,
@@ -30,12 +30,13 @@ from ditto_cli.demonstrations.folder_files import (
     render_prompts,
 )
 from ditto_cli.demonstrations.intake import NewText
+from ditto_cli.demonstrations.pairs import without_kept_back
 from ditto_cli.demonstrations.prompts import attach_stored_prompts, plain_instruction, stale_prompts
 from ditto_cli.demonstrations.redaction import prompt_key
 from ditto_cli.model.base.conversions import EMBEDDED_ID
 from ditto_cli.model.base.tokens import token_counter
 from ditto_cli.store import append_line, cache_home, make_private_folder, write_text
-from ditto_cli.types import Demonstration, Reading, Skipped, SourceText
+from ditto_cli.types import Demonstration, Preference, Reading, Skipped, SourceText
 
 if TYPE_CHECKING:
     from ditto_cli.model.policy.policy import Policy
@@ -58,7 +59,10 @@ class FolderView:
 
 def view_folder(folder: Path, folder_file: FolderFile) -> FolderView:
     """Read a folder and say on stderr what is left out."""
-    view = FolderView(read_folder(folder, folder_file), read_held_out(folder, folder_file))
+    reading, held_out = read_folder(folder, folder_file), read_held_out(folder, folder_file)
+    kept_back = [part for text in held_out.texts for part in (text.text, text.prompt) if part]
+    pairs, hidden = without_kept_back(reading.pairs, kept_back)
+    view = FolderView(replace(reading, pairs=pairs, skipped=(*reading.skipped, *hidden)), held_out)
     read_prompts(folder)  # a file that cannot be read is said before a base is loaded
     say_skipped((*view.reading.skipped, *view.held_out.skipped))
     for name in stale_prompts(view.texts, folder_file.prompts):
@@ -106,6 +110,13 @@ def show_audit(rows: Sequence[AuditRow], title: str = "", *, for_log: bool = Fal
     for row in rows:
         for warning in row.warnings:
             warn(f"{row.id}: {warning.message}.")
+
+
+def warn_of_pairs(pairs: Sequence[Preference]) -> None:
+    """What should be known of each given pair, on stderr."""
+    for pair in pairs:
+        for warning in audit_pair(pair):
+            warn(f"{pair.id}: {warning.message}.")
 
 
 def find_prompts(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from ditto_cli.cli.context import confirm, open_store
 from ditto_cli.cli.render import say, size
+from ditto_cli.config import PAIRS_FILE
+from ditto_cli.demonstrations.pairs import pair_lines
 from ditto_cli.errors import DiskError, InputError
 from ditto_cli.evaluation.traces import Removed, forget_in, known_mark
 from ditto_cli.fleet.status import forget_person
@@ -52,3 +55,5 @@ def run_forget(name: str, *, sure: bool) -> None:
         )
     say(_UNKNOWN)
     say(f"Your own texts in {texts} were not touched." if texts else "Your own texts were not touched.")
+    if texts and (num := len(pair_lines(Path(texts)))):
+        say(f"Among them are {num} pairs with what {name} wrote: ditto demos pairs {texts}, or delete {PAIRS_FILE}.")

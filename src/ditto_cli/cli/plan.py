@@ -30,8 +30,9 @@ from ditto_cli.config import (
 )
 from ditto_cli.demonstrations.prompts import attach_prompts, attach_stored_prompts
 from ditto_cli.errors import DittoError, InputError
+from ditto_cli.method.comparisons import check_comparable
 from ditto_cli.store import AdapterRecord, AdapterStore
-from ditto_cli.types import SFT_STAGE, Demonstration, round_stage
+from ditto_cli.types import SFT_STAGE, Demonstration, Preference, round_stage
 
 if TYPE_CHECKING:
     from ditto_cli.evaluation.selection import RoundSelector
@@ -40,6 +41,11 @@ if TYPE_CHECKING:
     from ditto_cli.model.hardware import Hardware
     from ditto_cli.model.policy.policy import Policy
 
+_METHODS: Mapping[str, Mapping[str, object]] = {
+    "ditto": {},
+    "sft": {"rounds.num": 0},
+    "dpo": {"sampling.completions_per_prompt": 0},
+}
 _HEADERS, _RECORDS_BYTES, _SAMPLED_TOKEN_BYTES = 1.05, 2**20, 16  # of the weights' files; in JSON
 _CHECKPOINTS, _COPIES = 3, 3  # the one in the making and two before; the weights and AdamW's two moments
 # Watched while it trains where ditto.yaml names no other.
@@ -62,7 +68,13 @@ def run_plan(options: TrainOptions, *, as_json: bool) -> None:
     prompts, num_missing = stored_prompts(options.folder, order)
     demonstrations = with_stand_ins(order, prompts)
     job, selector = prepare(
-        policy, order.adapter, demonstrations, settings, watch_prompt=order.watch_prompt, publish=options.publish
+        policy,
+        order.adapter,
+        demonstrations,
+        settings,
+        watch_prompt=order.watch_prompt,
+        publish=options.publish,
+        pairs=order.view.reading.pairs,
     )
     plan = plan_job(policy, job, selector, quantize, open_store())
     notes = [*hardware.notes(), *plan.warnings]
@@ -113,13 +125,17 @@ def read_order(options: TrainOptions) -> Order:
     """Read the folder and refuse all that can be refused without loading torch."""
     folder_file = read_folder_file(options.folder)
     flags = {"base.id": options.base, "base.revision": options.revision, "base.quantize": options.quantize}
-    overrides = {**flags, "seed": options.seed, **parse_assignments(options.assignments or [])}
+    assignments = parse_assignments(options.assignments or [])
+    overrides = {**flags, "seed": options.seed, **assignments, **_METHODS[options.method]}
     preset = named_preset(options.preset, folder_file)
     if preset is not None:
         load_preset(preset)
-    check_publish(options.publish, resolve_settings(preset or CPU_PRESET, folder_file, os.environ, overrides))
+    settings = resolve_settings(preset or CPU_PRESET, folder_file, os.environ, overrides)
+    check_publish(options.publish, settings)
     adapter = folder_adapter(options.folder, folder_file, options.name)
-    return Order(folder_file, view_folder(options.folder, folder_file), adapter, preset, overrides)
+    view = view_folder(options.folder, folder_file)
+    check_comparable(settings, view.reading.pairs)
+    return Order(folder_file, view, adapter, preset, overrides)
 
 
 def check_publish(publish: str, settings: Settings) -> str:
@@ -142,19 +158,20 @@ def prepare(
     watch_prompt: str,
     publish: str,
     folder: str | None = None,
+    pairs: Sequence[Preference] = (),
 ) -> tuple[Job, RoundSelector]:
-    """The job, and who chooses the stage that it publishes; the same for a training, its plan and a fold."""
+    """The job, and who chooses the stage that it publishes; the same for every training, its plan and a fold."""
     from ditto_cli.evaluation.selection import RoundSelector, selection_plan
     from ditto_cli.method.run import Job
 
-    job = Job.of(policy, name, demonstrations, settings, watch_prompt, folder)
+    job = Job.of(policy, name, demonstrations, settings, watch_prompt, folder, pairs)
     plan = selection_plan(
-        job.demonstrations,
+        job.learnt_prompts,
         seed=settings.seed,
         temperature=settings.sampling.temperature,
         max_new_tokens=job.texts.max_new_tokens,
     )
-    return job, RoundSelector(policy, job.demonstrations, plan, publish=publish)
+    return job, RoundSelector(policy, job.demonstrations, plan, publish=publish, pairs=job.pairs)
 
 
 @dataclass(frozen=True)
@@ -227,13 +244,15 @@ def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
     """What is shown of a plan, by name."""
     job, need, settings = plan.job, plan.need, plan.job.settings
     texts = len(job.demonstrations)
-    steps = f"SFT up to {settings.sft.max_steps} updates, then {settings.rounds.num} rounds of "
-    steps += f"{settings.sampling.completions_per_prompt * texts} samples and {settings.rounds.steps} DPO updates"
+    num_samples = settings.sampling.completions_per_prompt * texts
+    steps = f"SFT up to {settings.sft.max_steps} updates"
+    if settings.rounds.num:
+        steps += f", then {settings.rounds.num} rounds of {num_samples} samples and {settings.rounds.steps} DPO updates"
     memory = f"about {size(need.peak)} at most, in {need.phase} ({size(need.base)} of it the base); "
     last = plan.last
     return {
         "adapter": job.name,
-        "texts": f"{texts}, {job.texts.num_tokens} tokens",
+        "texts": f"{texts}, {job.texts.num_tokens} tokens" + (f", and {len(job.pairs)} pairs" if job.pairs else ""),
         "base": f"{plan.base}, {'4-bit NF4' if plan.quantize == 'nf4' else 'not quantised'}",
         "device": plan.device,
         "preset": preset,
@@ -254,6 +273,7 @@ def _as_json(plan: Plan, preset: str, num_missing: int, notes: Sequence[str]) ->
         "schema_version": 2,
         "adapter": job.name,
         "texts": len(job.demonstrations),
+        "pairs": len(job.pairs),
         "tokens": job.texts.num_tokens,
         "missing_prompts": num_missing,
         "base": plan.base,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ditto_cli.cli.arguments import TrainOptions
 from ditto_cli.cli.context import load_base, open_store, require_training
-from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit
+from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit, warn_of_pairs
 from ditto_cli.cli.plan import Order, check_publish, plan_facts, plan_job, prepare, read_order
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, size, warn
@@ -42,9 +42,11 @@ def _train(options: TrainOptions, order: Order, store: AdapterStore, kept: Unfin
         watch_prompt=order.watch_prompt,
         publish=publish,
         folder=str(options.folder.resolve()),
+        pairs=order.view.reading.pairs,
     )
     prompts = {demonstration.id: demonstration.prompt for demonstration in demonstrations}
     show_audit(audit_texts(texts, prompts, settings.base), for_log=True)
+    warn_of_pairs(order.view.reading.pairs)
     plan = plan_job(policy, job, selector, policy.quantize, store)
     print_facts(plan_facts(plan, preset), to_stderr=True)
     for line in (*hardware.notes(), *plan.warnings):

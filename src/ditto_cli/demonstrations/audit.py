@@ -17,7 +17,7 @@ from ditto_cli.demonstrations.language import count_words, language_group, langu
 from ditto_cli.demonstrations.mail.quotes import remove_quoted
 from ditto_cli.demonstrations.redaction import personal_data
 from ditto_cli.demonstrations.splitting import split_note
-from ditto_cli.types import SourceText
+from ditto_cli.types import Preference, SourceText
 
 TOO_SHORT_WORDS = 25
 MAX_TOKENS = 2048
@@ -86,14 +86,19 @@ def audit(
     return tuple(rows)
 
 
+def audit_pair(pair: Preference) -> list[Warning]:
+    """What a person should look at in a given pair."""
+    most_words = Limits().max_words
+    found = {warning.code: warning for text in (pair.chosen, pair.rejected) for warning in _about_text(text)}
+    if max(count_words(pair.chosen), count_words(pair.rejected)) > most_words:
+        found["too_long"] = Warning("too_long", f"more than {most_words} words: take a shorter pair")
+    return list(found.values())
+
+
 def _about_content(source: SourceText) -> Iterator[Warning]:
     """What the text itself shows, in the order in which it should be mended."""
     text = source.text
-    if num := damaged_places(text):
-        yield Warning("damaged", f"places that were decoded wrongly ({num}): save the original again as UTF-8")
-    if kinds := personal_data(text):
-        listed = ", ".join(f"{kind} ({len(values)})" for kind, values in sorted(kinds.items()))
-        yield Warning("personal_data", f"{listed}: --redact puts stand-ins for such")
+    yield from _about_text(text)
     if (num := len(split_note(text))) > 1:
         yield Warning(
             "several_texts", f"looks like {num} texts in one file, divided by lines of ---: --split divides them"
@@ -102,3 +107,12 @@ def _about_content(source: SourceText) -> Iterator[Warning]:
         yield Warning("written_by_machine", source.mail.not_written)
     if any(line.startswith(">") for line in text.split("\n")) or remove_quoted(text).original:
         yield Warning("quoted", "quoted lines, or the head of another message: take out what others wrote")
+
+
+def _about_text(text: str) -> Iterator[Warning]:
+    """What any text shows, a pair's too."""
+    if num := damaged_places(text):
+        yield Warning("damaged", f"places that were decoded wrongly ({num}): save the original again as UTF-8")
+    if kinds := personal_data(text):
+        listed = ", ".join(f"{kind} ({len(values)})" for kind, values in sorted(kinds.items()))
+        yield Warning("personal_data", f"{listed}: --redact puts stand-ins for such")

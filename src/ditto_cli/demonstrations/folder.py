@@ -9,11 +9,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, FolderFile
 from ditto_cli.demonstrations.choice import Limits
 from ditto_cli.demonstrations.encoding import normalise_text, readable_name
 from ditto_cli.demonstrations.folder_files import PROMPT_FILE
 from ditto_cli.demonstrations.mail.mailboxes import apple_mbox_file, is_maildir
+from ditto_cli.demonstrations.pairs import read_pairs
 from ditto_cli.demonstrations.readers import reason_to_skip
 from ditto_cli.demonstrations.redaction import redactor_for
 from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, opened, read_source
@@ -25,6 +26,7 @@ MANY_TEXTS = 10  # from here on the method is outside of what it was made for
 MAX_TEXTS = 50  # more than anybody waits for
 _TEMPLATE_REASON = "the template, not edited yet"
 _FOLDER_REASON = "a folder; only the files directly in the given folder are read"
+_NOT_IMITATED = f"SFT imitates the first {MAX_TEXTS} texts that were preferred; the pair is compared all the same"
 _HELD_OUT_REASON = "texts that are kept back"
 _USUAL_KINDS = ".txt, .md, .eml, .docx, .pdf, .html, .zip, ..."
 _NUM_NAMES_SHOWN = 2
@@ -60,11 +62,16 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
             repeated.append(Skipped(text.id, f"same text as {first.id}"))
     texts = list(unique.values())
     redactor = redactor_for(settings.redact, list(unique))
+    pairs, refused = read_pairs(folder, redactor)
     if settings.split:
         texts = [part for text in texts for part in divided(text, notes=True, max_words=Limits().max_words)]
     if redactor is not None:
         texts = [redactor.redacted(text) for text in texts]
-    reading = Reading(tuple(texts), (*reading.skipped, *repeated))
+    if not texts:  # as the DPO paper has it (section 4): what was preferred is imitated
+        chosen = {pair.chosen: SourceText(pair.id, pair.chosen, pair.prompt) for pair in pairs}
+        texts = list(chosen.values())[:MAX_TEXTS]
+        refused += [Skipped(text.id, _NOT_IMITATED) for text in list(chosen.values())[MAX_TEXTS:]]
+    reading = Reading(tuple(texts), (*reading.skipped, *repeated, *refused), tuple(pairs))
     if not reading.texts:
         raise NothingUsableError(_nothing_usable(folder, reading.skipped))
     if len(reading.texts) > MAX_TEXTS:
@@ -99,7 +106,7 @@ def _entries(folder: Path) -> list[Path]:
         raise InputError(f"{shown} {why}: give the folder that holds your texts.") from None
     if len({readable_name(name) for name in names}) < len(names):
         raise InputError(f"{shown} holds two files whose names look the same: rename one of them.")
-    texts = set(names) - {FOLDER_FILE, PROMPT_FILE}
+    texts = set(names) - {FOLDER_FILE, PROMPT_FILE, PAIRS_FILE}
     return [folder / name for name in sorted(texts, key=lambda name: (name.casefold(), name))]
 
 

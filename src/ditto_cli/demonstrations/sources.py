@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE
 from ditto_cli.demonstrations.authorship import own_texts
 from ditto_cli.demonstrations.encoding import readable_name
 from ditto_cli.demonstrations.folder_files import PROMPT_FILE
@@ -140,7 +140,7 @@ def _of_folder(folder: Path, name: str) -> Iterator[Item]:
         return
     names = sorted(file_names(folder)) if name.count("/") < _MAX_DEPTH else []
     # What is kept back in a folder of demonstrations is never trained on.
-    own = (FOLDER_FILE, PROMPT_FILE, HELD_OUT_FOLDER) if FOLDER_FILE in names else ()
+    own = (FOLDER_FILE, PROMPT_FILE, PAIRS_FILE, HELD_OUT_FOLDER) if FOLDER_FILE in names else ()
     for entry in names:
         path, shown = folder / entry, f"{name}/{readable_name(entry)}"
         if entry.startswith(".") or entry in own or (os.path.isdir(path) and path.is_symlink()):

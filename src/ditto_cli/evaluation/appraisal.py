@@ -64,7 +64,7 @@ class Appraiser:
         return cls(
             StylePanel.fit(author.texts, base_texts, encoder=encoder),
             TaskScale.fit(author.demonstrations, base_texts, own_told=own_told, others_told=others_told),
-            recitation_check(author.demonstrations, [text.completion for text in author.held_out]),
+            recitation_check(author.learnt, [text.completion for text in author.held_out]),
         )
 
     def appraise(self, prompt: str, writing: Writing, told: float | None = None) -> Appraisal:

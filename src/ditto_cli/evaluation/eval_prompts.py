@@ -176,7 +176,7 @@ def evaluation_prompts(author: Author, folder: Path, *, num: int = NUM_PROMPTS) 
     missing = num - len(prompts)
     if missing > 0:
         stored = _stored(folder / PROMPTS_FILE)
-        known = [d.prompt for d in (*author.demonstrations, *author.held_out)]
+        known = [d.prompt for d in (*author.learnt, *author.held_out)]
         if len(stored) < missing or not all(is_new(prompt, known) for prompt in stored):
             stored = new_prompts(known, num=missing, purpose="evaluation")
             write_text(folder / PROMPTS_FILE, _StoredPrompts(prompts=stored).model_dump_json(indent=2) + "\n")

@@ -18,7 +18,7 @@ from ditto_cli.evaluation.model_figures import extracted_words, extraction_reque
 from ditto_cli.evaluation.soundness import collapse, leakage, warnings_of
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Author, EvalPrompt
 from ditto_cli.model.policy.policy import Policy
-from ditto_cli.types import Demonstration, SampledTokens, SampleRequest, StageChoice, StageFigures
+from ditto_cli.types import Demonstration, Preference, SampledTokens, SampleRequest, StageChoice, StageFigures
 
 BEST, LAST = "best", "last"
 NUM_PROMPTS = 8
@@ -33,13 +33,21 @@ class RoundSelector:
         demonstrations: what it is trained on.
         plan: as `selection_plan` makes it.
         publish: `best`, `last`, or a stage's name.
+        pairs: what it is trained on besides.
     """
 
     def __init__(
-        self, policy: Policy, demonstrations: Sequence[Demonstration], plan: WritingPlan, *, publish: str
+        self,
+        policy: Policy,
+        demonstrations: Sequence[Demonstration],
+        plan: WritingPlan,
+        *,
+        publish: str,
+        pairs: Sequence[Preference] = (),
     ) -> None:
         self._policy = policy
-        self._demonstrations = tuple(demonstrations)
+        self._author = Author(tuple(demonstrations), (), tuple(pairs))
+        self._demonstrations = self._author.demonstrations
         self._plan = _within_context(policy, plan, background_plan(self._demonstrations, plan))
         self._publish = publish
         self._appraiser: Appraiser | None = None
@@ -52,7 +60,7 @@ class RoundSelector:
         """Calibrate both axes between the author's texts and the base's."""
         background = background_plan(self._demonstrations, self._plan)
         self._appraiser = Appraiser.fit(
-            Author(self._demonstrations, ()),
+            self._author,
             [writing.text for writing in writings_of(self._policy, _BASE, background, sampled)],
         )
 
@@ -70,7 +78,7 @@ class RoundSelector:
         writings = writings_of(self._policy, Contestant(stage, "round"), self._plan, sampled[:-num_extracted])
         extracted = extracted_words(self._policy, self._demonstrations, sampled[-num_extracted:])
         collapse_figures = collapse(writings, self._demonstrations)
-        leakage_figures = leakage(writings, self._demonstrations, [], extracted)
+        leakage_figures = leakage(writings, self._author.learnt, [], extracted)
         warnings = tuple(warnings_of(collapse_figures, leakage_figures))
         prompts = {prompt.id: prompt.prompt for prompt in self._plan.prompts}
         found = [self._appraiser.appraise(prompts[w.prompt_id], w) for w in writings if w.ended]
@@ -122,11 +130,9 @@ def _within_context(policy: Policy, plan: WritingPlan, background: WritingPlan) 
     return replace(plan, max_new_tokens=max(1, min(plan.max_new_tokens, policy.context_tokens - longest)))
 
 
-def selection_plan(
-    demonstrations: Sequence[Demonstration], *, seed: int, temperature: float, max_new_tokens: int
-) -> WritingPlan:
-    """What every stage of a training run writes for."""
-    prompts = new_prompts([d.prompt for d in demonstrations], num=NUM_PROMPTS, purpose="selection")
+def selection_plan(learnt_prompts: Sequence[str], *, seed: int, temperature: float, max_new_tokens: int) -> WritingPlan:
+    """What every stage of a training run writes for: none of the prompts that it learns."""
+    prompts = new_prompts(learnt_prompts, num=NUM_PROMPTS, purpose="selection")
     return WritingPlan(
         tuple(EvalPrompt(f"selection-{number}", prompt, "new") for number, prompt in enumerate(prompts, start=1)),
         1,

@@ -113,7 +113,7 @@ def _contestant(contestant: Contestant, parts: Sequence[Findings], seed: int) ->
     leakages = [
         leakage(
             part.writings[title],
-            part.author.demonstrations,
+            part.author.learnt,
             [text.completion for text in part.author.held_out],
             part.extracted.get(title),
         )

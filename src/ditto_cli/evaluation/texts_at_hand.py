@@ -11,6 +11,7 @@ from threading import Lock
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile, read_folder_file
 from ditto_cli.demonstrations.folder import read_folder, read_held_out
+from ditto_cli.demonstrations.pairs import without_kept_back
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.appraisal import Appraiser
@@ -139,13 +140,15 @@ def read_author(folder: Path, noted: Note) -> Author:
         InputError: the folder or a text in it cannot be used, or a text has no prompt.
     """
     settings = read_folder_file(folder)
-    read = read_folder(folder, settings).texts
-    demonstrations, without = attach_stored_prompts(folder, read, settings)
+    reading = read_folder(folder, settings)
+    demonstrations, without = attach_stored_prompts(folder, reading.texts, settings)
     if without:
         raise InputError(
             f"{without[0].id} has no prompt: `ditto init {folder}` finds one, or write it into {FOLDER_FILE}."
         )
-    return Author(tuple(demonstrations), tuple(_held_out(folder, settings, demonstrations, noted)))
+    held_out = tuple(_held_out(folder, settings, demonstrations, noted))
+    pairs, _ = without_kept_back(reading.pairs, [part for text in held_out for part in (text.prompt, text.completion)])
+    return Author(tuple(demonstrations), held_out, pairs)
 
 
 def _held_out(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from ditto_cli.types import Demonstration
+from ditto_cli.types import Demonstration, Preference
 
 BASE_CONTESTANT = "base"
 FEW_SHOT_CONTESTANT = "few-shot"
@@ -15,15 +15,21 @@ TEXTS_CONTESTANT = "texts"  # the evaluated adapter with some of its texts at ha
 
 @dataclass(frozen=True)
 class Author:
-    """A person's texts: the demonstrations that are trained on, and those that were kept back from it."""
+    """A person's texts: the demonstrations that are trained on, those that were kept back from it, and given pairs."""
 
     demonstrations: tuple[Demonstration, ...]
     held_out: tuple[Demonstration, ...]
+    pairs: tuple[Preference, ...] = ()
 
     @property
     def texts(self) -> list[str]:
         """All of the person's own texts."""
         return [text.completion for text in (*self.demonstrations, *self.held_out)]
+
+    @property
+    def learnt(self) -> list[Demonstration]:
+        """All that a training teaches to write, and that may come back word for word."""
+        return [*self.demonstrations, *(Demonstration(pair.id, pair.prompt, pair.chosen) for pair in self.pairs)]
 
 
 PromptSource = Literal["held_out", "given", "new"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from ditto_cli.config import BaseSettings, Settings
 from ditto_cli.demonstrations.prompts import attach_prompts, plain_instruction
 from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun, cache_home, keyed_hash
-from ditto_cli.types import Demonstration, Reporter, SourceText
+from ditto_cli.types import Demonstration, Preference, Reporter, SourceText
 
 if TYPE_CHECKING:
     from ditto_cli.model.policy.policy import Policy
@@ -29,6 +29,7 @@ class Task:
         settings: of the whole training.
         watch_prompt: what every stage writes for.
         is_on_gpu: where it is to run.
+        pairs: of which the person preferred one side.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Task:
     settings: Settings
     watch_prompt: str
     is_on_gpu: bool
+    pairs: tuple[Preference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,15 @@ def train_person(task: Task, reporter: Reporter) -> Trained:
     if without:
         prompts = _write_prompts(policy, settings.base, without)
         demonstrations, _ = attach_prompts(task.texts, {**task.prompts, **prompts})
-    job = Job.of(policy, task.name, demonstrations, settings, task.watch_prompt, task.folder)
+    job = Job.of(policy, task.name, demonstrations, settings, task.watch_prompt, task.folder, task.pairs)
     plan = selection_plan(
-        job.demonstrations,
+        job.learnt_prompts,
         seed=settings.seed,
         temperature=settings.sampling.temperature,
         max_new_tokens=job.texts.max_new_tokens,
     )
     kept = _InMemory()
-    selector = RoundSelector(policy, job.demonstrations, plan, publish="best")
+    selector = RoundSelector(policy, job.demonstrations, plan, publish="best", pairs=job.pairs)
     record = train_ditto(policy, job, cast(UnfinishedRun, kept), reporter, selector)
     return Trained(record, kept.stages, prompts)
 
@@ -94,7 +96,7 @@ def publish(store: AdapterStore, task: Task, trained: Trained) -> AdapterRecord:
         kept.start_over()
         for stage, files in trained.stages.items():
             kept.generation.add_stage(stage, files)
-        return kept.publish(trained.record.model_copy(update={"demonstration_hashes": _hashes(store, demonstrations)}))
+        return kept.publish(trained.record.model_copy(update=_hashes(store, task, demonstrations)))
 
 
 def is_trained(store: AdapterStore, task: Task) -> bool:
@@ -103,12 +105,17 @@ def is_trained(store: AdapterStore, task: Task) -> bool:
     if without or not store.exists(task.name):
         return False
     record = store.record(task.name)
-    return record.settings == task.settings and record.demonstration_hashes == _hashes(store, demonstrations)
+    hashes = _hashes(store, task, demonstrations)
+    return record.settings == task.settings and all(getattr(record, name) == found for name, found in hashes.items())
 
 
-def _hashes(store: AdapterStore, demonstrations: list[Demonstration]) -> list[str]:
+def _hashes(store: AdapterStore, task: Task, demonstrations: list[Demonstration]) -> dict[str, list[str]]:
+    """What a record says of the texts, under this store's own key."""
     key = store.key()
-    return [keyed_hash(key, f"{one.prompt}\0{one.completion}") for one in demonstrations]
+    return {
+        "demonstration_hashes": [keyed_hash(key, f"{one.prompt}\0{one.completion}") for one in demonstrations],
+        "pair_hashes": [keyed_hash(key, f"{pair.prompt}\0{pair.chosen}") for pair in task.pairs],
+    }
 
 
 def _write_prompts(policy: Policy, base: BaseSettings, texts: list[SourceText]) -> dict[str, str]:

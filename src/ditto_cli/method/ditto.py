@@ -83,6 +83,7 @@ def ditto(
         reporter: told of the progress.
     """
     num_rounds, num_steps, max_tokens = settings.rounds.num, settings.rounds.steps, settings.dpo.micro_batch_tokens
+    prompts = texts.all_prompts()
     if not place.is_imitated:
         policy.add_adapter(POLICY, settings.lora, derive_seed(settings.seed, "lora"))
         losses = imitate(policy, texts, settings, reporter)
@@ -91,9 +92,11 @@ def ditto(
 
     if place.history is None and num_rounds > 0:
         freeze_reference(policy)
-        own = score_under_reference(policy, texts.unscored(), texts.prompts, max_tokens=max_tokens)
         place.updater = Updater(policy, settings.dpo, settings.rounds, seed=settings.seed)
-        place.history = History(tuple(own))  # last: it says that the rounds have begun
+        own = score_under_reference(
+            policy, [*texts.unscored(), *texts.unscored_pairs()], prompts, max_tokens=max_tokens
+        )
+        place.history = History.of(own, len(texts.completions))  # last: it says that the rounds have begun
 
     while place.round < num_rounds:
         assert place.history is not None
@@ -102,7 +105,7 @@ def ditto(
 
         if not place.is_sampled:
             if place.round > 0 and settings.rounds.reference == "previous":
-                place.history = move_reference(policy, place.history, texts.prompts, max_tokens)
+                place.history = move_reference(policy, place.history, prompts, max_tokens)
             wanted = round_requests(texts, settings, place.round)
             written = write(policy, [*beside, *wanted.values()], settings, reporter, stage=stage_of(place.round))
             samples = [
@@ -111,7 +114,7 @@ def ditto(
             ]
             # Where the policy is the reference, and all is fp32, what a sample was drawn with is its score.
             is_reference = place.round == 0 or settings.rounds.reference == "previous"
-            if not (is_reference and policy.is_exact):
+            if samples and not (is_reference and policy.is_exact):
                 reporter.stage_started(f"{title}: scoring", len(samples), "samples")
                 samples = score_under_reference(
                     policy,
@@ -131,7 +134,7 @@ def ditto(
                 place.history, settings.dpo, seed=settings.seed, step=place.round * num_steps + step
             )
             with deferred():  # an interrupt waits until the update is whole
-                metrics = place.updater.update(comparisons, texts.prompts, round_number=place.round, step=step)
+                metrics = place.updater.update(comparisons, prompts, round_number=place.round, step=step)
                 place.steps.append(metrics)
             reporter.stage_advanced(step + 1, metrics.values)
             yield Updated(metrics)
@@ -187,6 +190,6 @@ def summarise(place: Place) -> dict[str, float]:
     return {
         **place.steps[-1].values,
         **{f"comparisons/{kind}": float(count) for kind, count in kinds.items()},
-        "samples/ended": sum(one.ended for one in samples) / len(samples),
+        **({"samples/ended": sum(one.ended for one in samples) / len(samples)} if samples else {}),
         "samples/tokens": float(sum(len(one.token_ids) for one in samples)),
     }

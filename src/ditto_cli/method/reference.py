@@ -28,7 +28,7 @@ def move_reference(
     """Make the policy as it is now the reference, and score everything under it anew (SPIN, arXiv 2401.01335)."""
     freeze_reference(policy)
     scored = score_under_reference(policy, history.completions(), prompts, max_tokens=max_tokens)
-    moved = History(tuple(completion for completion in scored if completion.round is None))
+    moved = History.of([one for one in scored if one.round is None], len(history.demonstrations))
     for number in range(len(history.rounds)):
         moved.add_round([completion for completion in scored if completion.round == number])
     return moved

@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -21,7 +21,7 @@ from ditto_cli import __version__
 from ditto_cli.config import Settings
 from ditto_cli.errors import InterruptedRun
 from ditto_cli.interrupts import deferred, is_urgent, stopped
-from ditto_cli.method.comparisons import History
+from ditto_cli.method.comparisons import History, check_comparable
 from ditto_cli.method.ditto import Place, Sampled, StageEnded, Updated, ditto, stage_of, write
 from ditto_cli.method.reference import POLICY, REFERENCE
 from ditto_cli.method.updates import Updater
@@ -45,6 +45,7 @@ from ditto_cli.types import (
     ComparisonKind,
     Completion,
     Demonstration,
+    Preference,
     Reporter,
     SampledTokens,
     SampleRequest,
@@ -76,6 +77,12 @@ class Job:
     settings: Settings
     watch_prompt: str
     folder: str | None = None
+    pairs: tuple[Preference, ...] = ()
+
+    @property
+    def learnt_prompts(self) -> list[str]:
+        """The prompts of all texts and pairs."""
+        return [*(text.prompt for text in self.demonstrations), *(pair.prompt for pair in self.pairs)]
 
     @staticmethod
     def of(
@@ -85,10 +92,18 @@ class Job:
         settings: Settings,
         watch_prompt: str,
         folder: str | None = None,
+        pairs: Sequence[Preference] = (),
     ) -> Job:
-        """A job on a policy, of which only the tokenisation is needed."""
-        texts = tokenise(policy.chat, demonstrations, settings.sampling, context_tokens=policy.context_tokens)
-        return Job(name, tuple(demonstrations), texts, settings, watch_prompt, folder)
+        """A job on a policy, of which only the tokenisation is needed.
+
+        Raises:
+            InputError: a text does not fit the base's context, or there is nothing to compare.
+        """
+        check_comparable(settings, pairs)
+        texts = tokenise(
+            policy.chat, demonstrations, settings.sampling, context_tokens=policy.context_tokens, pairs=pairs
+        )
+        return Job(name, tuple(demonstrations), texts, settings, watch_prompt, folder, tuple(pairs))
 
 
 def train_ditto(
@@ -276,6 +291,7 @@ class _Run:
         if place.updater is not None:
             files[OPTIMIZER_FILE] = to_safetensors(place.updater.state())
         own = () if place.history is None else place.history.demonstrations
+        given = () if place.history is None else place.history.given
         numbers = {completion.demonstration_id: number for number, completion in enumerate(own)}
         sampled = [] if place.history is None else [one for one in place.history.completions() if one.round is not None]
         with deferred():
@@ -290,6 +306,7 @@ class _Run:
                     for stage, look in self.looks.items()
                 },
                 own_logps=[completion.reference_logp for completion in own],
+                pair_logps=[side.reference_logp for pair in given for side in pair],
                 samples=[
                     SampleState(
                         demonstration=numbers[one.demonstration_id],
@@ -333,6 +350,7 @@ class _Run:
             num_demonstrations=len(job.demonstrations),
             num_demonstration_tokens=job.texts.num_tokens,
             demonstration_hashes=[keyed_hash(self.kept.key, f"{d.prompt}\0{d.completion}") for d in job.demonstrations],
+            pair_hashes=[keyed_hash(self.kept.key, f"{pair.prompt}\0{pair.chosen}") for pair in job.pairs],
             folder=job.folder,
             max_new_tokens=job.texts.max_new_tokens,
             watch_prompt=job.watch_prompt,
@@ -378,11 +396,9 @@ class _Run:
 
 
 def _history(state: RunState, texts: Texts) -> History:
-    own = [
-        Completion(one.demonstration_id, None, 0, one.token_ids, True, logp)
-        for one, logp in zip(texts.unscored(), state.own_logps, strict=True)
-    ]
-    history = History(tuple(own))
+    unscored, logps = [*texts.unscored(), *texts.unscored_pairs()], [*state.own_logps, *state.pair_logps]
+    own = [replace(one, reference_logp=logp) for one, logp in zip(unscored, logps, strict=True)]
+    history = History.of(own, len(state.own_logps))
     names = [completion.demonstration_id for completion in own]
     for number in range(1 + max((sample.round for sample in state.samples), default=-1)):
         history.add_round(
@@ -401,7 +417,8 @@ def _identity(policy: Policy, job: Job, key: bytes) -> RunIdentity:
         base=policy.identity,
         quantize=policy.quantize,
         device=policy.hardware.device.type,
-        demonstrations=[keyed_hash(key, f"{d.id}\0{d.prompt}\0{d.completion}") for d in job.demonstrations],
+        demonstrations=[keyed_hash(key, f"{d.id}\0{d.prompt}\0{d.completion}") for d in job.demonstrations]
+        + [keyed_hash(key, f"{p.id}\0{p.prompt}\0{p.chosen}\0{p.rejected}") for p in job.pairs],
         watch_prompt=keyed_hash(key, job.watch_prompt),
         versions=_versions(),
     )

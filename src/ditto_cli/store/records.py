@@ -99,6 +99,7 @@ class AdapterRecord(StoredDocument):
     num_demonstrations: int
     num_demonstration_tokens: int
     demonstration_hashes: list[Sha256]
+    pair_hashes: list[Sha256] = Field([], description="of the given pairs' prompts and preferred texts")
     folder: str | None = Field(None, description="where the demonstrations lay, to find them again for an evaluation")
     max_new_tokens: int
     watch_prompt: str

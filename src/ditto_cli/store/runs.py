@@ -107,6 +107,7 @@ class RunState(StoredDocument):
     stages: list[StageRecord] = Field(min_length=1)
     looks: dict[StageName, LookState] = Field({})
     own_logps: list[float] = Field([], description="of the demonstrations under the reference; empty before round 0")
+    pair_logps: list[float] = Field([], description="of both sides of each given pair, likewise")
     samples: list[SampleState] = Field([])
     steps: list[StepState] = Field([])
     files: dict[str, FileDigest] = Field({})

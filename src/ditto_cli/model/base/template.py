@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from jinja2 import TemplateError
 
 from ditto_cli.config import SamplingSettings
 from ditto_cli.errors import IncompatibleError, InputError
-from ditto_cli.types import Completion, Demonstration
+from ditto_cli.types import Completion, Demonstration, Preference
 
 # Every name under which a known chat template takes the wish not to think; templates ignore the others.
 _NO_THINKING = {"enable_thinking": False, "thinking": False}
@@ -194,17 +194,19 @@ def _beginning_token(tokenizer: Any, rendered: str) -> int | None:
 
 @dataclass(frozen=True)
 class Texts:
-    """The demonstrations as token ids, and the length limit that follows from them.
+    """The demonstrations and given pairs as token ids, and the length limit that follows from the demonstrations.
 
     Attributes:
         prompts: demonstration id -> token ids of its prompt.
         completions: demonstration id -> token ids of the person's text, with the end token.
         max_new_tokens: length limit for sampled completions.
+        pairs: pair id -> token ids of its prompt, of the preferred text and of the other, with end tokens.
     """
 
     prompts: Mapping[str, tuple[int, ...]]
     completions: Mapping[str, tuple[int, ...]]
     max_new_tokens: int
+    pairs: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
 
     @property
     def num_tokens(self) -> int:
@@ -215,19 +217,42 @@ class Texts:
         """The demonstrations as completions, in their order, without the reference's log-probabilities."""
         return [Completion(name, None, 0, ids, True, math.nan) for name, ids in self.completions.items()]
 
+    def unscored_pairs(self) -> list[Completion]:
+        """Both sides of each pair, the preferred one first, without the reference's log-probabilities."""
+        return [
+            Completion(name, None, side, ids, True, math.nan)
+            for name, (_, *sides) in self.pairs.items()
+            for side, ids in enumerate(sides)
+        ]
+
+    def all_prompts(self) -> dict[str, tuple[int, ...]]:
+        """Token ids of the prompts of demonstrations and pairs, by their ids."""
+        return {**self.prompts, **{name: prompt_ids for name, (prompt_ids, *_) in self.pairs.items()}}
+
 
 def tokenise(
-    chat: ChatFormat, demonstrations: Sequence[Demonstration], sampling: SamplingSettings, *, context_tokens: int
+    chat: ChatFormat,
+    demonstrations: Sequence[Demonstration],
+    sampling: SamplingSettings,
+    *,
+    context_tokens: int,
+    pairs: Sequence[Preference] = (),
 ) -> Texts:
-    """Tokenise each demonstration, or refuse one that does not fit the base's context: nothing is ever cut off."""
+    """Tokenise each text, or refuse one that does not fit the base's context: nothing is ever cut off."""
     prompts = {d.id: chat.prompt_ids(d.prompt) for d in demonstrations}
     completions = {d.id: chat.completion_ids(d.completion) for d in demonstrations}
-    for name, ids in completions.items():
-        if len(prompts[name]) + len(ids) > context_tokens:
+    compared = {
+        pair.id: (chat.prompt_ids(pair.prompt), *map(chat.completion_ids, (pair.chosen, pair.rejected)))
+        for pair in pairs
+    }
+    sizes = {name: len(prompts[name]) + len(ids) for name, ids in completions.items()}
+    sizes |= {name: len(prompt_ids) + max(map(len, sides)) for name, (prompt_ids, *sides) in compared.items()}
+    for name, num_tokens in sizes.items():
+        if num_tokens > context_tokens:
             raise InputError(
-                f"{name} has {len(prompts[name]) + len(ids)} tokens with its prompt, and this base reads at most "
+                f"{name} has {num_tokens} tokens with its prompt, and this base reads at most "
                 f"{context_tokens}: divide it (ditto init FOLDER --split), or take a base with a longer context."
             )
     longest = max(len(ids) for ids in completions.values())
     room = context_tokens - max(len(ids) for ids in prompts.values())
-    return Texts(prompts, completions, min(math.ceil(sampling.length_factor * longest), room))
+    return Texts(prompts, completions, min(math.ceil(sampling.length_factor * longest), room), compared)

@@ -1,0 +1,355 @@
+"""Given pairs: what pairs.jsonl may hold, what a training makes of them, and how `ditto` keeps and shows them."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from conftest import load_tiny, shake
+from ditto_cli.cli.pairs import keep_pair
+from ditto_cli.config import DpoSettings, FolderFile, Settings
+from ditto_cli.demonstrations.audit import audit_pair
+from ditto_cli.demonstrations.folder import read_folder
+from ditto_cli.demonstrations.pairs import pair_line, read_pairs, without_kept_back
+from ditto_cli.errors import InputError
+from ditto_cli.evaluation.soundness import recitation_check
+from ditto_cli.evaluation.types import Author
+from ditto_cli.method.comparisons import History, draw_comparisons
+from ditto_cli.method.ditto import Place, Updated, ditto
+from ditto_cli.method.run import Job, train_ditto
+from ditto_cli.model.base.template import tokenise
+from ditto_cli.store import AdapterStore
+from ditto_cli.types import ComparisonKind, Completion, Demonstration, Preference, SilentReporter
+from trl_oracle import trl_dpo
+
+pytest_plugins = ["cli_helpers"]
+
+GIVEN = ComparisonKind.GIVEN
+PAIRS = (
+    Preference("pairs.jsonl#1", "Invite Bo.", "hi bo - tea at 4? x", "Dear Bo, I am writing to you"),
+    Preference("pairs.jsonl#2", "Thank Di.", "ta di!! x", "Thank you very much, Di."),
+    Preference("pairs.jsonl#3", "Thank Di.", "ta di!! x", "I would like to thank you"),
+)
+OWN = (Demonstration("a.md", "Decline.", "no can do! x"),)
+
+
+def line(prompt="Thank Di.", chosen="ta di!", rejected="Thank you, Di."):
+    return pair_line(prompt, chosen, rejected)
+
+
+def folder_with(tmp_path, *lines, texts=()):
+    (tmp_path / "pairs.jsonl").write_text("".join(f"{one}\n" for one in lines))
+    for name, text in dict(texts).items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+# --- the file
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("{", "not a line of JSON"),
+        ("[" * 100_000, "not a line of JSON"),
+        ('"hi"', "not an object"),
+        ('{"prompt": "a", "chosen": "b"}', "no rejected in it"),
+        ('{"prompt": 1, "chosen": "b", "rejected": "c"}', "no prompt in it"),
+        (line(chosen="Thank you, Di. "), "both texts are the same"),
+        (line(prompt=" "), "no prompt in it"),
+    ],
+)
+def test_a_line_that_is_no_pair_is_named_with_its_reason(tmp_path, written, reason):
+    pairs, skipped = read_pairs(folder_with(tmp_path, line(), written))
+    assert [pair.id for pair in pairs] == ["pairs.jsonl#1"]
+    assert [entry.name for entry in skipped] == ["pairs.jsonl#2"]
+    assert reason in skipped[0].reason
+
+
+def test_of_equal_pairs_one_counts_and_of_contradicting_ones_none(tmp_path):
+    lines = (line(), "", line(), line(chosen="a", rejected="b"), line(chosen="b", rejected="a"))
+    pairs, skipped = read_pairs(folder_with(tmp_path, *lines))
+    assert [pair.id for pair in pairs] == ["pairs.jsonl#1"]
+    assert [(entry.name, entry.reason) for entry in skipped] == [
+        ("pairs.jsonl#3", "the same as pairs.jsonl#1"),
+        ("pairs.jsonl#4", "it contradicts pairs.jsonl#5: remove one of them"),
+    ]
+
+
+def test_conversations_of_one_turn_are_read_and_longer_ones_are_not(tmp_path):
+    def turn(role, text):
+        return [{"role": role, "content": text}]
+
+    one = {"prompt": turn("user", "Hi?"), "chosen": turn("assistant", "yo"), "rejected": turn("assistant", "Hello.")}
+    longer = one | {"prompt": [*turn("user", "Hi?"), *turn("assistant", "what")]}
+    pairs, skipped = read_pairs(folder_with(tmp_path, json.dumps(one), json.dumps(longer)))
+    assert [(pair.prompt, pair.chosen, pair.rejected) for pair in pairs] == [("Hi?", "yo", "Hello.")]
+    assert "no prompt" in skipped[0].reason
+
+
+def test_a_file_that_is_not_text_is_refused_in_a_line(tmp_path):
+    (tmp_path / "pairs.jsonl").write_bytes(b"\xff\xfe{}")
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_pairs(tmp_path)
+
+
+def test_pairs_are_no_texts_and_where_there_are_no_texts_the_preferred_ones_are_imitated(tmp_path):
+    folder = folder_with(tmp_path, line(), line(rejected="Many thanks."), line(chosen="cheers!"))
+    reading = read_folder(folder)
+    assert [(text.text, text.prompt) for text in reading.texts] == [("ta di!", "Thank Di."), ("cheers!", "Thank Di.")]
+    (tmp_path / "a.md").write_text("no can do! x")
+    reading = read_folder(folder)
+    assert [text.id for text in reading.texts] == ["a.md"]
+    assert len(reading.pairs) == 3
+
+
+def test_pairs_are_redacted_as_the_texts_are(tmp_path):
+    folder = folder_with(tmp_path, line(chosen="ta! call 0171 2345678 x"), texts={"a.md": "mail bo@example.org x"})
+    (pair,) = read_folder(folder, FolderFile(redact=True)).pairs
+    assert "2345678" not in pair.chosen
+    assert "2345678" in read_folder(folder).pairs[0].chosen
+
+
+def test_pairs_of_texts_that_are_kept_back_are_left_out():
+    kept, skipped = without_kept_back(PAIRS, ["Invite Bo.", "Thank you very much, Di."])
+    assert [pair.id for pair in kept] == ["pairs.jsonl#3"]
+    assert [entry.name for entry in skipped] == ["pairs.jsonl#1", "pairs.jsonl#2"]
+
+
+def test_the_audit_knows_pairs():
+    long = Preference("pairs.jsonl#1", "p", "word " * 2000, "mail bo@example.org")
+    assert [warning.code for warning in audit_pair(long)] == ["personal_data", "too_long"]
+    assert audit_pair(PAIRS[0]) == []
+
+
+def test_a_preferred_text_counts_as_recited():
+    text = (
+        "hi bo, could you bring the green ladder and both of the buckets on friday, and a rope if there is one left x"
+    )
+    learnt = Author(OWN, (), (Preference("pairs.jsonl#1", "Ask Bo.", text, "Hello."),)).learnt
+    assert recitation_check(learnt, [])(text) is not None
+    assert recitation_check(OWN, [])(text) is None
+
+
+# --- the loop
+
+
+def history(num_given, num_rounds=1, num_completions=4):
+    own = [Completion(name, None, 0, (1,), True, -1.0) for name in ("a.md", "b.md", "c.md")]
+    sides = [
+        Completion(f"pairs.jsonl#{n}", None, side, (n, side), True, -1.0) for n in range(num_given) for side in (0, 1)
+    ]
+    found = History.of([*own, *sides], len(own))
+    for number in range(num_rounds):
+        found.add_round(
+            [
+                Completion(one.demonstration_id, number, i, (2, i), True, -1.0)
+                for one in own
+                for i in range(num_completions)
+            ]
+        )
+    return found
+
+
+def test_given_pairs_have_their_share_over_the_run_and_none_twice_in_a_step():
+    counts = Counter()
+    for step in range(20):
+        drawn = draw_comparisons(history(9, num_rounds=2), DpoSettings(), seed=0, step=step)
+        given = [one.chosen.demonstration_id for one in drawn if one.kind is GIVEN]
+        assert len(given) == len(set(given))
+        assert all(one.chosen.index == 0 and one.rejected.index == 1 for one in drawn if one.kind is GIVEN)
+        counts.update(one.kind for one in drawn)
+    assert counts.total() == 180
+    assert counts[GIVEN] == pytest.approx(180 * 0.2 / 1.2, abs=1)
+    assert counts[ComparisonKind.REPLAY] == pytest.approx(180 * 0.2 / 1.2, abs=1)
+
+
+def test_few_given_pairs_come_once_a_step_and_the_rest_of_their_share_is_online():
+    drawn = draw_comparisons(history(1), DpoSettings(mixture={"given": 0.7}), seed=0, step=0)
+    assert Counter(one.kind for one in drawn) == {GIVEN: 1, ComparisonKind.ONLINE: 8}
+
+
+def test_without_samples_all_are_given():
+    drawn = draw_comparisons(history(4, num_completions=0), DpoSettings(), seed=0, step=0)
+    assert Counter(one.kind for one in drawn) == {GIVEN: 4}
+
+
+SETTINGS = Settings.model_validate(
+    {
+        "base": {"id": "tiny"},
+        "lora": {"r": 4, "alpha": 8, "dropout": 0.0},
+        "sft": {"learning_rate": 1e-2, "batch_size": 2, "max_steps": 2, "stop_loss": 0.0},
+        "dpo": {"learning_rate": 3e-3, "warmup_ratio": 0.0, "beta": 0.05},
+        "rounds": {"num": 1, "steps": 5},
+        "sampling": {"completions_per_prompt": 0},
+    }
+)
+
+
+def test_plain_dpo_has_the_losses_of_trls_dpo_trainer(tiny_folder, tmp_path):
+    """The same pairs through our loop and through TRL's trainer, from the same SFT policy: five steps."""
+    policy = load_tiny(tiny_folder)
+    policy.add_adapter("policy", SETTINGS.lora, seed=1)
+    shake(policy, seed=2)
+    policy.copy_adapter("policy", "reference")
+    rows = [(pair.prompt, pair.chosen, pair.rejected) for pair in PAIRS]
+    logs, _ = trl_dpo(policy, rows, SETTINGS.dpo, tiny_folder, tmp_path, num_steps=5)
+    policy.switch("policy", trainable=True)
+    texts = tokenise(policy.chat, OWN, SETTINGS.sampling, context_tokens=policy.context_tokens, pairs=PAIRS)
+    events = ditto(policy, texts, SETTINGS, [], Place(is_imitated=True), SilentReporter())
+    ours = [event.metrics.values for event in events if isinstance(event, Updated)]
+    assert len(ours) == 5
+    assert ours[4]["loss"] < ours[0]["loss"] - 0.01
+    assert ours[4]["rewards/accuracies"] == 1.0
+    for step, (own, trl) in enumerate(zip(ours, logs, strict=True)):
+        for name in ("loss", "rewards/chosen", "rewards/rejected", "rewards/margins"):
+            assert own[name] == pytest.approx(trl[name], abs=1e-5), (step, name)
+
+
+@pytest.fixture(scope="module")
+def policy(tiny_folder):
+    return load_tiny(tiny_folder)
+
+
+def trained(policy, home, settings, pairs=PAIRS, interrupt_after=None):
+    store = AdapterStore(home)
+    reporter = SilentReporter()
+    if interrupt_after is not None:
+
+        def stop(completed, metrics):
+            if metrics.get("rewards/margins") is not None and completed == interrupt_after:
+                raise KeyboardInterrupt
+
+        reporter.stage_advanced = stop
+    with store.training("alice") as kept:
+        record = train_ditto(policy, Job.of(policy, "alice", OWN, settings, "Hi?", None, pairs), kept, reporter, None)
+    return store, record
+
+
+def weights(store, stage="round1"):
+    return (store.checked_stage_folder("alice", stage) / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("reference", ["sft", "previous"])
+@pytest.mark.parametrize("num_completions", [0, 2])
+def test_a_run_with_pairs_that_is_interrupted_goes_on_bit_for_bit(policy, tmp_path, num_completions, reference):
+    settings = Settings.model_validate(
+        SETTINGS.model_dump()
+        | {
+            "sampling": {"completions_per_prompt": num_completions},
+            "rounds": {"num": 2, "steps": 3, "reference": reference},
+        }
+    )
+    whole, record = trained(policy, tmp_path / "whole", settings)
+    assert len(record.pair_hashes) == 3
+    assert record.stages[1].metrics["comparisons/given"] > 0
+    with pytest.raises(BaseException, match="the same command goes on"):
+        trained(policy, tmp_path / "parts", settings, interrupt_after=2)
+    parts, _ = trained(policy, tmp_path / "parts", settings)
+    assert weights(parts, "round2") == weights(whole, "round2")
+    without, _ = trained(policy, tmp_path / "other", settings, pairs=PAIRS[:1])
+    assert weights(without, "round2") != weights(whole, "round2")
+
+
+def test_dpo_without_samples_and_without_pairs_is_refused(policy):
+    with pytest.raises(InputError, match="needs given pairs"):
+        Job.of(policy, "alice", OWN, SETTINGS, "Hi?")
+
+
+def test_a_pair_that_does_not_fit_the_context_is_named(policy):
+    long = Preference("pairs.jsonl#7", "Hi?", "word " * policy.context_tokens, "no")
+    with pytest.raises(InputError, match=r"pairs\.jsonl#7 has"):
+        Job.of(policy, "alice", OWN, SETTINGS, "Hi?", None, [long])
+
+
+# --- the commands
+
+
+def editor(command):
+    return {"EDITOR": command, "VISUAL": ""}
+
+
+def test_a_training_learns_from_pairs_and_says_so(ditto, texts):
+    folder_with(texts, line(), "broken")
+    result = ditto.train(texts)
+    assert result.code == 0, result.err
+    assert "pairs.jsonl#2 is left out: not a line of JSON" in result.err
+    assert "and 1 pairs" in result.err
+    assert len(ditto.record("alice").pair_hashes) == 1
+
+
+@pytest.mark.parametrize(("method", "stages"), [("sft", ["sft"]), ("dpo", ["sft", "round1"])])
+def test_the_other_methods(ditto, texts, method, stages):
+    folder_with(texts, line(), line(chosen="cheers"))
+    result = ditto.train(texts, "--method", method)
+    assert result.code == 0, result.err
+    record = ditto.record("alice")
+    assert list(record.stage_names) == stages
+    if method == "dpo":
+        assert record.stages[1].metrics["comparisons/given"] == 2
+        assert record.stages[1].metrics["samples/tokens"] == 0
+
+
+def test_pairs_alone_train_an_adapter(ditto, tmp_path):
+    folder = tmp_path / "only"
+    folder.mkdir()
+    folder_with(folder, line(), line(chosen="cheers di", prompt="Thank Di again."))
+    result = ditto.train(folder, "--method", "dpo")
+    assert result.code == 0, result.err
+    assert len(ditto.record("only").demonstration_hashes) == 2
+
+
+def test_dpo_in_a_folder_without_pairs_is_an_error_of_input(ditto, texts):
+    result = ditto.train(texts, "--method", "dpo")
+    assert result.code == 2
+    assert "needs given pairs" in result.error
+
+
+def test_pairs_are_listed_edited_and_removed(ditto, texts):
+    folder_with(texts, line(chosen="ta di!"), line(chosen="cheers di"))
+    shown = ditto("demos", "pairs", texts)
+    assert shown.code == 0, shown.err
+    assert "cheers di" in shown.out
+    assert [pair["id"] for pair in json.loads(ditto("demos", "pairs", texts, "--json").out)["pairs"]] == [
+        "pairs.jsonl#1",
+        "pairs.jsonl#2",
+    ]
+    assert ditto("demos", "pairs", texts, "--edit", 2, environment=editor("sed -i s/cheers/thx/")).code == 0
+    assert ditto("demos", "pairs", texts, "--remove", 1).code == 0
+    (pair,) = read_pairs(texts)[0]
+    assert (pair.prompt, pair.chosen, pair.rejected) == ("Thank Di.", "thx di", "Thank you, Di.")
+    assert "no pair in line 9" in ditto("demos", "pairs", texts, "--remove", 9).error
+    empty = ditto("demos", "pairs", texts, "--edit", 1, environment=editor("truncate -s 0"))
+    assert "the text is empty" in empty.error
+
+
+def test_a_pair_is_kept_once(tmp_path):
+    assert keep_pair(tmp_path, "Hi?", "yo ", "Hello.")
+    assert not keep_pair(tmp_path, "Hi?", "yo", "Hello.")
+    assert not keep_pair(tmp_path, "Hi?", "yo", "yo")
+    assert [pair.chosen for pair in read_pairs(tmp_path)[0]] == ["yo"]
+
+
+def test_forget_says_that_pairs_hold_what_it_wrote(ditto, texts):
+    assert ditto.train(texts).code == 0
+    folder_with(texts, line())
+    result = ditto("forget", "alice", "--yes")
+    assert "Among them are 1 pairs with what alice wrote" in result.err
+
+
+def test_a_text_that_was_edited_is_kept_with_what_it_was_before(trained, tmp_path):
+    folder = Path(trained.record("alice").folder)
+    asked = ["sample", "--adapter", "alice", "--max-tokens", "12", "--seed", "1", "Write to Bo."]
+    written = trained(*asked).out.strip()
+    result = trained(*asked[:-1], "--keep", asked[-1], environment=editor("sed -i 1s/^/bo,/"))
+    try:
+        assert result.code == 0, result.err
+        (pair,) = read_pairs(folder)[0]
+        assert pair.prompt == "Write to Bo."
+        assert pair.chosen == f"bo,{pair.rejected}"
+        assert "that you prefer it to what was written" in result.err
+    finally:
+        for path in (*folder.glob("*-sample.md"), folder / "pairs.jsonl"):
+            path.unlink(missing_ok=True)
+    assert written
