@@ -244,6 +244,7 @@ def test_a_run_with_pairs_that_is_interrupted_goes_on_bit_for_bit(policy, tmp_pa
     whole, record = trained(policy, tmp_path / "whole", settings)
     assert len(record.pair_hashes) == 3
     assert record.stages[1].metrics["comparisons/given"] > 0
+    assert record.stages[1].metrics["given/margins"] > 0
     with pytest.raises(BaseException, match="the same command goes on"):
         trained(policy, tmp_path / "parts", settings, interrupt_after=2)
     parts, _ = trained(policy, tmp_path / "parts", settings)

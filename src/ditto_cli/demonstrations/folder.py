@@ -15,9 +15,10 @@ from ditto_cli.demonstrations.encoding import normalise_text, readable_name
 from ditto_cli.demonstrations.folder_files import PROMPT_FILE
 from ditto_cli.demonstrations.mail.mailboxes import apple_mbox_file, is_maildir
 from ditto_cli.demonstrations.pairs import read_pairs
+from ditto_cli.demonstrations.reader_basics import opened
 from ditto_cli.demonstrations.readers import reason_to_skip
 from ditto_cli.demonstrations.redaction import redactor_for
-from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, opened, read_source
+from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, read_source
 from ditto_cli.demonstrations.splitting import divided
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText

@@ -12,8 +12,8 @@ from typing import Any
 
 from ditto_cli.config import PAIRS_FILE
 from ditto_cli.demonstrations.encoding import normalise_text
+from ditto_cli.demonstrations.reader_basics import read_whole
 from ditto_cli.demonstrations.redaction import Redactor
-from ditto_cli.demonstrations.sources import read_whole
 from ditto_cli.errors import InputError
 from ditto_cli.types import Preference, Skipped
 
