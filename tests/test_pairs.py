@@ -276,7 +276,7 @@ def test_a_training_learns_from_pairs_and_says_so(ditto, texts):
     result = ditto.train(texts)
     assert result.code == 0, result.err
     assert "pairs.jsonl#2 is left out: not a line of JSON" in result.err
-    assert "and 1 pairs" in result.err
+    assert "; pairs: 1" in result.err
     assert len(ditto.record("alice").pair_hashes) == 1
 
 
@@ -321,6 +321,8 @@ def test_pairs_are_listed_edited_and_removed(ditto, texts):
     (pair,) = read_pairs(texts)[0]
     assert (pair.prompt, pair.chosen, pair.rejected) == ("Thank Di.", "thx di", "Thank you, Di.")
     assert "no pair in line 9" in ditto("demos", "pairs", texts, "--remove", 9).error
+    assert "not both" in ditto("demos", "pairs", texts, "--edit", 1, "--remove", 1).error
+    assert "is not a folder" in ditto("demos", "pairs", texts / "nowhere").error
     empty = ditto("demos", "pairs", texts, "--edit", 1, environment=editor("truncate -s 0"))
     assert "the text is empty" in empty.error
 
@@ -336,7 +338,7 @@ def test_forget_says_that_pairs_hold_what_it_wrote(ditto, texts):
     assert ditto.train(texts).code == 0
     folder_with(texts, line())
     result = ditto("forget", "alice", "--yes")
-    assert "Among them are 1 pairs with what alice wrote" in result.err
+    assert "What alice wrote may stand in pairs.jsonl there (pairs: 1)" in result.err
 
 
 def test_a_text_that_was_edited_is_kept_with_what_it_was_before(trained, tmp_path):

@@ -56,4 +56,4 @@ def run_forget(name: str, *, sure: bool) -> None:
     say(_UNKNOWN)
     say(f"Your own texts in {texts} were not touched." if texts else "Your own texts were not touched.")
     if texts and (num := len(pair_lines(Path(texts)))):
-        say(f"Among them are {num} pairs with what {name} wrote: ditto demos pairs {texts}, or delete {PAIRS_FILE}.")
+        say(f"What {name} wrote may stand in {PAIRS_FILE} there (pairs: {num}): see ditto demos pairs {texts}.")

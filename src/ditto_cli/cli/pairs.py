@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 
 def run_pairs(folder: Path, *, edit: int | None, remove: int | None, as_json: bool) -> None:
     """Show the pairs, or edit or remove the one of a line."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give the one with the texts.")
+    if edit is not None and remove is not None:
+        raise InputError("Give --edit or --remove, not both.")
     pairs, skipped = read_pairs(folder, redactor_for(read_folder_file(folder).redact, []))
     line = edit if remove is None else remove
     if line is not None:
         lines = pair_lines(folder)
         if line not in lines:
-            raise InputError(f"{folder / PAIRS_FILE} has no pair in line {line}; it has {len(lines)} pairs.")
+            raise InputError(f"{folder / PAIRS_FILE} has no pair in line {line}.")
         if remove is not None:
             del lines[line]
         else:
@@ -46,7 +50,7 @@ def run_pairs(folder: Path, *, edit: int | None, remove: int | None, as_json: bo
             (pair.id.partition("#")[2], *(shorten(text, 40) for text in (pair.prompt, pair.chosen, pair.rejected)))
             for pair in pairs
         ]
-        print_table(f"{len(pairs)} pairs in {folder}", ("line", "prompt", "preferred", "over"), rows)
+        print_table(f"Pairs in {folder}: {len(pairs)}", ("line", "prompt", "preferred", "over"), rows)
     say_skipped(skipped)
     warn_of_pairs(pairs)
 
@@ -93,4 +97,4 @@ def keep_picks(judge: Judge, findings: Findings, others: Collection[str], folder
             picked.append((pair.prompt.prompt, sides[0].text, sides[1].text))
     if picked and confirm(f"Keep these {len(picked)} picks in {folder / PAIRS_FILE}, to learn from?", ""):
         num = sum(keep_pair(folder, *texts) for texts in picked)
-        say(f"{num} pairs are new. To learn from them: ditto train {folder}")
+        say(f"New pairs: {num}. To learn from them: ditto train {folder}")

@@ -246,13 +246,15 @@ def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
     texts = len(job.demonstrations)
     num_samples = settings.sampling.completions_per_prompt * texts
     steps = f"SFT up to {settings.sft.max_steps} updates"
-    if settings.rounds.num:
+    if settings.rounds.num and not num_samples:
+        steps += f", then {settings.rounds.num * settings.rounds.steps} DPO updates on the pairs"
+    elif settings.rounds.num:
         steps += f", then {settings.rounds.num} rounds of {num_samples} samples and {settings.rounds.steps} DPO updates"
     memory = f"about {size(need.peak)} at most, in {need.phase} ({size(need.base)} of it the base); "
     last = plan.last
     return {
         "adapter": job.name,
-        "texts": f"{texts}, {job.texts.num_tokens} tokens" + (f", and {len(job.pairs)} pairs" if job.pairs else ""),
+        "texts": f"{texts}, {job.texts.num_tokens} tokens" + (f"; pairs: {len(job.pairs)}" if job.pairs else ""),
         "base": f"{plan.base}, {'4-bit NF4' if plan.quantize == 'nf4' else 'not quantised'}",
         "device": plan.device,
         "preset": preset,

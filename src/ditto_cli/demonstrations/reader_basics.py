@@ -1,4 +1,4 @@
-"""What several readers need: files as bytes, bytes as characters, words for errors, and prompts made of what is known."""
+"""What several readers need: files as bytes, bytes as characters, words for errors, prompts made of what is known."""
 
 from __future__ import annotations
 
