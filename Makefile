@@ -8,7 +8,7 @@ DEMO := DITTO_HOME=$(CURDIR)/.demo HF_HUB_OFFLINE=1 $(BIN)/ditto
 
 DEMO_PROMPT := "Write a short email to Owen asking him to send the signed contract for the seed packets before Tuesday."
 
-.PHONY: demo test slow assurance fuzz bases parity vllm fleet check bench gpu clean
+.PHONY: demo test slow assurance fuzz bases parity vllm fleet check docs bench gpu clean
 
 demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, without GPU or model hub
 	$(DEMO) train examples/demos/maya
@@ -57,6 +57,9 @@ check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(READY)  ## docs/cli.md from the commands' --help; docs/demo.svg from what `make demo` left, if it did
+	$(BIN)/python docs/generate.py
 
 bench: $(READY)  ## one round on the embedded base: ours, the released code's way, TRL; half an hour
 	$(BIN)/python benchmarks/round.py

@@ -23,7 +23,7 @@ pytest_plugins = ["cli_helpers"]
 _ROWS = []
 _HEAD = """# Assurance
 
-What ditto promises, put to the test by injecting the fault: `make assurance` wrote this page.
+For whoever must rely on it: what ditto promises, put to the test by injecting the fault. `make assurance` wrote this.
 
 {machine}
 
