@@ -23,7 +23,9 @@ slow: $(READY)  ## what takes longer: a real server as judge, report and page in
 	$(BIN)/pytest -m slow
 
 assurance: $(READY)  ## every promise (crashes, full disks, signals, hostile files, privacy) by injected faults; writes docs/assurance.md
-	OMP_NUM_THREADS=1 ASSURANCE_TABLE=docs/assurance.md $(BIN)/pytest -m assurance tests/assurance
+	rm -f docs/assurance.md.rows
+	OMP_NUM_THREADS=1 ASSURANCE_TABLE=docs/assurance.md $(BIN)/pytest --numprocesses auto --maxprocesses 4 -m assurance tests/assurance
+	rm -f docs/assurance.md.rows
 
 fuzz: $(READY)  ## 100,000 broken documents for the parsers; repeat a run with FUZZ_SEED=...
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/fuzz
