@@ -290,6 +290,7 @@ def test_the_other_methods(ditto, texts, method, stages):
     if method == "dpo":
         assert record.stages[1].metrics["comparisons/given"] == 2
         assert record.stages[1].metrics["samples/tokens"] == 0
+        assert record.settings.dpo.sft_weight == 0
 
 
 def test_pairs_alone_train_an_adapter(ditto, tmp_path):

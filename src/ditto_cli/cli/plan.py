@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _METHODS: Mapping[str, Mapping[str, object]] = {
     "ditto": {},
     "sft": {"rounds.num": 0},
-    "dpo": {"sampling.completions_per_prompt": 0},
+    "dpo": {"sampling.completions_per_prompt": 0, "dpo.sft_weight": 0.0},
 }
 _HEADERS, _RECORDS_BYTES, _SAMPLED_TOKEN_BYTES = 1.05, 2**20, 16  # of the weights' files; in JSON
 _CHECKPOINTS, _COPIES = 3, 3  # the one in the making and two before; the weights and AdamW's two moments
