@@ -18,8 +18,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from ray.cluster_utils import Cluster
-
 from ditto_cli.fleet.cluster import Ended, Resources, TaskReporter, cluster, run_tasks
 from ditto_cli.fleet.status import FleetStatus, PersonStatus, StatusBoard
 from ditto_cli.store import AdapterStore
@@ -78,6 +76,8 @@ def trained_seconds(home: Path) -> float:
 
 def faults(place: Path) -> None:
     """Eight people one after the other, then as tasks, then where a machine and the driver are lost."""
+    from ray.cluster_utils import Cluster
+
     make_people(place / "people", 8, 3)
     alone, fleet = place / "alone", place / "fleet"
     finish(command(alone, "--json", name="doctor"))
@@ -128,10 +128,12 @@ def faults(place: Path) -> None:
 
 def people(place: Path) -> None:
     """Seconds and bytes a person, of 8, 32 and 128 on two to four machines."""
+    from ray.cluster_utils import Cluster
+
     sys.path.insert(0, str(ROOT / "tests"))
     from conftest import save_tiny_base
 
-    base = save_tiny_base(place / "tiny")
+    base = save_tiny_base(place / "tiny", context_tokens=2048)
     print("| people | machines | seconds | machine's seconds a person | bytes a person |\n|---|---|---|---|---|")
     for num, machines in ((8, 2), (32, 4), (128, 4)):
         home = place / f"home{num}"
