@@ -173,13 +173,13 @@ def test_the_environment_gives_dotted_keys_and_leaves_the_programs_own_variables
 @pytest.mark.parametrize(
     ("keywords", "words"),
     [
-        ({"flags": {"dpo.bta": 0.1}}, ("the command line", "unknown setting dpo.bta", "did you mean dpo.beta?")),
+        ({"flags": {"dpo.bta": 0.1}}, ("the arguments", "unknown setting dpo.bta", "did you mean dpo.beta?")),
         ({"environment": {"DITTO_DPO__BTA": "0.1"}}, ("the environment", "unknown setting dpo.bta", "dpo.beta")),
         ({"folder_file": FolderFile(dpo={"bta": 0.1})}, ("ditto.yaml", "unknown setting dpo.bta", "dpo.beta")),
         ({"flags": {"beta": 0.1}}, ("unknown setting beta", "did you mean dpo.beta?")),
         ({"flags": {"zzz": 1}}, ("unknown setting zzz", "the settings are base.id", "sampling.temperature", "seed")),
         ({"flags": {"dpo.mixture.onlin": 1}}, ("dpo.mixture.onlin", "did you mean dpo.mixture.online?")),
-        ({"flags": {"lora.r": 0}}, ("the command line", "lora.r", "greater than or equal to 1")),
+        ({"flags": {"lora.r": 0}}, ("the arguments", "lora.r", "greater than or equal to 1")),
         (
             {"environment": {"DITTO_SFT__STOP_LOSS": "-1"}},
             ("the environment", "sft.stop_loss", "greater than or equal"),

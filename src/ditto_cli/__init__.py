@@ -3,10 +3,18 @@
 Importing it sets what torch and the model libraries read from the environment when they are imported themselves.
 """
 
+from __future__ import annotations
+
+import importlib
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from ditto_cli.api import AdapterRecord, DittoError, EvalReport, Writer, evaluate, export, train
+
+__all__ = ["AdapterRecord", "DittoError", "EvalReport", "Writer", "evaluate", "export", "train"]
 __version__ = "0.1.0"
 
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -21,3 +29,14 @@ os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 # unasked. To them it is not there; bitsandbytes says so on some processors.
 sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+
+def __getattr__(name: str) -> object:
+    """The Python API is imported when it is first used: `ditto --help` has no need of it."""
+    if name in __all__:
+        return getattr(importlib.import_module("ditto_cli.api"), name)
+    raise AttributeError(f"module 'ditto_cli' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -291,7 +291,7 @@ def resolve_settings(
         (f"preset {preset}", load_preset(preset)),
         (FOLDER_FILE, folder_file.overrides()),
         ("the environment", _nest(environment_settings(environment))),
-        ("the command line", _nest({key: value for key, value in flags.items() if value is not None})),
+        ("the arguments", _nest({key: value for key, value in flags.items() if value is not None})),
     ]
     merged: dict[str, Any] = {}
     for source, layer in layers:

@@ -1,1 +1,1 @@
-"""The command line: arguments in, calls to the rooms below, and what they answer shown. Nobody imports this room."""
+"""The command line: arguments in, calls to the rooms below, and what they answer shown. Only `api` imports it."""

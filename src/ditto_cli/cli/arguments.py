@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -67,7 +68,10 @@ CpusPerTask = Annotated[float, typer.Option(min=0.01, help="Threads of a person.
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What `ditto train` and `ditto plan` are asked for; None is what a setting or the machine decides."""
+    """What `ditto train` and `ditto plan` are asked for; None is what a setting or the machine decides.
+
+    `assignments` are settings by dotted names, or as `--set` has them.
+    """
 
     folder: Path
     name: str | None
@@ -76,7 +80,7 @@ class TrainOptions:
     revision: str | None
     quantize: str | None
     seed: int | None
-    assignments: list[str] | None
+    assignments: Mapping[str, object] | list[str] | None
     device: str
     publish: str = "best"
     method: Method = "ditto"

@@ -39,7 +39,7 @@ class EvalOptions:
     folder: Path | None
     adapter: str | None
     against: str | None
-    prompts: Path | None
+    prompts: Path | Sequence[str] | None
     num: int
     seed: int
     temperature: float | None
@@ -52,7 +52,13 @@ class EvalOptions:
 
 
 def run_eval(options: EvalOptions, *, as_json: bool) -> None:
-    """Evaluate one adapter."""
+    """See `ditto eval --help`."""
+    report, place, marks = evaluate_adapter(options)
+    show_and_write(report, place, marks, as_json=as_json)
+
+
+def evaluate_adapter(options: EvalOptions) -> tuple[EvalReport, Path, list[str]]:
+    """Evaluate one adapter: the report, where its page is to lie, and the marks of whose texts it holds."""
     started = time.monotonic()
     store = open_store()
     name = _adapter_name(options, store)
@@ -118,19 +124,25 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     )
     report = build_report(name, contestants[0].title, [findings], run, warnings=[*notes, *options.judge.notes(judge)])
     texts_of = [mark_of(folder), *marks.values()]
-    show_and_write(report, options.report or folder / REPORT_FILE, texts_of, as_json=as_json)
+    return report, options.report or folder / REPORT_FILE, texts_of
 
 
 def show_and_write(report: EvalReport, place: Path, marks: Sequence[str], *, as_json: bool) -> None:
-    """Print the tables or the JSON, and write the HTML page with the marks of the adapters whose texts it holds."""
+    """Print the tables or the JSON, and write the page."""
     from ditto_cli.cli.eval_tables import show_report
-    from ditto_cli.evaluation.html import render_html
-    from ditto_cli.evaluation.traces import marked_page
 
     if as_json:
         print_json(as_json_ready(report))
     else:
         show_report(report)
+    write_page(report, place, marks)
+
+
+def write_page(report: EvalReport, place: Path, marks: Sequence[str]) -> None:
+    """Write the HTML page with the marks of the adapters whose texts it holds."""
+    from ditto_cli.evaluation.html import render_html
+    from ditto_cli.evaluation.traces import marked_page
+
     write_text(place, marked_page(render_html(report), marks))
     say(f"Report: {place} (it holds private texts)")
 
@@ -187,10 +199,10 @@ def _adapter_name(options: EvalOptions, store: AdapterStore) -> str:
     return only_adapter(store)
 
 
-def _given_prompts(path: Path | None) -> list[str]:
-    """A prompt a line; empty lines and lines that begin with # are left out."""
-    if path is None:
-        return []
+def _given_prompts(path: Path | Sequence[str] | None) -> list[str]:
+    """Of a file a prompt a line; empty lines and lines that begin with # are left out."""
+    if not isinstance(path, Path):
+        return list(path or ())
     try:
         with path.open(encoding="utf-8-sig") as file:
             lines = file.read(_MAX_PROMPTS_FILE_BYTES).splitlines()

@@ -53,7 +53,14 @@ class ExportOptions:
 
 
 def run_export(options: ExportOptions) -> None:
-    """Write a voice for another program."""
+    """See `ditto export --help`."""
+    _, told = export_voice(options)
+    if told:
+        print_text(told)
+
+
+def export_voice(options: ExportOptions) -> tuple[Path, str]:
+    """Write a voice for another program: where to, and what to do with it there, if there is something to say."""
     _check_options(options)
     voice = Voice.parse(options.voice, options.stage)
     if voice.adapter == BASE_VOICE:
@@ -61,8 +68,7 @@ def run_export(options: ExportOptions) -> None:
     if options.target == "ditto":
         if voice != Voice(voice.adapter):
             raise InputError("--to ditto carries an adapter as it was trained: no stage, strength or mix.")
-        write_archive(voice.adapter, options.out, all_stages=options.all_stages, force=options.force)
-        return
+        return write_archive(voice.adapter, options.out, all_stages=options.all_stages, force=options.force), ""
     store = open_store()
     record = store.record(voice.adapter)
     for part in voice.also:
@@ -76,10 +82,10 @@ def run_export(options: ExportOptions) -> None:
     from ditto_cli.model.policy.lora import mix, read_lora
 
     lora = mix([(read_lora(store.checked_stage_folder(v.adapter, v.stage)), v.strength) for v in voice.parts()])
-    _Export(options, voice, record, lora).write(place)
+    return place, _Export(options, voice, record, lora).write(place)
 
 
-def write_archive(name: str, target: Path | None, *, all_stages: bool, force: bool) -> None:
+def write_archive(name: str, target: Path | None, *, all_stages: bool, force: bool) -> Path:
     """Write an adapter to a file, `NAME.ditto` in the current folder where none is given."""
     target = target or Path(f"{name}{ARCHIVE_SUFFIX}")
     store = open_store()
@@ -94,6 +100,7 @@ def write_archive(name: str, target: Path | None, *, all_stages: bool, force: bo
             warn(f"{stage.stage}: {warning}")
     write_bytes(target, data)
     say(f"Wrote {target} ({size(len(data))}). {_ADVICE}")
+    return target
 
 
 def _check_options(options: ExportOptions) -> None:
@@ -124,11 +131,10 @@ class _Export:
     record: AdapterRecord
     lora: Lora
 
-    def write(self, place: Path) -> None:
-        """Into the folder `place`, or to the hub."""
+    def write(self, place: Path) -> str:
+        """Into the folder `place`, or to the hub; what there is to tell on stdout."""
         if self.options.target == "hub":
-            self._upload()
-            return
+            return self._upload()
         with _new_folder(place) as folder:
             match self.options.target:
                 case "peft":
@@ -142,7 +148,7 @@ class _Export:
                 case _:
                     told = self._write_gguf(folder, place)
         say(f"Wrote {place}. {_ADVICE}")
-        print_text(told)
+        return told
 
     def _write_peft(self, folder: Path) -> None:
         from ditto_cli.exchange.programs import model_card
@@ -263,7 +269,7 @@ class _Export:
         policy.put_adapter("exported", self.lora)
         return policy, [policy.chat.prompt_ids(prompt) for prompt in PROMPTS]
 
-    def _upload(self) -> None:
+    def _upload(self) -> str:
         from huggingface_hub import HfApi
 
         repository = str(self.options.repository)
@@ -274,7 +280,7 @@ class _Export:
         refusal = "Sending an adapter away cannot be undone: say --yes where nobody can be asked."
         if not self.options.sure and not confirm("Send it?", refusal):
             say("Nothing was sent.")
-            return
+            return ""
         with tempfile.TemporaryDirectory() as folder:
             self._write_peft(Path(folder))
             try:
@@ -288,7 +294,7 @@ class _Export:
             except Exception as error:  # of the connection, the hub, or what they are made of
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
                 raise InputError(f"The hub did not take the adapter ({reason}): `hf auth login` signs in.") from None
-        print_text(f"Sent to {repository}, private.")
+        return f"Sent to {repository}, private."
 
 
 def _judge(parity: Parity, limit: float) -> None:

@@ -125,7 +125,8 @@ def read_order(options: TrainOptions) -> Order:
     """Read the folder and refuse all that can be refused without loading torch."""
     folder_file = read_folder_file(options.folder)
     flags = {"base.id": options.base, "base.revision": options.revision, "base.quantize": options.quantize}
-    assignments = parse_assignments(options.assignments or [])
+    given = options.assignments
+    assignments = given if isinstance(given, Mapping) else parse_assignments(given or [])
     overrides = {**flags, "seed": options.seed, **assignments, **_METHODS[options.method]}
     preset = named_preset(options.preset, folder_file)
     if preset is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from ditto_cli.errors import DittoError, InputError
 from ditto_cli.voices import BASE_VOICE, Voice
 
 if TYPE_CHECKING:
-    from ditto_cli.cli.session import Session
+    from ditto_cli.cli.session import Chosen, Session
 
 _CHAT_HELP = (
     "/adapter NAME swaps the voice (base too), /round STAGE shows another stage (sft, 1, 2, ...), "
@@ -25,8 +26,8 @@ _CHAT_HELP = (
 def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> None:
     """Write `options.num` texts with each voice."""
     text = _read_prompt(prompt)
-    session, voices = _open(options)
-    seed = _seed(options)
+    session, voices = open_voices(options)
+    seed = seed_of(options)
     samples = {voice: session.write_best(text, options, seed, voice) for voice in voices}
     if as_json:
         rows = [
@@ -47,8 +48,7 @@ def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> 
     for voice, (first, *_) in samples.items():
         if first.num_drafts > 1:
             say(f"{voice.title}: the best of {first.num_drafts} in style and task.")
-    if any(not chosen.tokens.ended for sampled in samples.values() for chosen in sampled):
-        warn("a text was cut at the length limit; --max-tokens raises it.")
+    warn_of_cuts([chosen for sampled in samples.values() for chosen in sampled])
     for index in range(options.num):
         if len(voices) > 1:
             print_side_by_side(text, [(voice.title, session.text(samples[voice][index].tokens)) for voice in voices])
@@ -75,8 +75,8 @@ def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> N
             f"--keep adds to the texts that {name} learnt from, and these are not there: "
             "save the text and run ditto demos add FOLDER FILE."
         )
-    session, (voice, *_) = _open(options)
-    for chosen in session.write_best(text, options, _seed(options), voice):
+    session, (voice, *_) = open_voices(options)
+    for chosen in session.write_best(text, options, seed_of(options), voice):
         sample = session.text(chosen.tokens)
         print_text(sample)
         with edited(visible(sample) + "\n", suffix=".txt") as raw:
@@ -85,9 +85,9 @@ def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> N
 
 def run_chat(options: SampleOptions, first_prompt: str | None) -> None:
     """Prompt after prompt until /quit or the end of the input; a mistake is said, and the conversation goes on."""
-    session, (voice, *_) = _open(options)
+    session, (voice, *_) = open_voices(options)
     say(f"Writing as {voice.title}. {_CHAT_HELP}")
-    seed, last, line = _seed(options), "", first_prompt
+    seed, last, line = seed_of(options), "", first_prompt
     while True:
         try:
             line = line if line is not None else ask(f"{voice.title}> ")
@@ -118,7 +118,8 @@ def run_chat(options: SampleOptions, first_prompt: str | None) -> None:
         line = None
 
 
-def _open(options: SampleOptions) -> tuple[Session, list[Voice]]:
+def open_voices(options: SampleOptions) -> tuple[Session, list[Voice]]:
+    """The base in memory, and the voices that are asked for; the only one where none is."""
     store = open_store()
     names = options.voices or [only_adapter(store)]
     voices = [Voice.parse(name, options.stage) for name in names]
@@ -147,5 +148,12 @@ def _read_prompt(prompt: str | None) -> str:
     return text.strip()
 
 
-def _seed(options: SampleOptions) -> int:
+def warn_of_cuts(texts: Sequence[Chosen]) -> None:
+    """Say it where a text did not end by itself."""
+    if not all(chosen.tokens.ended for chosen in texts):
+        warn("a text was cut at the length limit; --max-tokens raises it.")
+
+
+def seed_of(options: SampleOptions) -> int:
+    """The seed that is given, else any."""
     return options.seed if options.seed is not None else secrets.randbelow(2**32)

@@ -13,13 +13,17 @@ from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun
 
 def run_train(options: TrainOptions, *, fresh: bool) -> None:
     """See `ditto train --help`."""
+    _show_result(train_adapter(options, fresh=fresh))
+
+
+def train_adapter(options: TrainOptions, *, fresh: bool) -> AdapterRecord:
+    """Train and publish an adapter; the plan, the progress and what should be known go to stderr."""
     order = read_order(options)
     store = open_store()
     with store.training(order.adapter) as kept:  # a second training of this name ends here, before it loads anything
         if fresh:
             kept.start_over()
-        record = _train(options, order, store, kept)
-    _show_result(order.adapter, record)
+        return _train(options, order, store, kept)
 
 
 def _train(options: TrainOptions, order: Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRecord:
@@ -59,7 +63,7 @@ def _train(options: TrainOptions, order: Order, store: AdapterStore, kept: Unfin
     return record
 
 
-def _show_result(adapter: str, record: AdapterRecord) -> None:
+def _show_result(record: AdapterRecord) -> None:
     rows = []
     for stage in record.stages:
         metrics = stage.metrics
@@ -78,6 +82,6 @@ def _show_result(adapter: str, record: AdapterRecord) -> None:
     texts = [("base", record.base_sample), *((stage.stage, stage.sample or "") for stage in record.stages)]
     print_side_by_side(record.watch_prompt, texts)
     say(f"{record.published} is published: {record.reason}.")
-    say(f"Adapter {adapter} is ready, {record.seconds:.0f} s. Next:")
-    say(f'  ditto sample --adapter {adapter} "{record.watch_prompt}"')
-    say(f"  ditto eval --adapter {adapter}")
+    say(f"Adapter {record.name} is ready, {record.seconds:.0f} s. Next:")
+    say(f'  ditto sample --adapter {record.name} "{record.watch_prompt}"')
+    say(f"  ditto eval --adapter {record.name}")

@@ -1,0 +1,234 @@
+"""What the commands do, for Python: `train`, `Writer`, `evaluate` and `export`, as `ditto_cli` itself offers them.
+
+Arguments are the commands' options under the same names (`--set` is `settings`, `--round` is `stage`), and what the
+commands refuse is refused by the same errors. Progress and notes go to stderr as there; nothing is printed on stdout.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Literal, ParamSpec, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    validate_call,
+)
+
+from ditto_cli.cli.arguments import Method, SampleOptions, TrainOptions, check_device
+from ditto_cli.cli.eval import EvalOptions, evaluate_adapter, write_page
+from ditto_cli.cli.export import ExportOptions, export_voice
+from ditto_cli.cli.judging import JudgeKind, JudgeOptions
+from ditto_cli.cli.sample import open_voices, seed_of, warn_of_cuts
+from ditto_cli.cli.train import train_adapter
+from ditto_cli.errors import DittoError, InputError
+from ditto_cli.evaluation.report import EvalReport
+from ditto_cli.store import AdapterRecord
+from ditto_cli.voices import Voice
+
+__all__ = ["AdapterRecord", "DittoError", "EvalReport", "Writer", "evaluate", "export", "train"]
+
+Place = Path | str
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Device = Annotated[str, AfterValidator(check_device)]
+Quantize = Literal["auto", "nf4", "none"]
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def _checked(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Refuse arguments of another type or range than is said, in one line, before anything is done."""
+    check, parameters = validate_call(function), inspect.signature(function).parameters.values()
+    positional = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+
+    @wraps(function)
+    def call(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
+        try:
+            return check(*arguments, **options)
+        except ValidationError as error:
+            if error.title != function.__qualname__:
+                raise
+            problem = error.errors(include_url=False, include_input=False)[0]
+            place = problem["loc"][0]
+            name = positional[place] if isinstance(place, int) and place < len(positional) else place
+            raise InputError(f"{function.__qualname__}, {name}: {problem['msg']}.") from None
+
+    return call
+
+
+@_checked
+def train(
+    folder: Place,
+    *,
+    name: str | None = None,
+    preset: str | None = None,
+    method: Method = "ditto",
+    settings: Mapping[str, object] | None = None,
+    base: str | None = None,
+    revision: str | None = None,
+    quantize: Quantize | None = None,
+    seed: NonNegativeInt | None = None,
+    publish: str = "best",
+    fresh: bool = False,
+    device: Device = "auto",
+) -> AdapterRecord:
+    """Train an adapter from a folder of a person's texts, or go on where that was interrupted, and publish it.
+
+    The options of `ditto train`; `settings` are any others by dotted names, as in `{"dpo.beta": 0.1}`.
+
+    Raises:
+        InputError: folder, settings or base cannot be used.
+        InterruptedRun: Ctrl-C; the same call goes on from the last checkpoint.
+        DittoError: all else that the command refuses, see `ditto_cli.errors`.
+    """
+    options = TrainOptions(
+        Path(folder), name, preset, base, revision, quantize, seed, settings, device, publish, method
+    )
+    return train_adapter(options, fresh=fresh)
+
+
+class Writer:
+    """One base in memory, and every voice of it: adapters, stages and mixes as `ditto sample --adapter` takes them."""
+
+    @_checked
+    def __init__(
+        self,
+        voice: str | None = None,
+        *,
+        base: str | None = None,
+        quantize: Quantize | None = None,
+        device: Device = "auto",
+    ) -> None:
+        """Load the base of `voice`, who writes where nobody else is named; None is the only adapter that there is.
+
+        `base` is where the base lies now, if it was moved.
+
+        Raises:
+            InputError: there is no such adapter.
+            IncompatibleError: `base` is another one, or the parts of a mix are of two.
+        """
+        self._options = SampleOptions(
+            [] if voice is None else [voice], None, 1, None, None, None, None, None, base, quantize, device
+        )
+        self._session, (self._voice, *_) = open_voices(self._options)
+
+    @_checked
+    def write(
+        self,
+        prompt: Text,
+        *,
+        voice: str | None = None,
+        num: PositiveInt = 1,
+        seed: NonNegativeInt | None = None,
+        temperature: NonNegativeFloat | None = None,
+        max_tokens: PositiveInt | None = None,
+        best_of: PositiveInt | None = None,
+        with_texts: NonNegativeInt | None = None,
+    ) -> list[str]:
+        """`num` texts for a prompt, with the options of `ditto sample`; None is as trained, and a seed at random.
+
+        `voice` may be any of the same base; each is read from disk once and then only switched to.
+
+        Raises:
+            InputError: no such voice or stage, or a prompt that is too long.
+            IncompatibleError: the voice is of another base.
+        """
+        options = replace(
+            self._options,
+            num=num,
+            seed=seed,
+            temperature=temperature,
+            max_new_tokens=max_tokens,
+            best_of=best_of,
+            with_texts=with_texts,
+        )
+        who = self._voice if voice is None else Voice.parse(voice)
+        chosen = self._session.write_best(prompt, options, seed_of(options), who)
+        warn_of_cuts(chosen)
+        return [self._session.text(one.tokens) for one in chosen]
+
+
+@_checked
+def evaluate(
+    adapter: str | None = None,
+    *,
+    folder: Place | None = None,
+    against: Sequence[str] | None = None,
+    prompts: Sequence[Text] | None = None,
+    num: PositiveInt = 1,
+    seed: NonNegativeInt = 0,
+    temperature: NonNegativeFloat | None = None,
+    judge: JudgeKind = "style",
+    model: str | None = None,
+    base_url: str | None = None,
+    yes: bool = False,
+    style_encoder: str | None = None,
+    report: Place | None = None,
+    base: str | None = None,
+    quantize: Quantize | None = None,
+    device: Device = "auto",
+) -> EvalReport:
+    """Evaluate an adapter against its rivals as `ditto eval`: verdict, win rates and figures, and its page is written.
+
+    `folder` holds the texts, where they are not where the training found them; `prompts` is what everybody writes for,
+    else those of texts kept back and new ones. With `yes` texts may be sent to a judge on another machine.
+
+    Raises:
+        InputError: adapter, texts, rivals or judge cannot be used.
+        DittoError: all else that the command refuses.
+    """
+    options = EvalOptions(
+        folder=None if folder is None else Path(folder),
+        adapter=adapter,
+        against=None if against is None else ",".join(against),
+        prompts=prompts,
+        num=num,
+        seed=seed,
+        temperature=temperature,
+        judge=JudgeOptions(judge, model, base_url, None, yes, offline=False),
+        style_encoder=style_encoder,
+        report=None if report is None else Path(report),
+        base=base,
+        quantize=quantize,
+        device=device,
+    )
+    outcome, place, marks = evaluate_adapter(options)
+    write_page(outcome, place, marks)
+    return outcome
+
+
+@_checked
+def export(
+    voice: str,
+    to: Literal["gguf", "merged", "vllm", "peft", "ditto"],
+    *,
+    out: Place | None = None,
+    stage: str | None = None,
+    with_base: Literal["f32", "f16", "q8_0"] | None = None,
+    check: bool | None = None,
+    all_stages: bool = False,
+    base: str | None = None,
+    force: bool = False,
+) -> Path:
+    """Write a voice for another program, and give the folder (for ditto the file) that was written.
+
+    The options of `ditto export`. What is sent to the hub is left to the command, which asks.
+
+    Raises:
+        InputError: no such voice, options that do not go together, or the place is taken.
+        IncompatibleError: what was written does not write the same there; it was not kept.
+        DiskError: it cannot be written.
+    """
+    place = None if out is None else Path(out)
+    options = ExportOptions(
+        voice, to, place, stage, all_stages, with_base, check, repository=None, base=base, force=force, sure=False
+    )
+    return export_voice(options)[0]
