@@ -108,7 +108,6 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     keep_pairs(folder, pairs_to_judge(findings, every_pair=False), plan.seed, mark_of(folder), marks)
     judge = options.judge.make(session, findings, store.key(), folder, marks)
     judge_findings(judge, findings, options.judge)
-    keep_picks(judge, findings, others, options.folder or Path(record.folder or ""))
     run = describe_run(
         [findings],
         session.policy,
@@ -119,6 +118,7 @@ def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     report = build_report(name, contestants[0].title, [findings], run, warnings=[*notes, *options.judge.notes(judge)])
     texts_of = [mark_of(folder), *marks.values()]
     show_and_write(report, options.report or folder / REPORT_FILE, texts_of, as_json=as_json)
+    keep_picks(judge, findings, others, options.folder or Path(record.folder or ""))
 
 
 def show_and_write(report: EvalReport, place: Path, marks: Sequence[str], *, as_json: bool) -> None:
