@@ -127,6 +127,8 @@ def read_order(options: TrainOptions) -> Order:
     flags = {"base.id": options.base, "base.revision": options.revision, "base.quantize": options.quantize}
     given = options.assignments
     assignments = given if isinstance(given, Mapping) else parse_assignments(given or [])
+    if decided := sorted(_METHODS[options.method].keys() & assignments.keys()):
+        raise InputError(f"--method {options.method} decides {decided[0]} itself: leave it or --set out.")
     overrides = {**flags, "seed": options.seed, **assignments, **_METHODS[options.method]}
     preset = named_preset(options.preset, folder_file)
     if preset is not None:
@@ -211,6 +213,7 @@ def plan_job(policy: Policy, job: Job, selector: RoundSelector, quantize: str, s
 
     texts, settings, identity = job.texts, job.settings, policy.identity
     own = {name: len(texts.prompts[name]) + len(ids) for name, ids in texts.completions.items()}
+    pairs = [sum(map(len, parts)) for parts in texts.pairs.values()]
     longest = max(len(ids) for ids in texts.prompts.values()) + texts.max_new_tokens
     num_side_by_side = len(own) * settings.sampling.completions_per_prompt + 1 + len(selector.requests())
     need = memory_need(
@@ -219,8 +222,8 @@ def plan_job(policy: Policy, job: Job, selector: RoundSelector, quantize: str, s
         quantize,
         cached_tokens=min(policy.max_cached_tokens, min(settings.sampling.max_slots, num_side_by_side) * longest),
         row_tokens=min(
-            max(settings.dpo.micro_batch_tokens, longest + max(own.values())),
-            sum(own.values()) + 2 * settings.dpo.comparisons_per_prompt * len(own) * texts.max_new_tokens,
+            max(settings.dpo.micro_batch_tokens, longest + max(own.values()), *pairs),
+            sum(own.values()) + sum(pairs) + 2 * settings.dpo.comparisons_per_prompt * len(own) * texts.max_new_tokens,
         ),
         batch_tokens=sum(sorted(own.values())[-settings.sft.batch_size :]),
     )
