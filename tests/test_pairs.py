@@ -3,18 +3,19 @@
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from conftest import load_tiny, shake
-from ditto_cli.cli.pairs import keep_pair
+from ditto_cli.cli.pairs import keep_pair, keep_picks
 from ditto_cli.config import DpoSettings, FolderFile, Settings
 from ditto_cli.demonstrations.audit import audit_pair
 from ditto_cli.demonstrations.folder import read_folder
 from ditto_cli.demonstrations.pairs import pair_line, read_pairs, without_kept_back
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.soundness import recitation_check
-from ditto_cli.evaluation.types import Author
+from ditto_cli.evaluation.types import Author, EvalPrompt, Judgement, Pair, Writing
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.ditto import Place, Updated, ditto
 from ditto_cli.method.run import Job, train_ditto
@@ -410,6 +411,32 @@ def test_a_pair_is_kept_once(tmp_path):
     assert not keep_pair(tmp_path, "Hi?", "yo", "Hello.")
     assert not keep_pair(tmp_path, "Hi?", "yo", "yo")
     assert [pair.chosen for pair in read_pairs(tmp_path)[0]] == ["yo"]
+
+
+def test_clear_picks_are_kept_but_not_of_other_adapters_nor_for_what_is_kept_back(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("ditto_cli.cli.pairs.in_terminal", lambda: True)
+    monkeypatch.setattr("ditto_cli.cli.pairs.confirm", lambda question, _: asked.append(question) or True)
+
+    def judged(score, second="base", source="new"):
+        first = Writing("alice", "p", 0, f"mine against {second}", 4, True)
+        pair = Pair(EvalPrompt("p", f"{source}?", source), first, Writing(second, "p", 0, "theirs", 2, True))
+        return Judgement(pair, score)
+
+    judgements = [
+        *(judged(score) for score in (1.0, 0.5, None)),
+        judged(0.0, "few-shot"),
+        judged(1.0, "bob"),
+        judged(1.0, source="held_out"),
+    ]
+    keep_picks(SimpleNamespace(name="style"), SimpleNamespace(judgements=judgements), {"bob"}, tmp_path)
+    assert not asked
+    keep_picks(SimpleNamespace(name="me"), SimpleNamespace(judgements=judgements), {"bob"}, tmp_path)
+    assert "Keep these 2 picks" in asked[0]
+    assert [(pair.prompt, pair.chosen, pair.rejected) for pair in read_pairs(tmp_path)[0]] == [
+        ("new?", "mine against base", "theirs"),
+        ("new?", "theirs", "mine against few-shot"),
+    ]
 
 
 def test_forget_says_that_pairs_hold_what_it_wrote(ditto, texts):

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
+from ditto_cli.demonstrations.pairs import read_pairs
 from server_answers import problem_of
 
 pytest_plugins = ["cli_helpers", "serving_helpers"]
@@ -69,10 +70,15 @@ def test_an_edited_text_joins_the_persons_folder_with_its_prompt(server, trained
     kept = {"prompt": "Write to Bo about the hens.", "text": "hi bo, hens got out again!", "written": WRITTEN}
     answer = client.post(place, json=kept)
     assert answer.status_code == 200
-    (new,) = [path for path in folder.iterdir() if path.name not in before]
+    (new,) = [path for path in folder.glob("*.md") if path.name not in before]
     assert answer.json()["message"].startswith(f"Added {new}")
     assert f"ditto train {folder} --name cleo" in answer.json()["message"]
     assert new.read_text() == "---\nprompt: Write to Bo about the hens.\n---\nhi bo, hens got out again!\n"
+    (pair,) = read_pairs(folder)[0]
+    assert (pair.chosen, pair.rejected) == (kept["text"], WRITTEN)
+    of_other = {**kept, "text": "hi bo, of cleo", "written": "of bob", "writer": "bob"}
+    assert "Added" in client.post(place, json=of_other).json()["message"]
+    assert read_pairs(folder)[0] == [pair]
     for text, words in ((WRITTEN, "not changed"), (" \n", "left empty")):
         assert words in client.post(place, json={**kept, "text": text}).json()["message"]
     assert "in the folder already" in problem_of(client.post(place, json=kept), 400)

@@ -79,15 +79,18 @@ def take_texts(
     return lines, intake.left_out
 
 
-def keep_edited(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str) -> str:
-    """Add what a person made of a sample to the texts, if it is hers by now; what came of it, in a line."""
+def keep_edited(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str, writer: str | None = None) -> str:
+    """Add what a person made of a sample to the texts, if it is hers by now; what came of it, in a line.
+
+    No pair is made of what another adapter wrote: `ditto forget` would not find it here.
+    """
     if not raw.strip():
         return "Not kept: it was left empty."
     (text,) = read_plain("the edited text", raw).texts
     if text.text == normalise_text(sample):
         return "Not kept: it was not changed, and a model's own text teaches it nothing."
     lines, _ = take_texts(folder, (replace(text, id="sample", prompt=prompt),))
-    if keep_pair(folder, prompt, text.text, sample):
+    if writer in (None, adapter) and keep_pair(folder, prompt, text.text, sample):
         lines.append(f"Kept in {PAIRS_FILE} that you prefer it to what was written.")
     return f"{' '.join(lines)} To learn from it: ditto train {folder} --name {adapter}"
 

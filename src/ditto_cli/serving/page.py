@@ -21,8 +21,8 @@ from ditto_cli.serving.requests import Text
 from ditto_cli.serving.voice_library import VoiceLibrary
 from ditto_cli.store import AdapterRecord, read_bytes
 
-# Edited text, text as it was written, prompt, folder, adapter -> what came of it.
-Keep = Callable[[bytes, str, str, Path, str], str]
+# Edited text, text as it was written, prompt, folder, adapter, which adapter wrote it -> what came of it.
+Keep = Callable[[bytes, str, str, Path, str, str | None], str]
 
 _FILES = {
     "/": ("index.html", "text/html"),
@@ -48,6 +48,7 @@ class KeptText(BaseModel):
     prompt: Annotated[Text, Field(min_length=1, pattern=r"\S")]
     text: Text
     written: Text
+    writer: Text | None = None  # the adapter; None for the base
 
 
 class Judged(BaseModel):
@@ -93,7 +94,7 @@ def page_routes(library: VoiceLibrary, keep: Keep, key_of_store: bytes) -> APIRo
     def keep_text(name: str, text: KeptText) -> dict[str, str]:
         folder = require_folder(library.record(name))
         with keeping:  # the name of a new file is chosen before it is there
-            return {"message": keep(text.text.encode(), text.written, text.prompt, folder, name)}
+            return {"message": keep(text.text.encode(), text.written, text.prompt, folder, name, text.writer)}
 
     def pairs_of(name: str) -> BlindPairs:
         library.record(name)

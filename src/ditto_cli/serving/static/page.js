@@ -155,7 +155,7 @@ function editor(written, prompt, voice, opener) {
   const keep = make("button", { type: "button", className: "main" }, "Keep as a text of");
   const note = make("p", { className: "note" }, "Make it yours: what you keep joins the texts that are learnt from at the next ditto train.");
   keep.addEventListener("click", () => attempt(async () => {
-    const content = { prompt, text: area.value, written };
+    const content = { prompt, text: area.value, written, writer: adapterOf(voice)?.name };
     const answer = await ask(`/page/adapters/${encodeURIComponent(choice.value)}/texts`, content);
     note.textContent = (await answer.json()).message;
     say(note.textContent);
