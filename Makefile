@@ -8,7 +8,7 @@ DEMO := DITTO_HOME=$(CURDIR)/.demo HF_HUB_OFFLINE=1 $(BIN)/ditto
 
 DEMO_PROMPT := "Write a short email to Owen asking him to send the signed contract for the seed packets before Tuesday."
 
-.PHONY: demo test slow assurance fuzz bases parity vllm fleet check bench gpu clean
+.PHONY: demo test slow assurance fuzz bases parity vllm fleet check docs bench tables gpu clean
 
 demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, without GPU or model hub
 	$(DEMO) train examples/demos/maya
@@ -23,7 +23,9 @@ slow: $(READY)  ## what takes longer: a real server as judge, report and page in
 	$(BIN)/pytest -m slow
 
 assurance: $(READY)  ## every promise (crashes, full disks, signals, hostile files, privacy) by injected faults; writes docs/assurance.md
-	OMP_NUM_THREADS=1 ASSURANCE_TABLE=docs/assurance.md $(BIN)/pytest -m assurance tests/assurance
+	rm -f docs/assurance.md.rows
+	OMP_NUM_THREADS=1 ASSURANCE_TABLE=docs/assurance.md $(BIN)/pytest --numprocesses auto --maxprocesses 4 -m assurance tests/assurance
+	rm -f docs/assurance.md.rows
 
 fuzz: $(READY)  ## 100,000 broken documents for the parsers; repeat a run with FUZZ_SEED=...
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/fuzz
@@ -58,8 +60,20 @@ check: $(READY)  ## formatting, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(READY)  ## docs/cli.md from the commands' --help; docs/demo.svg from what `make demo` left, if it did
+	$(BIN)/python docs/generate.py
+
 bench: $(READY)  ## one round on the embedded base: ours, the released code's way, TRL; half an hour
 	$(BIN)/python benchmarks/round.py
+
+tables: $(READY)  ## the paper's other tables and figures, on the last two authors of each corpus; hours, and goes on where it stopped
+	$(if $(CORPORA),,$(error say where the authors' folders lie: make tables CORPORA="CMCC CCAT50"))
+	$(BIN)/pip install --quiet --constraint constraints.txt lambdag==0.2.0
+	mkdir -p tables
+	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python benchmarks/authors.py run $(CORPORA) --out tables/samples.jsonl \
+		--tables --demonstrations 7 --last 2
+	$(BIN)/python benchmarks/authors.py table tables/samples.jsonl --corpus $(CORPORA) \
+		--tables --demonstrations 7 --lambdag --plots tables
 
 gpu: $(READY)  ## ten checks of what only a GPU can show, in less than ten minutes; on a CPU the same on a tiny shape
 	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python benchmarks/gpu.py --json gpu.json

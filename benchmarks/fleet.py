@@ -18,8 +18,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from ray.cluster_utils import Cluster
-
 from ditto_cli.fleet.cluster import Ended, Resources, TaskReporter, cluster, run_tasks
 from ditto_cli.fleet.status import FleetStatus, PersonStatus, StatusBoard
 from ditto_cli.store import AdapterStore
@@ -70,8 +68,16 @@ def weights(home: Path, name: str) -> list[bytes]:
     return [(store.stage_folder(name, stage) / "adapter_model.safetensors").read_bytes() for stage in stages]
 
 
+def trained_seconds(home: Path) -> float:
+    """What the adapters of a store say that their trainings took, without the programs around them."""
+    store = AdapterStore(home)
+    return sum(store.record(name).seconds for name in store.names())
+
+
 def faults(place: Path) -> None:
     """Eight people one after the other, then as tasks, then where a machine and the driver are lost."""
+    from ray.cluster_utils import Cluster
+
     make_people(place / "people", 8, 3)
     alone, fleet = place / "alone", place / "fleet"
     finish(command(alone, "--json", name="doctor"))
@@ -88,6 +94,8 @@ def faults(place: Path) -> None:
     began = time.monotonic()
     finish(command(fleet, *words))
     undisturbed = time.monotonic() - began
+    outside = [(sum(seconds) - trained_seconds(alone)) / 8, (undisturbed - trained_seconds(fleet)) / 8]
+    overhead = (outside[1] - outside[0]) / (trained_seconds(fleet) / 8)
     shutil.rmtree(fleet / "adapters")
     second = nodes.add_node(num_cpus=1)
     began = time.monotonic()
@@ -111,6 +119,8 @@ def faults(place: Path) -> None:
     print("| eight people, embedded base, short settings | |\n|---|---|")
     print(f"| `ditto train`, one after the other, one thread | {sum(seconds):.0f} s |")
     print(f"| `ditto fleet train`, one machine of one processor | {undisturbed:.0f} s |")
+    print(f"| outside of the training itself, a person: alone, fleet | {outside[0]:.1f} s, {outside[1]:.1f} s |")
+    print(f"| what Ray adds to a training | {overhead:.1%} |")
     print(f"| two machines, one lost after two people, driver killed after {len(before)} | {wall:.0f} s |")
     print(f"| adapters with the same bytes | {same} of {len(names)} |")
     print(f"| finished adapters that were trained again | {twice} of {len(before)} |")
@@ -118,10 +128,12 @@ def faults(place: Path) -> None:
 
 def people(place: Path) -> None:
     """Seconds and bytes a person, of 8, 32 and 128 on two to four machines."""
+    from ray.cluster_utils import Cluster
+
     sys.path.insert(0, str(ROOT / "tests"))
     from conftest import save_tiny_base
 
-    base = save_tiny_base(place / "tiny")
+    base = save_tiny_base(place / "tiny", context_tokens=2048)
     print("| people | machines | seconds | machine's seconds a person | bytes a person |\n|---|---|---|---|---|")
     for num, machines in ((8, 2), (32, 4), (128, 4)):
         home = place / f"home{num}"

@@ -4,7 +4,10 @@ import importlib.util
 import json
 import math
 import sys
+import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +23,11 @@ def authors():
         patch.syspath_prepend(SOURCE.parent)
         spec.loader.exec_module(module)
         yield module
+
+
+@pytest.fixture(scope="module")
+def tables(authors):
+    return sys.modules["author_tables"]
 
 
 @pytest.fixture
@@ -78,9 +86,20 @@ def test_an_authors_openings_have_each_prompt_once(authors, tmp_path):
     lines = [{"prompt": f"Write {n % 2}.", "completion": f"Text {n}. And much more of it."} for n in range(4)]
     for split in ("train", "validation", "test"):
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    found = authors.read_openings(tmp_path, num_words=2, num_demonstrations=7, num_prompts=1)
+    found, rest = authors.read_openings(tmp_path, num_words=2, num_demonstrations=7, num_prompts=1)
     assert [text.completion for text in found.demonstrations] == ["Text 2.", "Text 3."]
     assert len(found.held_out) == 1
+    assert rest == " And much more of it.\n And much more of it."  # nothing that is learnt or kept back
+
+
+def test_the_nearer_text_shares_rarer_sequences_of_four(authors):
+    # Every text has "abcd"; only the second shares "wxyz" with the known one.
+    near = authors.closeness(["abcd", "abcd wxyz", "efgh", ""], "abcd  wxyz")
+    assert near[1] == pytest.approx(1)
+    # By hand, with N = 5: idf(abcd) = ln(6/4) + 1; the other six sequences of the known text are in 2 texts.
+    common, rare = math.log(6 / 4) + 1, math.log(6 / 3) + 1
+    assert near[0] == pytest.approx(common / math.hypot(common, *[rare] * 5))
+    assert near[2:] == [0, 0]
 
 
 # One file, one experiment
@@ -91,23 +110,26 @@ def test_what_was_written_is_known_with_its_digest(authors, tmp_path):
     samples = authors.Samples(path, {"ditto": "one"})
     bare = [{"author": "a", "method": "ditto", "prompt_id": "p", "index": index} for index in range(2)]
     samples.add(bare)
-    assert samples.done == authors.Samples(path, {"ditto": "one"}).done == {("a", "ditto")}
-    assert authors.read_rows([path]) == [{**one, "of": 2, "digest": "one"} for one in bare]
+    assert samples.of("a", "ditto") == [{**one, "of": 2, "digest": "one"} for one in bare]
+    assert samples.of("a", "sft") == samples.of("b", "ditto") == []
+    assert authors.read_rows([path]) == authors.Samples(path, {"ditto": "one"}).of("a", "ditto") == samples.rows
 
 
 def test_rows_of_other_settings_are_refused(authors, tmp_path):
     path = write_rows(tmp_path / "samples.jsonl", [row("a", "sft", digest="one"), row("a", "ditto", digest="x")])
     with pytest.raises(SystemExit, match=r"samples\.jsonl holds texts of sft by other settings .* another --out"):
         authors.Samples(path, {"sft": "two"})
-    assert len(authors.Samples(path, {"sft": "one", "paper": "two"}).done) == 2  # ditto is not run
+    assert len(authors.Samples(path, {"sft": "one", "paper": "two"}).rows) == 2  # ditto is not run
 
 
 def test_a_cut_line_costs_itself_only(authors, tmp_path):
     path = tmp_path / "samples.jsonl"
     path.write_bytes((json.dumps(row("a", "sft", of=2)) + '\n{"author": "caf\u00e9').encode()[:-1])
-    authors.Samples(path, {"sft": "one"}).add([row("a", "sft", index, text="one\u2028two") for index in range(2)])
+    samples = authors.Samples(path, {"sft": "one"})
+    assert samples.of("corpus/a", "sft") == []
+    samples.add([row("a", "sft", index, text="one\u2028two") for index in range(2)])
     assert [one["digest"] for one in authors.read_rows([path])] == ["one", "one"]
-    assert authors.Samples(path, {"sft": "one"}).done == {("corpus/a", "sft")}
+    assert samples.rows == authors.Samples(path, {"sft": "one"}).of("corpus/a", "sft") == authors.read_rows([path])
 
 
 @pytest.mark.parametrize(
@@ -128,7 +150,7 @@ def test_a_run_with_other_settings_is_refused_before_a_base_is_loaded(authors, c
         patch.setattr(authors, "load_policy", lambda *arguments: sys.exit("loaded"))
         with pytest.raises(SystemExit, match="loaded"):
             call(*before, "--out", tmp_path / "unused")
-    assert set(digests) == {"own", "background", *authors.ARMS, "hot"}
+    assert set(digests) == {*authors.BESIDE, *authors.MAIN, "hot"}
     assert digests["sft"] == digests["ditto"]
     assert len({digests[method] for method in ("ditto", "paper", "hot")}) == 3  # each by its own settings
     out = write_rows(tmp_path / "samples.jsonl", [row("a", method, digest=digests[method]) for method in digests])
@@ -139,32 +161,146 @@ def test_a_run_with_other_settings_is_refused_before_a_base_is_loaded(authors, c
 # What is trained and written
 
 
-def test_every_arm_writes_and_the_base_is_left_as_it_was(authors, tiny_policy, tiny_demonstrations, tmp_path):
-    few = {"rounds.num": 2, "rounds.steps": 2, "sampling.completions_per_prompt": 2, "sft.max_steps": 2, "lora.r": 2}
-    settings, paper = (
-        authors.resolve_settings("smollm2-135m-cpu", authors.FolderFile(), {}, few | {"dpo.learning_rate": 1e-2} | more)
-        for more in ({}, {"dpo.sft_weight": 0.0, "dpo.learning_rate": 1e-3})
-    )
-    author = authors.Author(tiny_demonstrations[:2], tiny_demonstrations[2:3])
-    path, methods = tmp_path / "samples.jsonl", ["own", "background", *authors.ARMS]
-    samples = authors.Samples(path, dict.fromkeys(methods, "digest"))
-    experiment = authors.Experiment(tiny_policy, "corpus/a", author, settings, samples)
-    experiment.untrained()
-    experiment.sft()
-    experiment.continued(settings)
-    experiment.rounds("paper", paper)
-    experiment.rounds("ditto", settings)
-    tiny_policy.remove(authors.SFT_COPY)
-    rows = authors.read_rows([path])
-    assert list(dict.fromkeys(one["method"] for one in rows)) == methods
-    assert experiment.missing(methods) == []
-    counts = {method: sum(one["method"] == method for one in rows) for method in methods}
-    assert counts == dict.fromkeys(methods, 2) | {"ditto": 8}
-    told = {method: [one["told"] for one in rows if one["method"] == method] for method in methods}
+REST = "hi bo, hi al - tea! x"
+FEW = {
+    "rounds.num": 2,
+    "rounds.steps": 2,
+    "sampling.completions_per_prompt": 2,
+    "sft.max_steps": 2,
+    "lora.r": 2,
+    "dpo.learning_rate": 1e-2,
+}
+
+
+@pytest.fixture
+def experiment(authors, tiny_policy, tiny_demonstrations, tmp_path):
+    """Some arms of an author with two texts, each by its own settings, and what they wrote."""
+
+    def made(names):
+        settings = authors.resolve_settings("smollm2-135m-cpu", authors.FolderFile(), {}, FEW)
+        arms = []
+        for name in names:
+            changes = authors.ARMS[name].changes_of(settings)
+            own = authors.resolve_settings("smollm2-135m-cpu", authors.FolderFile(), {}, FEW | changes)
+            arms.append((authors.ARMS[name], own))
+        author = authors.Author(tiny_demonstrations[:2], tiny_demonstrations[2:3])
+        samples = authors.Samples(tmp_path / "samples.jsonl", dict.fromkeys([*authors.BESIDE, *names], "digest"))
+        authors.Experiment(tiny_policy, "corpus/a", author, REST, settings, samples).write(arms)
+        assert tiny_policy.adapters == ()
+        return authors.read_rows([samples.path])
+
+    return made
+
+
+def texts_of(rows, method):
+    return [one["text"] for one in rows if one["method"] == method]
+
+
+def test_every_arm_writes_and_the_base_is_left_as_it_was(authors, experiment):
+    rows = experiment(authors.MAIN)
+    methods = ["own", "background", *authors.MAIN]
+    assert {one["method"] for one in rows} == set(methods)
+    assert {method: len(texts_of(rows, method)) for method in methods} == dict.fromkeys(methods, 2) | {"ditto": 8}
     for one, other in (("zero-shot", "few-shot"), ("zero-shot", "sft"), ("ditto", "ditto, texts at hand")):
-        assert told[one][:2] != told[other][:2]  # another policy or prompt
+        assert texts_of(rows, one)[:2] != texts_of(rows, other)[:2]  # another policy or prompt
     assert all(isinstance(one["told"], float) for one in rows)
-    assert tiny_policy.adapters == ()
+
+
+@pytest.fixture
+def trainings(authors, monkeypatch):
+    """Of each run of the loop: its texts, its settings, the kinds of its comparisons, its history."""
+    from ditto_cli.method.ditto import Updated
+
+    found = []
+
+    def loop(policy, texts, settings, beside, place, reporter, ditto=authors.ditto):
+        kinds = Counter()
+        for event in ditto(policy, texts, settings, beside, place, reporter):
+            kinds.update(event.metrics.kinds if isinstance(event, Updated) else {})
+            yield event
+        found.append(SimpleNamespace(texts=texts, settings=settings, kinds=kinds, history=place.history))
+
+    monkeypatch.setattr(authors, "ditto", loop)
+    return found
+
+
+def test_arms_that_are_trained_alike_share_one_training(experiment, trainings):
+    rows = experiment(["ditto", "1 round", "2 rounds", "1 text", "2 texts", "2 samples"])
+    assert [(len(one.texts.prompts), one.settings.rounds.num) for one in trainings] == [(2, 2), (2, 1), (1, 2)]
+    for same in ("2 rounds", "2 texts", "2 samples"):  # these are what the run's settings are anyway
+        assert texts_of(rows, same) == texts_of(rows, "ditto")[:2]
+    assert len({tuple(texts_of(rows, one)[:2]) for one in ("ditto", "1 round", "1 text")}) == 3
+
+
+def test_every_ablation_changes_what_is_compared(experiment, trainings):
+    experiment(["ditto", "sampled once", "moving reference", "no replay", "no inter-model"])
+    whole, once, moving, no_replay, no_inter = trainings
+    assert whole.kinds.total() == 24  # four updates of six comparisons
+    assert whole.kinds["replay"] > 0 < whole.kinds["inter_model"]
+    assert once.kinds == {"online": 24}
+    assert [len(own) for own in once.history.rounds[0].values()] == [4, 4]  # all completions of two rounds
+    assert moving.kinds == whole.kinds
+    assert moving.history.demonstrations != whole.history.demonstrations  # scored under another reference
+    assert no_replay.kinds["replay"] == 0 < no_replay.kinds["inter_model"]
+    assert no_inter.kinds["inter_model"] == 0 < no_inter.kinds["replay"]
+
+
+def test_pairs_are_of_texts_by_what_the_rounds_begin_from(authors, experiment, trainings, tiny_policy, monkeypatch):
+    monkeypatch.setattr(authors, "MOST_PAIRS", 10)
+    rows = experiment(["zero-shot", "sft", "10 base pairs", "10 sft pairs"])
+    for writer, start, training in (("sft", "sft", trainings[0]), ("base", "zero-shot", trainings[1])):
+        own = [one for one in rows if one["method"] == f"pairs by {writer}"]
+        near = authors.closeness([one["text"] for one in own], REST)
+        assert len(own) == 20
+        assert list(training.texts.pairs)[:3] == ["pair-0", "pair-10", "pair-2"]  # the prompts take turns
+        for first in range(0, 20, 2):
+            assert own[first]["prompt"] == own[first + 1]["prompt"]
+            nearer, other = (first, first + 1) if near[first] >= near[first + 1] else (first + 1, first)
+            sides = tuple(tiny_policy.chat.completion_ids(own[place]["text"]) for place in (nearer, other))
+            assert training.texts.pairs[f"pair-{first}"][1:] == sides
+        assert training.kinds == {"given": 24}  # as many as the rounds have
+        assert texts_of(rows, f"10 {writer} pairs") != texts_of(rows, start)
+    assert texts_of(rows, "pairs by base") != texts_of(rows, "pairs by sft")
+
+
+def test_a_style_guide_is_written_once_and_stands_before_the_prompt(authors, experiment, monkeypatch):
+    asked = []
+    writing = authors.write
+    monkeypatch.setattr(authors, "GUIDE_TOKENS", 20)
+    monkeypatch.setattr(authors, "write", lambda *given: (asked.append(given[1:]), writing(*given))[1])
+    rows = experiment(["self-prompt"])
+    [guide] = texts_of(rows, "style guide")
+    (request, plan), (contestant, guided) = asked[-2:]
+    assert [prompt.prompt for prompt in plan.prompts] == [authors.GUIDE_REQUEST]
+    assert len(request.shots) == 2
+    assert contestant.shots == ()
+    assert [prompt.prompt for prompt in guided.prompts] == [
+        f"Write as this style guide says.\n\n{guide}\n\nThank Al for the book."
+    ]
+    assert {one["prompt"] for one in rows if one["method"] == "self-prompt"} == {"Thank Al for the book."}
+
+
+def test_a_run_goes_on_with_what_is_missing(authors, experiment, trainings, tmp_path, monkeypatch):
+    monkeypatch.setattr(authors, "MOST_PAIRS", 10)
+    names = ["ditto", "10 base pairs"]
+    whole = experiment(names)
+    path = tmp_path / "samples.jsonl"
+    kept = [one for one in whole if one["method"] != "10 base pairs"]
+    write_rows(path, kept)
+    again = experiment(names)
+    assert len(trainings) == 3  # only the pairs' again, from the same texts
+    assert again[: len(kept)] == kept
+    assert [one | {"seconds": 0} for one in again[len(kept) :]] == [
+        one | {"seconds": 0} for one in whole if one["method"] == "10 base pairs"
+    ]
+
+
+def test_arms_of_texts_that_are_not_there_are_refused(authors, experiment, monkeypatch):
+    with pytest.raises(SystemExit, match="7 texts: corpus/a has 2 texts to learn from; see --demonstrations"):
+        experiment(["7 texts"])
+    monkeypatch.setitem(globals(), "REST", " \n ")
+    with pytest.raises(SystemExit, match="corpus/a has nothing behind the openings to pick pairs by"):
+        experiment(["10 base pairs"])
 
 
 # Whom the table compares
@@ -180,8 +316,8 @@ def test_every_arm_writes_and_the_base_is_left_as_it_was(authors, tiny_policy, t
         ([row("a", "sft"), row("a", "ditto", of=2), row("a", "ditto", 1, of=2)], None),  # drafts to choose from
     ],
 )
-def test_only_authors_with_all_texts_are_compared(authors, capsys, rows, expected):
-    assert authors.complete_authors(rows, ["sft", "ditto"])[:1] == ([] if expected else ["corpus/a"])
+def test_only_authors_with_all_texts_are_compared(tables, capsys, rows, expected):
+    assert tables.complete_authors(rows, ["sft", "ditto"])[:1] == ([] if expected else ["corpus/a"])
     assert (f"corpus/a is left out: {expected}" in capsys.readouterr().err) == bool(expected)
 
 
@@ -216,19 +352,90 @@ def test_the_table_of_what_is_complete(call, corpus, tmp_path, capsys):
     assert "best of 8" not in shown.out
 
 
-def test_the_best_of_the_drafts_is_one_a_prompt(authors):
+def test_the_papers_tables_and_figures(authors, call, corpus, tmp_path, capsys):
+    names = dict.fromkeys(name for table in authors.TABLES for name in table.arms)
+    rows = [one for name in "ab" for one in rows_of(name, *names)]
+    samples = write_rows(tmp_path / "samples.jsonl", [one for one in rows if one["method"] != "no replay"])
+    call("table", samples, "--corpus", corpus, "--tables", "--plots", tmp_path / "plots")
+    shown = capsys.readouterr()
+    titles = [line.removeprefix("### ") for line in shown.out.splitlines() if line.startswith("### ")]
+    assert titles == [table.title for table in authors.TABLES if "ablations" not in table.title]
+    assert "left out: no texts of no replay" in shown.err
+    assert [line.split(" | ")[0] for line in shown.out.splitlines() if " less " in line and "sample" in line] == [
+        "| 2 samples less 1 sample",
+        "| 5 samples less 1 sample",
+        "| 10 samples less 1 sample",
+    ]
+    svg = "{http://www.w3.org/2000/svg}"
+    panels = {"figure-2": [4, 4, 7] * 2, "figure-3": [4, 4, 4] * 2}  # of style and task, by their lines' points
+    for name, num_points in panels.items():
+        lines = ET.parse(tmp_path / "plots" / f"{name}.svg").iter(f"{svg}polyline")
+        assert [len(line.get("points").split()) for line in lines] == num_points
+
+
+def test_a_row_says_where_the_authors_cannot_tell(tables, capsys):
+    style, task = (0.1, 0.2, 0.3, 0.4), (0.3, -0.1, 0.2, -0.2)  # all one way; either way
+    found = {
+        f"corpus/{name}": {"ditto": {"style": 0.5 + up, "task": 0.5 + about}, "sft": {"style": 0.5, "task": 0.5}}
+        for name, up, about in zip("abcd", style, task, strict=True)
+    }
+    tables.print_differences(found, [("ditto", "sft")])
+    tables.print_differences({"corpus/a": found["corpus/a"]}, [("ditto", "sft")])
+    found["corpus/a"]["ditto"]["style"] = -0.5  # one far the other way
+    tables.print_differences(found, [("ditto", "sft")])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if " less " in line]
+    assert rows[0][1].startswith("+0.25 (+0.")
+    assert rows[0][2].startswith("+0.05 (-0.")
+    assert [row[-1] for row in rows] == ["style |", "1 author cannot tell |", "4 authors cannot tell |"]
+
+
+def test_a_figure_has_the_better_arm_above(authors, tables):
+    panel = tables.PaperTable("Figure 9", ("sft", "ditto"), "sft", "a < b", {"one": {1: "sft", 4: "ditto"}})
+    found = {"corpus/a": {"sft": {"style": 0.25, "task": 1.0}, "ditto": {"style": 0.75, "task": 0.0}}}
+    svg = ET.fromstring(tables.draw([panel], [found]))
+    style, task = (
+        [float(point.split(",")[1]) for point in line.get("points").split()]
+        for line in svg.iter("{http://www.w3.org/2000/svg}polyline")
+    )
+    # From the lowest to the highest mean over the height of a panel, downward, the second panel below the first.
+    assert style[0] - style[1] == task[1] - task[0] == 150
+    assert min(task) > max(style)
+    texts = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts == ["style", "a < b", "0.25", "0.75", "1", "4", "task", "a < b", "0.00", "1.00", "1", "4"]
+
+
+def test_lambdag_ranks_among_all_authors_of_the_corpus(call, corpus, tmp_path, capsys, monkeypatch):
+    class Method:
+        def __init__(self, *given, **named): ...
+
+        def lambdag(self, problems, references):
+            assert set(references) == {"a", "b"}  # though only one of them wrote
+            return [{"a": 2.0, "b": 1.0}[name] for _, name, _, _ in problems]
+
+    monkeypatch.setitem(sys.modules, "lambdag", SimpleNamespace(LambdaGMethod=Method))
+    samples = write_rows(tmp_path / "samples.jsonl", rows_of("a", "zero-shot", "sft"))
+    call("table", samples, "--corpus", corpus, "--lambdag")
+    shown = capsys.readouterr().out
+    assert "| arm | style | task | told | lambdag | ended | recited | passage |" in shown
+    assert [line.split(" | ")[4] for line in shown.splitlines() if line.startswith(("| zero-shot |", "| sft |"))] == [
+        "1.00",
+        "1.00",
+    ]
+
+
+def test_the_best_of_the_drafts_is_one_a_prompt(authors, tables):
     author = authors.Author(
         (authors.Demonstration("a", "Write about beds.", "hey, the beds need water!! see you at six x"),), ()
     )
     drafts = [row("a", "ditto", index, of=8, told=0.1, prompt="Write about the garden.") for index in range(8)]
     drafts[5] |= {"text": "hey, the garden and its gate need paint!! see you at nine x"}
     drafts[6] |= {"text": drafts[5]["text"] + " more", "ended": False}
-    assert authors.chosen(drafts, author) == [drafts[5]]
+    assert tables.chosen(drafts, author) == [drafts[5]]
 
 
 def test_a_table_of_nothing_says_so(call, corpus, tmp_path):
     samples = write_rows(tmp_path / "samples.jsonl", [row("a", "sft"), row("b", "ditto")])
-    for more in ((), ("--methods", "sft")):
+    for more in ((), ("--methods", "sft"), ("--tables",)):
         with pytest.raises(SystemExit, match="Nothing to compare"):
             call("table", samples, "--corpus", corpus, *more)
 

@@ -96,6 +96,7 @@ def test_the_json_is_one_document_and_adds_up(ditto, texts, unloadable):
         "schema_version": 2,
         "adapter": "alice",
         "texts": 2,
+        "pairs": 0,
         "tokens": sum(LENGTHS),
         "missing_prompts": 0,
         "base": str(ditto.base),

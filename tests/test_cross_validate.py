@@ -98,6 +98,16 @@ def test_every_text_is_judged_by_a_model_that_never_saw_it(ditto, folder, workin
     assert set(ditto.snapshot()) <= {"key"}
 
 
+def test_a_fold_that_would_have_no_pair_to_compare_is_refused_before_any_training(ditto, folder, jobs):
+    settings = (folder / "ditto.yaml").read_text()
+    (folder / "ditto.yaml").write_text(settings.replace("completions_per_prompt: 2", "completions_per_prompt: 0"))
+    (folder / "pairs.jsonl").write_text('{"prompt": "Write to bo.", "chosen": "yo", "rejected": "Hello."}\n')
+    result = cross_validate(ditto, folder)
+    assert result.code == 2
+    assert "needs given pairs" in result.error
+    assert not jobs
+
+
 def test_of_a_trained_folder_it_takes_the_adapters_settings_and_place(trained, working_folder, jobs):
     record = trained.record("alice")
     result = cross_validate(trained, record.folder)

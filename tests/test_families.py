@@ -23,6 +23,8 @@ LORA = LoraSettings(r=2, dropout=0.0, targets="all-linear")
 _ROWS = {}
 _HEAD = """# Base models
 
+For whoever wants another base than those of the presets: which families work, and what is slower with some.
+
 Families of transformers {version} whose tiny random models were tried by `make bases`, which wrote this table: scores
 of completions against the library's own logits of each text by itself (largest difference, in nats over {tokens}
 tokens), greedy sampling against the library's `generate` (always equal), and SFT's loss before and after 8 updates.

@@ -111,6 +111,30 @@ def test_pairs_are_redacted_as_the_texts_are(tmp_path):
     assert "2345678" in read_folder(folder).pairs[0].chosen
 
 
+def test_a_pair_whose_sides_differ_only_by_what_is_redacted_is_none(tmp_path):
+    folder = folder_with(tmp_path, line(chosen="call 0171 2345678", rejected="call 0171 9345678"))
+    with pytest.raises(InputError, match="both texts are the same"):
+        read_folder(folder, FolderFile(redact=True))
+
+
+@pytest.mark.parametrize("redact", [False, True])
+def test_nothing_that_is_kept_back_is_learnt_from_pairs(tmp_path, redact):
+    """Nor where the prompt stands in ditto.yaml, the mail address has another stand-in, or there are no texts."""
+    texts = {"x.md": "for ed", "y.md": "mail bo@example.org or cy@example.org x"}
+    (tmp_path / "held_out").mkdir()
+    folder_with(tmp_path / "held_out", texts=texts)
+    lines = (line(chosen="mail di@example.org"), line(prompt="To Ed."), line(chosen=texts["y.md"]))
+    settings = FolderFile(redact=redact, prompts={"held_out/x.md": "To Ed."})
+    reading = read_folder(folder_with(tmp_path, *lines), settings)
+    assert [pair.id for pair in reading.pairs] == ["pairs.jsonl#1"]
+    assert [text.id for text in reading.texts] == ["pairs.jsonl#1"]
+    assert [entry.name for entry in reading.skipped if "kept back" in entry.reason] == [
+        "held_out",
+        "pairs.jsonl#2",
+        "pairs.jsonl#3",
+    ]
+
+
 def test_pairs_of_texts_that_are_kept_back_are_left_out():
     kept, skipped = without_kept_back(PAIRS, ["Invite Bo.", "Thank you very much, Di."])
     assert [pair.id for pair in kept] == ["pairs.jsonl#3"]
@@ -216,9 +240,10 @@ def trained(policy, home, settings, pairs=PAIRS, interrupt_after=None):
     store = AdapterStore(home)
     reporter = SilentReporter()
     if interrupt_after is not None:
+        updates = iter(range(1, interrupt_after + 1))
 
         def stop(completed, metrics):
-            if metrics.get("rewards/margins") is not None and completed == interrupt_after:
+            if metrics.get("rewards/margins") is not None and next(updates) == interrupt_after:
                 raise KeyboardInterrupt
 
         reporter.stage_advanced = stop
@@ -233,7 +258,10 @@ def weights(store, stage="round1"):
 
 @pytest.mark.parametrize("reference", ["sft", "previous"])
 @pytest.mark.parametrize("num_completions", [0, 2])
-def test_a_run_with_pairs_that_is_interrupted_goes_on_bit_for_bit(policy, tmp_path, num_completions, reference):
+@pytest.mark.parametrize("interrupt_after", [2, 5])
+def test_a_run_with_pairs_that_is_interrupted_goes_on_bit_for_bit(
+    policy, tmp_path, interrupt_after, num_completions, reference
+):
     settings = Settings.model_validate(
         SETTINGS.model_dump()
         | {
@@ -244,8 +272,9 @@ def test_a_run_with_pairs_that_is_interrupted_goes_on_bit_for_bit(policy, tmp_pa
     whole, record = trained(policy, tmp_path / "whole", settings)
     assert len(record.pair_hashes) == 3
     assert record.stages[1].metrics["comparisons/given"] > 0
+    assert record.stages[1].metrics["given/margins"] > 0
     with pytest.raises(BaseException, match="the same command goes on"):
-        trained(policy, tmp_path / "parts", settings, interrupt_after=2)
+        trained(policy, tmp_path / "parts", settings, interrupt_after=interrupt_after)
     parts, _ = trained(policy, tmp_path / "parts", settings)
     assert weights(parts, "round2") == weights(whole, "round2")
     without, _ = trained(policy, tmp_path / "other", settings, pairs=PAIRS[:1])
@@ -275,7 +304,7 @@ def test_a_training_learns_from_pairs_and_says_so(ditto, texts):
     result = ditto.train(texts)
     assert result.code == 0, result.err
     assert "pairs.jsonl#2 is left out: not a line of JSON" in result.err
-    assert "and 1 pairs" in result.err
+    assert "; pairs: 1" in result.err
     assert len(ditto.record("alice").pair_hashes) == 1
 
 
@@ -289,6 +318,7 @@ def test_the_other_methods(ditto, texts, method, stages):
     if method == "dpo":
         assert record.stages[1].metrics["comparisons/given"] == 2
         assert record.stages[1].metrics["samples/tokens"] == 0
+        assert record.settings.dpo.sft_weight == 0
 
 
 def test_pairs_alone_train_an_adapter(ditto, tmp_path):
@@ -306,6 +336,32 @@ def test_dpo_in_a_folder_without_pairs_is_an_error_of_input(ditto, texts):
     assert "needs given pairs" in result.error
 
 
+def test_what_a_method_decides_cannot_be_set_besides(ditto, texts):
+    result = ditto("train", texts, "--method", "sft", "--set", "rounds.num=2")
+    assert result.code == 2
+    assert "--method sft decides rounds.num itself" in result.error
+
+
+def test_the_plan_counts_the_memory_of_long_pairs(ditto, texts):
+    def peak():
+        planned = [
+            "plan",
+            texts,
+            "--base",
+            ditto.base,
+            "--device",
+            "cpu",
+            "--set",
+            "dpo.micro_batch_tokens=16",
+            "--json",
+        ]
+        return json.loads(ditto(*planned).out)["memory"]["phases"]["an update"]
+
+    before = peak()
+    folder_with(texts, line(chosen="word " * 60))
+    assert peak() > before
+
+
 def test_pairs_are_listed_edited_and_removed(ditto, texts):
     folder_with(texts, line(chosen="ta di!"), line(chosen="cheers di"))
     shown = ditto("demos", "pairs", texts)
@@ -320,8 +376,33 @@ def test_pairs_are_listed_edited_and_removed(ditto, texts):
     (pair,) = read_pairs(texts)[0]
     assert (pair.prompt, pair.chosen, pair.rejected) == ("Thank Di.", "thx di", "Thank you, Di.")
     assert "no pair in line 9" in ditto("demos", "pairs", texts, "--remove", 9).error
+    assert "not both" in ditto("demos", "pairs", texts, "--edit", 1, "--remove", 1).error
+    assert "is not a folder" in ditto("demos", "pairs", texts / "nowhere").error
     empty = ditto("demos", "pairs", texts, "--edit", 1, environment=editor("truncate -s 0"))
     assert "the text is empty" in empty.error
+
+
+def test_lines_around_the_edited_one_stay_where_they_are_and_what_is_kept_meanwhile_is_not_lost(ditto, tmp_path):
+    folder = folder_with(tmp_path, line(), "", line(chosen="cheers di"), line(chosen="bye"))
+    file = folder / "pairs.jsonl"
+    meanwhile = f"printf '%s\\n' '{line(chosen='kept')}' >> {file}; sed -i s/cheers/thx/ "
+    script = tmp_path / "editor.sh"
+    script.write_text(f'{meanwhile} "$1"')
+    assert ditto("demos", "pairs", folder, "--edit", 3, environment=editor(f"sh {script}")).code == 0
+    expected = [line(), "", line(chosen="thx di"), line(chosen="bye"), line(chosen="kept")]
+    assert file.read_text().split("\n") == [*expected, ""]
+    script.write_text(f'echo >> "$1"; sed -i 1d {file}; echo more >> "$1"')
+    result = ditto("demos", "pairs", folder, "--edit", 3, environment=editor(f"sh {script}"))
+    assert result.code == 2
+    assert "was changed meanwhile" in result.error
+    assert file.read_text().split("\n") == [*expected[1:], ""]
+
+
+def test_a_pair_that_is_kept_is_redacted_as_the_text_beside_it(tmp_path):
+    (tmp_path / "ditto.yaml").write_text("redact: true\n")
+    assert keep_pair(tmp_path, "Hi?", "call 0171 2345678", "Hello.")
+    assert not keep_pair(tmp_path, "Hi?", "call 0171 2345678", "Hello.")
+    assert "2345678" not in (tmp_path / "pairs.jsonl").read_text()
 
 
 def test_a_pair_is_kept_once(tmp_path):
@@ -335,7 +416,13 @@ def test_forget_says_that_pairs_hold_what_it_wrote(ditto, texts):
     assert ditto.train(texts).code == 0
     folder_with(texts, line())
     result = ditto("forget", "alice", "--yes")
-    assert "Among them are 1 pairs with what alice wrote" in result.err
+    assert "What alice wrote may stand in pairs.jsonl there (pairs: 1)" in result.err
+
+
+def test_pairs_that_cannot_be_read_undo_nothing_of_forget(ditto, texts):
+    assert ditto.train(texts).code == 0
+    (texts / "pairs.jsonl").write_bytes(b"\xff")
+    assert ditto("forget", "alice", "--yes").code == 0
 
 
 def test_a_text_that_was_edited_is_kept_with_what_it_was_before(trained, tmp_path):

@@ -139,8 +139,8 @@ def test_the_user_can_overrule(choice):
 
 
 def test_the_plan_has_new_prompts_and_the_background_the_authors(tiny_demonstrations):
-    plan = selection_plan(tiny_demonstrations, seed=3, temperature=0.7, max_new_tokens=9)
     own = [d.prompt for d in tiny_demonstrations]
+    plan = selection_plan(own, seed=3, temperature=0.7, max_new_tokens=9)
     assert len(plan.prompts) == 8
     assert not {prompt.prompt for prompt in plan.prompts} & set(own)
     assert (plan.num, plan.seed, plan.temperature, plan.max_new_tokens) == (1, 3, 0.7, 9)

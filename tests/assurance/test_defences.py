@@ -12,7 +12,7 @@ from outcome import Outcome
 from test_damage import check_adapters, check_checkpoints
 from test_numbers_and_bases import check_archives, check_names, check_non_finite, check_wrong_bases
 from test_privacy import check_canaries
-from test_store_faults import check_kills, check_power_loss, check_races, check_refusals
+from test_store_faults import check_kills, check_power_loss, check_races, check_refusals, check_replacement_kills
 from test_training_faults import check_resume, check_signals_in_updates, spread
 
 pytestmark = [pytest.mark.assurance, pytest.mark.timeout(900)]
@@ -49,7 +49,7 @@ def readable_files():
 DEFENCES = {
     "files are flushed": (["ditto_cli.store.disk.sync"], "power"),
     "folders are flushed": (["ditto_cli.store.disk.sync_folder"], "power"),
-    "a write goes beside and is renamed": ([("ditto_cli.store.files.write_bytes", in_place)], "kills"),
+    "a write goes beside and is renamed": ([("ditto_cli.store.files.write_bytes", in_place)], "replacements"),
     "what a killed process left is swept": (["ditto_cli.store.adapters.sweep"], "kills"),
     "a refusal of the disk becomes one line": ([("ditto_cli.store.files._disk_errors", unlocked)], "refusals"),
     "one process at a time": ([("ditto_cli.store.adapters.locked", unlocked)], "races"),
@@ -84,6 +84,7 @@ def checks(workshop, folder):
     return {
         "power": lambda: check_power_loss(folder, per_moment=3),
         "kills": lambda: check_kills(folder, ("publish the third", "forget")),
+        "replacements": lambda: check_replacement_kills(folder),
         "refusals": lambda: check_refusals(folder, ("publish the first",), step=4),
         "races": lambda: check_races(folder, 2),
         "records": lambda: check_adapters(workshop, folder, only="record.json"),

@@ -11,7 +11,7 @@ import pytest
 from children import KILLED, Child, in_child
 from ditto_cli.cli.boundary import run_guarded
 from ditto_cli.errors import DiskError
-from ditto_cli.store import AdapterStore, disk
+from ditto_cli.store import AdapterStore, disk, write_text
 from faults import Counter, FailAt, KillAt
 from outcome import Outcome
 from power import Log, lay_out, states
@@ -148,6 +148,29 @@ def check_kills(folder, names=tuple(OPERATIONS), *, step=1):
     return outcome
 
 
+def check_replacement_kills(folder):
+    """A file that is written over the one before (prompts, a report), killed before each change."""
+    outcome = Outcome()
+    folder.mkdir(parents=True, exist_ok=True)
+    place, old, new = folder / "report.html", "old", "new " * 99
+    counter = Counter()
+    with disk.intercepted(counter):
+        write_text(place, old)
+    for number in range(1, counter.count + 1):
+        for torn in (False, True):
+            place.write_text(old, encoding="ascii")
+
+            def job(number=number, torn=torn):
+                with disk.intercepted(KillAt(number, torn=torn)):
+                    write_text(place, new)
+
+            ended = in_child(job, folder / "logs")
+            found = place.read_text(encoding="ascii") if place.exists() else None
+            is_whole = ended.code == KILLED and found in (old, new)
+            outcome.add(None if is_whole else f"{ended.code}: {found}", f"written over, killed before change {number}")
+    return outcome
+
+
 def check_import_kills(workshop, folder):
     """The import of an archive, killed before each of its changes of the disk."""
     archive, counted = folder / "alice.ditto", folder / "counted"
@@ -190,8 +213,8 @@ def check_import_kills(workshop, folder):
 
 def test_kills(workshop, tmp_path, promise):
     outcome = check_kills(tmp_path)
-    more = check_import_kills(workshop, tmp_path / "import")
-    outcome = Outcome(outcome.run + more.run, outcome.failures + more.failures)
+    for more in (check_import_kills(workshop, tmp_path / "import"), check_replacement_kills(tmp_path / "over")):
+        outcome = Outcome(outcome.run + more.run, outcome.failures + more.failures)
     title = "store operations (publish, train, rename, forget, import) killed at each change: old or new state"
     promise(title, outcome, at_least=300)
 

@@ -452,7 +452,7 @@ def _adapters_path(
     name: Name,
     round_: Annotated[str | None, typer.Option("--round", help="A stage: sft, 1, 2, ...")] = None,
 ) -> None:
-    """The folder that PEFT loads: `PeftModel.from_pretrained(base, folder)`."""
+    """Print the folder that PEFT loads. As in `PeftModel.from_pretrained(base, folder)`."""
     from ditto_cli.cli.adapters import run_path
 
     run_path(name, round_)
@@ -490,7 +490,7 @@ def _adapters_import(
     ] = None,
     offline: Offline = False,
 ) -> None:
-    """Add an adapter from a file, after checking all of it; nothing in the file is run."""
+    """Add an adapter from a file. All of the file is checked first, and nothing in it is run."""
     from ditto_cli.cli.adapters import run_import
 
     uses_model(offline=offline)

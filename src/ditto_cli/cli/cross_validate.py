@@ -40,6 +40,7 @@ from ditto_cli.evaluation.report import Verdict
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Author
 from ditto_cli.interrupts import stopped
+from ditto_cli.method.comparisons import check_comparable
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord, AdapterStore, remove_tree
 from ditto_cli.types import SFT_STAGE, Reporter
@@ -82,6 +83,8 @@ def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool)
     check_report_place(place)
 
     trial = _load(options, author, name, record, folder_file)
+    for part in folds:
+        check_comparable(trial.settings, part.pairs)
     parts, judge_name, notes = [], "", []
     try:
         for number, part in enumerate(folds, start=1):

@@ -119,7 +119,7 @@ def run_list(folder: Path, *, as_json: bool) -> None:
     else:
         show_audit(rows, f"{len(view.reading.texts)} texts in {folder}")
         if pairs := view.reading.pairs:
-            say(f"And {len(pairs)} pairs: ditto demos pairs {folder}")
+            say(f"Pairs beside them: {len(pairs)}; see ditto demos pairs {folder}.")
 
 
 def run_edit(folder: Path, name: str) -> None:

@@ -114,7 +114,6 @@ def evaluate_adapter(options: EvalOptions) -> tuple[EvalReport, Path, list[str]]
     keep_pairs(folder, pairs_to_judge(findings, every_pair=False), plan.seed, mark_of(folder), marks)
     judge = options.judge.make(session, findings, store.key(), folder, marks)
     judge_findings(judge, findings, options.judge)
-    keep_picks(judge, findings, others, options.folder or Path(record.folder or ""))
     run = describe_run(
         [findings],
         session.policy,
@@ -124,6 +123,7 @@ def evaluate_adapter(options: EvalOptions) -> tuple[EvalReport, Path, list[str]]
     )
     report = build_report(name, contestants[0].title, [findings], run, warnings=[*notes, *options.judge.notes(judge)])
     texts_of = [mark_of(folder), *marks.values()]
+    keep_picks(judge, findings, others, options.folder or Path(record.folder or ""))
     return report, options.report or folder / REPORT_FILE, texts_of
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,6 @@ from ditto_cli.demonstrations.folder_files import (
     render_prompts,
 )
 from ditto_cli.demonstrations.intake import NewText
-from ditto_cli.demonstrations.pairs import without_kept_back
 from ditto_cli.demonstrations.prompts import attach_stored_prompts, plain_instruction, stale_prompts
 from ditto_cli.demonstrations.redaction import prompt_key
 from ditto_cli.model.base.conversions import EMBEDDED_ID
@@ -59,10 +58,7 @@ class FolderView:
 
 def view_folder(folder: Path, folder_file: FolderFile) -> FolderView:
     """Read a folder and say on stderr what is left out."""
-    reading, held_out = read_folder(folder, folder_file), read_held_out(folder, folder_file)
-    kept_back = [part for text in held_out.texts for part in (text.text, text.prompt) if part]
-    pairs, hidden = without_kept_back(reading.pairs, kept_back)
-    view = FolderView(replace(reading, pairs=pairs, skipped=(*reading.skipped, *hidden)), held_out)
+    view = FolderView(read_folder(folder, folder_file), read_held_out(folder, folder_file))
     read_prompts(folder)  # a file that cannot be read is said before a base is loaded
     say_skipped((*view.reading.skipped, *view.held_out.skipped))
     for name in stale_prompts(view.texts, folder_file.prompts):

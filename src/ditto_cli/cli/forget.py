@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ditto_cli.cli.context import confirm, open_store
@@ -55,5 +56,6 @@ def run_forget(name: str, *, sure: bool) -> None:
         )
     say(_UNKNOWN)
     say(f"Your own texts in {texts} were not touched." if texts else "Your own texts were not touched.")
-    if texts and (num := len(pair_lines(Path(texts)))):
-        say(f"Among them are {num} pairs with what {name} wrote: ditto demos pairs {texts}, or delete {PAIRS_FILE}.")
+    with suppress(InputError, OSError):  # a file that cannot be read undoes nothing of it
+        if texts and (num := len(pair_lines(Path(texts)))):
+            say(f"What {name} wrote may stand in {PAIRS_FILE} there (pairs: {num}): see ditto demos pairs {texts}.")

@@ -26,17 +26,20 @@ if TYPE_CHECKING:
 
 def run_pairs(folder: Path, *, edit: int | None, remove: int | None, as_json: bool) -> None:
     """Show the pairs, or edit or remove the one of a line."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give the one with the texts.")
+    if edit is not None and remove is not None:
+        raise InputError("Give --edit or --remove, not both.")
     pairs, skipped = read_pairs(folder, redactor_for(read_folder_file(folder).redact, []))
     line = edit if remove is None else remove
     if line is not None:
-        lines = pair_lines(folder)
-        if line not in lines:
-            raise InputError(f"{folder / PAIRS_FILE} has no pair in line {line}; it has {len(lines)} pairs.")
+        before = pair_lines(folder).get(line)
+        if before is None:
+            raise InputError(f"{folder / PAIRS_FILE} has no pair in line {line}.")
         if remove is not None:
-            del lines[line]
+            _replace(folder, line, before, [])
         else:
-            lines[line] = _edited(folder, line)
-        write_text(folder / PAIRS_FILE, "".join(f"{text}\n" for text in lines.values()))
+            _edit(folder, line, before)
         say(f"{folder / PAIRS_FILE} is changed. What was trained before does not know it: ditto train {folder}")
         return
     if as_json:
@@ -46,13 +49,13 @@ def run_pairs(folder: Path, *, edit: int | None, remove: int | None, as_json: bo
             (pair.id.partition("#")[2], *(shorten(text, 40) for text in (pair.prompt, pair.chosen, pair.rejected)))
             for pair in pairs
         ]
-        print_table(f"{len(pairs)} pairs in {folder}", ("line", "prompt", "preferred", "over"), rows)
+        print_table(f"Pairs in {folder}: {len(pairs)}", ("line", "prompt", "preferred", "over"), rows)
     say_skipped(skipped)
     warn_of_pairs(pairs)
 
 
-def _edited(folder: Path, line: int) -> str:
-    """The pair of a line with its preferred text as the user wants it."""
+def _edit(folder: Path, line: int, before: str) -> None:
+    """Let the user edit the preferred text of a line's pair."""
     found = next((pair for pair in read_pairs(folder)[0] if pair.id == f"{PAIRS_FILE}#{line}"), None)
     if found is None:
         raise InputError(
@@ -62,12 +65,27 @@ def _edited(folder: Path, line: int) -> str:
         chosen = normalise_text(raw.decode("utf-8", errors="replace"))
         if not chosen or chosen == found.rejected:
             raise InputError("Nothing is changed: the text is empty, or the same as the other one.")
-        return pair_line(found.prompt, chosen, found.rejected)
+        _replace(folder, line, before, [pair_line(found.prompt, chosen, found.rejected)])
+
+
+def _replace(folder: Path, line: int, before: str, after: list[str]) -> None:
+    """Put other lines in the place of one; those around it, empty ones too, stay as they are now."""
+    lines = pair_lines(folder)  # anew: while an editor was open, pairs may have been kept
+    if lines.get(line) != before:
+        raise InputError(f"{PAIRS_FILE} was changed meanwhile, and line {line} is another: try again.")
+    rows = [lines.get(number, "") for number in range(1, max(lines) + 1)]
+    rows[line - 1 : line] = after
+    write_text(folder / PAIRS_FILE, "".join(f"{row}\n" for row in rows))
 
 
 def keep_pair(folder: Path, prompt: str, chosen: str, rejected: str) -> bool:
-    """Add a pair to a folder's pairs.jsonl; False where it is there already, or both sides are the same."""
-    prompt, chosen, rejected = map(normalise_text, (prompt, chosen, rejected))
+    """Add a pair to a folder's pairs.jsonl; False where it is there already, or both sides are the same.
+
+    It is redacted as a text that is added to the folder.
+    """
+    redactor = redactor_for(read_folder_file(folder).redact, [chosen])
+    clean = redactor.redact if redactor else str
+    prompt, chosen, rejected = (clean(normalise_text(text)) for text in (prompt, chosen, rejected))
     is_known = any(
         (pair.prompt, pair.chosen, pair.rejected) == (prompt, chosen, rejected) for pair in read_pairs(folder)[0]
     )
@@ -93,4 +111,4 @@ def keep_picks(judge: Judge, findings: Findings, others: Collection[str], folder
             picked.append((pair.prompt.prompt, sides[0].text, sides[1].text))
     if picked and confirm(f"Keep these {len(picked)} picks in {folder / PAIRS_FILE}, to learn from?", ""):
         num = sum(keep_pair(folder, *texts) for texts in picked)
-        say(f"{num} pairs are new. To learn from them: ditto train {folder}")
+        say(f"New pairs: {num}. To learn from them: ditto train {folder}")

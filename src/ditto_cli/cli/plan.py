@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _METHODS: Mapping[str, Mapping[str, object]] = {
     "ditto": {},
     "sft": {"rounds.num": 0},
-    "dpo": {"sampling.completions_per_prompt": 0},
+    "dpo": {"sampling.completions_per_prompt": 0, "dpo.sft_weight": 0.0},
 }
 _HEADERS, _RECORDS_BYTES, _SAMPLED_TOKEN_BYTES = 1.05, 2**20, 16  # of the weights' files; in JSON
 _CHECKPOINTS, _COPIES = 3, 3  # the one in the making and two before; the weights and AdamW's two moments
@@ -127,6 +127,8 @@ def read_order(options: TrainOptions) -> Order:
     flags = {"base.id": options.base, "base.revision": options.revision, "base.quantize": options.quantize}
     given = options.assignments
     assignments = given if isinstance(given, Mapping) else parse_assignments(given or [])
+    if decided := sorted(_METHODS[options.method].keys() & assignments.keys()):
+        raise InputError(f"--method {options.method} decides {decided[0]} itself: leave it or --set out.")
     overrides = {**flags, "seed": options.seed, **assignments, **_METHODS[options.method]}
     preset = named_preset(options.preset, folder_file)
     if preset is not None:
@@ -211,6 +213,7 @@ def plan_job(policy: Policy, job: Job, selector: RoundSelector, quantize: str, s
 
     texts, settings, identity = job.texts, job.settings, policy.identity
     own = {name: len(texts.prompts[name]) + len(ids) for name, ids in texts.completions.items()}
+    pairs = [sum(map(len, parts)) for parts in texts.pairs.values()]
     longest = max(len(ids) for ids in texts.prompts.values()) + texts.max_new_tokens
     num_side_by_side = len(own) * settings.sampling.completions_per_prompt + 1 + len(selector.requests())
     need = memory_need(
@@ -219,8 +222,8 @@ def plan_job(policy: Policy, job: Job, selector: RoundSelector, quantize: str, s
         quantize,
         cached_tokens=min(policy.max_cached_tokens, min(settings.sampling.max_slots, num_side_by_side) * longest),
         row_tokens=min(
-            max(settings.dpo.micro_batch_tokens, longest + max(own.values())),
-            sum(own.values()) + 2 * settings.dpo.comparisons_per_prompt * len(own) * texts.max_new_tokens,
+            max(settings.dpo.micro_batch_tokens, longest + max(own.values()), *pairs),
+            sum(own.values()) + sum(pairs) + 2 * settings.dpo.comparisons_per_prompt * len(own) * texts.max_new_tokens,
         ),
         batch_tokens=sum(sorted(own.values())[-settings.sft.batch_size :]),
     )
@@ -247,13 +250,15 @@ def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
     texts = len(job.demonstrations)
     num_samples = settings.sampling.completions_per_prompt * texts
     steps = f"SFT up to {settings.sft.max_steps} updates"
-    if settings.rounds.num:
+    if settings.rounds.num and not num_samples:
+        steps += f", then {settings.rounds.num * settings.rounds.steps} DPO updates on the pairs"
+    elif settings.rounds.num:
         steps += f", then {settings.rounds.num} rounds of {num_samples} samples and {settings.rounds.steps} DPO updates"
     memory = f"about {size(need.peak)} at most, in {need.phase} ({size(need.base)} of it the base); "
     last = plan.last
     return {
         "adapter": job.name,
-        "texts": f"{texts}, {job.texts.num_tokens} tokens" + (f", and {len(job.pairs)} pairs" if job.pairs else ""),
+        "texts": f"{texts}, {job.texts.num_tokens} tokens" + (f"; pairs: {len(job.pairs)}" if job.pairs else ""),
         "base": f"{plan.base}, {'4-bit NF4' if plan.quantize == 'nf4' else 'not quantised'}",
         "device": plan.device,
         "preset": preset,

@@ -14,10 +14,12 @@ from ditto_cli.demonstrations.choice import Limits
 from ditto_cli.demonstrations.encoding import normalise_text, readable_name
 from ditto_cli.demonstrations.folder_files import PROMPT_FILE
 from ditto_cli.demonstrations.mail.mailboxes import apple_mbox_file, is_maildir
-from ditto_cli.demonstrations.pairs import read_pairs
+from ditto_cli.demonstrations.pairs import read_pairs, without_kept_back
+from ditto_cli.demonstrations.prompts import attach_stored_prompts
+from ditto_cli.demonstrations.reader_basics import opened
 from ditto_cli.demonstrations.readers import reason_to_skip
-from ditto_cli.demonstrations.redaction import redactor_for
-from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, opened, read_source
+from ditto_cli.demonstrations.redaction import Redactor, redactor_for
+from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, read_source
 from ditto_cli.demonstrations.splitting import divided
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
@@ -62,7 +64,9 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
             repeated.append(Skipped(text.id, f"same text as {first.id}"))
     texts = list(unique.values())
     redactor = redactor_for(settings.redact, list(unique))
-    pairs, refused = read_pairs(folder, redactor)
+    found, refused = read_pairs(folder, redactor)
+    pairs, hidden = without_kept_back(found, _kept_back(folder, settings, redactor) if found else ())
+    refused += hidden
     if settings.split:
         texts = [part for text in texts for part in divided(text, notes=True, max_words=Limits().max_words)]
     if redactor is not None:
@@ -71,7 +75,7 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
         chosen = {pair.chosen: SourceText(pair.id, pair.chosen, pair.prompt) for pair in pairs}
         texts = list(chosen.values())[:MAX_TEXTS]
         refused += [Skipped(text.id, _NOT_IMITATED) for text in list(chosen.values())[MAX_TEXTS:]]
-    reading = Reading(tuple(texts), (*reading.skipped, *repeated, *refused), tuple(pairs))
+    reading = Reading(tuple(texts), (*reading.skipped, *repeated, *refused), pairs)
     if not reading.texts:
         raise NothingUsableError(_nothing_usable(folder, reading.skipped))
     if len(reading.texts) > MAX_TEXTS:
@@ -81,6 +85,14 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
             f"ditto init NEW_FOLDER --from {shown} --pick 7."
         )
     return reading
+
+
+def _kept_back(folder: Path, settings: FolderFile, redactor: Redactor | None) -> set[str]:
+    """The texts of a folder's `held_out` and their prompts, with the stand-ins that the folder's texts get."""
+    plain = settings.model_copy(update={"redact": False})
+    texts = read_held_out(folder, plain).texts
+    prompts = (text.prompt for text in attach_stored_prompts(folder, texts, plain)[0])
+    return {redactor.redact(part) if redactor else part for part in (*prompts, *(text.text for text in texts))}
 
 
 def read_held_out(folder: Path, settings: FolderFile | None = None) -> Reading:

@@ -12,8 +12,8 @@ from typing import Any
 
 from ditto_cli.config import PAIRS_FILE
 from ditto_cli.demonstrations.encoding import normalise_text
+from ditto_cli.demonstrations.reader_basics import read_whole
 from ditto_cli.demonstrations.redaction import Redactor
-from ditto_cli.demonstrations.sources import read_whole
 from ditto_cli.errors import InputError
 from ditto_cli.types import Preference, Skipped
 
@@ -23,7 +23,7 @@ _MAX_BYTES = 8 * 2**20
 def read_pairs(folder: Path, redactor: Redactor | None = None) -> tuple[list[Preference], list[Skipped]]:
     """The pairs in a folder's pairs.jsonl, and the lines that are none; nothing where there is no such file.
 
-    Of two equal pairs the first counts, of two that contradict each other neither.
+    Of two pairs that are equal once redacted the first counts, of two that contradict each other neither.
 
     Raises:
         InputError: the file cannot be read.
@@ -32,7 +32,7 @@ def read_pairs(folder: Path, redactor: Redactor | None = None) -> tuple[list[Pre
     skipped: list[Skipped] = []
     for number, line in pair_lines(folder).items():
         name = f"{PAIRS_FILE}#{number}"
-        pair = _parsed(name, line)
+        pair = _parsed(name, line, redactor)
         if isinstance(pair, str):
             skipped.append(Skipped(name, pair))
         elif (first := pairs.setdefault((pair.prompt, pair.chosen, pair.rejected), pair)) is not pair:
@@ -42,10 +42,7 @@ def read_pairs(folder: Path, redactor: Redactor | None = None) -> tuple[list[Pre
         if one is not None and other is not None:
             skipped.append(Skipped(one.id, f"it contradicts {other.id}: remove one of them"))
             del pairs[prompt, chosen, rejected], pairs[prompt, rejected, chosen]
-    kept = list(pairs.values())
-    if redactor is not None:
-        kept = [Preference(p.id, *map(redactor.redact, (p.prompt, p.chosen, p.rejected))) for p in kept]
-    return kept, skipped
+    return list(pairs.values()), skipped
 
 
 def pair_lines(folder: Path) -> dict[int, str]:
@@ -69,12 +66,13 @@ def without_kept_back(
     pairs: Sequence[Preference], kept_back: Collection[str]
 ) -> tuple[tuple[Preference, ...], tuple[Skipped, ...]]:
     """The pairs in which none of the prompts and texts that are kept back stands, and the others."""
-    hidden = [pair.id for pair in pairs if {pair.prompt, pair.chosen, pair.rejected} & set(kept_back)]
+    hidden = {pair.id for pair in pairs if not {pair.prompt, pair.chosen, pair.rejected}.isdisjoint(kept_back)}
     reason = "it is of a text that is kept back"
-    return tuple(pair for pair in pairs if pair.id not in hidden), tuple(Skipped(name, reason) for name in hidden)
+    kept = tuple(pair for pair in pairs if pair.id not in hidden)
+    return kept, tuple(Skipped(pair.id, reason) for pair in pairs if pair.id in hidden)
 
 
-def _parsed(name: str, line: str) -> Preference | str:
+def _parsed(name: str, line: str, redactor: Redactor | None) -> Preference | str:
     """A pair; or why the line holds none."""
     try:
         content = json.loads(line)
@@ -85,6 +83,8 @@ def _parsed(name: str, line: str) -> Preference | str:
     found = {key: _text(content.get(key)) for key in ("prompt", "chosen", "rejected")}
     if missing := [key for key, text in found.items() if not text]:
         return f"no {' and '.join(missing)} in it"
+    if redactor is not None:
+        found = {key: redactor.redact(text) for key, text in found.items()}
     if found["chosen"] == found["rejected"]:
         return "both texts are the same"
     return Preference(name, **found)

@@ -1,15 +1,57 @@
-"""What several readers need: bytes as characters, words for errors, and prompts made of titles and of others' words."""
+"""What several readers need: files as bytes, bytes as characters, words for errors, prompts made of what is known."""
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import PurePosixPath
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text
 from ditto_cli.errors import InputError
 
 _TITLE_CHARACTERS = 200
 _ABOUT_CHARACTERS = 400
+
+
+@contextmanager
+def opened(path: Path, name: str) -> Iterator[BinaryIO]:
+    """A regular file, open for reading."""
+    try:
+        # Before opening: a FIFO would block here for ever.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise InputError(f"{name} is a pipe, socket or device, not a file: take it out of the folder.")
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise InputError(f"{name} does not exist, or is a link to what does not: check the path.") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, error) from None
+    with file:
+        try:
+            yield file
+        except OSError as error:
+            raise _unreadable(name, error) from None
+
+
+def read_whole(path: Path, name: str, max_bytes: int) -> bytes:
+    """A regular file's bytes."""
+    with opened(path, name) as file:
+        raw = file.read(max_bytes + 1)
+    if len(raw) > max_bytes:
+        raise InputError(
+            f"{name} is larger than {max_bytes // 2**20} MiB, more than a person's text: "
+            "save the text itself, without pictures and attachments."
+        )
+    return raw
+
+
+def _unreadable(name: str, error: Exception) -> InputError:
+    return InputError(
+        f"{name} cannot be read ({type(error).__name__}): check its rights and where it links to, or take it away."
+    )
 
 
 def decoded(name: str, raw: bytes, declared: str | None = None) -> str:

@@ -14,7 +14,6 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -31,7 +30,7 @@ from ditto_cli.demonstrations.mail.mailboxes import (
     read_maildir,
     read_mbox,
 )
-from ditto_cli.demonstrations.reader_basics import damaged
+from ditto_cli.demonstrations.reader_basics import damaged, opened, read_whole
 from ditto_cli.demonstrations.readers import READERS, max_bytes, read_safely, reason_to_skip
 from ditto_cli.errors import InputError
 from ditto_cli.types import People, Reading, Skipped, SourceText
@@ -222,40 +221,3 @@ def _is_mbox(member: zipfile.ZipInfo) -> bool:
 
 # (name for the user, the open file) -> what is in it, one text after the other.
 STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[Item]]] = {".mbox": read_mbox, ".zip": read_zip}
-
-
-@contextmanager
-def opened(path: Path, name: str) -> Iterator[BinaryIO]:
-    """A regular file, open for reading."""
-    try:
-        # Before opening: a FIFO would block here for ever.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise InputError(f"{name} is a pipe, socket or device, not a file: take it out of the folder.")
-        file = path.open("rb")
-    except FileNotFoundError:
-        raise InputError(f"{name} does not exist, or is a link to what does not: check the path.") from None
-    except (OSError, ValueError) as error:
-        raise _unreadable(name, error) from None
-    with file:
-        try:
-            yield file
-        except OSError as error:
-            raise _unreadable(name, error) from None
-
-
-def read_whole(path: Path, name: str, max_bytes: int) -> bytes:
-    """A regular file's bytes."""
-    with opened(path, name) as file:
-        raw = file.read(max_bytes + 1)
-    if len(raw) > max_bytes:
-        raise InputError(
-            f"{name} is larger than {max_bytes // 2**20} MiB, more than a person's text: "
-            "save the text itself, without pictures and attachments."
-        )
-    return raw
-
-
-def _unreadable(name: str, error: Exception) -> InputError:
-    return InputError(
-        f"{name} cannot be read ({type(error).__name__}): check its rights and where it links to, or take it away."
-    )

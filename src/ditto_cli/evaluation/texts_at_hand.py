@@ -11,7 +11,6 @@ from threading import Lock
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile, read_folder_file
 from ditto_cli.demonstrations.folder import read_folder, read_held_out
-from ditto_cli.demonstrations.pairs import without_kept_back
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.appraisal import Appraiser
@@ -147,8 +146,7 @@ def read_author(folder: Path, noted: Note) -> Author:
             f"{without[0].id} has no prompt: `ditto init {folder}` finds one, or write it into {FOLDER_FILE}."
         )
     held_out = tuple(_held_out(folder, settings, demonstrations, noted))
-    pairs, _ = without_kept_back(reading.pairs, [part for text in held_out for part in (text.prompt, text.completion)])
-    return Author(tuple(demonstrations), held_out, pairs)
+    return Author(tuple(demonstrations), held_out, reading.pairs)
 
 
 def _held_out(

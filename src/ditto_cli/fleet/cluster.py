@@ -66,6 +66,7 @@ def cluster(address: str | None) -> Iterator[list[str]]:
 
     Raises:
         InputError: Ray is not installed, or does not answer there.
+        DittoError: it does not start here.
     """
     os.environ.update({key: value for key, value in _PRIVATE.items() if address is None})
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -80,12 +81,15 @@ def cluster(address: str | None) -> Iterator[list[str]]:
             if address is None:
                 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
                 inside = str(Path(folder, "r"))
-                ray.init(include_dashboard=False, _temp_dir=inside, _node_ip_address="127.0.0.1", **quiet)
+                # "local": without an address Ray would take a cluster of somebody else that runs on this machine.
+                ray.init("local", include_dashboard=False, _temp_dir=inside, _node_ip_address="127.0.0.1", **quiet)
             else:
                 ray.init(address=address, **quiet)
         except Exception as error:  # whatever it is that Ray makes of an address
-            where = "on this machine" if address is None else f"at {address}"
-            raise InputError(f"Ray cannot be reached {where} ({type(error).__name__}): is it running?") from None
+            kind = type(error).__name__
+            if address is None:
+                raise DittoError(f"Ray does not start on this machine ({kind}): close other programs.") from None
+            raise InputError(f"Ray cannot be reached at {address} ({kind}): is it running?") from None
         try:
             yield [] if address is None else sorted({node["NodeManagerAddress"] for node in _machines()})
         finally:

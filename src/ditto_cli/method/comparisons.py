@@ -61,7 +61,7 @@ class History:
 def check_comparable(settings: Settings, pairs: Sequence[Preference]) -> None:
     """Refuse a run whose rounds would have nothing to compare: no samples, and no given pairs."""
     if settings.rounds.num and not settings.sampling.completions_per_prompt and not pairs:
-        raise InputError(f"DPO without samples needs given pairs, and there is none in {PAIRS_FILE} of this folder.")
+        raise InputError(f"DPO without samples needs given pairs, and {PAIRS_FILE} has none that may be learnt.")
 
 
 def draw_comparisons(history: History, settings: DpoSettings, *, seed: int, step: int) -> list[Comparison]:

@@ -400,7 +400,9 @@ def _history(state: RunState, texts: Texts) -> History:
     own = [replace(one, reference_logp=logp) for one, logp in zip(unscored, logps, strict=True)]
     history = History.of(own, len(state.own_logps))
     names = [completion.demonstration_id for completion in own]
-    for number in range(1 + max((sample.round for sample in state.samples), default=-1)):
+    # A round that samples nothing has none here; but each stage that was looked at began one.
+    num_looked_at = sum(stage.sample is not None for stage in state.stages)
+    for number in range(min(num_looked_at, state.identity.settings.rounds.num)):
         history.add_round(
             [
                 Completion(names[s.demonstration], number, s.index, tuple(s.token_ids), s.ended, s.reference_logp)

@@ -21,7 +21,7 @@ from ditto_cli.model.policy.memory import halving
 from ditto_cli.model.policy.policy import Policy, lighter_base
 from ditto_cli.model.policy.scoring import count_row_tokens, score_completions, split_by_size
 from ditto_cli.seeds import derive_seed
-from ditto_cli.types import Comparison, Completion, StepMetrics
+from ditto_cli.types import Comparison, ComparisonKind, Completion, StepMetrics
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,9 @@ class Updater:
             "grad_norm": float(norm),
             "learning_rate": float(learning_rate),
         }
+        if given := [place for place, one in enumerate(comparisons) if one.kind is ComparisonKind.GIVEN]:
+            values["given/accuracies"] = float((margins[given] > 0).float().mean())
+            values["given/margins"] = float(margins[given].mean())
         return StepMetrics(round_number, step, values, Counter(comparison.kind for comparison in comparisons))
 
     def state(self) -> dict[str, Tensor]:

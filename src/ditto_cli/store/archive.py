@@ -238,6 +238,7 @@ def _shared(record: AdapterRecord, name: str, stages: Sequence[str]) -> AdapterR
             "base": base,
             "settings": record.settings.model_copy(update={"base": base_settings}),
             "demonstration_hashes": [],
+            "pair_hashes": [],
             "folder": None,
             "watch_prompt": "",
             "base_sample": "",
