@@ -38,6 +38,7 @@ HOMES = {
     "peft": ("model/",),
     "bitsandbytes": ("model/",),
     "trl": ("method/sft.py",),
+    "accelerate": ("cli/tracking.py",),
     "datasets": ("method/sft.py",),
     "rich": ("cli/render.py", "cli/progress.py"),
     "typer": ("cli/app.py", "cli/arguments.py"),

@@ -195,7 +195,7 @@ def test_the_environment_gives_dotted_keys_and_leaves_the_programs_own_variables
         ({"flags": {"lora.targets": ","}}, ("lora.targets: Input should be 'all-linear' or",)),
         (
             {"flags": {"dpo.mixture": {"online": 0, "replay": 0, "inter_model": 0}}},
-            ("dpo.mixture: all three weights are 0", "raise one"),
+            ("dpo.mixture: all three weights of samples are 0", "raise one"),
         ),
         ({"preset": "nope"}, ("Unknown preset 'nope'", *preset_names())),
         ({"preset": "nope.yaml"}, ("nope.yaml does not exist",)),

@@ -23,7 +23,7 @@ from pydantic import (
     validate_call,
 )
 
-from ditto_cli.cli.arguments import Method, SampleOptions, TrainOptions, check_device
+from ditto_cli.cli.arguments import Method, SampleOptions, Tracker, TrainOptions, check_device
 from ditto_cli.cli.eval import EvalOptions, evaluate_adapter, write_page
 from ditto_cli.cli.export import ExportOptions, export_voice
 from ditto_cli.cli.judging import JudgeKind, JudgeOptions
@@ -78,6 +78,7 @@ def train(
     seed: NonNegativeInt | None = None,
     publish: str = "best",
     fresh: bool = False,
+    track: Tracker | None = None,
     device: Device = "auto",
 ) -> AdapterRecord:
     """Train an adapter from a folder of a person's texts, or go on where that was interrupted, and publish it.
@@ -90,7 +91,7 @@ def train(
         DittoError: all else that the command refuses, see `ditto_cli.errors`.
     """
     options = TrainOptions(
-        Path(folder), name, preset, base, revision, quantize, seed, settings, device, publish, method
+        Path(folder), name, preset, base, revision, quantize, seed, settings, device, publish, method, track
     )
     return train_adapter(options, fresh=fresh)
 

@@ -32,6 +32,7 @@ from ditto_cli.cli.arguments import (
     Revision,
     SampleOptions,
     Seed,
+    Track,
     TrainOptions,
     adapter_names,
     uses_model,
@@ -149,13 +150,14 @@ def _train(
     ] = "best",
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a training that was interrupted.")] = False,
     method: MethodOption = "ditto",
+    track: Track = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would do, as `ditto plan`.")] = False,
     device: Device = "auto",
     offline: Offline = False,
 ) -> None:
     """Train an adapter. Imitate the texts (SFT), then DITTO rounds that prefer them over the model's own."""
     uses_model(offline=offline)
-    options = TrainOptions(folder, name, preset, base, revision, quantize, seed, set_, device, publish, method)
+    options = TrainOptions(folder, name, preset, base, revision, quantize, seed, set_, device, publish, method, track)
     if dry_run:
         from ditto_cli.cli.plan import run_plan
 

@@ -56,6 +56,13 @@ Method = Literal["ditto", "sft", "dpo"]
 MethodOption = Annotated[
     Method, typer.Option("--method", help="sft: imitate only; dpo: compare given pairs only, without samples.")
 ]
+Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow"]
+Track = Annotated[
+    Tracker | None,
+    typer.Option(
+        "--track", help="Give the figures to a tracker too; it is offline unless its own variables say otherwise."
+    ),
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same adapter.")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set dpo.beta=0.1.")
@@ -84,6 +91,7 @@ class TrainOptions:
     device: str
     publish: str = "best"
     method: Method = "ditto"
+    track: Tracker | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit, warn_of_
 from ditto_cli.cli.plan import Order, check_publish, plan_facts, plan_job, prepare, read_order
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, size, warn
+from ditto_cli.cli.tracking import check_tracker, tracked
 from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun
 
 
@@ -18,6 +19,7 @@ def run_train(options: TrainOptions, *, fresh: bool) -> None:
 
 def train_adapter(options: TrainOptions, *, fresh: bool) -> AdapterRecord:
     """Train and publish an adapter; the plan, the progress and what should be known go to stderr."""
+    check_tracker(options.track)
     order = read_order(options)
     store = open_store()
     with store.training(order.adapter) as kept:  # a second training of this name ends here, before it loads anything
@@ -57,8 +59,8 @@ def _train(options: TrainOptions, order: Order, store: AdapterStore, kept: Unfin
         warn(line)
     if store.exists(job.name):
         warn(f"There is an adapter {job.name} already: it stays in use until this run is finished, which replaces it.")
-    with reporter() as shown:
-        record = train_ditto(policy, job, kept, shown, selector)
+    with reporter() as shown, tracked(shown, options.track, settings, store.folder(job.name)) as told:
+        record = train_ditto(policy, job, kept, told, selector)
     say(f"Memory: planned {size(plan.need.peak)}, used {size(hardware.peak_memory_bytes())}.")
     return record
 
