@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from ditto_cli.cli.network import host_log
 from ditto_cli.config import Settings
 from ditto_cli.errors import InputError
+from ditto_cli.store import make_private_folder
 from ditto_cli.types import Reporter
 
 # wandb else keeps what is shown, which are texts, and the machine, its user, packages and arguments.
@@ -73,7 +74,7 @@ def _begin(tracker: str, settings: Settings, place: Path) -> Any:
     values["seed"] = settings.seed
     client = LOGGER_TYPE_TO_CLASS[tracker](**arguments[tracker])
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        make_private_folder(place)
         client.start()
         client.store_init_configuration({key: value for key, value in values.items() if isinstance(value, int | float)})
     except Exception as error:  # of a server, an account or a disk
