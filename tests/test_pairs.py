@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cli_helpers import SMALL
 from conftest import load_tiny, shake
 from ditto_cli.cli.pairs import keep_pair, keep_picks
 from ditto_cli.config import DpoSettings, FolderFile, Settings
@@ -309,10 +310,18 @@ def test_a_training_learns_from_pairs_and_says_so(ditto, texts):
     assert len(ditto.record("alice").pair_hashes) == 1
 
 
+def train_by(method, ditto, folder):
+    """The smallest training by another method, without the setting that it decides."""
+    decided = {"sft": "rounds.num", "dpo": "sampling.completions_per_prompt"}[method]
+    options = zip(SMALL[::2], SMALL[1::2], strict=True)
+    small = [word for option in options if not option[1].startswith(decided) for word in option]
+    return ditto("train", folder, "--base", ditto.base, *small, "--method", method)
+
+
 @pytest.mark.parametrize(("method", "stages"), [("sft", ["sft"]), ("dpo", ["sft", "round1"])])
 def test_the_other_methods(ditto, texts, method, stages):
     folder_with(texts, line(), line(chosen="cheers"))
-    result = ditto.train(texts, "--method", method)
+    result = train_by(method, ditto, texts)
     assert result.code == 0, result.err
     record = ditto.record("alice")
     assert list(record.stage_names) == stages
@@ -326,13 +335,13 @@ def test_pairs_alone_train_an_adapter(ditto, tmp_path):
     folder = tmp_path / "only"
     folder.mkdir()
     folder_with(folder, line(), line(chosen="cheers di", prompt="Thank Di again."))
-    result = ditto.train(folder, "--method", "dpo")
+    result = train_by("dpo", ditto, folder)
     assert result.code == 0, result.err
     assert len(ditto.record("only").demonstration_hashes) == 2
 
 
 def test_dpo_in_a_folder_without_pairs_is_an_error_of_input(ditto, texts):
-    result = ditto.train(texts, "--method", "dpo")
+    result = train_by("dpo", ditto, texts)
     assert result.code == 2
     assert "needs given pairs" in result.error
 
