@@ -205,6 +205,7 @@ def test_keep_saves_the_edited_sample_as_a_demonstration(trained, editor):
         assert "ditto train" in result.err
     finally:
         new.unlink()
+        (folder / "pairs.jsonl").unlink()
 
 
 @pytest.mark.parametrize(("command", "words"), [("true", "it was not changed"), (': > "$1"', "it was left empty")])

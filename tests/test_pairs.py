@@ -468,7 +468,7 @@ def test_a_text_that_was_edited_is_kept_with_what_it_was_before(trained, tmp_pat
     result = trained(*asked[:-1], "--keep", asked[-1], environment=editor("sed -i 1s/^/bo,/"))
     try:
         assert result.code == 0, result.err
-        (pair,) = read_pairs(folder)[0]
+        pair = read_pairs(folder)[0][-1]
         assert pair.prompt == "Write to Bo."
         assert pair.chosen == f"bo,{pair.rejected}"
         assert "that you prefer it to what was written" in result.err
