@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from ditto_cli.cli.arguments import Method, SampleOptions, Tracker, TrainOptions, check_device
-from ditto_cli.cli.eval import EvalOptions, evaluate_adapter, write_page
+from ditto_cli.cli.eval import EvalOptions, evaluate_adapter
 from ditto_cli.cli.export import ExportOptions, export_voice
 from ditto_cli.cli.judging import JudgeKind, JudgeOptions
 from ditto_cli.cli.sample import open_voices, seed_of, warn_of_cuts
@@ -201,9 +201,7 @@ def evaluate(
         quantize=quantize,
         device=device,
     )
-    outcome, place, marks = evaluate_adapter(options)
-    write_page(outcome, place, marks)
-    return outcome
+    return evaluate_adapter(options, lambda report: None)
 
 
 @_checked

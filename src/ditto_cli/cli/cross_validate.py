@@ -27,7 +27,8 @@ from ditto_cli.cli.eval import (
     check_report_place,
     load_encoder,
     plan_of,
-    show_and_write,
+    show,
+    write_page,
 )
 from ditto_cli.cli.judging import JudgeOptions, judge_findings
 from ditto_cli.cli.plan import prepare
@@ -122,7 +123,8 @@ def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool)
     if record is None:
         report = report.model_copy(update={"verdict": what_to_do(report.verdict)})
     # All texts are of the person of the adapter of this name, if there is one.
-    show_and_write(report, place, [mark_of(answers)] if answers else [], as_json=as_json)
+    show(report, as_json=as_json)
+    write_page(report, place, [mark_of(answers)] if answers else [])
 
 
 def fold(author: Author, num_folds: int, *, seed: int) -> list[Author]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,12 +53,11 @@ class EvalOptions:
 
 def run_eval(options: EvalOptions, *, as_json: bool) -> None:
     """See `ditto eval --help`."""
-    report, place, marks = evaluate_adapter(options)
-    show_and_write(report, place, marks, as_json=as_json)
+    evaluate_adapter(options, lambda report: show(report, as_json=as_json))
 
 
-def evaluate_adapter(options: EvalOptions) -> tuple[EvalReport, Path, list[str]]:
-    """Evaluate one adapter: the report, where its page is to lie, and the marks of whose texts it holds."""
+def evaluate_adapter(options: EvalOptions, shown_by: Callable[[EvalReport], None]) -> EvalReport:
+    """Evaluate one adapter, and write its page; what may fail or be stopped comes after the report was shown."""
     started = time.monotonic()
     store = open_store()
     name = _adapter_name(options, store)
@@ -122,20 +121,20 @@ def evaluate_adapter(options: EvalOptions) -> tuple[EvalReport, Path, list[str]]
         seconds=time.monotonic() - started,
     )
     report = build_report(name, contestants[0].title, [findings], run, warnings=[*notes, *options.judge.notes(judge)])
-    texts_of = [mark_of(folder), *marks.values()]
+    shown_by(report)
+    write_page(report, options.report or folder / REPORT_FILE, [mark_of(folder), *marks.values()])
     keep_picks(judge, findings, others, options.folder or Path(record.folder or ""))
-    return report, options.report or folder / REPORT_FILE, texts_of
+    return report
 
 
-def show_and_write(report: EvalReport, place: Path, marks: Sequence[str], *, as_json: bool) -> None:
-    """Print the tables or the JSON, and write the page."""
+def show(report: EvalReport, *, as_json: bool) -> None:
+    """Print the tables or the JSON."""
     from ditto_cli.cli.eval_tables import show_report
 
     if as_json:
         print_json(as_json_ready(report))
     else:
         show_report(report)
-    write_page(report, place, marks)
 
 
 def write_page(report: EvalReport, place: Path, marks: Sequence[str]) -> None:
