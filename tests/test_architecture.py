@@ -18,7 +18,7 @@ PACKAGE = Path(ditto_cli.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 MODEL_LIBRARIES = {"torch", "transformers", "peft", "trl", "datasets", "bitsandbytes", "accelerate"}
 
-WORDS = {"errors", "types", "config", "seeds", "interrupts", "voices"}  # modules that every room may use
+WORDS = {"errors", "types", "config", "seeds", "interrupts", "voices", "shown"}  # modules that every room may use
 # Room -> the rooms that it may import, besides itself and the words.
 ARROWS = {
     "demonstrations": set(),

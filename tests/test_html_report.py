@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.evaluation.html import duration, moment, render_html
+from ditto_cli.evaluation.html import moment, render_html
 from ditto_cli.evaluation.report import (
     Collapse,
     ContestantReport,
@@ -22,6 +22,7 @@ from ditto_cli.evaluation.report import (
     WinRate,
 )
 from ditto_cli.evaluation.sections import number, share
+from ditto_cli.shown import duration
 from eval_fixtures import (
     check_drawing,
     crowded_report,

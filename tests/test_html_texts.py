@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.cli import render as terminal_text
-from ditto_cli.evaluation.html import visible
 from ditto_cli.evaluation.report import PanelMember, SampleRow, StylePoint, Verdict
+from ditto_cli.shown import visible
 from eval_fixtures import realistic_report, sample_row, section, smallest_report, tree_of
 
 HOSTILE = [

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from ditto_cli.cli import render
 from ditto_cli.cli.progress import PlainReporter
-from ditto_cli.cli.render import shorten, visible
+from ditto_cli.shown import shorten, visible
 from ditto_cli.types import WatchedSample
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ditto_cli.cli.context import find_base, open_store
-from ditto_cli.cli.render import as_json_ready, print_facts, print_json, print_table, print_text, say, size, warn
+from ditto_cli.cli.render import as_json_ready, print_facts, print_json, print_table, print_text, say, warn
 from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.shown import size
 from ditto_cli.store import (
     AdapterArchive,
     AdapterRecord,

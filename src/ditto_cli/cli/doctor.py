@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ditto_cli import __version__
-from ditto_cli.cli.render import print_facts, print_json, print_table, size
+from ditto_cli.cli.render import print_facts, print_json, print_table
 from ditto_cli.config import FolderFile, resolve_settings
 from ditto_cli.errors import DiskError, DittoError
+from ditto_cli.shown import size
 from ditto_cli.store import AdapterStore, cache_home, store_home
 from ditto_cli.store.adapters import ADAPTERS_FOLDER
 from ditto_cli.store.files import TEMPORARY_PREFIX, folder_size

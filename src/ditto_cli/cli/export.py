@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.context import check_base, confirm, find_base, open_store
-from ditto_cli.cli.render import print_text, say, size, warn
+from ditto_cli.cli.render import print_text, say, warn
 from ditto_cli.errors import DiskError, DittoError, IncompatibleError, InputError
+from ditto_cli.shown import size
 from ditto_cli.store import (
     ARCHIVE_SUFFIX,
     AdapterRecord,

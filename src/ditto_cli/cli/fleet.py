@@ -11,11 +11,12 @@ from typing import Any
 
 from ditto_cli.cli.arguments import TrainOptions
 from ditto_cli.cli.context import find_base, folder_adapter, open_store
+from ditto_cli.cli.fleet_status import detail, summary
 from ditto_cli.cli.folder import add_prompts
 from ditto_cli.cli.network import host_log
 from ditto_cli.cli.plan import plan_job, prepare, read_order, stored_prompts, with_stand_ins
 from ditto_cli.cli.progress import live_lines
-from ditto_cli.cli.render import as_json_ready, duration, print_json, print_table, say, size
+from ditto_cli.cli.render import as_json_ready, print_json, print_table, say
 from ditto_cli.config import read_folder_file, resolved_quantize
 from ditto_cli.errors import DeviceError, DittoError, InputError
 from ditto_cli.evaluation.eval_prompts import evaluation_prompts
@@ -31,9 +32,9 @@ from ditto_cli.fleet.status import (
     State,
     StatusBoard,
     only_fleet,
-    read_status,
 )
 from ditto_cli.fleet.training import Task, is_trained, publish, train_person
+from ditto_cli.shown import duration, size
 from ditto_cli.store import AdapterStore, store_home, write_text
 from ditto_cli.store.generations import STAGE_FILES
 
@@ -199,30 +200,9 @@ def _run(
         finally:
             board.end()
     counts = board.status.counts()
-    say(_summary(counts))
+    say(summary(counts))
     if counts.get("failed"):
         raise DittoError("Some failed, see above; the same command tries these again.")
-
-
-def run_fleet_status(*, as_json: bool) -> None:
-    """See `ditto fleet status --help`.
-
-    Raises:
-        InputError: no fleet was trained here.
-        DiskError: its file is damaged.
-    """
-    status = read_status(store_home(os.environ))
-    if as_json:
-        print_json(as_json_ready(status))
-        return
-    rows = [
-        (person.name, person.state, _detail(person), "" if person.seconds is None else duration(person.seconds))
-        for person in status.people
-        if person.state != "done"
-    ]
-    print_table(f"{status.folder}: {_summary(status.counts())}", ("person", "", "where, or why", "time"), rows)
-    ago = duration(time.time() - status.updated)
-    say(f"It ended {ago} ago." if status.is_over else f"As of {ago} ago.")
 
 
 def _person_folders(people: Path) -> list[Path]:
@@ -305,20 +285,9 @@ def _eval_task(store: AdapterStore, name: str, folder: Path, *, is_on_gpu: bool)
 
 
 def _lines(status: FleetStatus) -> Iterator[str]:
-    yield _summary(status.counts())
+    yield summary(status.counts())
     running = [person for person in status.people if person.state == "running"]
     for person in running[:_MOST_RUNNING_SHOWN]:
-        yield f"  {person.name}: {_detail(person)}"
+        yield f"  {person.name}: {detail(person)}"
     if len(running) > _MOST_RUNNING_SHOWN:
         yield f"  and {len(running) - _MOST_RUNNING_SHOWN} more"
-
-
-def _detail(person: PersonStatus) -> str:
-    detail = person.detail
-    if person.seconds_left is not None:
-        detail += f", about {duration(person.seconds_left)} left in it"
-    return f"{detail} (try {person.tries})" if person.tries > 1 else detail
-
-
-def _summary(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{num} {state}" for state, num in counts.items())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.context import load_base
-from ditto_cli.cli.render import print_table, say, shorten, warn
+from ditto_cli.cli.render import print_table, say, warn
 from ditto_cli.config import (
     FOLDER_FILE,
     HELD_OUT_FOLDER,
@@ -34,6 +34,7 @@ from ditto_cli.demonstrations.prompts import attach_stored_prompts, plain_instru
 from ditto_cli.demonstrations.redaction import prompt_key
 from ditto_cli.model.base.conversions import EMBEDDED_ID
 from ditto_cli.model.base.tokens import token_counter
+from ditto_cli.shown import shorten
 from ditto_cli.store import append_line, cache_home, make_private_folder, write_text
 from ditto_cli.types import Demonstration, Preference, Reading, Skipped, SourceText
 

@@ -7,12 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from ditto_cli.cli.context import confirm, open_store
-from ditto_cli.cli.render import say, size
+from ditto_cli.cli.render import say
 from ditto_cli.config import PAIRS_FILE
 from ditto_cli.demonstrations.pairs import pair_lines
 from ditto_cli.errors import DiskError, InputError
 from ditto_cli.evaluation.traces import Removed, forget_in, known_mark
 from ditto_cli.fleet.status import forget_person
+from ditto_cli.shown import size
 from ditto_cli.store import store_home
 from ditto_cli.store.adapters import EVALUATION_FOLDER
 

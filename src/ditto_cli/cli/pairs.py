@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from ditto_cli.cli.context import confirm, in_terminal
 from ditto_cli.cli.editor import edited
 from ditto_cli.cli.folder import say_skipped, warn_of_pairs
-from ditto_cli.cli.render import print_json, print_table, say, shorten
+from ditto_cli.cli.render import print_json, print_table, say
 from ditto_cli.config import PAIRS_FILE, read_folder_file
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.pairs import pair_line, pair_lines, read_pairs
 from ditto_cli.demonstrations.redaction import redactor_for
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.judges.by_person import PERSON
+from ditto_cli.shown import shorten
 from ditto_cli.store import append_line, write_text
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ditto_cli.cli.arguments import TrainOptions
 from ditto_cli.cli.context import find_base, folder_adapter, named_preset, open_store
 from ditto_cli.cli.folder import FolderView, view_folder
-from ditto_cli.cli.render import duration, print_facts, print_json, size, warn
+from ditto_cli.cli.render import print_facts, print_json, warn
 from ditto_cli.config import (
     CPU_PRESET,
     FolderFile,
@@ -31,6 +31,7 @@ from ditto_cli.config import (
 from ditto_cli.demonstrations.prompts import attach_prompts, attach_stored_prompts
 from ditto_cli.errors import DittoError, InputError
 from ditto_cli.method.comparisons import check_comparable
+from ditto_cli.shown import duration, size
 from ditto_cli.store import AdapterRecord, AdapterStore
 from ditto_cli.types import SFT_STAGE, Demonstration, Preference, round_stage
 

@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ditto_cli.cli.render import say, stderr_console, visible
+from ditto_cli.cli.render import say, stderr_console
+from ditto_cli.shown import visible
 from ditto_cli.types import Reporter, WatchedSample
 
 _SHOWN_METRICS = {"loss": "loss", "rewards/margins": "margin", "rewards/accuracies": "accuracy"}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,11 +18,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ditto_cli.shown import visible
+
 _NARROW, _WIDE = 60, 100
-_KEPT = "\n\t"
-# Format characters that turn the direction of text around could make a line read as something else.
-_HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co"}
-_JOINERS = "\u200c\u200d"  # needed in Persian, Hindi and emoji
 
 
 def stdout_console() -> Console:
@@ -52,43 +49,11 @@ def fail(message: str) -> None:
     stderr_console().print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
 
 
-def visible(text: str) -> str:
-    """The same text with control, escape and direction characters written out, so that none is obeyed."""
-    return "".join(
-        character
-        if character in _KEPT + _JOINERS or unicodedata.category(character) not in _HIDDEN_CATEGORIES
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
-
-
-def shorten(text: str, limit: int) -> str:
-    """At most `limit` characters on one line."""
-    folded = " ".join(text.split())
-    return folded if len(folded) <= limit else folded[: limit - 1] + "…"
-
-
-def duration(seconds: float) -> str:
-    """`2 min 40 s`."""
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def size(num_bytes: int) -> str:
-    """`3.1 GiB`, `512 MiB`, `9.4 MiB`."""
-    if num_bytes >= 2**30:
-        return f"{num_bytes / 2**30:.1f} GiB"
-    return f"{num_bytes / 2**20:.0f} MiB" if num_bytes >= 100 * 2**20 else f"{num_bytes / 2**20:.1f} MiB"
-
-
 def print_json(value: object) -> None:
     """The product as JSON, one document on stdout; what a terminal would obey is escaped as JSON escapes it."""
     document = json.dumps(value, ensure_ascii=False, indent=2)
-    safe = (char if visible(char) == char else json.dumps(char)[1:-1] for char in document)
-    sys.stdout.write("".join(safe) + "\n")
+    hidden = {ord(char): json.dumps(char)[1:-1] for char in set(document) if visible(char) != char}
+    sys.stdout.write(document.translate(hidden) + "\n")
 
 
 def print_text(text: str) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.arguments import SampleOptions
 from ditto_cli.cli.context import only_adapter, open_store
-from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, visible, warn
+from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, warn
 from ditto_cli.errors import DittoError, InputError
+from ditto_cli.shown import visible
 from ditto_cli.voices import BASE_VOICE, Voice
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from ditto_cli.cli.context import load_base, open_store, require_training
 from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit, warn_of_pairs
 from ditto_cli.cli.plan import Order, check_publish, plan_facts, plan_job, prepare, read_order
 from ditto_cli.cli.progress import reporter
-from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, size, warn
+from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, warn
 from ditto_cli.cli.tracking import check_tracker, tracked
+from ditto_cli.shown import size
 from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun
 
 

@@ -6,7 +6,6 @@ Every text goes through `visible` and then through the template's escaping. Know
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,11 +25,7 @@ from ditto_cli.evaluation.sections import (
     win_rates,
 )
 from ditto_cli.evaluation.types import BASE_CONTESTANT
-
-# The rule of the terminal (cli.text), which this room may not import: what turns the direction of text around, or is
-# obeyed without being seen, is written out; joiners are needed in Persian, Hindi and emoji.
-_KEPT = "\n\t\u200c\u200d"
-_HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co"}
+from ditto_cli.shown import duration, visible
 
 _SOURCES = {
     "held_out": "prompt of a text that was kept back",
@@ -129,34 +124,12 @@ def render_overview(title: str, reports: Sequence[tuple[EvalReport, str]]) -> st
     return _template("overview.html.j2").render(title=title, lead=lead, columns=columns, rows=rows)
 
 
-def visible(text: str) -> str:
-    """The same text with control and direction characters written out."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        character
-        if character in _KEPT or unicodedata.category(character) not in _HIDDEN_CATEGORIES
-        else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
-
-
 def moment(created: str) -> str:
     """When the report was made, as `2026-03-14 09:26 UTC`; as it is if it is no ISO date."""
     try:
         return datetime.fromisoformat(created).strftime("%Y-%m-%d %H:%M %Z").rstrip()
     except ValueError:
         return created
-
-
-def duration(seconds: float) -> str:
-    """`4 s`, `12 min 5 s`, `2 h 7 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 @cache
