@@ -1,14 +1,20 @@
-"""What `ditto serve` gains by writing for all who ask at once, on the embedded base (`python benchmarks/serving.py`).
+"""What `ditto serve` gains by writing for all who ask at once, on the embedded base, and how soon it answers.
 
-Eight requests over two adapters one after the other and together, and what it costs to change the adapter between two
-requests. The adapters are random: only time is measured.
+    python benchmarks/serving.py            # eight requests one after the other and together; a change of the adapter
+    python benchmarks/serving.py start      # from the command to the first token; `import` of the libraries alone
+
+The adapters are random: only time is measured.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Sequence
 from itertools import cycle, islice
 from statistics import median
@@ -74,8 +80,38 @@ def seconds(engine: BuiltinEngine, policy: Policy, groups: Sequence[Sequence[Par
     return found
 
 
+def first_token_seconds() -> float:
+    """From the start of `ditto serve` to the first piece of a text of the base."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "ditto_cli", "serve", "--port", "0", "--base", "embedded"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        order = {"model": "base", "messages": [{"role": "user", "content": PROMPTS[0]}], "stream": True}
+        body, kind = json.dumps(order).encode(), {"Content-Type": "application/json"}
+        asked = urllib.request.Request(f"{address}/chat/completions", body, kind)
+        with urllib.request.urlopen(asked) as answer:
+            next(line for line in answer if b'"content":' in line)
+            seconds = time.perf_counter() - began
+        server.terminate()
+    return seconds
+
+
+def start() -> None:
+    """Print how soon the first token is there, the best of five starts, and what of it is imports."""
+    first = min(first_token_seconds() for _ in range(5))
+    imports = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-c", "import peft, torch, transformers"], check=True, stderr=subprocess.DEVNULL
+        )
+        imports.append(time.perf_counter() - began)
+    print(f"first token {first:.1f} s after the start; `import peft, torch, transformers` alone {min(imports):.1f} s")
+
+
 def main() -> None:
-    """Print the figures."""
+    """Print what writing together gains."""
     policy = load_policy(BaseSettings(id="embedded"), detect("cpu"), cache_home(os.environ), print)
     adapters = {name: random_adapter(policy, seed) for seed, name in enumerate(("alice", "bob"))}
     engine = BuiltinEngine(policy, Chorus(policy))
@@ -96,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    start() if sys.argv[1:] == ["start"] else main()
