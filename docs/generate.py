@@ -74,8 +74,8 @@ def opened(width: int, height: int) -> Iterator[Any]:
 
 
 def picture_report(report: Path) -> None:
-    """docs/report.png: the first screen of an evaluation's report."""
-    with opened(900, 1100) as page:
+    """docs/report.png: what an evaluation's report begins with."""
+    with opened(900, 1340) as page:
         page.goto(report.as_uri())
         page.screenshot(path=DOCS / "report.png")
 
