@@ -21,8 +21,7 @@ from ditto_cli.model.hardware import detect
 from ditto_cli.model.policy.chorus import Chorus, Parts
 from ditto_cli.model.policy.lora import Lora
 from ditto_cli.model.policy.policy import Policy
-from ditto_cli.serving.engine import BuiltinEngine
-from ditto_cli.serving.orders import Order
+from ditto_cli.serving.engine import BuiltinEngine, Order
 from ditto_cli.store import cache_home
 
 NUM_REQUESTS = 8

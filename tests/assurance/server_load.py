@@ -15,8 +15,7 @@ from ditto_cli.config import LoraSettings
 from ditto_cli.model.policy.chorus import Chorus
 from ditto_cli.model.policy.lora import Lora, mix
 from ditto_cli.model.policy.sampling import sample
-from ditto_cli.serving.engine import BuiltinEngine
-from ditto_cli.serving.orders import Order
+from ditto_cli.serving.engine import BuiltinEngine, Order
 from ditto_cli.types import SampleRequest
 
 NUM = 10_000

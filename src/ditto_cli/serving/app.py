@@ -18,15 +18,13 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from ditto_cli.errors import DittoError, IncompatibleError, InputError, UnknownAdapterError
-from ditto_cli.evaluation.texts_at_hand import Aid, Shelf
+from ditto_cli.evaluation.texts_at_hand import Shelf
 from ditto_cli.model.base.template import ChatFormat
-from ditto_cli.serving.answers import Answer, ChatShape, Shape, TextShape
-from ditto_cli.serving.guard import Guard, problem
-from ditto_cli.serving.orders import Engine
+from ditto_cli.serving.answers import Answer, Wanted
+from ditto_cli.serving.engine import Engine
 from ditto_cli.serving.page import OPEN_PATHS, Keep, page_routes
-from ditto_cli.serving.requests import ChatRequest, CompletionRequest
-from ditto_cli.serving.texts import Texts, Wanted
-from ditto_cli.serving.voice_library import Speaker, VoiceLibrary
+from ditto_cli.serving.requests import ChatRequest, CompletionRequest, Guard, problem
+from ditto_cli.serving.voice_library import VoiceLibrary
 
 _WATCH_SECONDS = 1.0
 _LOOK_SECONDS = 0.2
@@ -37,10 +35,7 @@ class Serving:
     """What a server has.
 
     Attributes:
-        engine: writes.
-        library: of the voices.
-        shelf: of their persons' texts.
-        chat: tokenisation of the base.
+        shelf: of the texts of the voices' persons.
         context_tokens: most of a prompt and its text.
         keep: adds a text to a person's folder, for the page.
         key_of_store: the store's secret.
@@ -56,13 +51,7 @@ class Serving:
 
 
 def make_app(serving: Serving, *, hosts: frozenset[str] | None, key: str | None) -> FastAPI:
-    """The server's application; it starts and stops the engine.
-
-    Args:
-        serving: what it has.
-        hosts: see `Guard`.
-        key: see `Guard`.
-    """
+    """The server's application, which starts and stops the engine; for `hosts` and `key` see `Guard`."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -76,11 +65,26 @@ def make_app(serving: Serving, *, hosts: frozenset[str] | None, key: str | None)
 
     app = FastAPI(title="ditto", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, hosts=hosts, key=key, open_paths=OPEN_PATHS)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(DittoError, _refused)
-    app.add_exception_handler(HTTPException, _refused_by_library)
     app.include_router(page_routes(serving.library, serving.keep, serving.key_of_store))
     started = int(time.time())
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        """What is wrong with a request, without what it holds."""
+        first = error.errors()[0]
+        return problem(400, f"{'.'.join(str(part) for part in first['loc'][1:])}: {first['msg']}")
+
+    @app.exception_handler(DittoError)
+    def refused(request: Request, error: DittoError) -> JSONResponse:
+        if isinstance(error, UnknownAdapterError):
+            return problem(404, str(error))
+        if isinstance(error, InputError | IncompatibleError):
+            return problem(400, str(error))
+        return problem(500, str(error), "server_error")
+
+    @app.exception_handler(HTTPException)
+    def refused_by_library(request: Request, error: HTTPException) -> JSONResponse:
+        return problem(error.status_code, str(error.detail))
 
     @app.get("/v1/models")
     def models() -> dict[str, Any]:
@@ -91,74 +95,54 @@ def make_app(serving: Serving, *, hosts: frozenset[str] | None, key: str | None)
         return {"object": "list", "data": entries}
 
     @app.post("/v1/chat/completions")
-    async def chat_completions(wanted: ChatRequest, request: Request) -> Any:
-        written = await asyncio.to_thread(_conversation, serving, wanted)
-        return await _answer(serving, written, request, ChatShape(), has_logprobs=wanted.logprobs)
+    async def chat_completions(asked: ChatRequest, request: Request) -> Any:
+        return await _answer(serving, asked, request)
 
     @app.post("/v1/completions")
-    async def completions(wanted: CompletionRequest, request: Request) -> Any:
-        written = await asyncio.to_thread(_continuation, serving, wanted)
-        return await _answer(serving, written, request, TextShape(), has_logprobs=wanted.logprobs is not None)
+    async def completions(asked: CompletionRequest, request: Request) -> Any:
+        return await _answer(serving, asked, request)
 
     return app
 
 
-def _conversation(serving: Serving, wanted: ChatRequest) -> Wanted:
-    speaker = serving.library.speaker(wanted.model)
-    turns = [message.turn for message in wanted.messages]
-    prompt = next((text for role, text in reversed(turns) if role == "user"), "")
-    best_of = 1 if wanted.stream and wanted.best_of is None else wanted.best_of
-    aid = serving.shelf.aid_for(speaker.record, best_of, wanted.with_texts)
-    limit = wanted.max_completion_tokens or wanted.max_tokens or speaker.max_new_tokens
-    shots = aid.texts.shots(prompt, aid.with_texts) if aid.texts else []
-    ids = serving.chat.shown_ids(turns, shots, serving.context_tokens - limit)
-    return _wanted(serving, wanted, speaker, ids, limit, prompt, aid)
-
-
-def _continuation(serving: Serving, wanted: CompletionRequest) -> Wanted:
-    speaker = serving.library.speaker(wanted.model)
-    aid = serving.shelf.aid_for(speaker.record, wanted.best_of or 1, 0)
-    ids = tuple(serving.chat.tokenizer(wanted.prompt)["input_ids"])
-    return _wanted(serving, wanted, speaker, ids, wanted.max_tokens or speaker.max_new_tokens, wanted.prompt, aid)
-
-
-def _wanted(
-    serving: Serving,
-    wanted: ChatRequest | CompletionRequest,
-    speaker: Speaker,
-    ids: tuple[int, ...],
-    limit: int,
-    prompt: str,
-    aid: Aid,
-) -> Wanted:
+def _wanted(serving: Serving, asked: ChatRequest | CompletionRequest) -> Wanted:
+    speaker = serving.library.speaker(asked.model)
+    limit = asked.max_tokens or speaker.max_new_tokens
+    if isinstance(asked, ChatRequest):
+        turns = [message.turn for message in asked.messages]
+        prompt = next((text for role, text in reversed(turns) if role == "user"), "")
+        best_of = 1 if asked.stream and asked.best_of is None else asked.best_of
+        aid = serving.shelf.aid_for(speaker.record, best_of, asked.with_texts)
+        limit = asked.max_completion_tokens or limit
+        shots = aid.texts.shots(prompt, aid.with_texts) if aid.texts else []
+        ids = serving.chat.shown_ids(turns, shots, serving.context_tokens - limit)
+    else:
+        aid = serving.shelf.aid_for(speaker.record, asked.best_of or 1, 0)
+        prompt, ids = asked.prompt, tuple(serving.chat.tokenizer(asked.prompt)["input_ids"])
     room = serving.context_tokens - len(ids)
     if not ids or room < 1:
         raise InputError(f"The prompt has {len(ids)} tokens; this base reads 1 to {serving.context_tokens - 1}.")
     texts = aid.texts if aid.best_of > 1 else None
-    return Wanted(wanted, speaker, ids, min(limit, room), prompt, aid.best_of, texts)
+    return Wanted(asked, speaker, ids, min(limit, room), prompt, aid.best_of, texts)
 
 
-async def _answer(serving: Serving, wanted: Wanted, request: Request, shape: Shape, *, has_logprobs: bool) -> Any:
-    texts = Texts(serving.engine, wanted, serving.chat)
-    asked = wanted.sampling
-    answer = Answer(texts, serving.chat, shape, asked.model, best_of=wanted.best_of, has_logprobs=has_logprobs)
+async def _answer(serving: Serving, asked: ChatRequest | CompletionRequest, request: Request) -> Any:
+    wanted = await asyncio.to_thread(_wanted, serving, asked)
+    answer = Answer(serving.engine, wanted, serving.chat)
     if asked.stream:
-        wants_usage = bool((asked.stream_options or {}).get("include_usage"))
-        return StreamingResponse(answer.events(wants_usage=wants_usage), media_type="text/event-stream")
-    leaving = asyncio.create_task(_cancel_when_gone(request, texts))
+        return StreamingResponse(answer.events(), media_type="text/event-stream")
+
+    async def cancel_when_nobody_waits() -> None:
+        while not await request.is_disconnected():
+            await asyncio.sleep(_LOOK_SECONDS)
+        answer.cancel()
+
+    leaving = asyncio.create_task(cancel_when_nobody_waits())
     try:
         return await answer.whole()
     finally:
         leaving.cancel()
-        texts.cancel()
-
-
-async def _cancel_when_gone(request: Request, texts: Texts) -> None:
-    """Nobody reads the answer any more: its texts leave."""
-    while not await request.is_disconnected():
-        await asyncio.sleep(_LOOK_SECONDS)
-    texts.cancel()
-    texts.fail(DittoError("Nobody waits for the answer."))
+        answer.cancel()
 
 
 async def _watch(library: VoiceLibrary) -> None:
@@ -166,23 +150,3 @@ async def _watch(library: VoiceLibrary) -> None:
         await asyncio.sleep(_WATCH_SECONDS)
         with suppress(Exception):  # the store cannot be read just now, or the server is ending
             await asyncio.to_thread(library.drop_what_is_gone)
-
-
-def _invalid(request: Request, error: Exception) -> JSONResponse:
-    """What is wrong with a request, without what it holds."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    return problem(400, f"{'.'.join(str(part) for part in first['loc'][1:])}: {first['msg']}")
-
-
-def _refused(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, UnknownAdapterError):
-        return problem(404, str(error))
-    if isinstance(error, InputError | IncompatibleError):
-        return problem(400, str(error))
-    return problem(500, str(error), "server_error")
-
-
-def _refused_by_library(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    return problem(error.status_code, str(error.detail))

@@ -1,4 +1,4 @@
-"""One thread that writes for all who ask, side by side in one batch, whatever their voices.
+"""Who writes what is asked for, token by token; here one thread for all who ask, side by side in one batch.
 
 Between two tokens those who have waited come in and those who have ended, or do not want theirs any more, leave: nobody
 waits for another's end.
@@ -9,21 +9,103 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 
 from ditto_cli.errors import DittoError, InputError
 from ditto_cli.model.fast.packing import packed_linears
 from ditto_cli.model.fast.slots import Slots, admit, advance, kept
-from ditto_cli.model.policy.chorus import Chorus
+from ditto_cli.model.policy.chorus import Chorus, Parts
 from ditto_cli.model.policy.draws import Draw, draw_next
 from ditto_cli.model.policy.lora import Lora
 from ditto_cli.model.policy.policy import Policy
-from ditto_cli.serving.orders import Order, Token, gone
 from ditto_cli.types import SampledTokens, SampleRequest
 
 MAX_SLOTS = 32
 MAX_ADAPTERS = 8  # in memory while nobody waits for the others: each adds its ranks to every pass
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a text, as it was drawn; the last one says why it is the last: stop or length."""
+
+    token_id: int
+    logp: float
+    finish: str | None
+
+
+@dataclass(eq=False)
+class Order:
+    """One text that somebody asks for.
+
+    Attributes:
+        temperature: 0 takes the likeliest token.
+        top_p: tokens are drawn from the likeliest that have this share of the probability.
+        on_token: told of each token, in a thread of the engine's.
+        on_error: told there why there is no text.
+    """
+
+    prompt_ids: tuple[int, ...]
+    voice: Parts
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+    on_token: Callable[[Token], None]
+    on_error: Callable[[Exception], None]
+    is_cancelled: bool = field(default=False, init=False)
+
+    @property
+    def num_tokens(self) -> int:
+        """Most tokens whose keys and values it takes."""
+        return len(self.prompt_ids) + self.max_tokens
+
+    def fail(self, error: Exception) -> None:
+        """There is no text, or no more of it."""
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            with suppress(RuntimeError):  # who would be told is gone: its event loop is closed
+                self.on_error(error)
+
+    def cancel(self) -> None:
+        """Not wanted any more: it leaves before the next token."""
+        self.is_cancelled = True
+
+
+class Engine(Protocol):
+    """Who writes."""
+
+    def start(self) -> None:
+        """Begin to write."""
+
+    def stop(self) -> None:
+        """End; who waits for a text is told that there is none."""
+
+    def submit(self, orders: Sequence[Order]) -> None:
+        """Write these as soon as there is room."""
+
+    def has(self, key: str) -> bool:
+        """Whether an adapter is at hand."""
+
+    def load(self, key: str, lora: Lora) -> None:
+        """Have an adapter at hand, perhaps in the place of one that was longest not asked for."""
+
+    def forget(self, key: str) -> None:
+        """Let go of an adapter at once, with all texts of it that are in the making."""
+
+
+def gone() -> InputError:
+    """The error of a text whose adapter was removed."""
+    return InputError("This adapter was removed.")
+
+
+def ending() -> DittoError:
+    """The error of a text that was not written before the engine's end."""
+    return DittoError("The server is ending.")
 
 
 class BuiltinEngine:
@@ -59,29 +141,24 @@ class BuiltinEngine:
                 self._changed.notify()
                 return
         for order in orders:
-            order.fail(DittoError("The server is ending."))
+            order.fail(ending())
 
-    def between_tokens(self, task: Callable[[], None]) -> None:
+    def between_tokens(self, task: Callable[[], object]) -> None:
         """Do something to the adapters while no pass is computed, and wait until it is done; its errors come here."""
-        done = threading.Event()
-        problems: list[Exception] = []
+        done: Future[object] = Future()
 
         def carry_out() -> None:
             try:
-                task()
+                done.set_result(task())
             except Exception as error:
-                problems.append(error)
-            finally:
-                done.set()
+                done.set_exception(error)
 
         with self._changed:
             if self._is_over:
-                raise DittoError("The server is ending.")
+                raise ending()
             self._tasks.append(carry_out)
             self._changed.notify()
-        done.wait()
-        if problems:
-            raise problems[0]
+        done.result()
 
     def has(self, key: str) -> bool:
         """Whether an adapter is in memory; being asked for it, it is the last to make room."""
@@ -131,7 +208,7 @@ class BuiltinEngine:
             for task in tasks:
                 task()
             for order in waiting:
-                order.fail(DittoError("The server is ending."))
+                order.fail(ending())
 
     def _write(self) -> None:
         slots: Slots | None = None
@@ -147,7 +224,10 @@ class BuiltinEngine:
                 task()
             arrivals = []
             for order in self._arriving():
-                arrivals.append(_draw(number, order))
+                request = SampleRequest(order.prompt_ids, order.seed)
+                draw = Draw.begin(number, request, order.max_tokens, order.temperature)
+                draw.top_p, draw.voice = order.top_p, order.voice
+                arrivals.append(draw)
                 self._orders[number] = order
                 number += 1
             try:
@@ -208,9 +288,3 @@ class BuiltinEngine:
 
     def _speak(self, draws: Sequence[Draw]) -> None:
         self.chorus.speak([draw.voice for draw in draws])  # type: ignore[misc]
-
-
-def _draw(index: int, order: Order) -> Draw:
-    draw = Draw.begin(index, SampleRequest(order.prompt_ids, order.seed), order.max_tokens, order.temperature)
-    draw.top_p, draw.voice = order.top_p, order.voice
-    return draw

@@ -19,7 +19,7 @@ from ditto_cli.evaluation.report import REPORT_FILE
 from ditto_cli.evaluation.texts_at_hand import folder_of, require_folder
 from ditto_cli.serving.requests import Text
 from ditto_cli.serving.voice_library import VoiceLibrary
-from ditto_cli.store import AdapterRecord, read_bytes
+from ditto_cli.store import read_bytes
 
 # Edited text, text as it was written, prompt, folder, adapter, which adapter wrote it -> what came of it.
 Keep = Callable[[bytes, str, str, Path, str, str | None], str]
@@ -67,20 +67,24 @@ class Skips(BaseModel):
 
 
 def page_routes(library: VoiceLibrary, keep: Keep, key_of_store: bytes) -> APIRouter:
-    """The routes of the page.
-
-    Args:
-        library: of the voices.
-        keep: adds a text to a person's folder.
-        key_of_store: the store's secret, under which judgements are filed.
-    """
+    """The routes of the page; under `key_of_store`, the store's secret, judgements are filed."""
     router, keeping = APIRouter(), Lock()
     for path, (name, media_type) in _FILES.items():
         router.add_api_route(path, _file(name, media_type), methods=["GET"])
 
     @router.get("/page/adapters")
     def adapters() -> list[dict[str, Any]]:
-        return [_told(library, name, record) for name, record in library.records().items()]
+        return [
+            {
+                "name": name,
+                "stages": list(record.stage_names),
+                "published": record.published,
+                "best_of": record.settings.sampling.best_of,
+                "has_texts": folder_of(record) is not None,
+                "has_report": (library.evaluation_folder(name) / REPORT_FILE).is_file(),
+            }
+            for name, record in library.records().items()
+        ]
 
     @router.get("/page/adapters/{name}/report")
     def report(name: str) -> HTMLResponse:
@@ -114,17 +118,6 @@ def page_routes(library: VoiceLibrary, keep: Keep, key_of_store: bytes) -> APIRo
         return {}
 
     return router
-
-
-def _told(library: VoiceLibrary, name: str, record: AdapterRecord) -> dict[str, Any]:
-    return {
-        "name": name,
-        "stages": list(record.stage_names),
-        "published": record.published,
-        "best_of": record.settings.sampling.best_of,
-        "has_texts": folder_of(record) is not None,
-        "has_report": (library.evaluation_folder(name) / REPORT_FILE).is_file(),
-    }
 
 
 def _file(name: str, media_type: str) -> Callable[[], Response]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 
 from ditto_cli.errors import DittoError, IncompatibleError, InputError, UnknownAdapterError
 from ditto_cli.model.policy.chorus import Parts
 from ditto_cli.model.policy.lora import WEIGHTS_FILE, read_lora
-from ditto_cli.serving.orders import Engine
+from ditto_cli.serving.engine import Engine
 from ditto_cli.store import AdapterRecord, AdapterStore, BaseIdentity, describe_mismatch
 from ditto_cli.store.adapters import EVALUATION_FOLDER
 from ditto_cli.voices import BASE_VOICE, Voice
@@ -38,12 +38,8 @@ class Speaker:
     record: AdapterRecord | None = None
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """A stage in memory: where it lies, and which file that is; another adapter may come to lie at the same place."""
-
-    folder: Path
-    state: tuple[int, int, int] | None
+# Where a stage in memory lies, and which file that is: another adapter may come to lie at the same place.
+_Loaded = tuple[Path, tuple[int, int, int] | None]
 
 
 class VoiceLibrary:
@@ -63,7 +59,7 @@ class VoiceLibrary:
         self._engine = engine
         self._identity = identity
         self._only = only
-        self._lock = Lock()
+        self._lock = RLock()
         self._loaded: dict[str, _Loaded] = {}
 
     def records(self) -> dict[str, AdapterRecord]:
@@ -99,7 +95,7 @@ class VoiceLibrary:
         if voice.adapter == BASE_VOICE:
             return Speaker(title, (), _TEMPERATURE, _MAX_NEW_TOKENS)
         with self._lock:
-            self._drop_what_is_gone()
+            self.drop_what_is_gone()
             record = self.record(voice.adapter)
             parts = tuple((self._key(part), part.strength) for part in voice.parts())
         return Speaker(title, parts, record.settings.sampling.temperature, record.max_new_tokens, record)
@@ -123,23 +119,20 @@ class VoiceLibrary:
     def _key(self, part: Voice) -> str:
         self.record(part.adapter)
         folder = self._store.stage_folder(part.adapter, part.stage)
-        loaded = _Loaded(folder, _state(folder))
+        loaded = folder, _state(folder)
         key = str(loaded)
         if not self._engine.has(key):
             self._engine.load(key, read_lora(self._store.checked_stage_folder(part.adapter, part.stage)))
             self._loaded[key] = loaded
         return key
 
-    def _drop_what_is_gone(self) -> None:
-        for key, loaded in list(self._loaded.items()):
-            if _state(loaded.folder) != loaded.state:
-                del self._loaded[key]
-                self._engine.forget(key)
-
     def drop_what_is_gone(self) -> None:
         """Let go of adapters that were removed from the store, with texts of theirs in the making."""
         with self._lock:
-            self._drop_what_is_gone()
+            for key, (folder, state) in list(self._loaded.items()):
+                if _state(folder) != state:
+                    del self._loaded[key]
+                    self._engine.forget(key)
 
 
 def _state(folder: Path) -> tuple[int, int, int] | None:
