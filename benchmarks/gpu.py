@@ -33,10 +33,9 @@ from safetensors.torch import load_file
 from ditto_cli.config import Settings, resolved_quantize
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.ditto import Place, Updated, ditto
-from ditto_cli.method.reference import POLICY, freeze_reference, score_under_reference
 from ditto_cli.method.run import Job, train_ditto
 from ditto_cli.method.sft import imitate
-from ditto_cli.method.updates import Updater
+from ditto_cli.method.updates import POLICY, Updater, freeze_reference, score_under_reference
 from ditto_cli.model import footprint
 from ditto_cli.model.base.loading import load_source
 from ditto_cli.model.base.source import BaseSource

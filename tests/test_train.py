@@ -13,9 +13,8 @@ from ditto_cli.method import ditto as loop
 from ditto_cli.method import run as story
 from ditto_cli.method import updates
 from ditto_cli.method.ditto import Sampled, Updated
-from ditto_cli.method.reference import REFERENCE, score_under_reference
 from ditto_cli.method.run import Job, train_ditto
-from ditto_cli.method.updates import DpoTerms
+from ditto_cli.method.updates import REFERENCE, DpoTerms, score_under_reference
 from ditto_cli.model.base.template import tokenise
 from ditto_cli.model.policy import scoring
 from ditto_cli.model.policy.lora import WEIGHTS_FILE

@@ -24,8 +24,8 @@ from ditto_cli.shown import size
 from ditto_cli.store import AdapterStore, cache_home, store_home
 from ditto_cli.store.adapters import ADAPTERS_FOLDER
 from ditto_cli.store.files import TEMPORARY_PREFIX, folder_size
-from ditto_cli.store.generations import REMOVED_PREFIX, STAGING_PREFIX
 from ditto_cli.store.records import KEY_FILE, SCHEMA_VERSION
+from ditto_cli.store.runs import REMOVED_PREFIX, STAGING_PREFIX
 
 _LEFTOVERS = (TEMPORARY_PREFIX, STAGING_PREFIX, REMOVED_PREFIX, ".converting-")
 _MOST_PROBLEMS_SHOWN = 3

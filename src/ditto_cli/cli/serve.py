@@ -111,7 +111,6 @@ def _builtin(
 ) -> Iterator[tuple[Engine, Policy]]:
     """The base in memory, and who writes with it."""
     from ditto_cli.cli.session import open_session
-    from ditto_cli.model.policy.chorus import Chorus
     from ditto_cli.serving.engine import BuiltinEngine
 
     voices = [Voice(name) for name in (names if options.adapters else names[:1])] or [Voice(BASE_VOICE)]
@@ -121,7 +120,7 @@ def _builtin(
             f"The base {policy.identity.id} cannot be served: its texts cannot be written side by side. `ditto sample` "
             "writes with it."
         )
-    yield BuiltinEngine(policy, Chorus(policy)), policy
+    yield BuiltinEngine(policy), policy
 
 
 @contextmanager

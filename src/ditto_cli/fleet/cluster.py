@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ditto_cli.errors import DeviceError, DittoError, InputError
-from ditto_cli.types import WatchedSample
+from ditto_cli.types import SilentReporter
 
 TRIES = 3  # of each person, before it counts as failed
 _NAMESPACE = "ditto"
@@ -104,9 +104,7 @@ def check_resources(needed: Resources) -> int:
     """
     nodes = [node["Resources"] for node in _machines()]
     wanted = {"GPU": needed.num_gpus, "CPU": needed.num_cpus, "memory": needed.memory_bytes}
-    places = 0
-    for node in nodes:
-        places += int(min(node.get(kind, 0) / amount for kind, amount in wanted.items() if amount))
+    places = sum(int(min(node.get(kind, 0) / amount for kind, amount in wanted.items() if amount)) for node in nodes)
     if places:
         return places
     best = {kind: max((node.get(kind, 0) for node in nodes), default=0) for kind in wanted}
@@ -175,8 +173,8 @@ def run_tasks(
                 yield {}
 
 
-class TaskReporter:
-    """Tells the board where a task is, at most once a second; a `Reporter` that lets no text through."""
+class TaskReporter(SilentReporter):
+    """Tells the board where a task is, at most once a second; no text goes through."""
 
     def __init__(self, board: Any, name: str) -> None:
         self._board = board
@@ -196,15 +194,6 @@ class TaskReporter:
             self._told = now
             left = (now - self._begun) / completed * (self._total - completed)
             self._board.tell.remote(self._name, self._stage, left)
-
-    def stage_ended(self) -> None:
-        """See `Reporter`."""
-
-    def sample_shown(self, sample: WatchedSample) -> None:
-        """See `Reporter`: a text stays where it was written."""
-
-    def noted(self, message: str) -> None:
-        """See `Reporter`."""
 
 
 class _Board:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from ditto_cli.config import Settings
 from ditto_cli.interrupts import deferred
 from ditto_cli.method.comparisons import History, draw_comparisons
-from ditto_cli.method.reference import POLICY, freeze_reference, move_reference, score_under_reference
 from ditto_cli.method.sft import imitate
-from ditto_cli.method.updates import Updater
+from ditto_cli.method.updates import POLICY, Updater, freeze_reference, move_reference, score_under_reference
 from ditto_cli.model.base.template import Texts
 from ditto_cli.model.policy.memory import free_memory
 from ditto_cli.model.policy.policy import Policy

@@ -23,8 +23,7 @@ from ditto_cli.errors import InterruptedRun
 from ditto_cli.interrupts import deferred, is_urgent, stopped
 from ditto_cli.method.comparisons import History, check_comparable
 from ditto_cli.method.ditto import Place, Sampled, StageEnded, Updated, ditto, stage_of, write
-from ditto_cli.method.reference import POLICY, REFERENCE
-from ditto_cli.method.updates import Updater
+from ditto_cli.method.updates import POLICY, REFERENCE, Updater
 from ditto_cli.model.base.template import Texts, tokenise
 from ditto_cli.model.policy.memory import keeping_what_is_there, say_nothing
 from ditto_cli.model.policy.policy import Policy

@@ -23,9 +23,8 @@ from typing import Any
 import httpx2
 
 from ditto_cli.errors import DittoError, InputError
-from ditto_cli.model.policy.chorus import Parts
 from ditto_cli.model.policy.lora import Lora, contents, mix
-from ditto_cli.serving.engine import Order, Token, ending, gone
+from ditto_cli.serving.engine import Order, Parts, Token, ending, gone
 from ditto_cli.store import make_private_folder, remove_tree, write_bytes
 
 _BASE = "base"

@@ -8,9 +8,8 @@ from pathlib import Path
 from threading import RLock
 
 from ditto_cli.errors import DittoError, IncompatibleError, InputError, UnknownAdapterError
-from ditto_cli.model.policy.chorus import Parts
 from ditto_cli.model.policy.lora import WEIGHTS_FILE, read_lora
-from ditto_cli.serving.engine import Engine
+from ditto_cli.serving.engine import Engine, Parts
 from ditto_cli.store import AdapterRecord, AdapterStore, BaseIdentity, describe_mismatch
 from ditto_cli.store.adapters import EVALUATION_FOLDER
 from ditto_cli.voices import BASE_VOICE, Voice

@@ -23,19 +23,21 @@ import platformdirs
 from ditto_cli.errors import DiskError, InputError, UnknownAdapterError
 from ditto_cli.interrupts import deferred
 from ditto_cli.store import files
-from ditto_cli.store.generations import (
+from ditto_cli.store.locks import is_abandoned, locked, scratch_name
+from ditto_cli.store.records import AdapterRecord, damaged, missing_file, read_document, store_key
+from ditto_cli.store.runs import (
     GENERATIONS_FOLDER,
     RECORD_FILE,
     REMOVED_PREFIX,
+    RUN_FOLDER,
     STAGE_FILES,
+    STAGES_FOLDER,
     STAGING_PREFIX,
     StagedGeneration,
+    UnfinishedRun,
     check_file,
     current_generation,
 )
-from ditto_cli.store.locks import is_abandoned, locked, scratch_name
-from ditto_cli.store.records import AdapterRecord, damaged, missing_file, read_document, store_key
-from ditto_cli.store.runs import RUN_FOLDER, STAGES_FOLDER, UnfinishedRun
 
 ADAPTERS_FOLDER = "adapters"
 LOCKS_FOLDER = "locks"
