@@ -208,11 +208,7 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """The settings of a shipped preset, or of a YAML file when `name` ends in .yaml.
-
-    Raises:
-        InputError: no such preset, or not a mapping.
-    """
+    """The settings of a shipped preset, or of a YAML file when `name` ends in .yaml; InputError where there is none."""
     if name.endswith((".yaml", ".yml")):
         return read_yaml(Path(name))
     if name not in preset_names():
@@ -221,11 +217,7 @@ def load_preset(name: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping from a file.
-
-    Raises:
-        InputError: unreadable, not YAML, or not a mapping.
-    """
+    """A YAML mapping from a file; InputError where it holds none."""
     text = read_settings_text(path)
     try:
         content = yaml.load(text, Loader=_TextLoader)
@@ -239,11 +231,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_settings_text(path: Path) -> str:
-    """The characters of a file of settings.
-
-    Raises:
-        InputError: it is missing, no file, too large, or not UTF-8.
-    """
+    """The characters of a file of settings; InputError where it is missing, no file, too large, or not UTF-8."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block here for ever
             raise InputError(f"{path} is not a file: take it away, or make it a text file of settings.")
@@ -259,11 +247,7 @@ def read_settings_text(path: Path) -> str:
 
 
 def read_folder_file(folder: Path) -> FolderFile:
-    """`ditto.yaml` of a demonstrations folder; all defaults when there is none.
-
-    Raises:
-        InputError: not YAML, or a key that does not exist.
-    """
+    """`ditto.yaml` of a demonstrations folder; all defaults when there is none, InputError where it cannot be used."""
     path = folder / FOLDER_FILE
     if not path.exists():
         return FolderFile()
@@ -276,16 +260,10 @@ def read_folder_file(folder: Path) -> FolderFile:
 def resolve_settings(
     preset: str, folder_file: FolderFile, environment: Mapping[str, str], flags: Mapping[str, Any]
 ) -> Settings:
-    """Lay the layers over each other, strongest last, and check the result.
+    """Lay the layers over each other, strongest last, and check the result; InputError names the key that is wrong.
 
-    Args:
-        preset: a preset's name or a YAML file's path.
-        folder_file: `ditto.yaml`.
-        environment: usually `os.environ`; `DITTO_DPO__BETA=0.1` sets dpo.beta.
-        flags: dotted keys, as `--set dpo.beta=0.1` and the commands' own flags give them; None values are left out.
-
-    Raises:
-        InputError: an unknown key or a value out of range, named.
+    `DITTO_DPO__BETA=0.1` in the environment sets dpo.beta. `flags` are dotted keys, as `--set dpo.beta=0.1` and the
+    commands' own flags give them; None values are left out.
     """
     layers: list[tuple[str, Mapping[str, Any]]] = [
         (f"preset {preset}", load_preset(preset)),
@@ -313,11 +291,7 @@ def environment_settings(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """`["dpo.beta=0.1"]` -> `{"dpo.beta": "0.1"}`; lists and mappings are read as YAML.
-
-    Raises:
-        InputError: not of the form key=value.
-    """
+    """`["dpo.beta=0.1"]` -> `{"dpo.beta": "0.1"}`; lists and mappings are read as YAML. InputError: not key=value."""
     parsed: dict[str, Any] = {}
     for assignment in assignments:
         key, separator, value = assignment.partition("=")

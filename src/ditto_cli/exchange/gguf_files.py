@@ -60,10 +60,8 @@ class Architecture:
     """A kind of base, as llama.cpp knows it.
 
     Attributes:
-        arch: its name in the tables.
         pairs_rows: llama.cpp turns neighbouring rows of a head's q and k together, the safetensors keep such rows half
             a head apart.
-        norm_offset: what is added to the weights of norms.
         every: llama.cpp knows by number which layers have full attention, or no rotary embedding: each so many-th.
         writes_base: the whole base can be written; proven with tiny ones of that type (docs/export.md).
     """
@@ -136,13 +134,10 @@ def write_adapter(lora: Lora, skeleton: Policy, path: Path, name: str) -> None:
 
 
 def write_base(folder: Path, skeleton: Policy, path: Path, dtype: str) -> None:
-    """A base as a GGUF file with tokenizer and chat template; vectors stay fp32 in every dtype.
+    """A base as a GGUF file with tokenizer and chat template.
 
-    Args:
-        folder: its safetensors and tokenizer.
-        skeleton: its modules, see `load_skeleton`.
-        path: the file to write.
-        dtype: of matrices: f32, f16 or q8_0.
+    `folder` has its safetensors and tokenizer, `skeleton` its modules. Matrices are of `dtype`: f32, f16 or q8_0;
+    vectors stay fp32.
 
     Raises:
         IncompatibleError: its type, a tensor, its rotary embedding or its tokenizer has no known form in llama.cpp.

@@ -39,8 +39,6 @@ class Step:
     """One token of a greedy text.
 
     Attributes:
-        token_id: the likeliest token.
-        logp: its log-probability, in nats.
         margin: how much likelier it is than the second, in nats; None where the program does not tell.
     """
 
@@ -81,8 +79,7 @@ class Parity:
 def limit_of(base: Parity, dtype: str | None) -> float:
     """What an adapter may differ by where its base alone differs by so much, in nats.
 
-    Raises:
-        IncompatibleError: the base itself does not write the same in a form of this `dtype` (None: of its publisher).
+    IncompatibleError: the base itself does not write the same in a form of this `dtype` (None: of its publisher).
     """
     most = MOST_OF_BASE.get(dtype or "", MOST_OF_BASE["q8_0"])
     if base.gap > most or not base.is_within(SLACK + most):
@@ -117,11 +114,8 @@ def greedy(policy: Policy, prompts: Sequence[tuple[int, ...]], max_tokens: int =
 def compare(ours: Sequence[Sequence[Step]], theirs: Sequence[Told], tokenizer: Any) -> Parity:
     """Texts for the same prompts.
 
-    Args:
-        ours: with log-probabilities and margins.
-        theirs: may lack tokens that are a part of a character only, and end at special tokens at which ours does not,
-            as llama.cpp's do.
-        tokenizer: tells which tokens these are.
+    `theirs` may lack tokens that are a part of a character only, and end at special tokens at which ours does not, as
+    llama.cpp's do.
     """
     special = set(tokenizer.added_tokens_encoder.values())
     num_same, gap, margins = 0, 0.0, []
@@ -151,8 +145,6 @@ class LlamaCpp:
     """llama.cpp in this process (`xllamacpp`), on the CPU, with a base and an adapter as GGUF files.
 
     Args:
-        base: of the base.
-        adapter: of the adapter.
         num_tokens: of the longest prompt with its text. Longer contexts would place the tokens of some bases otherwise.
     """
 

@@ -97,11 +97,7 @@ def cluster(address: str | None) -> Iterator[list[str]]:
 
 
 def check_resources(needed: Resources) -> int:
-    """How many tasks the cluster can run at a time.
-
-    Raises:
-        DeviceError: not even one; Ray itself would wait for ever.
-    """
+    """How many tasks the cluster can run at a time; DeviceError: not even one, for which Ray would wait for ever."""
     nodes = [node["Resources"] for node in _machines()]
     wanted = {"GPU": needed.num_gpus, "CPU": needed.num_cpus, "memory": needed.memory_bytes}
     places = sum(int(min(node.get(kind, 0) / amount for kind, amount in wanted.items() if amount)) for node in nodes)
@@ -132,11 +128,8 @@ def run_tasks(
 ) -> Iterator[Ended | Mapping[str, Progress]]:
     """Have each task done, as many at a time as there is room for; yields outcomes, and every second who is where.
 
-    Args:
-        tasks: names, each once, and what `work` is to be given.
-        work: an importable function.
-        resources: of each task.
-        keeps_process: let a process do one task after the other, for tasks that leave nothing behind.
+    Tasks are names, each once, and what `work`, an importable function, is to be given. With `keeps_process` a process
+    does one task after the other, for tasks that leave nothing behind.
     """
     import ray
 

@@ -27,11 +27,8 @@ class Place:
     """Where the loop stands: all that its next step depends on, beside the two adapters' weights.
 
     Attributes:
-        is_imitated: whether SFT is done.
         history: demonstrations and samples; None before the reference was frozen.
         updater: optimizer and schedule of all rounds.
-        round: the round in progress, counted from 0.
-        steps: updates of that round so far.
     """
 
     is_imitated: bool = False
@@ -73,13 +70,9 @@ def ditto(
 ) -> Iterator[StageEnded | Sampled | Updated]:
     """Imitate the demonstrations, freeze the reference, then sample, compare and update in rounds.
 
-    Args:
-        policy: its adapter POLICY is trained; where the loop goes on, it and REFERENCE are there already.
-        texts: the demonstrations.
-        settings: of the whole run.
-        beside: what each stage is to write besides, in the same batch: the policy is the same, and alone it takes long.
-        place: where to begin; it moves with the loop.
-        reporter: told of the progress.
+    The adapter POLICY is trained; where the loop goes on, it and REFERENCE are there already. `place` is where to
+    begin, and moves with the loop. `beside` is what each stage is to write besides, in the same batch: the policy is
+    the same, and alone it takes long.
     """
     num_rounds, num_steps, max_tokens = settings.rounds.num, settings.rounds.steps, settings.dpo.micro_batch_tokens
     prompts = texts.all_prompts()

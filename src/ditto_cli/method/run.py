@@ -93,11 +93,7 @@ class Job:
         folder: str | None = None,
         pairs: Sequence[Preference] = (),
     ) -> Job:
-        """A job on a policy, of which only the tokenisation is needed.
-
-        Raises:
-            InputError: a text does not fit the base's context, or there is nothing to compare.
-        """
+        """A job on a policy, of which only the tokenisation is needed; InputError: a text that does not fit."""
         check_comparable(settings, pairs)
         texts = tokenise(
             policy.chat, demonstrations, settings.sampling, context_tokens=policy.context_tokens, pairs=pairs

@@ -59,12 +59,8 @@ def score_under_reference(
 ) -> list[Completion]:
     """The same completions with `reference_logp` filled in; needed once for each, since the reference never moves.
 
-    Args:
-        policy: its adapter REFERENCE is used.
-        completions: those of one demonstration behind each other.
-        prompts: demonstration id -> token ids of its prompt.
-        max_tokens: most tokens of one forward pass; halved as often as memory is too small for them.
-        on_finished: told how many are scored, after each pass.
+    Those of one demonstration stand behind each other. `max_tokens` is the most of one forward pass, and is halved as
+    often as memory is too small. `on_finished` is told how many are scored, after each pass.
     """
 
     def num_tokens(batch: Sequence[Completion]) -> int:

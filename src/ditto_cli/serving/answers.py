@@ -30,10 +30,7 @@ class Wanted:
     """What is written for a request.
 
     Attributes:
-        asked: as it came.
-        speaker: whose texts.
         prompt_ids: token ids of the prompt, with all that is shown before it.
-        limit: most tokens of a text.
         prompt: the words that drafts are judged by.
         best_of: drafts of each text.
         texts: who chooses among them; None where there is one.
@@ -54,8 +51,6 @@ class Draft:
     What is sent adds up to the text without white space around it, as of `ditto sample`.
 
     Attributes:
-        tokens: of the text so far.
-        sent: what can be sent of it.
         finish: why it ended: stop or length; None while it goes on.
     """
 
@@ -122,11 +117,7 @@ class Answer:
         self._orders = [order(index) for index in range(num)]
 
     async def whole(self) -> Json:
-        """All texts, when they have ended.
-
-        Raises:
-            DittoError: there is no text.
-        """
+        """All texts, when they have ended; DittoError: there are none."""
         chosen = enumerate(await self._chosen())
         choices = [self._choice(index, draft, "message", draft.sent, draft.tokens) for index, draft in chosen]
         kind = "chat.completion" if self._is_chat else "text_completion"

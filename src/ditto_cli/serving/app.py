@@ -38,7 +38,6 @@ class Serving:
         shelf: of the texts of the voices' persons.
         context_tokens: most of a prompt and its text.
         keep: adds a text to a person's folder, for the page.
-        key_of_store: the store's secret.
     """
 
     engine: Engine

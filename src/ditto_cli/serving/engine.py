@@ -50,8 +50,6 @@ class Order:
     Attributes:
         temperature: 0 takes the likeliest token.
         top_p: tokens are drawn from the likeliest that have this share of the probability.
-        on_token: told of each token, in a thread of the engine's.
-        on_error: told there why there is no text.
     """
 
     prompt_ids: tuple[int, ...]

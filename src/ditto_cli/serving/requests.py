@@ -75,9 +75,7 @@ class Guard:
     """Turns away, before anything is read, who must not ask or sends too much.
 
     Args:
-        app: what is guarded.
         hosts: what the Host header may name; None is any, for a server with a key that listens on every address.
-        key: what requests must bear, or None.
         open_paths: what anybody may get without the key: files that hold nothing private.
     """
 

@@ -46,13 +46,8 @@ _SAFE = {
 def running_vllm(program: str, base: Path, *, max_rank: int, max_tokens: int, log: Path, is_cpu: bool) -> Iterator[str]:
     """The socket of a vLLM that runs until the block ends; it lies in a folder of ours alone.
 
-    Args:
-        program: `vllm`, as a path.
-        base: folder of the base.
-        max_rank: of the adapters, one of vLLM's (`vllm_rank`).
-        max_tokens: most of a prompt and its text.
-        log: where its output goes.
-        is_cpu: the base is held in fp32 and in a part of the memory, as the builtin engine does there.
+    `max_rank` is one of vLLM's (`vllm_rank`). With `is_cpu` the base is held in fp32 and in a part of the memory, as
+    the builtin engine does there.
 
     Raises:
         InputError: there is no such program.
@@ -108,9 +103,6 @@ class VllmEngine:
     """Gives orders to a running vLLM, in a thread of its own from `start` to `stop`.
 
     Args:
-        socket: that it listens on.
-        max_rank: of the adapters that it can hold.
-        stop_token_ids: that end a text.
         folder: for the voices that it reads.
     """
 

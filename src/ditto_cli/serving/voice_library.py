@@ -23,10 +23,6 @@ class Speaker:
     """A voice that can be asked for texts.
 
     Attributes:
-        title: as it was asked for.
-        parts: its adapters in the chorus.
-        temperature: of its training.
-        max_new_tokens: of its training.
         record: of the adapter, the first one of a mix; None for the base.
     """
 
@@ -46,8 +42,6 @@ class VoiceLibrary:
 
     Args:
         store: where adapters are; read anew at every request.
-        engine: in whose memory they are.
-        identity: of the base.
         only: names of adapters that are served; None serves all.
     """
 
@@ -81,13 +75,7 @@ class VoiceLibrary:
         return self._store.folder(name) / EVALUATION_FOLDER
 
     def speaker(self, title: str) -> Speaker:
-        """A voice, after reading what of it is not in memory yet.
-
-        Raises:
-            InputError: no such voice, or it is not served.
-            IncompatibleError: it is of another base.
-            DiskError: it is damaged.
-        """
+        """A voice, after reading what of it is not in memory yet; raises what `record` does."""
         voice = Voice.parse(title)
         if len({part.adapter for part in voice.parts()}) < len(list(voice.parts())):
             raise InputError("Each adapter once in a mix.")

@@ -123,12 +123,7 @@ class AdapterStore:
 
     @contextmanager
     def begin(self, name: str) -> Iterator[StagedGeneration]:
-        """A new generation of a new or existing adapter; nothing of it is seen before it is published.
-
-        Raises:
-            InputError: the name cannot be one.
-            LockedError: another process works on the adapter.
-        """
+        """A new generation of a new or existing adapter; nothing of it is seen before it is published."""
         adapter = self._adapters / name
         with self._locked(name):
             self._sweep(name)
@@ -143,12 +138,7 @@ class AdapterStore:
 
     @contextmanager
     def training(self, name: str) -> Iterator[UnfinishedRun]:
-        """The training of a new or existing adapter: the interrupted one if there is one, else an empty one.
-
-        Raises:
-            InputError: the name cannot be one.
-            LockedError: another process works on the adapter.
-        """
+        """The training of a new or existing adapter: the interrupted one if there is one, else an empty one."""
         with self._locked(name):
             self._sweep(name)
             kept = UnfinishedRun(self._adapters / name, self.key())
@@ -165,12 +155,7 @@ class AdapterStore:
         return self._read_current(name)[1]
 
     def stage_folder(self, name: str, stage: str | None = None) -> Path:
-        """Folder of one stage, as PEFT loads it.
-
-        Args:
-            name: the adapter.
-            stage: `sft`, `round2` or short `2`; None takes the published stage.
-        """
+        """Folder of one stage, as PEFT loads it: `sft`, `round2` or short `2`; None takes the published one."""
         generation, record = self._read_current(name)
         if stage is None:
             return generation / record.published
@@ -217,12 +202,7 @@ class AdapterStore:
             files.move(self._adapters / old, self._adapters / new)
 
     def remove(self, name: str) -> None:
-        """Remove all that there is of a name: every generation, evaluations, an unfinished training.
-
-        Raises:
-            InputError: there is nothing of that name.
-            LockedError: another process works on it.
-        """
+        """Remove all that there is of a name: every generation, evaluations, an unfinished training."""
         self._require_anything(name)
         with self._locked(name), deferred():
             # Renamed first, so that a kill halfway leaves no adapter that looks whole; `_sweep` removes the rest.
@@ -318,11 +298,7 @@ def sweep(folder: Path) -> None:
 
 
 def check_name(name: str) -> None:
-    """Accept a name for a new adapter.
-
-    Raises:
-        InputError: it cannot be one; the message suggests one that can.
-    """
+    """Accept a name for a new adapter; the InputError for one that cannot be it suggests one that can."""
     problem = _name_problem(name)
     if problem is not None:
         raise InputError(f"{name!r} cannot be an adapter's name: {problem}; try {suggest_name(name)!r}.")

@@ -81,7 +81,6 @@ def export_archive(store: AdapterStore, name: str, *, all_stages: bool) -> tuple
         The record as it is handed on, and the file's content.
 
     Raises:
-        InputError: no such adapter.
         DiskError: the adapter is damaged, or nothing that an import would take.
         NonFiniteError: a weight is NaN or infinite.
     """

@@ -32,13 +32,7 @@ _TRY_SECONDS = 0.1  # an owner that just ends removes the file that this process
 def locked(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file `path`, which is made and afterwards removed; its folder must exist.
 
-    Args:
-        path: the lock file; the owner's file lies beside it.
-        what: what is locked, for the message.
-
-    Raises:
-        LockedError: another process holds it.
-        DiskError: the file cannot be made or locked.
+    The owner's file lies beside it. `what` is locked, for the LockedError where another process holds it.
     """
     from filelock import FileLock, Timeout  # takes 0.1 s, for which commands that only read need not wait
 

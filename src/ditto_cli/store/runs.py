@@ -71,11 +71,7 @@ class StagedGeneration:
         return self._folder / stage
 
     def add_stage(self, stage: str, contents: Mapping[str, bytes]) -> None:
-        """Write one finished stage, durably: PEFT's file names and what is in them.
-
-        Raises:
-            DiskError: the disk refused; the stages before this one are kept.
-        """
+        """Write one finished stage, durably: PEFT's file names and what is in them. The stages before it stay."""
         assert stage not in self.digests, f"stage {stage} was added before"
         assert set(STAGE_FILES) <= set(contents), f"stage {stage} needs {STAGE_FILES}"
         files.write_folder(self._folder / stage, contents)
@@ -132,11 +128,7 @@ def current_generation(adapter: Path) -> Path | None:
 
 
 def check_file(path: Path, digest: FileDigest) -> None:
-    """Accept a file whose content is what its record says.
-
-    Raises:
-        DiskError: it is missing, or was changed since.
-    """
+    """Accept a file whose content is what its record says; DiskError: it is missing, or was changed since."""
     if path.name not in files.list_folder(path.parent):
         raise missing_file(path)
     if FileDigest.of(files.read_bytes(path)) != digest:
@@ -219,7 +211,6 @@ class UnfinishedRun:
     """The one training of an adapter that is in progress or was interrupted.
 
     Attributes:
-        key: the store's secret, that demonstrations are hashed with.
         generation: the finished stages.
     """
 
@@ -258,14 +249,10 @@ class UnfinishedRun:
         return files.list_numbered(self._checkpoints)[-1]
 
     def save(self, state: RunState, contents: Mapping[str, bytes]) -> None:
-        """Write a checkpoint, durably, and remove those older than the one before.
+        """Write a checkpoint of named files, durably, and remove those older than the one before.
 
-        Args:
-            state: where the run stands; digests of all files are filled in here.
-            contents: file name -> content.
-
-        Raises:
-            DiskError: the disk refused; the checkpoints before are as they were.
+        Digests of all files are filled in in the state. DiskError: the disk refused; the checkpoints before are as they
+        were.
         """
         before = files.list_numbered(self._checkpoints)
         folder = files.next_numbered(self._checkpoints)

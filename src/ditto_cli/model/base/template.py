@@ -34,11 +34,9 @@ class ChatFormat:
     """How one tokenizer writes a prompt and the completion that answers it.
 
     Attributes:
-        tokenizer: a fast Hugging Face tokenizer with a chat template.
         lead: text between the generation prompt and the completion's first character (" " for Mistral, else "").
         end_token_id: the token that ends the assistant's turn; trained on, and what sampling stops at.
         stop_token_ids: `end_token_id` and every other token that ends a generation or begins a turn.
-        bos_token_id: the beginning token that every prompt starts with exactly once, or None.
         opening: what begins the assistant's text, where the template's own generation prompt would begin something
             else (a train of thought, or a choice of channel); None where it does not.
     """
@@ -197,9 +195,7 @@ class Texts:
     """The demonstrations and given pairs as token ids, and the length limit that follows from the demonstrations.
 
     Attributes:
-        prompts: demonstration id -> token ids of its prompt.
-        completions: demonstration id -> token ids of the person's text, with the end token.
-        max_new_tokens: length limit for sampled completions.
+        completions: by demonstration, with the end token.
         pairs: pair id -> token ids of its prompt, of the preferred text and of the other, with end tokens.
     """
 

@@ -48,9 +48,7 @@ class FixedSteps:
     """The steps of some rows.
 
     Args:
-        policy: the active adapter is used, as it is now.
         cache: keys and values of what the rows have read and written; they are moved out of it.
-        mask_RT: which of it is real.
     """
 
     def __init__(self, policy: Policy, cache: Cache, mask_RT: Tensor) -> None:

@@ -65,10 +65,7 @@ class Policy:
 
     Attributes:
         model: the base until the first adapter is added, then the PEFT model around it.
-        quantize: "nf4" or "none".
         speed: "auto", "plain" or "graph", see `BaseSettings`.
-        active: name of the active adapter, or None for the base.
-        guard: how much at a time memory takes.
         has_graphs: whether a CUDA graph of its steps has not failed yet.
     """
 
@@ -282,12 +279,8 @@ class Policy:
     ) -> Tensor:
         """Last hidden states [B, T, H] of the active policy.
 
-        Args:
-            input_ids_BT: token ids.
-            attention_mask: [B, T + cached] of real tokens, or bool [B, 1, T, T]: which token sees which.
-            position_ids_BT: where each token stands in its text.
-            cache: a key-value cache, which grows by T, or None.
-            groups: of a row, the structure behind the mask; where a base hands it on, attention is computed by it.
+        The mask is [B, T + cached] of real tokens, or bool [B, 1, T, T]: which token sees which. A cache grows by T.
+        `groups` are the structure behind the mask of a row; where a base hands it on, attention is computed by it.
         """
         structure = {ROW_ATTENTION: tuple(groups)} if groups and self.takes_groups else {}
         with self.hardware.autocast():

@@ -58,19 +58,14 @@ def split_by_size(items: Iterable[T], size: Callable[[list[T]], int], most: int)
 
 
 def score_row(policy: Policy, groups: Sequence[PromptGroup]) -> Tensor:
-    """Summed log-probability of each completion after its prompt.
+    """Summed log-probability [B] of each completion after its prompt, fp32, in nats, in the order of the groups.
 
     All is one row where the base's layers allow it: each prompt once, with its completions behind it. A completion sees
-    its prompt and itself only, at the positions that it would have alone, so this is exact and nothing is padded.
-    Else, and with `base.speed=plain`, each completion is a pass of its own.
+    its prompt and itself only, at the positions that it would have alone, so this is exact and nothing is padded. Else,
+    and with `base.speed=plain`, each completion is a pass of its own.
 
-    Args:
-        policy: its active adapter is used, with gradients when they are on.
-        groups: prompts of at least one token, each with the token ids of its completions; an end token counts like any
-            other, and there is at least one token each.
-
-    Returns:
-        fp32 sums [B], in nats, in the order of the groups.
+    The active adapter is used, with gradients when they are on. Each prompt and completion has at least one token; an
+    end token counts like any other.
     """
     texts = [(prompt, completion) for prompt, completions in groups for completion in completions]
     longest = max(len(prompt) + len(completion) for prompt, completion in texts)
