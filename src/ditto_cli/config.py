@@ -222,7 +222,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(text, Loader=_TextLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # RecursionError: thousands of brackets
-        raise InputError(f"{path} is not valid YAML{_yaml_place(error)}.") from None
+        mark = getattr(error, "problem_mark", None)
+        place = f" (line {mark.line + 1})" if mark is not None else ""
+        raise InputError(f"{path} is not valid YAML{place}.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -339,7 +341,7 @@ def _first_problem(error: ValidationError, root: type[BaseModel]) -> str:
     problems = error.errors(include_url=False)
     first = problems[0]
     path = _setting_path(first["loc"], root)
-    where = _printable(".".join(path))
+    where = repr(".".join(path))[1:-1]  # one printable line
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(where, _dotted_keys(root), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else f"; the settings are {', '.join(_dotted_keys(root))}."
@@ -367,10 +369,6 @@ def _setting_path(loc: tuple[int | str, ...], root: type[BaseModel]) -> tuple[st
     return tuple(map(str, loc))
 
 
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-
-
 def _dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in model.model_fields.items():
@@ -380,8 +378,3 @@ def _dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
         else:
             keys.append(prefix + name)
     return keys
-
-
-def _yaml_place(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return f" (line {mark.line + 1})" if mark is not None else ""

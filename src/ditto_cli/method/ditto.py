@@ -58,16 +58,9 @@ class Sampled:
     beside: Sequence[SampledTokens]
 
 
-@dataclass(frozen=True)
-class Updated:
-    """One DPO update was made."""
-
-    metrics: StepMetrics
-
-
 def ditto(
     policy: Policy, texts: Texts, settings: Settings, beside: Sequence[SampleRequest], place: Place, reporter: Reporter
-) -> Iterator[StageEnded | Sampled | Updated]:
+) -> Iterator[StageEnded | Sampled | StepMetrics]:
     """Imitate the demonstrations, freeze the reference, then sample, compare and update in rounds.
 
     The adapter POLICY is trained; where the loop goes on, it and REFERENCE are there already. `place` is where to
@@ -129,7 +122,7 @@ def ditto(
                 metrics = place.updater.update(comparisons, prompts, round_number=place.round, step=step)
                 place.steps.append(metrics)
             reporter.stage_advanced(step + 1, metrics.values)
-            yield Updated(metrics)
+            yield metrics
         reporter.stage_ended()
         free_memory()
 

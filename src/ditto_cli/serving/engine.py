@@ -20,8 +20,7 @@ import torch
 from torch import Tensor
 
 from ditto_cli.errors import DittoError, InputError
-from ditto_cli.model.fast.packing import packed_linears
-from ditto_cli.model.fast.slots import Slots, admit, advance, kept
+from ditto_cli.model.fast.slots import Slots, admit, advance, kept, packed_linears
 from ditto_cli.model.policy.draws import Draw, draw_next
 from ditto_cli.model.policy.lora import Lora, mix
 from ditto_cli.model.policy.policy import Policy

@@ -11,7 +11,6 @@ import difflib
 import os
 import re
 import secrets
-import time
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,11 +27,9 @@ from ditto_cli.store.records import AdapterRecord, damaged, missing_file, read_d
 from ditto_cli.store.runs import (
     GENERATIONS_FOLDER,
     RECORD_FILE,
-    REMOVED_PREFIX,
     RUN_FOLDER,
     STAGE_FILES,
     STAGES_FOLDER,
-    STAGING_PREFIX,
     StagedGeneration,
     UnfinishedRun,
     check_file,
@@ -42,7 +39,6 @@ from ditto_cli.store.runs import (
 ADAPTERS_FOLDER = "adapters"
 LOCKS_FOLDER = "locks"
 EVALUATION_FOLDER = "evaluation"
-STALE_SECONDS = 24 * 60 * 60
 HOME_VARIABLE = "DITTO_HOME"
 MAX_NAME_LENGTH = 64
 
@@ -127,7 +123,7 @@ class AdapterStore:
         adapter = self._adapters / name
         with self._locked(name):
             self._sweep(name)
-            folder = adapter / GENERATIONS_FOLDER / f"{STAGING_PREFIX}{secrets.token_hex(8)}"
+            folder = adapter / GENERATIONS_FOLDER / f"{files.STAGING_PREFIX}{secrets.token_hex(8)}"
             try:
                 yield StagedGeneration(adapter, folder)
             finally:
@@ -206,15 +202,15 @@ class AdapterStore:
         self._require_anything(name)
         with self._locked(name), deferred():
             # Renamed first, so that a kill halfway leaves no adapter that looks whole; `_sweep` removes the rest.
-            doomed = self._adapters / f"{REMOVED_PREFIX}{secrets.token_hex(8)}"
+            doomed = self._adapters / f"{files.REMOVED_PREFIX}{secrets.token_hex(8)}"
             files.move(self._adapters / name, doomed)
             files.remove_tree(doomed)
-            sweep(self._adapters)
+            files.sweep(self._adapters)
             files.fsync_folder(self._adapters)
 
     def finish_removals(self) -> int:
         """Remove what a removal left that was killed, and temporary stores of dead processes; gives their number."""
-        doomed = [self._adapters / n for n in files.list_folder(self._adapters) if n.startswith(REMOVED_PREFIX)]
+        doomed = [self._adapters / n for n in files.list_folder(self._adapters) if n.startswith(files.REMOVED_PREFIX)]
         doomed += [self._home / n for n in files.list_folder(self._home) if is_abandoned(n)]
         for folder in doomed:
             files.remove_tree(folder)
@@ -254,7 +250,7 @@ class AdapterStore:
         adapter = self._adapters / name
         places = (adapter, adapter / GENERATIONS_FOLDER, adapter / EVALUATION_FOLDER)
         for folder in (self._home, self._home / LOCKS_FOLDER, self._adapters, *places):
-            sweep(folder)
+            files.sweep(folder)
 
     def _remove_if_empty(self, name: str) -> None:
         """An adapter that got no generation leaves no folder."""
@@ -284,17 +280,6 @@ class AdapterStore:
                 if file not in stage.files or path.stat().st_size != stage.files[file].size:
                     raise damaged(path, "its size is not what was written")
         return generation, record
-
-
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left in a folder of the store: what was to be removed, and old work in progress."""
-    for name in files.list_folder(folder):
-        if name.startswith((STAGING_PREFIX, REMOVED_PREFIX, files.TEMPORARY_PREFIX)):
-            # Rubbish that cannot be removed is no reason to refuse a training.
-            with suppress(DiskError, OSError):
-                is_old = time.time() - (folder / name).lstat().st_mtime > STALE_SECONDS
-                if is_old or name.startswith(REMOVED_PREFIX):
-                    files.remove_tree(folder / name)
 
 
 def check_name(name: str) -> None:

@@ -282,18 +282,9 @@ def _record(data: bytes) -> AdapterRecord:
         record = AdapterRecord.model_validate(content)
     except ValidationError as error:
         refuse(f"in {RECORD_FILE}, {first_problem(error)}")
-    problem = _record_problem(record)
-    if problem is not None:
-        refuse(f"in {RECORD_FILE}, {problem}")
-    # Once more: who made the file may have put a folder or a text where ours has none.
-    return _shared(record, record.name, record.stage_names)
-
-
-def _record_problem(record: AdapterRecord) -> str | None:
-    """What no record of ours says, though its types are right."""
     lora = record.settings.lora
     targets = () if isinstance(lora.targets, str) else lora.targets
-    problems = {
+    problems = {  # what no record of ours says, though its types are right
         "the name cannot be an adapter's": not is_valid_name(record.name),
         "the base is named in an unknown way": not _is_plausible(record.base),
         "quantize is neither nf4 nor none": record.quantize not in ("nf4", "none"),
@@ -302,7 +293,11 @@ def _record_problem(record: AdapterRecord) -> str | None:
         "settings.lora.targets are not names of modules": len(targets) > MAX_TARGETS
         or not all(_TARGET.fullmatch(target) for target in targets),
     }
-    return next((problem for problem, is_found in problems.items() if is_found), None)
+    for problem, is_found in problems.items():
+        if is_found:
+            refuse(f"in {RECORD_FILE}, {problem}")
+    # Once more: who made the file may have put a folder or a text where ours has none.
+    return _shared(record, record.name, record.stage_names)
 
 
 def _is_plausible(base: BaseIdentity) -> bool:

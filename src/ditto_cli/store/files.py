@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,8 +20,10 @@ from pathlib import Path
 from ditto_cli.errors import DiskError
 from ditto_cli.store import disk
 
-# Names of unfinished work start like this; a killed process leaves them, and whoever owns the folder sweeps them.
-TEMPORARY_PREFIX = ".tmp-"
+# Names of unfinished work, and of what is to be removed, start like this; whoever owns the folder sweeps what a killed
+# process leaves of them.
+TEMPORARY_PREFIX, STAGING_PREFIX, REMOVED_PREFIX = ".tmp-", ".staging-", ".removed-"
+_STALE_SECONDS = 24 * 60 * 60
 
 _EXPLANATIONS = {
     errno.ENOSPC: "No space left on the disk of {path}: free some space and run the command again.",
@@ -201,6 +204,17 @@ def remove_empty_folder(path: Path) -> None:
     """Remove a folder if nothing is in it."""
     with suppress(OSError):
         disk.rmdir(path)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder: what was to be removed, and old work in progress."""
+    for name in list_folder(folder):
+        if name.startswith((STAGING_PREFIX, REMOVED_PREFIX, TEMPORARY_PREFIX)):
+            # Rubbish that cannot be removed is no reason to refuse a training.
+            with suppress(DiskError, OSError):
+                is_old = time.time() - (folder / name).lstat().st_mtime > _STALE_SECONDS
+                if is_old or name.startswith(REMOVED_PREFIX):
+                    remove_tree(folder / name)
 
 
 def fsync_folder(path: Path) -> None:

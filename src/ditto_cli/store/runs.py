@@ -45,8 +45,6 @@ from ditto_cli.store.records import (
 RECORD_FILE = "record.json"
 GENERATIONS_FOLDER = "generations"
 STAGE_FILES = ("adapter_config.json", "adapter_model.safetensors")
-STAGING_PREFIX = ".staging-"
-REMOVED_PREFIX = ".removed-"
 NUM_KEPT_GENERATIONS = 2  # the one before may still be read by a command that started earlier
 RUN_FOLDER = "run"
 STATE_FILE = "state.json"

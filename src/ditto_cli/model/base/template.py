@@ -158,7 +158,10 @@ def chat_format(tokenizer: Any, generation_eos: int | list[int] | None) -> ChatF
     # Where a policy has lost its end token and opens another turn, the text is over.
     turn = _first_special(tokenizer, prompt.removeprefix(user_turn)) if prompt.startswith(user_turn) else None
     stops = {end, turn, tokenizer.eos_token_id, *generation} - {None}
-    return ChatFormat(tokenizer, lead, end, frozenset(stops), _beginning_token(tokenizer, prompt), opening)
+    begin = tokenizer.bos_token_id
+    if begin is not None and tokenizer("a")["input_ids"][:1] != [begin] and not prompt.startswith(tokenizer.bos_token):
+        begin = None  # neither the tokenizer nor its template puts one before a text
+    return ChatFormat(tokenizer, lead, end, frozenset(stops), begin, opening)
 
 
 def _first_special(tokenizer: Any, text: str) -> int | None:
@@ -180,14 +183,6 @@ def _render(tokenizer: Any, turns: Sequence[Turn], *, generate: bool) -> str:
             **_NO_THINKING,
         )
     )
-
-
-def _beginning_token(tokenizer: Any, rendered: str) -> int | None:
-    """The id of the beginning token, if this tokenizer or its template puts one before a text."""
-    if tokenizer.bos_token_id is None:
-        return None
-    adds_it = tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
-    return tokenizer.bos_token_id if adds_it or rendered.startswith(tokenizer.bos_token) else None
 
 
 @dataclass(frozen=True)
