@@ -145,7 +145,12 @@ def write_base(folder: Path, skeleton: Policy, path: Path, dtype: str) -> None:
     """
     config = skeleton.model.config.get_text_config()
     architecture = _architecture_of(config)
-    if not architecture.writes_base or not _has_known_layers(config, architecture):
+    is_known = architecture.writes_base
+    if architecture.every is not None:  # layers of two kinds have to take turns as llama.cpp takes for granted
+        rotary = getattr(config, "no_rope_layers", None)  # 1 where there is one
+        layers = rotary if rotary is not None else [kind == "sliding_attention" for kind in config.layer_types]
+        is_known &= all(bool(layer) == (place % architecture.every != 0) for place, layer in enumerate(layers, start=1))
+    if not is_known:
         raise IncompatibleError(
             f"This base of the type {config.model_type} cannot be written as GGUF here: take its publisher's GGUF "
             "file, or convert it with llama.cpp's convert_hf_to_gguf.py."
@@ -183,16 +188,6 @@ def _reordered(architecture: Architecture, key: str, rows: Array, config: Any) -
         return rows
     halves = rows.reshape(count, 2, len(rows) // count // 2, *rows.shape[1:])
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows.shape))
-
-
-def _has_known_layers(config: Any, architecture: Architecture) -> bool:
-    """Whether the layers of two kinds take turns as llama.cpp takes for granted."""
-    if architecture.every is None:
-        return True
-    is_usual = [(layer + 1) % architecture.every != 0 for layer in range(config.num_hidden_layers)]
-    rotary = getattr(config, "no_rope_layers", None)  # 1 where there is one
-    layers = rotary if rotary is not None else [kind == "sliding_attention" for kind in config.layer_types]
-    return [bool(layer) for layer in layers] == is_usual
 
 
 _Tensor = tuple[tuple[int, ...], gguf.GGMLQuantizationType, Callable[[], Array]]

@@ -61,12 +61,8 @@ class Ended:
 def cluster(address: str | None) -> Iterator[list[str]]:
     """A connection to a cluster; without an address, a Ray of this machine's own that ends with the block.
 
-    Yields:
-        Addresses of the machines that texts will travel to.
-
-    Raises:
-        InputError: Ray is not installed, or does not answer there.
-        DittoError: it does not start here.
+    Yields the addresses of the machines that texts will travel to. InputError: Ray is not installed, or does not answer
+    there. DittoError: it does not start here.
     """
     os.environ.update({key: value for key, value in _PRIVATE.items() if address is None})
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

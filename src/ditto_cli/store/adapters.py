@@ -181,9 +181,7 @@ class AdapterStore:
     def rename(self, old: str, new: str) -> None:
         """Give an adapter another name. Its record keeps the name that it was trained as.
 
-        Raises:
-            InputError: no such adapter, or the new name cannot be one or is taken.
-            LockedError: another process works on one of the two.
+        InputError: no such adapter, or the new name cannot be one or is taken.
         """
         self._require(old)
         check_name(new)

@@ -107,9 +107,7 @@ def export_archive(store: AdapterStore, name: str, *, all_stages: bool) -> tuple
 def read_archive(path: Path) -> AdapterArchive:
     """An archive from its file, with every check that needs no base model; nothing is written.
 
-    Raises:
-        InputError: no such file, or nothing that can be trusted.
-        DiskError: it cannot be read.
+    InputError: no such file, or nothing that can be trusted.
     """
     try:
         return parse_archive(_read_file(path))

@@ -78,10 +78,8 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
 def append_line(path: Path, line: str) -> None:
     """Put `line` and a newline at the end of a private file, which is made if it is missing; its folder must exist.
 
-    A last line that a crash cut off stays as it is, and the new one begins behind it.
-
-    Raises:
-        DiskError: the disk refused. All earlier lines are as they were.
+    A last line that a crash cut off stays as it is, and the new one begins behind it. Where the disk refuses, all
+    earlier lines are as they were.
     """
     assert "\n" not in line, "one line"
     with _disk_errors(path, "written"):
@@ -130,8 +128,7 @@ def read_bytes(path: Path) -> bytes:
 def move(source: Path, target: Path) -> None:
     """Rename a file or folder within one disk, and flush both folders that changed.
 
-    Raises:
-        DiskError: the disk refused. When only a flush failed, the move has already happened.
+    Where only a flush failed, the move has already happened.
     """
     with _disk_errors(target, "written"):
         disk.rename(source, target)

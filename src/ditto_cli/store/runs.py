@@ -78,8 +78,7 @@ class StagedGeneration:
     def adopt(self, digests: Mapping[str, Mapping[str, FileDigest]]) -> None:
         """Take over the stages that an earlier process wrote here, and remove what else is here.
 
-        Raises:
-            DiskError: one of them is missing or damaged; nothing is taken over.
+        Where one of them is missing or damaged, nothing is taken over.
         """
         self._check(digests)
         for name in files.list_folder(self._folder):
@@ -90,12 +89,8 @@ class StagedGeneration:
     def publish(self, record: AdapterRecord) -> AdapterRecord:
         """Make this the adapter's current generation, and remove those older than the one before.
 
-        Returns:
-            The record as it is stored, with the digests of all files.
-
-        Raises:
-            DiskError: the disk refused. The adapter is what it was, unless only the last flush failed, when it is
-                already the new one.
+        Returns the record as it is stored, with the digests of all files. Where the disk refuses, the adapter is what
+        it was, unless only the last flush failed, when it is already the new one.
         """
         assert set(record.stage_names) == set(self.digests), "the record must list the stages that were added"
         self._check(self.digests)  # what a disk or another process did to them since is found here
@@ -270,8 +265,7 @@ class UnfinishedRun:
     def publish(self, record: AdapterRecord) -> AdapterRecord:
         """Make the finished stages the adapter's current generation; the checkpoints go.
 
-        Raises:
-            DiskError: the disk refused; the adapter and the run are as they were, unless only the last flush failed.
+        Where the disk refuses, the adapter and the run are as they were, unless only the last flush failed.
         """
         stored = self.generation.publish(record)
         with suppress(DiskError):  # the next training finds checkpoints without any stage, and removes them

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import takewhile
+from os.path import commonprefix
 from typing import Any
 
 import torch
@@ -141,7 +141,8 @@ def admit(
     # A window is counted in columns, and those between a shared beginning and the rest would count.
     is_seen = policy.sees_all(longest + max(draw.max_tokens for draw in arrivals))
     is_shared = is_seen and len(prompts) > 1 and len({draw.voice for draw in arrivals}) == 1
-    num_shared = _num_shared(prompts) if is_shared else 0
+    most = len(commonprefix(prompts)) if is_shared else 0  # noqa: RUF071 - of tokens, not of paths
+    num_shared = min(most, min(map(len, prompts)) - 1)  # one token of each prompt is left
     if num_shared:
         speak(readers[:1])
         shared = torch.tensor([prompts[0][:num_shared]], device=device)
@@ -164,13 +165,6 @@ def admit(
     cache.batch_select_indices(rows)
     arrived = Slots(arrivals, cache, mask[rows], logits[rows])
     return arrived if slots is None else _joined(slots, arrived)
-
-
-def _num_shared(prompts: Sequence[tuple[int, ...]]) -> int:
-    """Tokens that all begin with; one of each is left."""
-    first, last = min(prompts), max(prompts)
-    equal = takewhile(lambda pair: pair[0] == pair[1], zip(first[:-1], last[:-1], strict=False))
-    return min(sum(1 for _ in equal), min(map(len, prompts)) - 1)
 
 
 def _joined(upper: Slots, lower: Slots) -> Slots:
