@@ -20,8 +20,6 @@ from ditto_cli.model.policy.draws import Draw, draw_next
 from ditto_cli.model.policy.policy import Policy, lighter_base
 from ditto_cli.types import SampledTokens, SampleRequest
 
-_MAX_SLOTS = 64
-
 
 def sample(
     policy: Policy,
@@ -29,7 +27,7 @@ def sample(
     *,
     max_new_tokens: int,
     temperature: float,
-    max_slots: int = _MAX_SLOTS,
+    max_slots: int = 64,
     on_finished: Callable[[int], None] | None = None,
 ) -> list[SampledTokens]:
     """A completion for each request, in their order, at plain temperature (no top-k, no top-p) by the active policy.
