@@ -63,8 +63,8 @@ from ditto_cli.evaluation.model_figures import told_shares
 from ditto_cli.evaluation.selection import background_plan
 from ditto_cli.evaluation.types import Author, EvalPrompt, Writing
 from ditto_cli.method.ditto import Place, ditto
-from ditto_cli.method.reference import POLICY, REFERENCE
 from ditto_cli.method.sft import imitate
+from ditto_cli.method.updates import POLICY, REFERENCE
 from ditto_cli.model.base.loading import load_policy
 from ditto_cli.model.base.template import Texts, tokenise
 from ditto_cli.model.hardware import detect

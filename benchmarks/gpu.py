@@ -32,11 +32,10 @@ from safetensors.torch import load_file
 
 from ditto_cli.config import Settings, resolved_quantize
 from ditto_cli.method.comparisons import History, draw_comparisons
-from ditto_cli.method.ditto import Place, Updated, ditto
-from ditto_cli.method.reference import POLICY, freeze_reference, score_under_reference
+from ditto_cli.method.ditto import Place, ditto
 from ditto_cli.method.run import Job, train_ditto
 from ditto_cli.method.sft import imitate
-from ditto_cli.method.updates import Updater
+from ditto_cli.method.updates import POLICY, Updater, freeze_reference, score_under_reference
 from ditto_cli.model import footprint
 from ditto_cli.model.base.loading import load_source
 from ditto_cli.model.base.source import BaseSource
@@ -47,7 +46,7 @@ from ditto_cli.model.policy.memory import free_memory, keeping_what_is_there
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.store import AdapterStore
-from ditto_cli.types import Demonstration, SampleRequest, SilentReporter
+from ditto_cli.types import Demonstration, SampleRequest, SilentReporter, StepMetrics
 from speed.shapes import MISTRAL, QWEN, TINY, build_policy, byte_tokenizer, configuration, random_base, settings_of
 from speed.ways import OURS, PLAIN, TRL, Bench, measure, prepare, sampler_gap
 from speed.work import Outcome, Phases, TextSizes, Work, made_up_texts, work_of
@@ -130,7 +129,7 @@ def margins_move(setup: Setup) -> Finding:
     more = {"sft.max_steps": 2, "rounds.steps": 6, "sampling.completions_per_prompt": 4}
     work = setup.work(more, vocabulary=16)
     events = ditto(setup.policy(), work.texts, work.settings, [], Place(), SilentReporter())
-    updates = [dict(event.metrics.values) for event in events if isinstance(event, Updated)]
+    updates = [dict(event.values) for event in events if isinstance(event, StepMetrics)]
     margin, accuracy = (updates[-1][f"rewards/{name}"] for name in ("margins", "accuracies"))
     line = f"reward margin {margin:.3f} and accuracy {accuracy:.2f} after {len(updates)} updates"
     return Finding(line, margin > 0 and accuracy > 0.5, {"updates": updates})

@@ -24,11 +24,9 @@ import torch
 from ditto_cli.config import BaseSettings, LoraSettings
 from ditto_cli.model.base.loading import load_policy
 from ditto_cli.model.hardware import detect
-from ditto_cli.model.policy.chorus import Chorus, Parts
 from ditto_cli.model.policy.lora import Lora
 from ditto_cli.model.policy.policy import Policy
-from ditto_cli.serving.engine import BuiltinEngine
-from ditto_cli.serving.orders import Order
+from ditto_cli.serving.engine import BuiltinEngine, Order, Parts
 from ditto_cli.store import cache_home
 
 NUM_REQUESTS = 8
@@ -114,7 +112,7 @@ def main() -> None:
     """Print what writing together gains."""
     policy = load_policy(BaseSettings(id="embedded"), detect("cpu"), cache_home(os.environ), print)
     adapters = {name: random_adapter(policy, seed) for seed, name in enumerate(("alice", "bob"))}
-    engine = BuiltinEngine(policy, Chorus(policy))
+    engine = BuiltinEngine(policy)
     engine.start()
     for name, lora in adapters.items():
         engine.load(name, lora)

@@ -19,7 +19,6 @@ def server(trained, tiny_folder, noted):
 
     from ditto_cli.cli.demos import keep_edited
     from ditto_cli.evaluation.texts_at_hand import Shelf
-    from ditto_cli.model.policy.chorus import Chorus
     from ditto_cli.serving.app import Serving, make_app
     from ditto_cli.serving.engine import BuiltinEngine
     from ditto_cli.serving.voice_library import VoiceLibrary
@@ -29,7 +28,7 @@ def server(trained, tiny_folder, noted):
 
     def make(key=None, only=None, hosts=frozenset({"127.0.0.1", "localhost"})):
         policy = load_tiny(tiny_folder)
-        engine, store = BuiltinEngine(policy, Chorus(policy)), AdapterStore(trained.home)
+        engine, store = BuiltinEngine(policy), AdapterStore(trained.home)
         library = VoiceLibrary(store, engine, policy.identity, only)
         serving = Serving(
             engine, library, Shelf(noted.append), policy.chat, policy.context_tokens, keep_edited, store.key()

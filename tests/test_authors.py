@@ -209,14 +209,14 @@ def test_every_arm_writes_and_the_base_is_left_as_it_was(authors, experiment):
 @pytest.fixture
 def trainings(authors, monkeypatch):
     """Of each run of the loop: its texts, its settings, the kinds of its comparisons, its history."""
-    from ditto_cli.method.ditto import Updated
+    from ditto_cli.types import StepMetrics
 
     found = []
 
     def loop(policy, texts, settings, beside, place, reporter, ditto=authors.ditto):
         kinds = Counter()
         for event in ditto(policy, texts, settings, beside, place, reporter):
-            kinds.update(event.metrics.kinds if isinstance(event, Updated) else {})
+            kinds.update(event.kinds if isinstance(event, StepMetrics) else {})
             yield event
         found.append(SimpleNamespace(texts=texts, settings=settings, kinds=kinds, history=place.history))
 

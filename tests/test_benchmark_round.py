@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from ditto_cli.method import ditto as loop
-from ditto_cli.method.reference import POLICY, REFERENCE
-from ditto_cli.method.updates import dpo_terms
+from ditto_cli.method.updates import POLICY, REFERENCE, dpo_terms
 from ditto_cli.model.base.loading import load_source
 from ditto_cli.model.base.source import BaseSource
 from ditto_cli.model.hardware import detect

@@ -14,9 +14,9 @@ import pytest
 from conftest import load_tiny, shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.errors import IncompatibleError
-from ditto_cli.exchange import architectures
+from ditto_cli.exchange import gguf_files
 from ditto_cli.exchange.gguf_files import DTYPES, write_adapter, write_base
-from ditto_cli.exchange.parity import Parity, Step, Told, compare, greedy, limit_of
+from ditto_cli.exchange.parity import LlamaCpp, Parity, Step, Told, compare, greedy, limit_of
 from ditto_cli.model.policy.lora import Lora
 from families import FAMILIES, GRANITE, LARGE, Family, _config, _gemma3, save_family
 
@@ -81,8 +81,6 @@ def exported(policy):
 
 def parities(policy, base, adapter):
     """Of the base alone, and with the adapter."""
-    from ditto_cli.exchange.llama_cpp import LlamaCpp
-
     prompts = [policy.chat.prompt_ids(prompt) for prompt in PROMPTS]
     policy.switch("alice")
     ours = greedy(policy, prompts)
@@ -133,8 +131,8 @@ def test_rows_in_another_order_are_found_by_the_check(tmp_path, monkeypatch):
     policy.add_adapter("alice", LORA, seed=1)
     shake(policy, seed=2, scale=0.1)
     write_base(folder, policy, tmp_path / "base.gguf", "f32")
-    straight = replace(architectures.ARCHITECTURES["mistral"], pairs_rows=False)
-    monkeypatch.setitem(architectures.ARCHITECTURES, "mistral", straight)
+    straight = replace(gguf_files.ARCHITECTURES["mistral"], pairs_rows=False)
+    monkeypatch.setitem(gguf_files.ARCHITECTURES, "mistral", straight)
     write_adapter(exported(policy), policy, tmp_path / "alice.gguf", "alice")
     of_base, parity = parities(policy, tmp_path / "base.gguf", tmp_path / "alice.gguf")
     assert of_base.gap < 1e-4

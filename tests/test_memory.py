@@ -15,8 +15,7 @@ from transformers.cache_utils import DynamicCache
 from conftest import imitate_texts, load_tiny, shake
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettings
 from ditto_cli.errors import MemoryLimitError
-from ditto_cli.method.reference import score_under_reference
-from ditto_cli.method.updates import Updater
+from ditto_cli.method.updates import Updater, score_under_reference
 from ditto_cli.model.base import loading
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.policy.memory import MemoryGuard, free_memory, halving, is_out_of_memory, keeping_what_is_there

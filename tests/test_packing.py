@@ -5,8 +5,8 @@ import torch
 
 from conftest import load_tiny, shake
 from ditto_cli.config import LoraSettings
-from ditto_cli.model.fast import packing, slots
-from ditto_cli.model.fast.packing import packed_linears
+from ditto_cli.model.fast import slots
+from ditto_cli.model.fast.slots import packed_linears
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.types import SampleRequest
 
@@ -80,7 +80,7 @@ def test_samples_are_the_same_without_onednn(policy, monkeypatch, packs, lacking
     if lacking == "onednn":
         monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     else:
-        monkeypatch.setattr(packing, "_OPERATORS", (packing._OPERATORS[0], "not_there"))
+        monkeypatch.setattr(slots, "_OPERATORS", (slots._OPERATORS[0], "not_there"))
     assert sample(policy, requests, max_new_tokens=12, temperature=1.0) == packed
     assert packs == []
 

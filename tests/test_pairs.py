@@ -18,11 +18,11 @@ from ditto_cli.errors import InputError
 from ditto_cli.evaluation.soundness import recitation_check
 from ditto_cli.evaluation.types import Author, EvalPrompt, Judgement, Pair, Writing
 from ditto_cli.method.comparisons import History, draw_comparisons
-from ditto_cli.method.ditto import Place, Updated, ditto
+from ditto_cli.method.ditto import Place, ditto
 from ditto_cli.method.run import Job, train_ditto
 from ditto_cli.model.base.template import tokenise
 from ditto_cli.store import AdapterStore
-from ditto_cli.types import ComparisonKind, Completion, Demonstration, Preference, SilentReporter
+from ditto_cli.types import ComparisonKind, Completion, Demonstration, Preference, SilentReporter, StepMetrics
 from trl_oracle import trl_dpo
 
 pytest_plugins = ["cli_helpers"]
@@ -224,7 +224,7 @@ def test_plain_dpo_has_the_losses_of_trls_dpo_trainer(tiny_folder, tmp_path):
     policy.switch("policy", trainable=True)
     texts = tokenise(policy.chat, OWN, SETTINGS.sampling, context_tokens=policy.context_tokens, pairs=PAIRS)
     events = ditto(policy, texts, SETTINGS, [], Place(is_imitated=True), SilentReporter())
-    ours = [event.metrics.values for event in events if isinstance(event, Updated)]
+    ours = [event.values for event in events if isinstance(event, StepMetrics)]
     assert len(ours) == 5
     assert ours[4]["loss"] < ours[0]["loss"] - 0.01
     assert ours[4]["rewards/accuracies"] == 1.0

@@ -8,8 +8,7 @@ import torch
 
 from conftest import full_logits, imitate_texts, load_tiny, save_tiny_base, tokenised
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettings
-from ditto_cli.method.reference import score_under_reference
-from ditto_cli.method.updates import Updater
+from ditto_cli.method.updates import Updater, score_under_reference
 from ditto_cli.model.base.loading import load_source
 from ditto_cli.model.base.source import BaseSource
 from ditto_cli.model.hardware import detect

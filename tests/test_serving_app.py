@@ -6,8 +6,9 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from ditto_cli.serving.guard import MAX_BODY_BYTES
-from ditto_cli.serving.streaming import TextStream
+from ditto_cli.serving.answers import Draft
+from ditto_cli.serving.engine import Token
+from ditto_cli.serving.requests import MAX_BODY_BYTES
 from server_answers import HERE, events_of, problem_of, text_of
 
 pytest_plugins = ["cli_helpers", "serving_helpers"]
@@ -248,11 +249,12 @@ class Letters:
     ],
 )
 def test_pieces_hold_no_half_characters_and_nothing_of_a_stop(text, stops, pieces):
-    stream = TextStream(Letters(), stops)
-    found = [stream.feed(ord(char), is_last=place == len(text) - 1) for place, char in enumerate(text)]
+    draft = Draft(Letters(), stops)
+    ends = [None] * (len(text) - 1) + ["length"]
+    found = [draft.feed(Token(ord(char), 0.0, end)) for char, end in zip(text, ends, strict=True)]
     if stops and stops[0] in text:
-        assert stream.is_stopped
-        assert stream.sent == text.partition(stops[0])[0]
+        assert draft.finish == "stop"
+        assert draft.sent == text.partition(stops[0])[0]
         return
     assert found == pieces
-    assert not stream.is_stopped
+    assert draft.finish == "length"

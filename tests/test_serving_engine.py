@@ -7,11 +7,9 @@ import pytest
 
 from conftest import load_tiny, shake
 from ditto_cli.config import LoraSettings
-from ditto_cli.model.policy.chorus import Chorus
 from ditto_cli.model.policy.lora import Lora, mix
 from ditto_cli.model.policy.sampling import sample
-from ditto_cli.serving.engine import BuiltinEngine
-from ditto_cli.serving.orders import Order
+from ditto_cli.serving.engine import BuiltinEngine, Order
 from ditto_cli.types import SampleRequest
 
 WAIT_SECONDS = 60
@@ -38,7 +36,7 @@ def loras(tiny_folder):
 @pytest.fixture
 def engine(tiny_folder, loras):
     policy = load_tiny(tiny_folder)
-    made = BuiltinEngine(policy, Chorus(policy))
+    made = BuiltinEngine(policy)
     for name, lora in loras.items():
         made.chorus.add(name, lora)
     made.start()

@@ -460,7 +460,7 @@ def test_a_full_disk_leaves_no_half_conversion(gguf, tmp_path, monkeypatch):
 
 def test_what_a_killed_conversion_left_is_swept_after_a_day(gguf, tmp_path):
     bases = tmp_path / "cache" / "bases"
-    old, young = bases / ".converting-old", bases / ".converting-young"
+    old, young = bases / ".staging-old", bases / ".staging-young"
     for folder in (old, young):
         folder.mkdir(parents=True)
         (folder / "model.safetensors").touch()

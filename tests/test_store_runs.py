@@ -16,10 +16,10 @@ from ditto_cli import interrupts
 from ditto_cli.config import Settings
 from ditto_cli.errors import DiskError, InterruptedRun
 from ditto_cli.method import ditto as loop
-from ditto_cli.method import reference as scoring
 from ditto_cli.method import run as story
-from ditto_cli.method.reference import REFERENCE
+from ditto_cli.method import updates as scoring
 from ditto_cli.method.run import Job, train_ditto
+from ditto_cli.method.updates import REFERENCE
 from ditto_cli.model.policy.lora import WEIGHTS_FILE
 from ditto_cli.store import AdapterStore, RunIdentity, RunState, StageRecord, disk, remove_tree
 from ditto_cli.types import Demonstration, SampleRequest, SilentReporter, StageChoice, StageFigures

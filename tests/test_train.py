@@ -12,15 +12,14 @@ from ditto_cli.errors import InputError, InterruptedRun, NonFiniteError
 from ditto_cli.method import ditto as loop
 from ditto_cli.method import run as story
 from ditto_cli.method import updates
-from ditto_cli.method.ditto import Sampled, Updated
-from ditto_cli.method.reference import REFERENCE, score_under_reference
+from ditto_cli.method.ditto import Sampled
 from ditto_cli.method.run import Job, train_ditto
-from ditto_cli.method.updates import DpoTerms
+from ditto_cli.method.updates import REFERENCE, DpoTerms, score_under_reference
 from ditto_cli.model.base.template import tokenise
 from ditto_cli.model.policy import scoring
 from ditto_cli.model.policy.lora import WEIGHTS_FILE
 from ditto_cli.store import AdapterStore, keyed_hash
-from ditto_cli.types import Demonstration, SilentReporter
+from ditto_cli.types import Demonstration, SilentReporter, StepMetrics
 
 # Small, and with rates at which a tiny random model moves.
 SETTINGS = {
@@ -319,9 +318,9 @@ def test_a_moving_reference_is_the_policy_that_the_round_began_with(shared_polic
     seen = []
 
     def look(event, place, tokenised):
-        if isinstance(event, Updated) and event.metrics.step == 0:
+        if isinstance(event, StepMetrics) and event.step == 0:
             seen.append((shared_policy.serialise(REFERENCE)[WEIGHTS_FILE], place.history))
-        if isinstance(event, Updated):
+        if isinstance(event, StepMetrics):
             cached = place.history.completions()
             fresh = score_under_reference(shared_policy, cached, tokenised.prompts, max_tokens=10_000)
             assert [c.reference_logp for c in cached] == pytest.approx([c.reference_logp for c in fresh], abs=1e-4)

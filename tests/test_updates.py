@@ -12,8 +12,14 @@ from conftest import full_logits, shake
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings
 from ditto_cli.errors import DiskError, NonFiniteError
 from ditto_cli.method import updates
-from ditto_cli.method.reference import score_under_reference
-from ditto_cli.method.updates import DpoTerms, Updater, accumulate_gradient, dpo_terms, micro_batches
+from ditto_cli.method.updates import (
+    DpoTerms,
+    Updater,
+    accumulate_gradient,
+    dpo_terms,
+    micro_batches,
+    score_under_reference,
+)
 from ditto_cli.model.policy import scoring
 from ditto_cli.types import Comparison, ComparisonKind, Completion
 from trl_oracle import trl_dpo

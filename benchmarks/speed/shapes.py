@@ -29,7 +29,7 @@ from transformers import (
 from transformers.quantizers.auto import AutoHfQuantizer
 
 from ditto_cli.config import FolderFile, Settings, resolve_settings
-from ditto_cli.model.base.loading import _without_repacking, attention_of, load_policy
+from ditto_cli.model.base.loading import attention_of, load_policy, prevent_repacking
 from ditto_cli.model.base.source import locate_base
 from ditto_cli.model.base.template import ChatFormat, chat_format
 from ditto_cli.model.hardware import Hardware
@@ -117,7 +117,7 @@ def random_base(config: Any, hardware: Hardware, quantize: str, *, seed: int) ->
     if quantizer is not None:
         base.hf_quantizer = quantizer
         quantizer.postprocess_model(base)
-        _without_repacking(base)
+        prevent_repacking(base)
     base.generation_config = GenerationConfig()
     base.requires_grad_(False)
     base.eval()

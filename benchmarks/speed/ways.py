@@ -28,8 +28,15 @@ from trl import DPOConfig, DPOTrainer
 
 from ditto_cli.errors import MemoryLimitError
 from ditto_cli.method.comparisons import History, draw_comparisons
-from ditto_cli.method.reference import POLICY, REFERENCE, freeze_reference, score_under_reference
-from ditto_cli.method.updates import Updater, accumulate_gradient, dpo_terms
+from ditto_cli.method.updates import (
+    POLICY,
+    REFERENCE,
+    Updater,
+    accumulate_gradient,
+    dpo_terms,
+    freeze_reference,
+    score_under_reference,
+)
 from ditto_cli.model.policy.memory import MemoryGuard, free_memory, halving, keeping_what_is_there
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample

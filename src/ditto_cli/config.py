@@ -208,11 +208,7 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """The settings of a shipped preset, or of a YAML file when `name` ends in .yaml.
-
-    Raises:
-        InputError: no such preset, or not a mapping.
-    """
+    """The settings of a shipped preset, or of a YAML file when `name` ends in .yaml; InputError where there is none."""
     if name.endswith((".yaml", ".yml")):
         return read_yaml(Path(name))
     if name not in preset_names():
@@ -221,16 +217,14 @@ def load_preset(name: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping from a file.
-
-    Raises:
-        InputError: unreadable, not YAML, or not a mapping.
-    """
+    """A YAML mapping from a file; InputError where it holds none."""
     text = read_settings_text(path)
     try:
         content = yaml.load(text, Loader=_TextLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # RecursionError: thousands of brackets
-        raise InputError(f"{path} is not valid YAML{_yaml_place(error)}.") from None
+        mark = getattr(error, "problem_mark", None)
+        place = f" (line {mark.line + 1})" if mark is not None else ""
+        raise InputError(f"{path} is not valid YAML{place}.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -239,11 +233,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_settings_text(path: Path) -> str:
-    """The characters of a file of settings.
-
-    Raises:
-        InputError: it is missing, no file, too large, or not UTF-8.
-    """
+    """The characters of a file of settings; InputError where it is missing, no file, too large, or not UTF-8."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block here for ever
             raise InputError(f"{path} is not a file: take it away, or make it a text file of settings.")
@@ -259,11 +249,7 @@ def read_settings_text(path: Path) -> str:
 
 
 def read_folder_file(folder: Path) -> FolderFile:
-    """`ditto.yaml` of a demonstrations folder; all defaults when there is none.
-
-    Raises:
-        InputError: not YAML, or a key that does not exist.
-    """
+    """`ditto.yaml` of a demonstrations folder; all defaults when there is none, InputError where it cannot be used."""
     path = folder / FOLDER_FILE
     if not path.exists():
         return FolderFile()
@@ -276,16 +262,10 @@ def read_folder_file(folder: Path) -> FolderFile:
 def resolve_settings(
     preset: str, folder_file: FolderFile, environment: Mapping[str, str], flags: Mapping[str, Any]
 ) -> Settings:
-    """Lay the layers over each other, strongest last, and check the result.
+    """Lay the layers over each other, strongest last, and check the result; InputError names the key that is wrong.
 
-    Args:
-        preset: a preset's name or a YAML file's path.
-        folder_file: `ditto.yaml`.
-        environment: usually `os.environ`; `DITTO_DPO__BETA=0.1` sets dpo.beta.
-        flags: dotted keys, as `--set dpo.beta=0.1` and the commands' own flags give them; None values are left out.
-
-    Raises:
-        InputError: an unknown key or a value out of range, named.
+    `DITTO_DPO__BETA=0.1` in the environment sets dpo.beta. `flags` are dotted keys, as `--set dpo.beta=0.1` and the
+    commands' own flags give them; None values are left out.
     """
     layers: list[tuple[str, Mapping[str, Any]]] = [
         (f"preset {preset}", load_preset(preset)),
@@ -313,11 +293,7 @@ def environment_settings(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
-    """`["dpo.beta=0.1"]` -> `{"dpo.beta": "0.1"}`; lists and mappings are read as YAML.
-
-    Raises:
-        InputError: not of the form key=value.
-    """
+    """`["dpo.beta=0.1"]` -> `{"dpo.beta": "0.1"}`; lists and mappings are read as YAML. InputError: not key=value."""
     parsed: dict[str, Any] = {}
     for assignment in assignments:
         key, separator, value = assignment.partition("=")
@@ -365,7 +341,7 @@ def _first_problem(error: ValidationError, root: type[BaseModel]) -> str:
     problems = error.errors(include_url=False)
     first = problems[0]
     path = _setting_path(first["loc"], root)
-    where = _printable(".".join(path))
+    where = repr(".".join(path))[1:-1]  # one printable line
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(where, _dotted_keys(root), n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else f"; the settings are {', '.join(_dotted_keys(root))}."
@@ -393,10 +369,6 @@ def _setting_path(loc: tuple[int | str, ...], root: type[BaseModel]) -> tuple[st
     return tuple(map(str, loc))
 
 
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-
-
 def _dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in model.model_fields.items():
@@ -406,8 +378,3 @@ def _dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
         else:
             keys.append(prefix + name)
     return keys
-
-
-def _yaml_place(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return f" (line {mark.line + 1})" if mark is not None else ""

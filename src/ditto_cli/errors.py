@@ -1,18 +1,5 @@
 """Everything that ditto refuses, as one tree; each class carries the exit code that the command ends with.
 
-    DittoError            1   something else that we foresaw
-    ├── InputError        2   a file, folder, setting or argument that cannot be used
-    │   └── UnknownAdapterError 2  no adapter of that name
-    ├── IncompatibleError 3   an adapter and a base model that do not belong together
-    ├── DiskError         4   no space, no rights
-    │   └── DamagedError  4   a file of the store is missing or damaged
-    ├── MemoryLimitError  5   it does not fit, even one sequence at a time
-    ├── NonFiniteError    6   a loss, gradient or weight became NaN or infinite
-    ├── LockedError       7   another process works on the same adapter
-    ├── DeviceError       8   the device asked for is not there or cannot do it
-    └── InterruptedRun  130   Ctrl-C; a training goes on from its checkpoint
-        └── TerminatedRun 143 the same by SIGTERM
-
 A message is one line: what was given, why it cannot work, what to do. It never contains text of a demonstration.
 """
 

@@ -23,11 +23,8 @@ class Mail:
     """What an email says of itself; the choice among many and the audit go by it. Addresses are in lower case.
 
     Attributes:
-        sender: the address in From; None if there is none.
-        recipients: the addresses in To and Cc, in their order.
         form: whether it begins a conversation, answers or passes on.
         subject: without "Re:" and the like; "" if there is none.
-        message_id: without angle brackets; None if there is none.
         in_reply_to: the Message-ID that it answers, if any.
         original: the text of the mail that it answers, as far as it is known; "" if not.
         not_written: why it is not the person's own writing ("an out-of-office notice"); None if it is.

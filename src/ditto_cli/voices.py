@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from ditto_cli.errors import InputError
 
 BASE_VOICE = "base"
 _MAX_STRENGTH = 2.0
+_STRENGTH = re.compile(r"[0-9]+\.[0-9]*|\.[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,9 @@ class Voice:
     def title(self) -> str:
         """As it is written on the command line."""
         return "+".join(
-            ":".join([part.adapter, *filter(None, [part.stage]), *([f"{part.strength:.12g}"] * part._is_scaled)])
+            ":".join([part.adapter, *filter(None, [part.stage]), *([f"{part.strength:.12g}"] * (part.strength != 1))])
             for part in self.parts()
         )
-
-    @property
-    def _is_scaled(self) -> bool:
-        return self.strength != 1
 
     def parts(self) -> Iterator[Voice]:
         """Itself, and what is mixed with it."""
@@ -60,7 +58,7 @@ def _parse_part(text: str, stage: str | None) -> Voice:
     adapter, *rest = text.strip().split(":")
     if not adapter:
         raise InputError("An adapter's name is missing: give names like --compare base,alice,bob.")
-    strength = float(rest.pop()) if rest and _is_strength(rest[-1]) else 1.0
+    strength = float(rest.pop()) if rest and _STRENGTH.fullmatch(rest[-1]) else 1.0
     if not 0 <= strength <= _MAX_STRENGTH:
         raise InputError(f"{text}: a strength is between 0.0, which is the base, and {_MAX_STRENGTH}.")
     if adapter == BASE_VOICE and (rest or strength != 1):
@@ -68,8 +66,3 @@ def _parse_part(text: str, stage: str | None) -> Voice:
     if len(rest) > 1:
         raise InputError(f"{text}: a voice is written NAME, NAME:STAGE, NAME:0.6 or NAME:STAGE:0.6.")
     return Voice(adapter, rest[0] if rest else (None if adapter == BASE_VOICE else stage), strength)
-
-
-def _is_strength(word: str) -> bool:
-    whole, point, fraction = word.partition(".")
-    return bool(point) and (whole + fraction).isascii() and (whole + fraction).isdecimal()

@@ -12,11 +12,9 @@ from pathlib import Path
 
 from conftest import load_tiny, shake
 from ditto_cli.config import LoraSettings
-from ditto_cli.model.policy.chorus import Chorus
 from ditto_cli.model.policy.lora import Lora, mix
 from ditto_cli.model.policy.sampling import sample
-from ditto_cli.serving.engine import BuiltinEngine
-from ditto_cli.serving.orders import Order
+from ditto_cli.serving.engine import BuiltinEngine, Order
 from ditto_cli.types import SampleRequest
 
 NUM = 10_000
@@ -71,7 +69,7 @@ class Asked:
 def served(base):
     loras = adapters(base)
     policy = load_tiny(base)
-    engine = BuiltinEngine(policy, Chorus(policy))
+    engine = BuiltinEngine(policy)
     for name, lora in loras.items():
         engine.chorus.add(name, lora)
     engine.start()

@@ -50,7 +50,7 @@ DEFENCES = {
     "files are flushed": (["ditto_cli.store.disk.sync"], "power"),
     "folders are flushed": (["ditto_cli.store.disk.sync_folder"], "power"),
     "a write goes beside and is renamed": ([("ditto_cli.store.files.write_bytes", in_place)], "replacements"),
-    "what a killed process left is swept": (["ditto_cli.store.adapters.sweep"], "kills"),
+    "what a killed process left is swept": (["ditto_cli.store.files.sweep"], "kills"),
     "a refusal of the disk becomes one line": ([("ditto_cli.store.files._disk_errors", unlocked)], "refusals"),
     "one process at a time": ([("ditto_cli.store.adapters.locked", unlocked)], "races"),
     "documents carry their digest": ([("ditto_cli.store.records._content_digest", lambda content: None)], "records"),

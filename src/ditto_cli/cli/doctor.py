@@ -23,11 +23,10 @@ from ditto_cli.errors import DiskError, DittoError
 from ditto_cli.shown import size
 from ditto_cli.store import AdapterStore, cache_home, store_home
 from ditto_cli.store.adapters import ADAPTERS_FOLDER
-from ditto_cli.store.files import TEMPORARY_PREFIX, folder_size
-from ditto_cli.store.generations import REMOVED_PREFIX, STAGING_PREFIX
+from ditto_cli.store.files import REMOVED_PREFIX, STAGING_PREFIX, TEMPORARY_PREFIX, folder_size
 from ditto_cli.store.records import KEY_FILE, SCHEMA_VERSION
 
-_LEFTOVERS = (TEMPORARY_PREFIX, STAGING_PREFIX, REMOVED_PREFIX, ".converting-")
+_LEFTOVERS = (TEMPORARY_PREFIX, STAGING_PREFIX, REMOVED_PREFIX)
 _MOST_PROBLEMS_SHOWN = 3
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)[^;]*?>=\s*([0-9.]+)(?!.*;.*\bextra\b)")
 

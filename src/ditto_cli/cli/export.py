@@ -189,7 +189,7 @@ class _Export:
 
     def _write_gguf(self, folder: Path, place: Path) -> str:
         from ditto_cli.exchange.gguf_files import write_adapter, write_base
-        from ditto_cli.exchange.llama_cpp import is_installed
+        from ditto_cli.exchange.parity import is_installed
         from ditto_cli.exchange.programs import llama_command, modelfile
         from ditto_cli.model.base.conversions import find_gguf
         from ditto_cli.model.base.loading import load_skeleton
@@ -228,8 +228,7 @@ class _Export:
         return "\n".join(commands)
 
     def _check_gguf(self, base: Path, adapter: Path, source: BaseSource) -> None:
-        from ditto_cli.exchange.llama_cpp import LlamaCpp
-        from ditto_cli.exchange.parity import MAX_TOKENS, PROMPTS, compare, greedy, limit_of
+        from ditto_cli.exchange.parity import MAX_TOKENS, PROMPTS, LlamaCpp, compare, greedy, limit_of
 
         policy, prompts = self._policy(source)
         ours = greedy(policy, prompts)

@@ -23,7 +23,6 @@ from ditto_cli.evaluation.eval_prompts import evaluation_prompts
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.fleet.cluster import Ended, Failure, Resources, check_resources, cluster, run_tasks
-from ditto_cli.fleet.evaluating import EvalTask, evaluate_person
 from ditto_cli.fleet.status import (
     FLEET_FOLDER,
     PAGE_FILE,
@@ -33,10 +32,10 @@ from ditto_cli.fleet.status import (
     StatusBoard,
     only_fleet,
 )
-from ditto_cli.fleet.training import Task, is_trained, publish, train_person
+from ditto_cli.fleet.tasks import EvalTask, Task, evaluate_person, is_trained, publish, train_person
 from ditto_cli.shown import duration, size
 from ditto_cli.store import AdapterStore, store_home, write_text
-from ditto_cli.store.generations import STAGE_FILES
+from ditto_cli.store.runs import STAGE_FILES
 
 _MOST_RUNNING_SHOWN = 12
 _PROGRAM_BYTES = 4 * 2**30  # and of an evaluation on a CPU

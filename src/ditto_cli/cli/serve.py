@@ -28,7 +28,7 @@ from ditto_cli.voices import BASE_VOICE, Voice
 if TYPE_CHECKING:
     from ditto_cli.model.hardware import Hardware
     from ditto_cli.model.policy.policy import Policy
-    from ditto_cli.serving.orders import Engine
+    from ditto_cli.serving.engine import Engine
 
 _KEY_FILE = "server-key"
 _LOG_FILE = "vllm.log"
@@ -111,7 +111,6 @@ def _builtin(
 ) -> Iterator[tuple[Engine, Policy]]:
     """The base in memory, and who writes with it."""
     from ditto_cli.cli.session import open_session
-    from ditto_cli.model.policy.chorus import Chorus
     from ditto_cli.serving.engine import BuiltinEngine
 
     voices = [Voice(name) for name in (names if options.adapters else names[:1])] or [Voice(BASE_VOICE)]
@@ -121,7 +120,7 @@ def _builtin(
             f"The base {policy.identity.id} cannot be served: its texts cannot be written side by side. `ditto sample` "
             "writes with it."
         )
-    yield BuiltinEngine(policy, Chorus(policy)), policy
+    yield BuiltinEngine(policy), policy
 
 
 @contextmanager
@@ -132,7 +131,7 @@ def _vllm(
     from ditto_cli.cli.session import base_settings
     from ditto_cli.model.base.loading import load_skeleton
     from ditto_cli.model.policy.lora import vllm_rank
-    from ditto_cli.serving.vllm import VllmEngine, VllmProgram
+    from ditto_cli.serving.vllm import VllmEngine, running_vllm
 
     if options.quantize not in (None, "none"):
         raise InputError("--engine vllm serves the base as it is published: leave --quantize out.")
@@ -145,19 +144,15 @@ def _vllm(
     skeleton = load_skeleton(source, hardware)
     rank = max((record.settings.lora.r for record in records), default=16)
     say("vLLM starts, which may take minutes.")
-    vllm = VllmProgram(
-        program,
-        source.folder,
-        max_rank=vllm_rank(2 * rank),  # two may be mixed
-        max_tokens=_room(skeleton),
-        log=store_home(os.environ) / _LOG_FILE,
-        is_cpu=hardware.device.type == "cpu",
-    )
-    with vllm as running:
+    most = vllm_rank(2 * rank)  # two may be mixed
+    log, is_cpu = store_home(os.environ) / _LOG_FILE, hardware.device.type == "cpu"
+    with running_vllm(
+        program, source.folder, max_rank=most, max_tokens=_room(skeleton), log=log, is_cpu=is_cpu
+    ) as address:
         folder = store.scratch_folder()
         try:
             stops = sorted(skeleton.chat.stop_token_ids)
-            yield VllmEngine(running.socket, max_rank=running.max_rank, stop_token_ids=stops, folder=folder), skeleton
+            yield VllmEngine(address, max_rank=most, stop_token_ids=stops, folder=folder), skeleton
         finally:
             remove_tree(folder)
 

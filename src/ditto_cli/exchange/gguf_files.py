@@ -1,6 +1,8 @@
 """An adapter, or a base, in Hugging Face's layout -> one GGUF file for llama.cpp, Ollama and LM Studio.
 
-A base is written tensor by tensor: no more than one of them is in memory.
+A base is written tensor by tensor: no more than one of them is in memory. Tensor names come from the tables of the
+`gguf` package. What these do not say is here, as llama.cpp's own converter does it: the architecture of a model type,
+whether rotary pairs lie side by side there, norms that are kept less one.
 """
 
 from __future__ import annotations
@@ -8,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gguf
 import numpy as np
@@ -17,9 +20,10 @@ import torch
 from safetensors import safe_open
 
 from ditto_cli.errors import IncompatibleError
-from ditto_cli.exchange.architectures import Architecture, Array, TensorNames, architecture_of, reordered
 from ditto_cli.model.policy.lora import Lora
 from ditto_cli.model.policy.policy import Policy
+
+Array = np.ndarray[Any, Any]
 
 DTYPES = {
     "f32": gguf.GGMLQuantizationType.F32,
@@ -51,6 +55,57 @@ _PATTERNS = {
 }
 
 
+@dataclass(frozen=True)
+class Architecture:
+    """A kind of base, as llama.cpp knows it.
+
+    Attributes:
+        pairs_rows: llama.cpp turns neighbouring rows of a head's q and k together, the safetensors keep such rows half
+            a head apart.
+        every: llama.cpp knows by number which layers have full attention, or no rotary embedding: each so many-th.
+        writes_base: the whole base can be written; proven with tiny ones of that type (docs/export.md).
+    """
+
+    arch: gguf.MODEL_ARCH
+    pairs_rows: bool = False
+    norm_offset: int = 0
+    every: int | None = None
+    writes_base: bool = True
+
+    @property
+    def name(self) -> str:
+        """As GGUF files spell it."""
+        return cast(str, gguf.MODEL_ARCH_NAMES[self.arch])
+
+    def tensor_namer(self, num_layers: int) -> Callable[[str], str]:
+        """What gives the name in GGUF files of a tensor or module in safetensors, or raises `IncompatibleError`."""
+        names = gguf.get_tensor_name_map(self.arch, num_layers)
+
+        def name(key: str) -> str:
+            plain = key.replace("language_model.", "")  # of a base that sees pictures too
+            found = names.get_name(plain, try_suffixes=(".weight", ".bias"))
+            if found is None:
+                raise IncompatibleError(f"llama.cpp has no place for {key} in the type {self.name}.")
+            return cast(str, found)
+
+        return name
+
+
+_ARCH = gguf.MODEL_ARCH
+ARCHITECTURES = {
+    "llama": Architecture(_ARCH.LLAMA, pairs_rows=True),
+    "mistral": Architecture(_ARCH.LLAMA, pairs_rows=True),
+    "ministral3": Architecture(_ARCH.MISTRAL3, pairs_rows=True, writes_base=False),
+    "smollm3": Architecture(_ARCH.SMOLLM3, pairs_rows=True, every=4),
+    "granite": Architecture(_ARCH.GRANITE, pairs_rows=True),
+    "qwen2": Architecture(_ARCH.QWEN2),
+    "qwen3": Architecture(_ARCH.QWEN3),
+    "gemma2": Architecture(_ARCH.GEMMA2, norm_offset=1, every=2),
+    "gemma3_text": Architecture(_ARCH.GEMMA3, norm_offset=1, every=6),
+    "phi3": Architecture(_ARCH.PHI3),
+}
+
+
 def write_adapter(lora: Lora, skeleton: Policy, path: Path, name: str) -> None:
     """An adapter as a GGUF file of fp32 tensors.
 
@@ -59,8 +114,8 @@ def write_adapter(lora: Lora, skeleton: Policy, path: Path, name: str) -> None:
         OSError: the disk refused.
     """
     config = skeleton.model.config.get_text_config()
-    architecture = architecture_of(config)
-    names = TensorNames(architecture, config.num_hidden_layers)
+    architecture = _architecture_of(config)
+    name_of = architecture.tensor_namer(config.num_hidden_layers)
     tensors = {}
     for key, value in lora.weights.items():
         found = _ADAPTER_KEY.fullmatch(key)
@@ -68,8 +123,8 @@ def write_adapter(lora: Lora, skeleton: Policy, path: Path, name: str) -> None:
         module, matrix = found.groups()
         data = value.numpy()
         if matrix == "B":
-            data = reordered(architecture, module, data, config)
-        tensors[f"{names.of(module + '.weight')}.lora_{matrix.lower()}"] = data
+            data = _reordered(architecture, module, data, config)
+        tensors[f"{name_of(module + '.weight')}.lora_{matrix.lower()}"] = data
     writer = gguf.GGUFWriter(path, architecture.name)
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
@@ -79,21 +134,23 @@ def write_adapter(lora: Lora, skeleton: Policy, path: Path, name: str) -> None:
 
 
 def write_base(folder: Path, skeleton: Policy, path: Path, dtype: str) -> None:
-    """A base as a GGUF file with tokenizer and chat template; vectors stay fp32 in every dtype.
+    """A base as a GGUF file with tokenizer and chat template.
 
-    Args:
-        folder: its safetensors and tokenizer.
-        skeleton: its modules, see `load_skeleton`.
-        path: the file to write.
-        dtype: of matrices: f32, f16 or q8_0.
+    `folder` has its safetensors and tokenizer, `skeleton` its modules. Matrices are of `dtype`: f32, f16 or q8_0;
+    vectors stay fp32.
 
     Raises:
         IncompatibleError: its type, a tensor, its rotary embedding or its tokenizer has no known form in llama.cpp.
         OSError: the disk refused.
     """
     config = skeleton.model.config.get_text_config()
-    architecture = architecture_of(config)
-    if not architecture.writes_base or not _has_known_layers(config, architecture):
+    architecture = _architecture_of(config)
+    is_known = architecture.writes_base
+    if architecture.every is not None:  # layers of two kinds have to take turns as llama.cpp takes for granted
+        rotary = getattr(config, "no_rope_layers", None)  # 1 where there is one
+        layers = rotary if rotary is not None else [kind == "sliding_attention" for kind in config.layer_types]
+        is_known &= all(bool(layer) == (place % architecture.every != 0) for place, layer in enumerate(layers, start=1))
+    if not is_known:
         raise IncompatibleError(
             f"This base of the type {config.model_type} cannot be written as GGUF here: take its publisher's GGUF "
             "file, or convert it with llama.cpp's convert_hf_to_gguf.py."
@@ -112,14 +169,25 @@ def write_base(folder: Path, skeleton: Policy, path: Path, dtype: str) -> None:
     _write(writer, tensors)
 
 
-def _has_known_layers(config: Any, architecture: Architecture) -> bool:
-    """Whether the layers of two kinds take turns as llama.cpp takes for granted."""
-    if architecture.every is None:
-        return True
-    is_usual = [(layer + 1) % architecture.every != 0 for layer in range(config.num_hidden_layers)]
-    rotary = getattr(config, "no_rope_layers", None)  # 1 where there is one
-    layers = rotary if rotary is not None else [kind == "sliding_attention" for kind in config.layer_types]
-    return [bool(layer) for layer in layers] == is_usual
+def _architecture_of(config: Any) -> Architecture:
+    """Of a text model's configuration; raises `IncompatibleError` where the layout of its type is not known here."""
+    known = ARCHITECTURES.get(config.model_type)
+    if known is None:
+        raise IncompatibleError(
+            f"Bases of the type {config.model_type} cannot be exported as GGUF; {', '.join(ARCHITECTURES)} can. "
+            "Export with --to merged, and convert that folder with llama.cpp's convert_hf_to_gguf.py."
+        )
+    return known
+
+
+def _reordered(architecture: Architecture, key: str, rows: Array, config: Any) -> Array:
+    """Rows of a q or k projection, or of an adapter's B on it, in llama.cpp's order; others as they are."""
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    count = next((num for name, num in heads.items() if f".{name}" in key), None)
+    if count is None or not architecture.pairs_rows:
+        return rows
+    halves = rows.reshape(count, 2, len(rows) // count // 2, *rows.shape[1:])
+    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows.shape))
 
 
 _Tensor = tuple[tuple[int, ...], gguf.GGMLQuantizationType, Callable[[], Array]]
@@ -132,7 +200,7 @@ def _at_hand(data: Array) -> _Tensor:
 def _base_tensors(
     folder: Path, config: Any, architecture: Architecture, dtype: gguf.GGMLQuantizationType
 ) -> Iterator[tuple[str, _Tensor]]:
-    names = TensorNames(architecture, config.num_hidden_layers)
+    name_of = architecture.tensor_namer(config.num_hidden_layers)
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as opened:
             shapes = {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
@@ -146,11 +214,11 @@ def _base_tensors(
                     data: Array = opened.get_tensor(key).to(torch.float32).numpy()
                 if key.endswith("norm.weight"):
                     data = data + np.float32(architecture.norm_offset)
-                return reordered(architecture, key, data, config)
+                return _reordered(architecture, key, data, config)
 
             block = gguf.GGML_QUANT_SIZES[dtype][0]
             fitting = dtype if shape[-1] % block == 0 else DTYPES["f16"]
-            yield names.of(key), (shape, DTYPES["f32"] if len(shape) == 1 else fitting, read)
+            yield name_of(key), (shape, DTYPES["f32"] if len(shape) == 1 else fitting, read)
 
 
 def _write(writer: gguf.GGUFWriter, tensors: Mapping[str, _Tensor]) -> None:

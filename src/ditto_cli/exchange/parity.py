@@ -7,8 +7,11 @@ exported rightly may double it, and one whose rows lie in another order is off b
 
 from __future__ import annotations
 
+import importlib.util
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,8 +39,6 @@ class Step:
     """One token of a greedy text.
 
     Attributes:
-        token_id: the likeliest token.
-        logp: its log-probability, in nats.
         margin: how much likelier it is than the second, in nats; None where the program does not tell.
     """
 
@@ -78,8 +79,7 @@ class Parity:
 def limit_of(base: Parity, dtype: str | None) -> float:
     """What an adapter may differ by where its base alone differs by so much, in nats.
 
-    Raises:
-        IncompatibleError: the base itself does not write the same in a form of this `dtype` (None: of its publisher).
+    IncompatibleError: the base itself does not write the same in a form of this `dtype` (None: of its publisher).
     """
     most = MOST_OF_BASE.get(dtype or "", MOST_OF_BASE["q8_0"])
     if base.gap > most or not base.is_within(SLACK + most):
@@ -99,30 +99,23 @@ def greedy(policy: Policy, prompts: Sequence[tuple[int, ...]], max_tokens: int =
     """What the active adapter writes for each prompt, given as token ids."""
     requests = [SampleRequest(prompt, seed=0) for prompt in prompts]
     written = sample(policy, requests, max_new_tokens=max_tokens, temperature=0.0)
-    return [_steps(policy, prompt, text.token_ids) for prompt, text in zip(prompts, written, strict=True)]
-
-
-def _steps(policy: Policy, prompt: Sequence[int], text: Sequence[int]) -> list[Step]:
-    ids_1T = torch.tensor([[*prompt, *text]], device=policy.hardware.device)
-    positions_1T = torch.arange(ids_1T.shape[1], device=ids_1T.device)[None]
-    with policy.using(policy.active):
-        hidden_TH = policy.hidden(ids_1T, torch.ones_like(ids_1T), positions_1T)[0, len(prompt) - 1 : -1]
-        logps_NV = policy.head().logits(hidden_TH).log_softmax(-1)
-    two_N2 = logps_NV.topk(2).values
-    return [
-        Step(token, float(logps[token]), float(two[0] - two[1]))
-        for token, logps, two in zip(text, logps_NV, two_N2, strict=True)
-    ]
+    texts = []
+    for prompt, text in zip(prompts, written, strict=True):
+        ids_1T = torch.tensor([[*prompt, *text.token_ids]], device=policy.hardware.device)
+        positions_1T = torch.arange(ids_1T.shape[1], device=ids_1T.device)[None]
+        with policy.using(policy.active):
+            hidden_TH = policy.hidden(ids_1T, torch.ones_like(ids_1T), positions_1T)[0, len(prompt) - 1 : -1]
+            logps_NV = policy.head().logits(hidden_TH).log_softmax(-1)
+        each = zip(text.token_ids, logps_NV, logps_NV.topk(2).values, strict=True)
+        texts.append([Step(token, float(logps[token]), float(two[0] - two[1])) for token, logps, two in each])
+    return texts
 
 
 def compare(ours: Sequence[Sequence[Step]], theirs: Sequence[Told], tokenizer: Any) -> Parity:
     """Texts for the same prompts.
 
-    Args:
-        ours: with log-probabilities and margins.
-        theirs: may lack tokens that are a part of a character only, and end at special tokens at which ours does not,
-            as llama.cpp's do.
-        tokenizer: tells which tokens these are.
+    `theirs` may lack tokens that are a part of a character only, and end at special tokens at which ours does not, as
+    llama.cpp's do.
     """
     special = set(tokenizer.added_tokens_encoder.values())
     num_same, gap, margins = 0, 0.0, []
@@ -141,3 +134,54 @@ def compare(ours: Sequence[Sequence[Step]], theirs: Sequence[Told], tokenizer: A
                 break
             num_same += 1
     return Parity(sum(map(len, ours)), num_same, gap, tuple(margins))
+
+
+def is_installed() -> bool:
+    """Whether a check in llama.cpp can be run."""
+    return importlib.util.find_spec("xllamacpp") is not None
+
+
+class LlamaCpp:
+    """llama.cpp in this process (`xllamacpp`), on the CPU, with a base and an adapter as GGUF files.
+
+    Args:
+        num_tokens: of the longest prompt with its text. Longer contexts would place the tokens of some bases otherwise.
+    """
+
+    def __init__(self, base: Path, adapter: Path, num_tokens: int) -> None:
+        import xllamacpp
+
+        settings = xllamacpp.CommonParams()
+        settings.model.path = str(base)
+        settings.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0)]
+        settings.n_ctx = math.ceil(num_tokens / 256) * 256
+        settings.n_parallel, settings.n_gpu_layers = 1, 0
+        settings.cache_type_k = settings.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        settings.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        settings.verbosity = -1
+        settings.port = 0
+        try:
+            self._server = xllamacpp.Server(settings)
+        except RuntimeError as error:
+            raise IncompatibleError(f"llama.cpp cannot load what was exported: {error}") from None
+
+    def num_chat_tokens(self, prompt: str) -> int:
+        """Tokens of a user's prompt by the file's own tokenizer and chat template."""
+        messages = [{"role": "user", "content": prompt}]
+        answer = self._server.handle_chat_completions({"messages": messages, "max_tokens": 1})
+        return int(answer["usage"]["prompt_tokens"])
+
+    def greedy(self, prompts: Sequence[tuple[int, ...]], strength: float = 1.0) -> list[Told]:
+        """What it writes for each prompt, given as token ids."""
+        asked = {"n_predict": MAX_TOKENS, "temperature": 0.0, "n_probs": 1, "cache_prompt": False}
+        texts = []
+        for prompt in prompts:
+            lora = [{"id": 0, "scale": strength}]
+            answer = self._server.handle_completions({**asked, "prompt": list(prompt), "lora": lora})
+            if "choices" not in answer:
+                raise IncompatibleError(f"llama.cpp cannot use what was exported: {answer.get('message', answer)}")
+            (choice,) = answer["choices"]
+            told = (choice["logprobs"] or {}).get("content", [])
+            steps = [Step(token["id"], token["logprob"]) for token in told]
+            texts.append(Told(steps, choice["finish_reason"] == "stop"))
+        return texts

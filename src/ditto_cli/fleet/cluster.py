@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ditto_cli.errors import DeviceError, DittoError, InputError
-from ditto_cli.types import WatchedSample
+from ditto_cli.types import SilentReporter
 
 TRIES = 3  # of each person, before it counts as failed
 _NAMESPACE = "ditto"
@@ -61,12 +61,8 @@ class Ended:
 def cluster(address: str | None) -> Iterator[list[str]]:
     """A connection to a cluster; without an address, a Ray of this machine's own that ends with the block.
 
-    Yields:
-        Addresses of the machines that texts will travel to.
-
-    Raises:
-        InputError: Ray is not installed, or does not answer there.
-        DittoError: it does not start here.
+    Yields the addresses of the machines that texts will travel to. InputError: Ray is not installed, or does not answer
+    there. DittoError: it does not start here.
     """
     os.environ.update({key: value for key, value in _PRIVATE.items() if address is None})
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -97,16 +93,10 @@ def cluster(address: str | None) -> Iterator[list[str]]:
 
 
 def check_resources(needed: Resources) -> int:
-    """How many tasks the cluster can run at a time.
-
-    Raises:
-        DeviceError: not even one; Ray itself would wait for ever.
-    """
+    """How many tasks the cluster can run at a time; DeviceError: not even one, for which Ray would wait for ever."""
     nodes = [node["Resources"] for node in _machines()]
     wanted = {"GPU": needed.num_gpus, "CPU": needed.num_cpus, "memory": needed.memory_bytes}
-    places = 0
-    for node in nodes:
-        places += int(min(node.get(kind, 0) / amount for kind, amount in wanted.items() if amount))
+    places = sum(int(min(node.get(kind, 0) / amount for kind, amount in wanted.items() if amount)) for node in nodes)
     if places:
         return places
     best = {kind: max((node.get(kind, 0) for node in nodes), default=0) for kind in wanted}
@@ -134,11 +124,8 @@ def run_tasks(
 ) -> Iterator[Ended | Mapping[str, Progress]]:
     """Have each task done, as many at a time as there is room for; yields outcomes, and every second who is where.
 
-    Args:
-        tasks: names, each once, and what `work` is to be given.
-        work: an importable function.
-        resources: of each task.
-        keeps_process: let a process do one task after the other, for tasks that leave nothing behind.
+    Tasks are names, each once, and what `work`, an importable function, is to be given. With `keeps_process` a process
+    does one task after the other, for tasks that leave nothing behind.
     """
     import ray
 
@@ -175,8 +162,8 @@ def run_tasks(
                 yield {}
 
 
-class TaskReporter:
-    """Tells the board where a task is, at most once a second; a `Reporter` that lets no text through."""
+class TaskReporter(SilentReporter):
+    """Tells the board where a task is, at most once a second; no text goes through."""
 
     def __init__(self, board: Any, name: str) -> None:
         self._board = board
@@ -196,15 +183,6 @@ class TaskReporter:
             self._told = now
             left = (now - self._begun) / completed * (self._total - completed)
             self._board.tell.remote(self._name, self._stage, left)
-
-    def stage_ended(self) -> None:
-        """See `Reporter`."""
-
-    def sample_shown(self, sample: WatchedSample) -> None:
-        """See `Reporter`: a text stays where it was written."""
-
-    def noted(self, message: str) -> None:
-        """See `Reporter`."""
 
 
 class _Board:

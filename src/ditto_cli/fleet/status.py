@@ -70,11 +70,7 @@ class StatusBoard:
             setattr(person, key, value)
 
     def write(self) -> None:
-        """Let other terminals see it.
-
-        Raises:
-            DiskError: the disk refused.
-        """
+        """Let other terminals see it."""
         if self.status.is_over or time.monotonic() - self._written > _SECONDS:
             self._written, self.status.updated = time.monotonic(), time.time()
             write_bytes(self._path, self.status.model_dump_json().encode())
@@ -90,12 +86,7 @@ class StatusBoard:
 
 @contextmanager
 def only_fleet(home: Path) -> Iterator[None]:
-    """Hold the store's fleet; a second one would do the same work again.
-
-    Raises:
-        LockedError: there is one already.
-        DiskError: the disk refused.
-    """
+    """Hold the store's fleet; a second one, which would do the same work again, gets a LockedError."""
     make_private_folder(home / FLEET_FOLDER)
     with locked(home / FLEET_FOLDER / "fleet.lock", "The fleet of this store"):
         yield
@@ -110,12 +101,7 @@ def forget_person(home: Path, name: str) -> None:
 
 
 def read_status(home: Path) -> FleetStatus:
-    """What the newest `ditto fleet` wrote.
-
-    Raises:
-        InputError: there was none.
-        DiskError: its file is damaged.
-    """
+    """What the newest `ditto fleet` wrote; InputError: there was none, DiskError: its file is damaged."""
     path = home / FLEET_FOLDER / _FILE
     try:
         return FleetStatus.model_validate(json.loads(path.read_bytes()))

@@ -23,7 +23,6 @@ class History:
     """The demonstrations, the given pairs, and the completions of every round so far.
 
     Attributes:
-        demonstrations: the person's own texts, in a fixed order.
         given: both sides of each given pair, the preferred one first.
         rounds: for round 0, 1, ...: demonstration id -> its completions (the paper's D_t).
     """

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from ditto_cli.config import Settings
 from ditto_cli.interrupts import deferred
 from ditto_cli.method.comparisons import History, draw_comparisons
-from ditto_cli.method.reference import POLICY, freeze_reference, move_reference, score_under_reference
 from ditto_cli.method.sft import imitate
-from ditto_cli.method.updates import Updater
+from ditto_cli.method.updates import POLICY, Updater, freeze_reference, move_reference, score_under_reference
 from ditto_cli.model.base.template import Texts
 from ditto_cli.model.policy.memory import free_memory
 from ditto_cli.model.policy.policy import Policy
@@ -28,11 +27,8 @@ class Place:
     """Where the loop stands: all that its next step depends on, beside the two adapters' weights.
 
     Attributes:
-        is_imitated: whether SFT is done.
         history: demonstrations and samples; None before the reference was frozen.
         updater: optimizer and schedule of all rounds.
-        round: the round in progress, counted from 0.
-        steps: updates of that round so far.
     """
 
     is_imitated: bool = False
@@ -62,25 +58,14 @@ class Sampled:
     beside: Sequence[SampledTokens]
 
 
-@dataclass(frozen=True)
-class Updated:
-    """One DPO update was made."""
-
-    metrics: StepMetrics
-
-
 def ditto(
     policy: Policy, texts: Texts, settings: Settings, beside: Sequence[SampleRequest], place: Place, reporter: Reporter
-) -> Iterator[StageEnded | Sampled | Updated]:
+) -> Iterator[StageEnded | Sampled | StepMetrics]:
     """Imitate the demonstrations, freeze the reference, then sample, compare and update in rounds.
 
-    Args:
-        policy: its adapter POLICY is trained; where the loop goes on, it and REFERENCE are there already.
-        texts: the demonstrations.
-        settings: of the whole run.
-        beside: what each stage is to write besides, in the same batch: the policy is the same, and alone it takes long.
-        place: where to begin; it moves with the loop.
-        reporter: told of the progress.
+    The adapter POLICY is trained; where the loop goes on, it and REFERENCE are there already. `place` is where to
+    begin, and moves with the loop. `beside` is what each stage is to write besides, in the same batch: the policy is
+    the same, and alone it takes long.
     """
     num_rounds, num_steps, max_tokens = settings.rounds.num, settings.rounds.steps, settings.dpo.micro_batch_tokens
     prompts = texts.all_prompts()
@@ -137,7 +122,7 @@ def ditto(
                 metrics = place.updater.update(comparisons, prompts, round_number=place.round, step=step)
                 place.steps.append(metrics)
             reporter.stage_advanced(step + 1, metrics.values)
-            yield Updated(metrics)
+            yield metrics
         reporter.stage_ended()
         free_memory()
 

@@ -22,9 +22,8 @@ from ditto_cli.config import Settings
 from ditto_cli.errors import InterruptedRun
 from ditto_cli.interrupts import deferred, is_urgent, stopped
 from ditto_cli.method.comparisons import History, check_comparable
-from ditto_cli.method.ditto import Place, Sampled, StageEnded, Updated, ditto, stage_of, write
-from ditto_cli.method.reference import POLICY, REFERENCE
-from ditto_cli.method.updates import Updater
+from ditto_cli.method.ditto import Place, Sampled, StageEnded, ditto, stage_of, write
+from ditto_cli.method.updates import POLICY, REFERENCE, Updater
 from ditto_cli.model.base.template import Texts, tokenise
 from ditto_cli.model.policy.memory import keeping_what_is_there, say_nothing
 from ditto_cli.model.policy.policy import Policy
@@ -94,11 +93,7 @@ class Job:
         folder: str | None = None,
         pairs: Sequence[Preference] = (),
     ) -> Job:
-        """A job on a policy, of which only the tokenisation is needed.
-
-        Raises:
-            InputError: a text does not fit the base's context, or there is nothing to compare.
-        """
+        """A job on a policy, of which only the tokenisation is needed; InputError: a text that does not fit."""
         check_comparable(settings, pairs)
         texts = tokenise(
             policy.chat, demonstrations, settings.sampling, context_tokens=policy.context_tokens, pairs=pairs
@@ -124,7 +119,18 @@ def train_ditto(
         InterruptedRun: Ctrl-C or SIGTERM; a checkpoint was written.
         NonFiniteError: the numbers broke down; nothing of that is kept.
     """
-    run = _Run(policy, job, kept, reporter, selector, _identity(policy, job, kept.key))
+    texts = [f"{d.id}\0{d.prompt}\0{d.completion}" for d in job.demonstrations]
+    pairs = [f"{p.id}\0{p.prompt}\0{p.chosen}\0{p.rejected}" for p in job.pairs]
+    identity = RunIdentity(
+        settings=job.settings,
+        base=policy.identity,
+        quantize=policy.quantize,
+        device=policy.hardware.device.type,
+        demonstrations=[keyed_hash(kept.key, text) for text in (*texts, *pairs)],
+        watch_prompt=keyed_hash(kept.key, job.watch_prompt),
+        versions=_versions(),
+    )
+    run = _Run(policy, job, kept, reporter, selector, identity)
     policy.guard.noted = reporter.noted
     policy.recompute_layers(policy.hardware.is_cuda)
     try:
@@ -137,9 +143,9 @@ def train_ditto(
                         run.keep_stage(stage, metrics)
                     case Sampled(beside):
                         run.look(beside)
-                    case Updated(metrics):
+                    case StepMetrics(step=step):
                         # Not after a round's last update: the finished stage is kept then.
-                        if (metrics.step + 1) % UPDATES_PER_CHECKPOINT == 0 and metrics.step + 1 < run.num_steps:
+                        if (step + 1) % UPDATES_PER_CHECKPOINT == 0 and step + 1 < job.settings.rounds.steps:
                             run.save()
             return run.publish()
     except KeyboardInterrupt:
@@ -170,10 +176,6 @@ class _Run:
     looks: dict[str, StageFigures] = field(default_factory=dict)
     place: Place = field(default_factory=Place)
     is_published: bool = False
-
-    @property
-    def num_steps(self) -> int:
-        return self.job.settings.rounds.steps
 
     def go_on_or_begin(self) -> None:
         """Put the run where the newest checkpoint left it; begin anew where there is none of the same run."""
@@ -206,7 +208,21 @@ class _Run:
         place.is_imitated, place.round = True, len(state.stages) - 1
         if not state.own_logps:  # no round had begun
             return
-        place.history = _history(state, self.job.texts)
+        texts = self.job.texts
+        unscored, logps = [*texts.unscored(), *texts.unscored_pairs()], [*state.own_logps, *state.pair_logps]
+        own = [replace(one, reference_logp=logp) for one, logp in zip(unscored, logps, strict=True)]
+        place.history = History.of(own, len(state.own_logps))
+        names = [completion.demonstration_id for completion in own]
+        # A round that samples nothing has none here; but each stage that was looked at began one.
+        num_looked_at = sum(stage.sample is not None for stage in state.stages)
+        for number in range(min(num_looked_at, settings.rounds.num)):
+            place.history.add_round(
+                [
+                    Completion(names[s.demonstration], number, s.index, tuple(s.token_ids), s.ended, s.reference_logp)
+                    for s in state.samples
+                    if s.round == number
+                ]
+            )
         # Stage k is the policy that round k began with; SPIN moves the reference there when it samples the round.
         sampled = max(0, len(place.history.rounds) - 1)
         stage = SFT_STAGE if settings.rounds.reference == "sft" else stage_of(sampled)
@@ -392,38 +408,9 @@ class _Run:
         """Where the run stands, in words."""
         if not self._is_looked_at or not self.place.is_sampled or len(self.stages) > self.place.round + 1:
             return f"after {self.stages[-1].stage}"
-        return f"in round {self.place.round + 1} after {len(self.place.steps)} of {self.num_steps} updates"
-
-
-def _history(state: RunState, texts: Texts) -> History:
-    unscored, logps = [*texts.unscored(), *texts.unscored_pairs()], [*state.own_logps, *state.pair_logps]
-    own = [replace(one, reference_logp=logp) for one, logp in zip(unscored, logps, strict=True)]
-    history = History.of(own, len(state.own_logps))
-    names = [completion.demonstration_id for completion in own]
-    # A round that samples nothing has none here; but each stage that was looked at began one.
-    num_looked_at = sum(stage.sample is not None for stage in state.stages)
-    for number in range(min(num_looked_at, state.identity.settings.rounds.num)):
-        history.add_round(
-            [
-                Completion(names[s.demonstration], number, s.index, tuple(s.token_ids), s.ended, s.reference_logp)
-                for s in state.samples
-                if s.round == number
-            ]
+        return (
+            f"in round {self.place.round + 1} after {len(self.place.steps)} of {self.job.settings.rounds.steps} updates"
         )
-    return history
-
-
-def _identity(policy: Policy, job: Job, key: bytes) -> RunIdentity:
-    return RunIdentity(
-        settings=job.settings,
-        base=policy.identity,
-        quantize=policy.quantize,
-        device=policy.hardware.device.type,
-        demonstrations=[keyed_hash(key, f"{d.id}\0{d.prompt}\0{d.completion}") for d in job.demonstrations]
-        + [keyed_hash(key, f"{p.id}\0{p.prompt}\0{p.chosen}\0{p.rejected}") for p in job.pairs],
-        watch_prompt=keyed_hash(key, job.watch_prompt),
-        versions=_versions(),
-    )
 
 
 def _versions() -> dict[str, str]:

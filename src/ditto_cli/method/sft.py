@@ -46,10 +46,8 @@ class _LossWatcher(TrainerCallback):
 def imitate(policy: Policy, texts: Texts, settings: Settings, reporter: Reporter) -> list[float]:
     """Train the active adapter until a batch's loss is below `sft.stop_loss`, or for `sft.max_steps`.
 
-    When memory is full, the adapter is put back and all begins anew, each batch in smaller parts.
-
-    Returns:
-        The batch losses, one a step: mean over the completions' tokens, end token included.
+    When memory is full, the adapter is put back and all begins anew, each batch in smaller parts. Returns the batch
+    losses, one a step: mean over the completions' tokens, end token included.
     """
     sft, before = settings.sft, [parameter.detach().clone() for parameter in policy.parameters()]
 

@@ -1,5 +1,7 @@
 """One DPO update: comparisons -> gradient of their mean loss (Rafailov et al., arXiv 2305.18290) -> one optimizer step.
 
+The reference is the SFT policy frozen as it was; what it says of a completion is found once.
+
 A micro-batch is a row of groups, one for each of some demonstrations: the prompt, and its completions that the
 comparisons name, each scored once however many comparisons it is part of. Comparisons never cross prompts, and groups
 do not see each other, so the gradient is exactly that of scoring every pair by itself.
@@ -8,7 +10,7 @@ do not see each other, so the gradient is exactly that of scoring every pair by 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 
@@ -17,11 +19,71 @@ from torch import Tensor
 
 from ditto_cli.config import DpoSettings, RoundSettings
 from ditto_cli.errors import DiskError, NonFiniteError
+from ditto_cli.method.comparisons import History
 from ditto_cli.model.policy.memory import halving
 from ditto_cli.model.policy.policy import Policy, lighter_base
 from ditto_cli.model.policy.scoring import count_row_tokens, score_completions, split_by_size
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, ComparisonKind, Completion, StepMetrics
+
+POLICY, REFERENCE = "policy", "reference"  # names of the two adapters while a run lasts
+
+
+def freeze_reference(policy: Policy) -> None:
+    """Copy POLICY's weights, as they are now, to REFERENCE; POLICY is trained on."""
+    if REFERENCE in policy.adapters:
+        policy.remove(REFERENCE)
+    policy.copy_adapter(POLICY, REFERENCE)
+    policy.switch(POLICY, trainable=True)
+
+
+def move_reference(
+    policy: Policy, history: History, prompts: Mapping[str, tuple[int, ...]], max_tokens: int
+) -> History:
+    """Make the policy as it is now the reference, and score everything under it anew (SPIN, arXiv 2401.01335)."""
+    freeze_reference(policy)
+    scored = score_under_reference(policy, history.completions(), prompts, max_tokens=max_tokens)
+    moved = History.of([one for one in scored if one.round is None], len(history.demonstrations))
+    for number in range(len(history.rounds)):
+        moved.add_round([completion for completion in scored if completion.round == number])
+    return moved
+
+
+def score_under_reference(
+    policy: Policy,
+    completions: Sequence[Completion],
+    prompts: Mapping[str, tuple[int, ...]],
+    *,
+    max_tokens: int,
+    on_finished: Callable[[int], None] = lambda done: None,
+) -> list[Completion]:
+    """The same completions with `reference_logp` filled in; needed once for each, since the reference never moves.
+
+    Those of one demonstration stand behind each other. `max_tokens` is the most of one forward pass, and is halved as
+    often as memory is too small. `on_finished` is told how many are scored, after each pass.
+    """
+
+    def num_tokens(batch: Sequence[Completion]) -> int:
+        return count_row_tokens(batch, prompts)
+
+    def score(limit: int) -> list[Completion]:
+        scored: list[Completion] = []
+        with policy.using(REFERENCE):
+            for batch in split_by_size(completions, num_tokens, limit):
+                logps = score_completions(policy, batch, prompts).tolist()
+                scored += [replace(one, reference_logp=logp) for one, logp in zip(batch, logps, strict=True)]
+                on_finished(len(scored))
+        return scored
+
+    lengths = [num_tokens([one]) for one in completions]
+    return policy.guard.fit(
+        "scoring",
+        score,
+        min(max_tokens, sum(lengths)),  # half of a limit that nothing reaches would change nothing
+        lower=halving(max(lengths)),
+        noun="token",
+        advice="take shorter texts, or a smaller base",
+    )
 
 
 @dataclass(frozen=True)

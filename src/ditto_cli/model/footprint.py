@@ -68,13 +68,8 @@ def memory_need(
 ) -> Need:
     """What a training with this base takes, by the largest of each phase.
 
-    Args:
-        policy: loaded or on the meta device, for the hardware of the run.
-        settings: of the run.
-        quantize: nf4 or none.
-        cached_tokens: sequences side by side, times the tokens of the longest.
-        row_tokens: of an update or a scoring pass.
-        batch_tokens: of SFT.
+    The policy is for the hardware of the run, perhaps on the meta device. `cached_tokens` are sequences side by side
+    times the tokens of the longest, `row_tokens` those of an update or a scoring pass, `batch_tokens` those of SFT.
     """
     hardware = policy.hardware
     config = policy.model.config.get_text_config()

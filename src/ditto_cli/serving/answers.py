@@ -1,142 +1,210 @@
-"""Texts -> OpenAI's two kinds of answers, whole or as server-sent events."""
+"""The texts of one request: ordered from the engine, joined from its tokens, and the best of their drafts answered.
+
+An answer has one of OpenAI's two shapes, and comes whole or as server-sent events.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from ditto_cli.errors import DittoError
+from ditto_cli.evaluation.texts_at_hand import TextsAtHand
+from ditto_cli.evaluation.types import Writing
 from ditto_cli.model.base.template import ChatFormat
-from ditto_cli.serving.guard import error_body
-from ditto_cli.serving.orders import Token
-from ditto_cli.serving.texts import Draft, Texts
+from ditto_cli.serving.engine import Engine, Order, Token
+from ditto_cli.serving.requests import ChatRequest, CompletionRequest, error_body
+from ditto_cli.serving.voice_library import Speaker
 
 Json = dict[str, Any]
-Told = list[tuple[str, float]]  # of each token, text and log-probability
+_BROKEN = "\N{REPLACEMENT CHARACTER}"
 
 
-class Shape(Protocol):
-    """How the two kinds differ."""
+@dataclass(frozen=True)
+class Wanted:
+    """What is written for a request.
 
-    prefix: str
-    whole_object: str
-    chunk_object: str
+    Attributes:
+        prompt_ids: token ids of the prompt, with all that is shown before it.
+        prompt: the words that drafts are judged by.
+        best_of: drafts of each text.
+        texts: who chooses among them; None where there is one.
+    """
 
-    def whole(self, text: str) -> Json:
-        """A text that has ended, in a choice."""
-
-    def piece(self, text: str) -> Json:
-        """A piece of one, in a choice."""
-
-    def logprobs(self, told: Told) -> Json:
-        """Of tokens."""
-
-
-class ChatShape:
-    """Of `/v1/chat/completions`."""
-
-    prefix, whole_object, chunk_object = "chatcmpl", "chat.completion", "chat.completion.chunk"
-
-    def whole(self, text: str) -> Json:
-        """A message."""
-        return {"message": {"role": "assistant", "content": text}}
-
-    def piece(self, text: str) -> Json:
-        """A delta."""
-        return {"delta": {"role": "assistant", "content": text}}
-
-    def logprobs(self, told: Told) -> Json:
-        """A list of tokens."""
-        return {
-            "content": [
-                {"token": text, "logprob": logp, "bytes": list(text.encode()), "top_logprobs": []}
-                for text, logp in told
-            ]
-        }
+    asked: ChatRequest | CompletionRequest
+    speaker: Speaker
+    prompt_ids: tuple[int, ...]
+    limit: int
+    prompt: str
+    best_of: int
+    texts: TextsAtHand | None
 
 
-class TextShape:
-    """Of `/v1/completions`."""
+class Draft:
+    """One text in the making, of which no half characters are sent and nothing of a stop sequence.
 
-    prefix, whole_object, chunk_object = "cmpl", "text_completion", "text_completion"
+    What is sent adds up to the text without white space around it, as of `ditto sample`.
 
-    def whole(self, text: str) -> Json:
-        """The text."""
-        return {"text": text}
+    Attributes:
+        finish: why it ended: stop or length; None while it goes on.
+    """
 
-    def piece(self, text: str) -> Json:
-        """The piece."""
-        return {"text": text}
+    def __init__(self, tokenizer: Any, stops: Sequence[str]) -> None:
+        self._tokenizer = tokenizer
+        self._stops = [stop for stop in stops if stop]
+        self.tokens: list[Token] = []
+        self.sent = ""
+        self.finish: str | None = None
 
-    def logprobs(self, told: Told) -> Json:
-        """Two lists."""
-        return {"tokens": [text for text, _ in told], "token_logprobs": [logp for _, logp in told]}
+    def feed(self, token: Token) -> str:
+        """The piece that can be sent after this token; with the last one, all that is left."""
+        self.tokens.append(token)
+        self.finish = token.finish
+        text: str = self._tokenizer.decode([one.token_id for one in self.tokens], skip_special_tokens=True)
+        found = [text.find(stop) for stop in self._stops if stop in text]
+        if found:
+            self.finish = "stop"
+            text = text[: min(found)]
+        if self.finish is None:
+            text = text.rstrip(_BROKEN)  # the rest of a character is still to come
+            most = min(max(map(len, self._stops), default=1) - 1, len(text))
+            beginnings = (num for num in range(most, 0, -1) if any(s.startswith(text[-num:]) for s in self._stops))
+            text = text[: len(text) - next(beginnings, 0)]  # with which a stop sequence may begin
+        piece = text.strip()[len(self.sent) :]
+        self.sent += piece
+        return piece
 
 
 class Answer:
-    """The answer to one request."""
+    """The answer to one request; its tokens come from the engine's thread."""
 
-    def __init__(
-        self, texts: Texts, chat: ChatFormat, shape: Shape, model: str, *, best_of: int, has_logprobs: bool
-    ) -> None:
-        self._texts = texts
+    def __init__(self, engine: Engine, wanted: Wanted, chat: ChatFormat) -> None:
+        asked, speaker = wanted.asked, wanted.speaker
+        self._engine = engine
+        self._wanted = wanted
         self._tokenizer = chat.tokenizer
-        self._shape = shape
-        self._best_of = best_of
-        self._has_logprobs = has_logprobs
-        self._head = {"id": f"{shape.prefix}-{secrets.token_hex(12)}", "created": int(time.time()), "model": model}
+        self._is_chat = isinstance(asked, ChatRequest)
+        self._has_logprobs = asked.logprobs is not None and asked.logprobs is not False
+        identity = f"{'chatcmpl' if self._is_chat else 'cmpl'}-{secrets.token_hex(12)}"
+        self._head = {"id": identity, "created": int(time.time()), "model": asked.model}
+        stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
+        seed = asked.seed if asked.seed is not None else secrets.randbits(32)
+        num = asked.n * wanted.best_of
+        self._queue: asyncio.Queue[tuple[int, Token | Exception]] = asyncio.Queue()
+        self._drafts = [Draft(chat.tokenizer, stops) for _ in range(num)]
+        loop = asyncio.get_running_loop()
+
+        def order(index: int) -> Order:
+            def put(what: Token | Exception) -> None:
+                loop.call_soon_threadsafe(self._queue.put_nowait, (index, what))
+
+            return Order(
+                prompt_ids=wanted.prompt_ids,
+                voice=speaker.parts,
+                max_tokens=wanted.limit,
+                temperature=speaker.temperature if asked.temperature is None else asked.temperature,
+                top_p=asked.top_p,
+                seed=(seed + index) % 2**63,
+                on_token=put,
+                on_error=put,
+            )
+
+        self._orders = [order(index) for index in range(num)]
 
     async def whole(self) -> Json:
-        """All texts, when they have ended.
+        """All texts, when they have ended; DittoError: there are none."""
+        chosen = enumerate(await self._chosen())
+        choices = [self._choice(index, draft, "message", draft.sent, draft.tokens) for index, draft in chosen]
+        kind = "chat.completion" if self._is_chat else "text_completion"
+        return {**self._head, "object": kind, "choices": choices, "usage": self._usage()}
 
-        Raises:
-            DittoError: there is no text.
-        """
-        chosen = await self._texts.chosen()
-        choices = [self._choice(index, self._shape.whole(d.stream.sent), d) for index, d in enumerate(chosen)]
-        return {**self._head, "object": self._shape.whole_object, "choices": choices, "usage": self._texts.usage()}
-
-    async def events(self, *, wants_usage: bool) -> AsyncIterator[str]:
+    async def events(self) -> AsyncIterator[str]:
         """Server-sent events, until the texts have ended or nobody reads on: then the texts are not wanted any more.
 
         Pieces come as they are drawn; where there are drafts to choose from, the text comes whole.
         """
-        head = {**self._head, "object": self._shape.chunk_object}
+        head = {**self._head, "object": "chat.completion.chunk" if self._is_chat else "text_completion"}
         try:
-            if self._best_of > 1:
-                for index, draft in enumerate(await self._texts.chosen()):
-                    choice = self._choice(index, self._shape.piece(draft.stream.sent), draft)
+            if self._wanted.best_of > 1:
+                for index, draft in enumerate(await self._chosen()):
+                    choice = self._choice(index, draft, "delta", draft.sent, draft.tokens)
                     yield _event({**head, "choices": [choice]})
             else:
-                async for index, piece, token in self._texts.pieces():
-                    finish = self._texts.drafts[index].finish
-                    if piece or finish or self._has_logprobs:
-                        logprobs = self._logprobs([token])
-                        choice = _choice(index, self._shape.piece(piece), finish, logprobs, self._best_of)
-                        yield _event({**head, "choices": [choice]})
-            if wants_usage:
-                yield _event({**head, "choices": [], "usage": self._texts.usage()})
+                async for index, piece, token in self._pieces():
+                    draft = self._drafts[index]
+                    if piece or draft.finish or self._has_logprobs:
+                        yield _event({**head, "choices": [self._choice(index, draft, "delta", piece, [token])]})
+            if (self._wanted.asked.stream_options or {}).get("include_usage"):
+                yield _event({**head, "choices": [], "usage": self._usage()})
         except DittoError as error:  # the answer has begun, so that its status cannot say it
             yield _event(error_body(str(error)))
         finally:
-            self._texts.cancel()
+            self.cancel()
         yield "data: [DONE]\n\n"
 
-    def _choice(self, index: int, content: Json, draft: Draft) -> Json:
-        return _choice(index, content, draft.finish, self._logprobs(draft.tokens), self._best_of)
+    def cancel(self) -> None:
+        """Nobody waits for the texts any more: they leave, and there is no answer."""
+        for order in self._orders:
+            order.cancel()
+        self._queue.put_nowait((0, DittoError("Nobody waits for the answer.")))
 
-    def _logprobs(self, tokens: Sequence[Token]) -> Json | None:
-        if not self._has_logprobs:
-            return None
-        return self._shape.logprobs([(self._tokenizer.decode([token.token_id]), token.logp) for token in tokens])
+    async def _pieces(self) -> AsyncIterator[tuple[int, str, Token]]:
+        """Index of a draft, new piece of it, and token, as they come, until all drafts have ended."""
+        self._engine.submit(self._orders)
+        while any(draft.finish is None for draft in self._drafts):
+            index, token = await self._queue.get()
+            if isinstance(token, Exception):
+                raise token if isinstance(token, DittoError) else DittoError(f"It failed: {type(token).__name__}.")
+            draft = self._drafts[index]
+            if self._orders[index].is_cancelled:
+                continue
+            piece = draft.feed(token)
+            if draft.finish is not None:
+                self._orders[index].cancel()
+            yield index, piece, token
 
+    async def _chosen(self) -> list[Draft]:
+        """The texts, when all drafts have ended: of each group of drafts the best."""
+        async for _ in self._pieces():
+            pass
+        texts, num = self._wanted.texts, self._wanted.best_of
+        if texts is None:
+            return self._drafts
+        title = self._wanted.speaker.title
+        written = [Writing(title, "", 0, d.sent, len(d.tokens), d.finish == "stop") for d in self._drafts]
+        chosen = []
+        for start in range(0, len(written), num):
+            best = await asyncio.to_thread(texts.best, self._wanted.prompt, written[start : start + num])
+            chosen.append(self._drafts[start + best])
+        return chosen
 
-def _choice(index: int, content: Json, finish: str | None, logprobs: Json | None, best_of: int) -> Json:
-    """One text; `best_of` is ditto's own."""
-    return {"index": index, **content, "finish_reason": finish, "logprobs": logprobs, "best_of": best_of}
+    def _choice(self, index: int, draft: Draft, key: str, text: str, tokens: Sequence[Token]) -> Json:
+        """A text, or a piece of one with its tokens; `best_of` is ditto's own."""
+        content: Json = {key: {"role": "assistant", "content": text}} if self._is_chat else {"text": text}
+        logprobs: Json | None = None
+        if self._has_logprobs:
+            words = [(self._tokenizer.decode([token.token_id]), token.logp) for token in tokens]
+            logprobs = {"tokens": [word for word, _ in words], "token_logprobs": [logp for _, logp in words]}
+            if self._is_chat:
+                logprobs = {
+                    "content": [
+                        {"token": word, "logprob": logp, "bytes": list(word.encode()), "top_logprobs": []}
+                        for word, logp in words
+                    ]
+                }
+        best_of = self._wanted.best_of
+        return {"index": index, **content, "finish_reason": draft.finish, "logprobs": logprobs, "best_of": best_of}
+
+    def _usage(self) -> dict[str, int]:
+        """Tokens of the prompt and of all drafts."""
+        written = sum(len(draft.tokens) for draft in self._drafts)
+        read = len(self._wanted.prompt_ids)
+        return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
 def _event(content: Json) -> str:

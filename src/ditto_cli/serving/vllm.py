@@ -15,17 +15,16 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
 from ditto_cli.errors import DittoError, InputError
-from ditto_cli.model.policy.chorus import Parts
 from ditto_cli.model.policy.lora import Lora, contents, mix
-from ditto_cli.serving.orders import Order, Token, gone
+from ditto_cli.serving.engine import Order, Parts, Token, ending, gone
 from ditto_cli.store import make_private_folder, remove_tree, write_bytes
 
 _BASE = "base"
@@ -43,90 +42,67 @@ _SAFE = {
 }
 
 
-class VllmProgram:
-    """A running vLLM; a context manager that starts it and ends it. It listens on a socket in a folder of ours alone.
+@contextmanager
+def running_vllm(program: str, base: Path, *, max_rank: int, max_tokens: int, log: Path, is_cpu: bool) -> Iterator[str]:
+    """The socket of a vLLM that runs until the block ends; it lies in a folder of ours alone.
 
-    Args:
-        program: `vllm`, as a path.
-        base: folder of the base.
-        max_rank: of the adapters, one of vLLM's (`vllm_rank`).
-        max_tokens: most of a prompt and its text.
-        log: where its output goes.
-        is_cpu: the base is held in fp32 and in a part of the memory, as the builtin engine does there.
+    `max_rank` is one of vLLM's (`vllm_rank`). With `is_cpu` the base is held in fp32 and in a part of the memory, as
+    the builtin engine does there.
+
+    Raises:
+        InputError: there is no such program.
+        DiskError: there is no place for its output.
+        DittoError: it ended, or does not answer for fifteen minutes.
     """
-
-    def __init__(self, program: str, base: Path, *, max_rank: int, max_tokens: int, log: Path, is_cpu: bool) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="ditto-vllm-")  # not in the store: the path must be short
-        self.socket = str(Path(self._folder.name, "socket"))
-        self.max_rank = max_rank
-        self._log = log
-        self._command = [
-            *(program, "serve", str(base), "--served-model-name", _BASE, "--uds", self.socket),
+    make_private_folder(log.parent)
+    write_bytes(log, b"")
+    with tempfile.TemporaryDirectory(prefix="ditto-vllm-") as folder:  # not in the store: the path must be short
+        address = str(Path(folder, "socket"))
+        command = [
+            *(program, "serve", str(base), "--served-model-name", _BASE, "--uds", address),
             *("--enable-lora", "--max-lora-rank", str(max_rank), "--max-loras", str(_ADAPTERS_AT_ONCE)),
             # Not the base's own sampling defaults, which cut and penalise.
             *("--generation-config", "vllm", "--max-model-len", str(max_tokens)),
             *(("--dtype", "float32", "--gpu-memory-utilization", "0.3", "--enforce-eager") if is_cpu else ()),
         ]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> VllmProgram:
-        """Start it, and wait until it answers.
-
-        Raises:
-            InputError: there is no such program.
-            DiskError: there is no place for its output.
-            DittoError: it ended, or does not answer for fifteen minutes.
-        """
-        make_private_folder(self._log.parent)
-        write_bytes(self._log, b"")
         environment = {**os.environ, **_SAFE}
-        with self._log.open("wb") as log:
+        with log.open("wb") as output:
             try:
-                self._process = subprocess.Popen(
-                    self._command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/"
+                process = subprocess.Popen(
+                    command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL, cwd="/"
                 )
             except OSError as error:
-                self._folder.cleanup()
-                raise InputError(f"{self._command[0]} cannot be run ({error.strerror}): say --vllm PATH.") from None
+                raise InputError(f"{program} cannot be run ({error.strerror}): say --vllm PATH.") from None
         try:
-            self._wait(self._process)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End it."""
-        assert self._process is not None
-        try:
-            self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_END_SECONDS)
+            _wait(process, address, log)
+            yield address
         finally:
-            self._process.kill()
-            self._process.wait()
-            self._folder.cleanup()
+            try:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_END_SECONDS)
+            finally:
+                process.kill()
+                process.wait()
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        with httpx2.Client(transport=httpx2.HTTPTransport(uds=self.socket), base_url=_ADDRESS, timeout=5) as client:
-            while time.monotonic() < deadline:
-                if process.poll() is not None:
-                    raise DittoError(f"vLLM ended with exit code {process.returncode}; {self._log} says why.")
-                with suppress(httpx2.HTTPError):
-                    if Path(self.socket).exists() and client.get("/health").status_code == 200:
-                        return
-                time.sleep(_LOOK_SECONDS)
-        raise DittoError(f"vLLM does not answer after {_START_SECONDS // 60} minutes; {self._log} says why.")
+
+def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    with httpx2.Client(transport=httpx2.HTTPTransport(uds=address), base_url=_ADDRESS, timeout=5) as client:
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise DittoError(f"vLLM ended with exit code {process.returncode}; {log} says why.")
+            with suppress(httpx2.HTTPError):
+                if Path(address).exists() and client.get("/health").status_code == 200:
+                    return
+            time.sleep(_LOOK_SECONDS)
+    raise DittoError(f"vLLM does not answer after {_START_SECONDS // 60} minutes; {log} says why.")
 
 
 class VllmEngine:
     """Gives orders to a running vLLM, in a thread of its own from `start` to `stop`.
 
     Args:
-        socket: that it listens on.
-        max_rank: of the adapters that it can hold.
-        stop_token_ids: that end a text.
         folder: for the voices that it reads.
     """
 
@@ -154,7 +130,7 @@ class VllmEngine:
         async def end() -> None:
             self._is_over = True
             for order in list(self._orders):
-                order.fail(_ending())
+                order.fail(ending())
             await self._client.aclose()
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result()
@@ -165,7 +141,7 @@ class VllmEngine:
         """Have texts written."""
         for order in orders:
             if self._is_over:
-                order.fail(_ending())
+                order.fail(ending())
             else:
                 asyncio.run_coroutine_threadsafe(self._write(order), self._loop)
 
@@ -282,10 +258,6 @@ class VllmEngine:
         for file, data in contents(lora, _BASE, None).items():
             write_bytes(folder / file, data)
         return folder
-
-
-def _ending() -> DittoError:
-    return DittoError("The server is ending.")
 
 
 def _event(line: str) -> Mapping[str, Any]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 
 from ditto_cli.errors import DittoError, IncompatibleError, InputError, UnknownAdapterError
-from ditto_cli.model.policy.chorus import Parts
 from ditto_cli.model.policy.lora import WEIGHTS_FILE, read_lora
-from ditto_cli.serving.orders import Engine
+from ditto_cli.serving.engine import Engine, Parts
 from ditto_cli.store import AdapterRecord, AdapterStore, BaseIdentity, describe_mismatch
 from ditto_cli.store.adapters import EVALUATION_FOLDER
 from ditto_cli.voices import BASE_VOICE, Voice
@@ -24,10 +23,6 @@ class Speaker:
     """A voice that can be asked for texts.
 
     Attributes:
-        title: as it was asked for.
-        parts: its adapters in the chorus.
-        temperature: of its training.
-        max_new_tokens: of its training.
         record: of the adapter, the first one of a mix; None for the base.
     """
 
@@ -38,12 +33,8 @@ class Speaker:
     record: AdapterRecord | None = None
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """A stage in memory: where it lies, and which file that is; another adapter may come to lie at the same place."""
-
-    folder: Path
-    state: tuple[int, int, int] | None
+# Where a stage in memory lies, and which file that is: another adapter may come to lie at the same place.
+_Loaded = tuple[Path, tuple[int, int, int] | None]
 
 
 class VoiceLibrary:
@@ -51,8 +42,6 @@ class VoiceLibrary:
 
     Args:
         store: where adapters are; read anew at every request.
-        engine: in whose memory they are.
-        identity: of the base.
         only: names of adapters that are served; None serves all.
     """
 
@@ -63,7 +52,7 @@ class VoiceLibrary:
         self._engine = engine
         self._identity = identity
         self._only = only
-        self._lock = Lock()
+        self._lock = RLock()
         self._loaded: dict[str, _Loaded] = {}
 
     def records(self) -> dict[str, AdapterRecord]:
@@ -86,20 +75,14 @@ class VoiceLibrary:
         return self._store.folder(name) / EVALUATION_FOLDER
 
     def speaker(self, title: str) -> Speaker:
-        """A voice, after reading what of it is not in memory yet.
-
-        Raises:
-            InputError: no such voice, or it is not served.
-            IncompatibleError: it is of another base.
-            DiskError: it is damaged.
-        """
+        """A voice, after reading what of it is not in memory yet; raises what `record` does."""
         voice = Voice.parse(title)
         if len({part.adapter for part in voice.parts()}) < len(list(voice.parts())):
             raise InputError("Each adapter once in a mix.")
         if voice.adapter == BASE_VOICE:
             return Speaker(title, (), _TEMPERATURE, _MAX_NEW_TOKENS)
         with self._lock:
-            self._drop_what_is_gone()
+            self.drop_what_is_gone()
             record = self.record(voice.adapter)
             parts = tuple((self._key(part), part.strength) for part in voice.parts())
         return Speaker(title, parts, record.settings.sampling.temperature, record.max_new_tokens, record)
@@ -123,23 +106,20 @@ class VoiceLibrary:
     def _key(self, part: Voice) -> str:
         self.record(part.adapter)
         folder = self._store.stage_folder(part.adapter, part.stage)
-        loaded = _Loaded(folder, _state(folder))
+        loaded = folder, _state(folder)
         key = str(loaded)
         if not self._engine.has(key):
             self._engine.load(key, read_lora(self._store.checked_stage_folder(part.adapter, part.stage)))
             self._loaded[key] = loaded
         return key
 
-    def _drop_what_is_gone(self) -> None:
-        for key, loaded in list(self._loaded.items()):
-            if _state(loaded.folder) != loaded.state:
-                del self._loaded[key]
-                self._engine.forget(key)
-
     def drop_what_is_gone(self) -> None:
         """Let go of adapters that were removed from the store, with texts of theirs in the making."""
         with self._lock:
-            self._drop_what_is_gone()
+            for key, (folder, state) in list(self._loaded.items()):
+                if _state(folder) != state:
+                    del self._loaded[key]
+                    self._engine.forget(key)
 
 
 def _state(folder: Path) -> tuple[int, int, int] | None:

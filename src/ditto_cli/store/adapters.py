@@ -11,7 +11,6 @@ import difflib
 import os
 import re
 import secrets
-import time
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,24 +22,23 @@ import platformdirs
 from ditto_cli.errors import DiskError, InputError, UnknownAdapterError
 from ditto_cli.interrupts import deferred
 from ditto_cli.store import files
-from ditto_cli.store.generations import (
+from ditto_cli.store.locks import is_abandoned, locked, scratch_name
+from ditto_cli.store.records import AdapterRecord, damaged, missing_file, read_document, store_key
+from ditto_cli.store.runs import (
     GENERATIONS_FOLDER,
     RECORD_FILE,
-    REMOVED_PREFIX,
+    RUN_FOLDER,
     STAGE_FILES,
-    STAGING_PREFIX,
+    STAGES_FOLDER,
     StagedGeneration,
+    UnfinishedRun,
     check_file,
     current_generation,
 )
-from ditto_cli.store.locks import is_abandoned, locked, scratch_name
-from ditto_cli.store.records import AdapterRecord, damaged, missing_file, read_document, store_key
-from ditto_cli.store.runs import RUN_FOLDER, STAGES_FOLDER, UnfinishedRun
 
 ADAPTERS_FOLDER = "adapters"
 LOCKS_FOLDER = "locks"
 EVALUATION_FOLDER = "evaluation"
-STALE_SECONDS = 24 * 60 * 60
 HOME_VARIABLE = "DITTO_HOME"
 MAX_NAME_LENGTH = 64
 
@@ -121,16 +119,11 @@ class AdapterStore:
 
     @contextmanager
     def begin(self, name: str) -> Iterator[StagedGeneration]:
-        """A new generation of a new or existing adapter; nothing of it is seen before it is published.
-
-        Raises:
-            InputError: the name cannot be one.
-            LockedError: another process works on the adapter.
-        """
+        """A new generation of a new or existing adapter; nothing of it is seen before it is published."""
         adapter = self._adapters / name
         with self._locked(name):
             self._sweep(name)
-            folder = adapter / GENERATIONS_FOLDER / f"{STAGING_PREFIX}{secrets.token_hex(8)}"
+            folder = adapter / GENERATIONS_FOLDER / f"{files.STAGING_PREFIX}{secrets.token_hex(8)}"
             try:
                 yield StagedGeneration(adapter, folder)
             finally:
@@ -141,12 +134,7 @@ class AdapterStore:
 
     @contextmanager
     def training(self, name: str) -> Iterator[UnfinishedRun]:
-        """The training of a new or existing adapter: the interrupted one if there is one, else an empty one.
-
-        Raises:
-            InputError: the name cannot be one.
-            LockedError: another process works on the adapter.
-        """
+        """The training of a new or existing adapter: the interrupted one if there is one, else an empty one."""
         with self._locked(name):
             self._sweep(name)
             kept = UnfinishedRun(self._adapters / name, self.key())
@@ -163,12 +151,7 @@ class AdapterStore:
         return self._read_current(name)[1]
 
     def stage_folder(self, name: str, stage: str | None = None) -> Path:
-        """Folder of one stage, as PEFT loads it.
-
-        Args:
-            name: the adapter.
-            stage: `sft`, `round2` or short `2`; None takes the published stage.
-        """
+        """Folder of one stage, as PEFT loads it: `sft`, `round2` or short `2`; None takes the published one."""
         generation, record = self._read_current(name)
         if stage is None:
             return generation / record.published
@@ -198,9 +181,7 @@ class AdapterStore:
     def rename(self, old: str, new: str) -> None:
         """Give an adapter another name. Its record keeps the name that it was trained as.
 
-        Raises:
-            InputError: no such adapter, or the new name cannot be one or is taken.
-            LockedError: another process works on one of the two.
+        InputError: no such adapter, or the new name cannot be one or is taken.
         """
         self._require(old)
         check_name(new)
@@ -215,24 +196,19 @@ class AdapterStore:
             files.move(self._adapters / old, self._adapters / new)
 
     def remove(self, name: str) -> None:
-        """Remove all that there is of a name: every generation, evaluations, an unfinished training.
-
-        Raises:
-            InputError: there is nothing of that name.
-            LockedError: another process works on it.
-        """
+        """Remove all that there is of a name: every generation, evaluations, an unfinished training."""
         self._require_anything(name)
         with self._locked(name), deferred():
             # Renamed first, so that a kill halfway leaves no adapter that looks whole; `_sweep` removes the rest.
-            doomed = self._adapters / f"{REMOVED_PREFIX}{secrets.token_hex(8)}"
+            doomed = self._adapters / f"{files.REMOVED_PREFIX}{secrets.token_hex(8)}"
             files.move(self._adapters / name, doomed)
             files.remove_tree(doomed)
-            sweep(self._adapters)
+            files.sweep(self._adapters)
             files.fsync_folder(self._adapters)
 
     def finish_removals(self) -> int:
         """Remove what a removal left that was killed, and temporary stores of dead processes; gives their number."""
-        doomed = [self._adapters / n for n in files.list_folder(self._adapters) if n.startswith(REMOVED_PREFIX)]
+        doomed = [self._adapters / n for n in files.list_folder(self._adapters) if n.startswith(files.REMOVED_PREFIX)]
         doomed += [self._home / n for n in files.list_folder(self._home) if is_abandoned(n)]
         for folder in doomed:
             files.remove_tree(folder)
@@ -272,7 +248,7 @@ class AdapterStore:
         adapter = self._adapters / name
         places = (adapter, adapter / GENERATIONS_FOLDER, adapter / EVALUATION_FOLDER)
         for folder in (self._home, self._home / LOCKS_FOLDER, self._adapters, *places):
-            sweep(folder)
+            files.sweep(folder)
 
     def _remove_if_empty(self, name: str) -> None:
         """An adapter that got no generation leaves no folder."""
@@ -304,23 +280,8 @@ class AdapterStore:
         return generation, record
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left in a folder of the store: what was to be removed, and old work in progress."""
-    for name in files.list_folder(folder):
-        if name.startswith((STAGING_PREFIX, REMOVED_PREFIX, files.TEMPORARY_PREFIX)):
-            # Rubbish that cannot be removed is no reason to refuse a training.
-            with suppress(DiskError, OSError):
-                is_old = time.time() - (folder / name).lstat().st_mtime > STALE_SECONDS
-                if is_old or name.startswith(REMOVED_PREFIX):
-                    files.remove_tree(folder / name)
-
-
 def check_name(name: str) -> None:
-    """Accept a name for a new adapter.
-
-    Raises:
-        InputError: it cannot be one; the message suggests one that can.
-    """
+    """Accept a name for a new adapter; the InputError for one that cannot be it suggests one that can."""
     problem = _name_problem(name)
     if problem is not None:
         raise InputError(f"{name!r} cannot be an adapter's name: {problem}; try {suggest_name(name)!r}.")

@@ -27,8 +27,8 @@ from pydantic import ValidationError
 from ditto_cli.errors import DiskError, InputError, NonFiniteError
 from ditto_cli.store import files
 from ditto_cli.store.adapters import AdapterStore, is_valid_name
-from ditto_cli.store.generations import RECORD_FILE
 from ditto_cli.store.records import SCHEMA_VERSION, AdapterRecord, BaseIdentity, first_problem
+from ditto_cli.store.runs import RECORD_FILE
 
 ARCHIVE_SUFFIX = ".ditto"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -81,7 +81,6 @@ def export_archive(store: AdapterStore, name: str, *, all_stages: bool) -> tuple
         The record as it is handed on, and the file's content.
 
     Raises:
-        InputError: no such adapter.
         DiskError: the adapter is damaged, or nothing that an import would take.
         NonFiniteError: a weight is NaN or infinite.
     """
@@ -108,9 +107,7 @@ def export_archive(store: AdapterStore, name: str, *, all_stages: bool) -> tuple
 def read_archive(path: Path) -> AdapterArchive:
     """An archive from its file, with every check that needs no base model; nothing is written.
 
-    Raises:
-        InputError: no such file, or nothing that can be trusted.
-        DiskError: it cannot be read.
+    InputError: no such file, or nothing that can be trusted.
     """
     try:
         return parse_archive(_read_file(path))
@@ -283,18 +280,9 @@ def _record(data: bytes) -> AdapterRecord:
         record = AdapterRecord.model_validate(content)
     except ValidationError as error:
         refuse(f"in {RECORD_FILE}, {first_problem(error)}")
-    problem = _record_problem(record)
-    if problem is not None:
-        refuse(f"in {RECORD_FILE}, {problem}")
-    # Once more: who made the file may have put a folder or a text where ours has none.
-    return _shared(record, record.name, record.stage_names)
-
-
-def _record_problem(record: AdapterRecord) -> str | None:
-    """What no record of ours says, though its types are right."""
     lora = record.settings.lora
     targets = () if isinstance(lora.targets, str) else lora.targets
-    problems = {
+    problems = {  # what no record of ours says, though its types are right
         "the name cannot be an adapter's": not is_valid_name(record.name),
         "the base is named in an unknown way": not _is_plausible(record.base),
         "quantize is neither nf4 nor none": record.quantize not in ("nf4", "none"),
@@ -303,7 +291,11 @@ def _record_problem(record: AdapterRecord) -> str | None:
         "settings.lora.targets are not names of modules": len(targets) > MAX_TARGETS
         or not all(_TARGET.fullmatch(target) for target in targets),
     }
-    return next((problem for problem, is_found in problems.items() if is_found), None)
+    for problem, is_found in problems.items():
+        if is_found:
+            refuse(f"in {RECORD_FILE}, {problem}")
+    # Once more: who made the file may have put a folder or a text where ours has none.
+    return _shared(record, record.name, record.stage_names)
 
 
 def _is_plausible(base: BaseIdentity) -> bool:

@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,8 +20,10 @@ from pathlib import Path
 from ditto_cli.errors import DiskError
 from ditto_cli.store import disk
 
-# Names of unfinished work start like this; a killed process leaves them, and whoever owns the folder sweeps them.
-TEMPORARY_PREFIX = ".tmp-"
+# Names of unfinished work, and of what is to be removed, start like this; whoever owns the folder sweeps what a killed
+# process leaves of them.
+TEMPORARY_PREFIX, STAGING_PREFIX, REMOVED_PREFIX = ".tmp-", ".staging-", ".removed-"
+_STALE_SECONDS = 24 * 60 * 60
 
 _EXPLANATIONS = {
     errno.ENOSPC: "No space left on the disk of {path}: free some space and run the command again.",
@@ -75,10 +78,8 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
 def append_line(path: Path, line: str) -> None:
     """Put `line` and a newline at the end of a private file, which is made if it is missing; its folder must exist.
 
-    A last line that a crash cut off stays as it is, and the new one begins behind it.
-
-    Raises:
-        DiskError: the disk refused. All earlier lines are as they were.
+    A last line that a crash cut off stays as it is, and the new one begins behind it. Where the disk refuses, all
+    earlier lines are as they were.
     """
     assert "\n" not in line, "one line"
     with _disk_errors(path, "written"):
@@ -127,8 +128,7 @@ def read_bytes(path: Path) -> bytes:
 def move(source: Path, target: Path) -> None:
     """Rename a file or folder within one disk, and flush both folders that changed.
 
-    Raises:
-        DiskError: the disk refused. When only a flush failed, the move has already happened.
+    Where only a flush failed, the move has already happened.
     """
     with _disk_errors(target, "written"):
         disk.rename(source, target)
@@ -201,6 +201,17 @@ def remove_empty_folder(path: Path) -> None:
     """Remove a folder if nothing is in it."""
     with suppress(OSError):
         disk.rmdir(path)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder: what was to be removed, and old work in progress."""
+    for name in list_folder(folder):
+        if name.startswith((STAGING_PREFIX, REMOVED_PREFIX, TEMPORARY_PREFIX)):
+            # Rubbish that cannot be removed is no reason to refuse a training.
+            with suppress(DiskError, OSError):
+                is_old = time.time() - (folder / name).lstat().st_mtime > _STALE_SECONDS
+                if is_old or name.startswith(REMOVED_PREFIX):
+                    remove_tree(folder / name)
 
 
 def fsync_folder(path: Path) -> None:

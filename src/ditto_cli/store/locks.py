@@ -32,13 +32,7 @@ _TRY_SECONDS = 0.1  # an owner that just ends removes the file that this process
 def locked(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file `path`, which is made and afterwards removed; its folder must exist.
 
-    Args:
-        path: the lock file; the owner's file lies beside it.
-        what: what is locked, for the message.
-
-    Raises:
-        LockedError: another process holds it.
-        DiskError: the file cannot be made or locked.
+    The owner's file lies beside it. `what` is locked, for the LockedError where another process holds it.
     """
     from filelock import FileLock, Timeout  # takes 0.1 s, for which commands that only read need not wait
 
@@ -87,8 +81,10 @@ def _claim(owner_file: Path, what: str) -> None:
             if files.make_exclusively(owner_file, json.dumps(this).encode()):
                 return
             owner = _read_owner(owner_file)
-            # One of this very process is what could not be removed before: it has the system's lock.
-            if owner != this and _is_alive(owner):
+            # One of this very process is what could not be removed before: it has the system's lock. Nothing is known
+            # of another machine's processes, and where the system does not tell when one began.
+            is_alive = owner and owner.get("started") and owner == process_facts(owner.get("pid", 0))
+            if owner != this and is_alive:
                 break
             files.remove_tree(owner_file)
     except DiskError as error:
@@ -117,11 +113,6 @@ def _read_owner(owner_file: Path) -> dict[str, Any] | None:
 def process_facts(pid: int) -> dict[str, Any]:
     """What the owner's file says of a process: its number, when it began (numbers come again), and its machine."""
     return {"pid": pid, "started": _start_time(pid), "host": socket.gethostname()}
-
-
-def _is_alive(owner: dict[str, Any] | None) -> bool:
-    """Whether it still runs; of another machine's processes, and where the system does not tell, nothing is known."""
-    return owner is not None and bool(owner.get("started")) and owner == process_facts(owner.get("pid", 0))
 
 
 def _start_time(pid: int | str) -> str:

@@ -135,11 +135,7 @@ def seal(document: BaseModel) -> bytes:
 
 
 def read_document(path: Path, model: type[StoredModel]) -> StoredModel:
-    """A record from its file.
-
-    Raises:
-        DiskError: missing, unreadable, damaged, or written by a newer ditto.
-    """
+    """A record from its file; DiskError: missing, unreadable, damaged, or written by a newer ditto."""
     if path.name not in list_folder(path.parent):
         raise missing_file(path)
     try:

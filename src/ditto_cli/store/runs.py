@@ -1,7 +1,13 @@
-"""A training that is not finished: its checkpoints, and the stages that it has finished, until all is published.
+"""A training that is not finished -> the next generation of an adapter, in one step that either happens or does not.
 
-    <adapter>/run/generation/<stage>/          finished stages; the folder becomes the next generation as it is
+    <adapter>/generations/000002/record.json   what it is
+    <adapter>/generations/000002/<stage>/      adapter_config.json, adapter_model.safetensors: PEFT's own names
+    <adapter>/generations/.staging-<random>/   one in the making, or what a killed process left
+    <adapter>/run/generation/<stage>/          finished stages of a run; the folder becomes the next generation as it is
     <adapter>/run/checkpoints/000007/          policy.safetensors, optimizer.safetensors, and last state.json
+
+A generation gets its number only when it is complete, and is never changed afterwards: the newest number is the one in
+use. An earlier ditto also wrote that number into <adapter>/current.json.
 
 A checkpoint counts when its state.json is there and every file is what its digest says; else the one before is taken.
 The demonstrations are not in it: they are read again from the user's folder, and their keyed hashes tell if they are
@@ -20,7 +26,6 @@ from pydantic import Field
 from ditto_cli.config import Settings
 from ditto_cli.errors import DamagedError, DiskError
 from ditto_cli.store import files
-from ditto_cli.store.generations import StagedGeneration, check_file
 from ditto_cli.store.records import (
     SCHEMA_VERSION,
     AdapterRecord,
@@ -31,14 +36,96 @@ from ditto_cli.store.records import (
     StageRecord,
     StoredDocument,
     UtcTime,
+    damaged,
+    missing_file,
     read_document,
     seal,
 )
 
+RECORD_FILE = "record.json"
+GENERATIONS_FOLDER = "generations"
+STAGE_FILES = ("adapter_config.json", "adapter_model.safetensors")
+NUM_KEPT_GENERATIONS = 2  # the one before may still be read by a command that started earlier
 RUN_FOLDER = "run"
 STATE_FILE = "state.json"
 STAGES_FOLDER = "generation"
 NUM_KEPT_CHECKPOINTS = 2
+
+
+class StagedGeneration:
+    """A generation in the making.
+
+    Attributes:
+        digests: stage -> file name -> digest, of the stages that are safely on the disk, in the order of their coming.
+    """
+
+    def __init__(self, adapter: Path, folder: Path) -> None:
+        self._adapter = adapter
+        self._folder = folder
+        self.digests: dict[str, dict[str, FileDigest]] = {}
+
+    def stage_folder(self, stage: str) -> Path:
+        """Where a stage lies until all of it is published."""
+        return self._folder / stage
+
+    def add_stage(self, stage: str, contents: Mapping[str, bytes]) -> None:
+        """Write one finished stage, durably: PEFT's file names and what is in them. The stages before it stay."""
+        assert stage not in self.digests, f"stage {stage} was added before"
+        assert set(STAGE_FILES) <= set(contents), f"stage {stage} needs {STAGE_FILES}"
+        files.write_folder(self._folder / stage, contents)
+        self.digests[stage] = {name: FileDigest.of(data) for name, data in contents.items()}
+
+    def adopt(self, digests: Mapping[str, Mapping[str, FileDigest]]) -> None:
+        """Take over the stages that an earlier process wrote here, and remove what else is here.
+
+        Where one of them is missing or damaged, nothing is taken over.
+        """
+        self._check(digests)
+        for name in files.list_folder(self._folder):
+            if name not in digests:
+                files.remove_tree(self._folder / name)
+        self.digests = {stage: dict(contents) for stage, contents in digests.items()}
+
+    def publish(self, record: AdapterRecord) -> AdapterRecord:
+        """Make this the adapter's current generation, and remove those older than the one before.
+
+        Returns the record as it is stored, with the digests of all files. Where the disk refuses, the adapter is what
+        it was, unless only the last flush failed, when it is already the new one.
+        """
+        assert set(record.stage_names) == set(self.digests), "the record must list the stages that were added"
+        self._check(self.digests)  # what a disk or another process did to them since is found here
+        stages = [stage.model_copy(update={"files": self.digests[stage.stage]}) for stage in record.stages]
+        stored = record.model_copy(update={"stages": stages})
+        files.write_bytes(self._folder / RECORD_FILE, seal(stored))
+        generations = self._adapter / GENERATIONS_FOLDER
+        files.make_private_folder(generations)
+        before = files.list_numbered(generations)
+        files.move(self._folder, files.next_numbered(generations))
+        # The new generation is published; what cannot be removed now goes after the next one.
+        with suppress(DiskError):
+            files.remove_tree(self._adapter / "current.json")  # else an earlier ditto would go on with the one before
+            for old in before[: 1 - NUM_KEPT_GENERATIONS]:
+                files.remove_tree(old)
+        return stored
+
+    def _check(self, digests: Mapping[str, Mapping[str, FileDigest]]) -> None:
+        for stage, contents in digests.items():
+            for name, digest in contents.items():
+                check_file(self._folder / stage / name, digest)
+
+
+def current_generation(adapter: Path) -> Path | None:
+    """Folder of the generation in use; None when there is none."""
+    generations = files.list_numbered(adapter / GENERATIONS_FOLDER)
+    return generations[-1] if generations else None
+
+
+def check_file(path: Path, digest: FileDigest) -> None:
+    """Accept a file whose content is what its record says; DiskError: it is missing, or was changed since."""
+    if path.name not in files.list_folder(path.parent):
+        raise missing_file(path)
+    if FileDigest.of(files.read_bytes(path)) != digest:
+        raise damaged(path, "its content is not what was written")
 
 
 class RunIdentity(StoredDocument):
@@ -117,7 +204,6 @@ class UnfinishedRun:
     """The one training of an adapter that is in progress or was interrupted.
 
     Attributes:
-        key: the store's secret, that demonstrations are hashed with.
         generation: the finished stages.
     """
 
@@ -156,14 +242,10 @@ class UnfinishedRun:
         return files.list_numbered(self._checkpoints)[-1]
 
     def save(self, state: RunState, contents: Mapping[str, bytes]) -> None:
-        """Write a checkpoint, durably, and remove those older than the one before.
+        """Write a checkpoint of named files, durably, and remove those older than the one before.
 
-        Args:
-            state: where the run stands; digests of all files are filled in here.
-            contents: file name -> content.
-
-        Raises:
-            DiskError: the disk refused; the checkpoints before are as they were.
+        Digests of all files are filled in in the state. DiskError: the disk refused; the checkpoints before are as they
+        were.
         """
         before = files.list_numbered(self._checkpoints)
         folder = files.next_numbered(self._checkpoints)
@@ -183,8 +265,7 @@ class UnfinishedRun:
     def publish(self, record: AdapterRecord) -> AdapterRecord:
         """Make the finished stages the adapter's current generation; the checkpoints go.
 
-        Raises:
-            DiskError: the disk refused; the adapter and the run are as they were, unless only the last flush failed.
+        Where the disk refuses, the adapter and the run are as they were, unless only the last flush failed.
         """
         stored = self.generation.publish(record)
         with suppress(DiskError):  # the next training finds checkpoints without any stage, and removes them

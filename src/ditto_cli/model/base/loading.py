@@ -7,6 +7,7 @@ whether a stranger's adapter fits. A merged base is one with an adapter added to
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ from transformers.utils import logging as transformers_logging
 
 from ditto_cli.config import BaseSettings, LoraSettings, resolved_quantize
 from ditto_cli.errors import DiskError, IncompatibleError, InputError, MemoryLimitError
-from ditto_cli.model.base.conversions import drop, four_bit_place, keep_four_bit
+from ditto_cli.model.base.conversions import four_bit_place, keep_four_bit
 from ditto_cli.model.base.source import PICTURE_MODELS, SMALL_FILES, BaseSource, identify, locate_base
 from ditto_cli.model.base.template import chat_format
 from ditto_cli.model.fast.rows import ROW_ATTENTION
@@ -88,6 +89,7 @@ def load_source(
         attention = attention_of(config, is_plain=speed == "plain" or hardware.is_cuda)
         if resolved == "nf4":
             base = _load_four_bit(config, source, identity, hardware, attention, cache, noted)
+            prevent_repacking(base)
         else:
             base = _load_weights(config, source.folder, hardware, attention, None)
     except (ValueError, KeyError, OSError, ImportError) as error:
@@ -230,12 +232,12 @@ def _load_four_bit(
     place = None if cache is None else four_bit_place(source.folder, identity, str(hardware.dtype), cache)
     if place is not None and place.is_dir():
         try:
-            return _without_repacking(_load_weights(config, place, hardware, attention, None))
+            return _load_weights(config, place, hardware, attention, None)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             if is_out_of_memory(error) or isinstance(error, torch.AcceleratorError):
                 raise
             noted(f"The 4-bit base in {place} is damaged and is made anew.")
-            drop(place)
+            shutil.rmtree(place, ignore_errors=True)
     four_bit = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -245,7 +247,7 @@ def _load_four_bit(
     base = _load_weights(config, source.folder, hardware, attention, four_bit)
     if place is not None:
         keep_four_bit(base, place, noted)
-    return _without_repacking(base)
+    return base
 
 
 def _load_weights(
@@ -262,9 +264,8 @@ def _load_weights(
     )
 
 
-def _without_repacking(base: Any) -> Any:
+def prevent_repacking(base: Any) -> None:
     """On a CPU with AVX512-BF16, bitsandbytes 0.50 repacks weights in the first pass and then has no gradient."""
     for module in base.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-    return base

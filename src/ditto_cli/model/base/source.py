@@ -52,14 +52,8 @@ def locate_base(
     """Find a base model: `embedded`, a local folder, or a hub id, which is downloaded unless it is cached.
 
     The hub is not asked about a model that is cached, so of a branch the commit that was downloaded first stays.
-
-    Args:
-        base_id: `embedded`, a folder, or `owner/name`.
-        revision: branch, tag or commit of a hub model; None is the main branch.
-        cache: where the converted embedded base is kept.
-        noted: told what takes long.
-        check: refuses a base whose weights are not here yet by its small files, before they are downloaded.
-        weights: whether they are wanted; without, a hub model's small files suffice.
+    `check` refuses a base whose weights are not here yet by its small files, before they are downloaded; without
+    `weights` a hub model's small files suffice.
 
     Raises:
         InputError: no such model, its files are damaged, or it is not cached and the hub cannot or may not be asked.

@@ -34,11 +34,9 @@ class ChatFormat:
     """How one tokenizer writes a prompt and the completion that answers it.
 
     Attributes:
-        tokenizer: a fast Hugging Face tokenizer with a chat template.
         lead: text between the generation prompt and the completion's first character (" " for Mistral, else "").
         end_token_id: the token that ends the assistant's turn; trained on, and what sampling stops at.
         stop_token_ids: `end_token_id` and every other token that ends a generation or begins a turn.
-        bos_token_id: the beginning token that every prompt starts with exactly once, or None.
         opening: what begins the assistant's text, where the template's own generation prompt would begin something
             else (a train of thought, or a choice of channel); None where it does not.
     """
@@ -160,7 +158,10 @@ def chat_format(tokenizer: Any, generation_eos: int | list[int] | None) -> ChatF
     # Where a policy has lost its end token and opens another turn, the text is over.
     turn = _first_special(tokenizer, prompt.removeprefix(user_turn)) if prompt.startswith(user_turn) else None
     stops = {end, turn, tokenizer.eos_token_id, *generation} - {None}
-    return ChatFormat(tokenizer, lead, end, frozenset(stops), _beginning_token(tokenizer, prompt), opening)
+    begin = tokenizer.bos_token_id
+    if begin is not None and tokenizer("a")["input_ids"][:1] != [begin] and not prompt.startswith(tokenizer.bos_token):
+        begin = None  # neither the tokenizer nor its template puts one before a text
+    return ChatFormat(tokenizer, lead, end, frozenset(stops), begin, opening)
 
 
 def _first_special(tokenizer: Any, text: str) -> int | None:
@@ -184,22 +185,12 @@ def _render(tokenizer: Any, turns: Sequence[Turn], *, generate: bool) -> str:
     )
 
 
-def _beginning_token(tokenizer: Any, rendered: str) -> int | None:
-    """The id of the beginning token, if this tokenizer or its template puts one before a text."""
-    if tokenizer.bos_token_id is None:
-        return None
-    adds_it = tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
-    return tokenizer.bos_token_id if adds_it or rendered.startswith(tokenizer.bos_token) else None
-
-
 @dataclass(frozen=True)
 class Texts:
     """The demonstrations and given pairs as token ids, and the length limit that follows from the demonstrations.
 
     Attributes:
-        prompts: demonstration id -> token ids of its prompt.
-        completions: demonstration id -> token ids of the person's text, with the end token.
-        max_new_tokens: length limit for sampled completions.
+        completions: by demonstration, with the end token.
         pairs: pair id -> token ids of its prompt, of the preferred text and of the other, with end tokens.
     """
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
 from ditto_cli.model.policy.memory import is_out_of_memory
@@ -34,7 +34,9 @@ class _FixedLayer(DynamicLayer):
         super().__init__()
         self.is_initialized: bool = True
         self.dtype, self.device = keys.dtype, keys.device
-        self.keys, self.values = (_widened(states, num_columns) for states in (keys, values))
+        # With zeros behind them: what is masked must be finite all the same.
+        room = num_columns - keys.shape[2]
+        self.keys, self.values = (nn.functional.pad(states, (0, 0, 0, room)) for states in (keys, values))
         self._column = column
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -48,9 +50,7 @@ class FixedSteps:
     """The steps of some rows.
 
     Args:
-        policy: the active adapter is used, as it is now.
         cache: keys and values of what the rows have read and written; they are moved out of it.
-        mask_RT: which of it is real.
     """
 
     def __init__(self, policy: Policy, cache: Cache, mask_RT: Tensor) -> None:
@@ -139,10 +139,3 @@ class FixedSteps:
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
     """The one stream of all captures: each new one would keep its own blocks of memory."""
     return torch.cuda.Stream(device)
-
-
-def _widened(states: Tensor, num_columns: int) -> Tensor:
-    """Keys or values [R, K, T, D] in a room with zeros behind them: what is masked must be finite all the same."""
-    room = states.new_zeros(*states.shape[:2], num_columns, states.shape[-1])
-    room[:, :, : states.shape[2]] = states
-    return room

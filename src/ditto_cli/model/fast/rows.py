@@ -42,9 +42,7 @@ class Row:
     """Groups behind each other.
 
     Attributes:
-        positions_1T: of each token in its own text.
         pattern_11TT: true where the row's token sees the column's.
-        groups: the same pattern, piece by piece.
     """
 
     positions_1T: Tensor

@@ -3,28 +3,36 @@
 A prompt is read once however many completions it gets, and what all that come in together begin with once for all; a
 slot is freed as its sequence ends, and waiting sequences take freed slots.
 
-Legend: R rows (occupied slots), T tokens in the cache, V vocabulary.
+A step multiplies as many rows as there are sequences. The library's product is made for hundreds of rows; on a CPU
+oneDNN is faster on weights that were packed before (docs/performance.md). The active adapter is added to the packed
+copy, which costs nothing more; the base's own weights are not touched, and the copy, as large as they are, goes when
+the sampling ends.
+
+Legend: R rows (occupied slots), T tokens in the cache, V vocabulary; O outputs, I inputs.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import takewhile
+from os.path import commonprefix
 from typing import Any
 
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
 from ditto_cli.model.fast.graph import FixedSteps
-from ditto_cli.model.fast.packing import packed_linears
 from ditto_cli.model.policy.draws import Draw, draw_next
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.types import SampledTokens
 
+# What torch's own compiler packs and multiplies with; private, so they may go.
+_OPERATORS = ("_reorder_linear_weight", "_linear_pointwise")
+_ROWS = 16  # that weights are packed for; any other number goes as fast
 _ROOM = 64  # tokens that a step's keys and values are copied for ahead
 _IDLE_SHARE = 0.5  # of fixed steps' rows that may be idle before a new capture is made
 
@@ -133,7 +141,8 @@ def admit(
     # A window is counted in columns, and those between a shared beginning and the rest would count.
     is_seen = policy.sees_all(longest + max(draw.max_tokens for draw in arrivals))
     is_shared = is_seen and len(prompts) > 1 and len({draw.voice for draw in arrivals}) == 1
-    num_shared = _num_shared(prompts) if is_shared else 0
+    most = len(commonprefix(prompts)) if is_shared else 0  # noqa: RUF071 - of tokens, not of paths
+    num_shared = min(most, min(map(len, prompts)) - 1)  # one token of each prompt is left
     if num_shared:
         speak(readers[:1])
         shared = torch.tensor([prompts[0][:num_shared]], device=device)
@@ -156,13 +165,6 @@ def admit(
     cache.batch_select_indices(rows)
     arrived = Slots(arrivals, cache, mask[rows], logits[rows])
     return arrived if slots is None else _joined(slots, arrived)
-
-
-def _num_shared(prompts: Sequence[tuple[int, ...]]) -> int:
-    """Tokens that all begin with; one of each is left."""
-    first, last = min(prompts), max(prompts)
-    equal = takewhile(lambda pair: pair[0] == pair[1], zip(first[:-1], last[:-1], strict=False))
-    return min(sum(1 for _ in equal), min(map(len, prompts)) - 1)
 
 
 def _joined(upper: Slots, lower: Slots) -> Slots:
@@ -219,3 +221,50 @@ def _thawed(slots: Slots) -> Slots:
     for layer, (keys, values) in enumerate(states):
         cache.update(keys, values, layer)
     return Slots(slots.draws, cache, mask_RT, slots.logits_RV.clone())
+
+
+@contextmanager
+def packed_linears(policy: Policy, *, with_adapter: bool = True) -> Iterator[None]:
+    """Within the block, products are taken from packed weights; what comes out is the same up to rounding.
+
+    Without the adapter, it stays beside the packed layers, as where each row has another one. Does nothing where it
+    does not apply: on a GPU, with 4-bit weights, or on a CPU without oneDNN.
+    """
+    is_there = torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, each) for each in _OPERATORS)
+    layers = _packable(policy, with_adapter) if is_there and policy.hardware.device.type == "cpu" else []
+    try:
+        for layer in layers:
+            layer.forward = _packed_forward(layer, policy.active)
+        yield
+    finally:
+        for layer in layers:
+            vars(layer).pop("forward", None)
+
+
+def _packable(policy: Policy, with_adapter: bool) -> list[Any]:
+    """Each fp32 linear layer, with its adapters where it has some, whose `forward` is the class's own."""
+    layers: list[Any] = []
+    inside: set[nn.Module] = set()  # a layer with adapters: the layer itself, and the adapters' own
+    for module in policy.model.modules():
+        if module in inside or "forward" in vars(module):
+            continue
+        linear = module
+        if isinstance(module, LoraLayer):
+            linear = module.get_base_layer()
+            inside.update(module.modules())
+        if type(linear) is nn.Linear and linear.weight.dtype == torch.float32:
+            layers.append(module if with_adapter else linear)
+    return layers
+
+
+def _packed_forward(layer: Any, adapter: str | None) -> Callable[..., Tensor]:
+    linear = layer.get_base_layer() if isinstance(layer, LoraLayer) else layer
+    weight_OI = linear.weight.detach()
+    if linear is not layer and adapter in layer.lora_A:
+        weight_OI = weight_OI + layer.get_delta_weight(adapter).detach()
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight_OI, _ROWS)
+
+    def forward(inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(inputs, packed, linear.bias, "none", [], "")
+
+    return forward

@@ -42,11 +42,6 @@ class Draw:
         uniforms = torch.rand(max_new_tokens, generator=torch.Generator().manual_seed(request.seed))
         return Draw(index, request.prompt_ids, limit, own_temperature, uniforms)
 
-    @property
-    def next_uniform(self) -> Tensor:
-        """What the next token is drawn with; of a finished sequence, any."""
-        return self.uniforms[min(len(self.token_ids), len(self.uniforms) - 1)]
-
 
 def draw_next(
     draws: Sequence[Draw], logits_RV: Tensor, stops: frozenset[int], results: dict[int, SampledTokens]
@@ -82,7 +77,8 @@ def _picked(draws: Sequence[Draw], logits_RV: Tensor) -> Tensor:
     if any(draw.top_p < 1 for draw in draws):
         probabilities_RV = _nucleus(probabilities_RV, [draw.top_p for draw in draws])
     cumulative = probabilities_RV.cumsum(dim=1)
-    uniforms = torch.stack([draw.next_uniform for draw in draws])
+    # Of a finished sequence, any.
+    uniforms = torch.stack([draw.uniforms[min(len(draw.token_ids), len(draw.uniforms) - 1)] for draw in draws])
     # Scaled by the last sum, which rounding leaves a little off 1; then a token of probability 0 is never taken.
     targets = uniforms.to(cumulative.device).unsqueeze(1) * cumulative[:, -1:]
     picked = torch.searchsorted(cumulative, targets, right=True).squeeze(1).clamp(max=cumulative.shape[1] - 1)

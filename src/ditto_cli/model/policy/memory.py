@@ -70,8 +70,6 @@ class MemoryGuard:
     """Does work with as much at a time as memory takes, and remembers what it took.
 
     Attributes:
-        memory: whose it is, in words.
-        noted: told each lowering, in one line.
         lowered: kind of work -> the limit that memory asked for, which later work of that kind begins with.
     """
 
@@ -91,13 +89,10 @@ class MemoryGuard:
     ) -> T:
         """Do `work(limit)`; when memory is full, do it anew with a lower limit, until it fits.
 
-        Args:
-            kind: of work, under which a lowered limit is remembered.
-            work: has to begin anew at every call, and to keep nothing large of a call that failed.
-            limit: the first to try, unless a lower one is remembered.
-            noun: what the limit counts, in the singular ("sequence").
-            advice: what the user can do when nothing fits.
-            lower: the limit to try after one that did not fit, 0 for none; by default half of it, down to 1.
+        `work` has to begin anew at every call, and to keep nothing large of a call that failed. `lower` gives the limit
+        to try after one that did not fit, 0 for none; by default half of it, down to 1. A lowered limit is remembered
+        for its `kind` of work. The limit counts `noun`s ("sequence"); `advice` is what the user can do when nothing
+        fits.
         """
         lower = halving() if lower is None else lower
         limit = min(limit, self.lowered.get(kind, limit))

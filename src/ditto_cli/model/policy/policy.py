@@ -13,7 +13,7 @@ import inspect
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -65,10 +65,7 @@ class Policy:
 
     Attributes:
         model: the base until the first adapter is added, then the PEFT model around it.
-        quantize: "nf4" or "none".
         speed: "auto", "plain" or "graph", see `BaseSettings`.
-        active: name of the active adapter, or None for the base.
-        guard: how much at a time memory takes.
         has_graphs: whether a CUDA graph of its steps has not failed yet.
     """
 
@@ -197,8 +194,11 @@ class Policy:
         """An adapter with its weights; it becomes active, not trainable."""
         try:
             self._attach(name, lora.config)
-            self._set_weights(name, lora.weights)
-        except (ValueError, RuntimeError, IncompatibleError):  # ValueError: the base has no such modules
+            shapes, given = ({key: value.shape for key, value in w.items()} for w in (self.weights(name), lora.weights))
+            if shapes != given:
+                raise ValueError("other layers")
+            set_peft_model_state_dict(self.model, dict(lora.weights), adapter_name=name)
+        except (ValueError, RuntimeError):  # ValueError also where the base has no such modules
             if name in self.adapters:
                 self.remove(name)
             raise IncompatibleError(f"The adapter does not fit the base {self.identity.id}: other layers.") from None
@@ -207,8 +207,7 @@ class Policy:
     def copy_adapter(self, source: str, name: str) -> None:
         """A second adapter with the weights of `source`; it becomes active and trainable."""
         weights = {key: value.clone() for key, value in self.weights(source).items()}
-        self._attach(name, self.model.peft_config[source])
-        self._set_weights(name, weights)
+        self.put_adapter(name, Lora(self.model.peft_config[source], weights))
         self.switch(name, trainable=True)
 
     def switch(self, name: str | None, *, trainable: bool = False) -> None:
@@ -282,12 +281,8 @@ class Policy:
     ) -> Tensor:
         """Last hidden states [B, T, H] of the active policy.
 
-        Args:
-            input_ids_BT: token ids.
-            attention_mask: [B, T + cached] of real tokens, or bool [B, 1, T, T]: which token sees which.
-            position_ids_BT: where each token stands in its text.
-            cache: a key-value cache, which grows by T, or None.
-            groups: of a row, the structure behind the mask; where a base hands it on, attention is computed by it.
+        The mask is [B, T + cached] of real tokens, or bool [B, 1, T, T]: which token sees which. A cache grows by T.
+        `groups` are the structure behind the mask of a row; where a base hands it on, attention is computed by it.
         """
         structure = {ROW_ATTENTION: tuple(groups)} if groups and self.takes_groups else {}
         with self.hardware.autocast():
@@ -357,15 +352,6 @@ class Policy:
             if "lora_" in key:
                 parameter.data = parameter.data.float()
         self.model.eval()
-
-    def _set_weights(self, name: str, weights: Mapping[str, Tensor]) -> None:
-        expected = self.weights(name)
-        if set(expected) != set(weights):
-            raise IncompatibleError("other module names")
-        for key, value in weights.items():
-            if value.shape != expected[key].shape:
-                raise IncompatibleError("other shapes")
-        set_peft_model_state_dict(self.model, dict(weights), adapter_name=name)
 
 
 def lighter_base(quantize: str) -> str:

@@ -20,8 +20,6 @@ from ditto_cli.model.policy.draws import Draw, draw_next
 from ditto_cli.model.policy.policy import Policy, lighter_base
 from ditto_cli.types import SampledTokens, SampleRequest
 
-_MAX_SLOTS = 64
-
 
 def sample(
     policy: Policy,
@@ -29,22 +27,14 @@ def sample(
     *,
     max_new_tokens: int,
     temperature: float,
-    max_slots: int = _MAX_SLOTS,
+    max_slots: int = 64,
     on_finished: Callable[[int], None] | None = None,
 ) -> list[SampledTokens]:
-    """Draw one completion for each request from the active policy, at plain temperature (no top-k, no top-p).
+    """A completion for each request, in their order, at plain temperature (no top-k, no top-p) by the active policy.
 
-    Args:
-        policy: the active adapter is used.
-        requests: what to sample; those with equal prompts share the reading of it.
-        max_new_tokens: length limit of a completion, in tokens.
-        temperature: logits are divided by this where a request has no own; 0 takes the likeliest token.
-        max_slots: most sequences at a time; fewer where their keys and values would fill the memory, which changes
-            nothing in the result.
-        on_finished: told how many are finished, whenever one is.
-
-    Returns:
-        Completions in the order of `requests`.
+    Requests with equal prompts share the reading of it. The limit and the temperature count where a request has none of
+    its own; at 0 the likeliest token is taken. There are fewer than `max_slots` sequences at a time where their keys
+    and values would fill the memory, which changes nothing in the result. `on_finished` is told how many are finished.
     """
     results: dict[int, SampledTokens] = {}
     longest = max_new_tokens + max((len(request.prompt_ids) for request in requests), default=0)

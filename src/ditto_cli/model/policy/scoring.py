@@ -58,24 +58,25 @@ def split_by_size(items: Iterable[T], size: Callable[[list[T]], int], most: int)
 
 
 def score_row(policy: Policy, groups: Sequence[PromptGroup]) -> Tensor:
-    """Summed log-probability of each completion after its prompt.
+    """Summed log-probability [B] of each completion after its prompt, fp32, in nats, in the order of the groups.
 
     All is one row where the base's layers allow it: each prompt once, with its completions behind it. A completion sees
-    its prompt and itself only, at the positions that it would have alone, so this is exact and nothing is padded.
-    Else, and with `base.speed=plain`, each completion is a pass of its own.
+    its prompt and itself only, at the positions that it would have alone, so this is exact and nothing is padded. Else,
+    and with `base.speed=plain`, each completion is a pass of its own.
 
-    Args:
-        policy: its active adapter is used, with gradients when they are on.
-        groups: prompts of at least one token, each with the token ids of its completions; an end token counts like any
-            other, and there is at least one token each.
-
-    Returns:
-        fp32 sums [B], in nats, in the order of the groups.
+    The active adapter is used, with gradients when they are on. Each prompt and completion has at least one token; an
+    end token counts like any other.
     """
     texts = [(prompt, completion) for prompt, completions in groups for completion in completions]
     longest = max(len(prompt) + len(completion) for prompt, completion in texts)
-    if not policy.has_slots or not policy.sees_all(longest):
-        return torch.stack([_score_alone(policy, prompt, completion) for prompt, completion in texts])
+    if not policy.has_slots or not policy.sees_all(longest):  # in rows of their own, under the base's masks and states
+        sums = []
+        for prompt, completion in texts:
+            ids_BT = torch.tensor([[*prompt, *completion]], device=policy.hardware.device)
+            positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]
+            hidden_TH = policy.hidden(ids_BT, torch.ones_like(ids_BT), positions_BT)[0, len(prompt) - 1 : -1]
+            sums.append(_token_logps(policy.head(), hidden_TH, ids_BT[0, len(prompt) :]).sum())
+        return torch.stack(sums)
     if len(groups) > 1 and not policy.takes_groups:  # all pairs of a long row would be computed
         return torch.cat([score_row(policy, [group]) for group in groups])
     device = policy.hardware.device
@@ -99,14 +100,6 @@ def score_row(policy: Policy, groups: Sequence[PromptGroup]) -> Tensor:
         torch.arange(len(texts)), torch.tensor([len(completion) for _, completion in texts])
     )
     return torch.zeros(len(texts), device=device).index_add(0, owner_N.to(device), logps_N)
-
-
-def _score_alone(policy: Policy, prompt_ids: Sequence[int], completion: Sequence[int]) -> Tensor:
-    """One completion in a row of its own, under the base's own masks and states."""
-    ids_BT = torch.tensor([[*prompt_ids, *completion]], device=policy.hardware.device)
-    positions_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device)[None]
-    hidden_TH = policy.hidden(ids_BT, torch.ones_like(ids_BT), positions_BT)[0]
-    return _token_logps(policy.head(), hidden_TH[len(prompt_ids) - 1 : -1], ids_BT[0, len(prompt_ids) :]).sum()
 
 
 class _TokenLogps(torch.autograd.Function):

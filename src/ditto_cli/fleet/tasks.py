@@ -1,20 +1,24 @@
-"""One person's training as a task: texts come in, the finished adapter goes out as bytes; the disk sees neither."""
+"""One person's training or evaluation as a task: texts come in, an adapter or a report goes out; no disk sees them."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from ditto_cli.config import BaseSettings, Settings
+from ditto_cli.config import Settings
 from ditto_cli.demonstrations.prompts import attach_prompts, plain_instruction
-from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun, cache_home, keyed_hash
+from ditto_cli.errors import IncompatibleError
+from ditto_cli.evaluation.report import EvalReport, stage_kind
+from ditto_cli.evaluation.types import BASE_CONTESTANT, Author, EvalPrompt
+from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun, cache_home, describe_mismatch, keyed_hash
 from ditto_cli.types import Demonstration, Preference, Reporter, SourceText
 
 if TYPE_CHECKING:
-    from ditto_cli.model.policy.policy import Policy
+    from ditto_cli.evaluation.contestants import Contestant
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,9 @@ class Task:
     """One person's training.
 
     Attributes:
-        name: of the adapter.
         folder: where the texts lie on the driver's machine.
-        texts: what is learned from.
         prompts: those that are known, by the texts' ids.
-        settings: of the whole training.
         watch_prompt: what every stage writes for.
-        is_on_gpu: where it is to run.
         pairs: of which the person preferred one side.
     """
 
@@ -52,24 +52,23 @@ class Trained:
 
 
 def train_person(task: Task, reporter: Reporter) -> Trained:
-    """The same training as `ditto train`, kept in memory: who is interrupted begins anew.
-
-    Raises:
-        DittoError: as the texts, the base and the run give reason to.
-    """
+    """The same training as `ditto train`, kept in memory: who is interrupted begins anew."""
     from ditto_cli.model.hardware import detect
 
     hardware = detect("cuda" if task.is_on_gpu else "cpu")
     from ditto_cli.evaluation.selection import RoundSelector, selection_plan
     from ditto_cli.method.run import Job, train_ditto
     from ditto_cli.model.base.loading import load_policy
+    from ditto_cli.model.instructions import can_write_instructions, write_instructions
 
     settings = task.settings
     policy = load_policy(settings.base, hardware, cache_home(os.environ), reporter.noted)
     demonstrations, without = attach_prompts(task.texts, task.prompts)
     prompts: dict[str, str] = {}
-    if without:
-        prompts = _write_prompts(policy, settings.base, without)
+    if without:  # as in `ditto train` the base writes them if it is large enough
+        can_write = can_write_instructions(settings.base, cache_home(os.environ), lambda _: None)
+        written = write_instructions(policy, without) if can_write else [None] * len(without)
+        prompts = {text.id: one or plain_instruction(text) for text, one in zip(without, written, strict=True)}
         demonstrations, _ = attach_prompts(task.texts, {**task.prompts, **prompts})
     job = Job.of(policy, task.name, demonstrations, settings, task.watch_prompt, task.folder, task.pairs)
     plan = selection_plan(
@@ -118,13 +117,62 @@ def _hashes(store: AdapterStore, task: Task, demonstrations: list[Demonstration]
     }
 
 
-def _write_prompts(policy: Policy, base: BaseSettings, texts: list[SourceText]) -> dict[str, str]:
-    """As `ditto train` does: the base writes them if it is large enough."""
-    from ditto_cli.model.instructions import can_write_instructions, write_instructions
+@dataclass(frozen=True)
+class EvalTask:
+    """One person's evaluation.
 
-    can_write = can_write_instructions(base, cache_home(os.environ), lambda _: None)
-    written = write_instructions(policy, texts) if can_write else [None] * len(texts)
-    return {text.id: one or plain_instruction(text) for text, one in zip(texts, written, strict=True)}
+    Attributes:
+        stages: files of the stages that compete, the published one first.
+        prompts: what everybody writes for.
+    """
+
+    name: str
+    record: AdapterRecord
+    stages: Mapping[str, Mapping[str, bytes]]
+    author: Author
+    prompts: tuple[EvalPrompt, ...]
+    is_on_gpu: bool
+
+
+def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
+    """The same evaluation as `ditto eval` with its own rivals and judge.
+
+    Raises:
+        IncompatibleError: the base there is another one than the adapter was trained on.
+    """
+    from ditto_cli.model.hardware import detect
+
+    began = time.monotonic()
+    hardware = detect("cuda" if task.is_on_gpu else "cpu")
+    from ditto_cli.evaluation.contestants import Contestant, WritingPlan, few_shot, live_writer, with_texts
+    from ditto_cli.evaluation.evaluate import gather, judge_all
+    from ditto_cli.evaluation.judges.by_style import StyleJudge
+    from ditto_cli.evaluation.summary import build_report, describe_run, extracted_in_training
+    from ditto_cli.model.base.loading import load_policy
+    from ditto_cli.model.policy.lora import lora_of
+
+    record = task.record
+    policy = load_policy(record.settings.base, hardware, cache_home(os.environ), reporter.noted)
+    mismatch = describe_mismatch(record.base, policy.identity)
+    if mismatch is not None:
+        raise IncompatibleError(f"Adapter {task.name} does not belong to the base there: {mismatch}.")
+    plan = WritingPlan(task.prompts, 1, 0, record.settings.sampling.temperature, record.max_new_tokens)
+    stages: list[Contestant] = []
+    for number, (stage, files) in enumerate(task.stages.items()):
+        policy.put_adapter(f"stage{number}", lora_of(files))
+        title = f"{task.name}:{stage}" if number == 0 else stage
+        stages.append(Contestant(title, stage_kind(stage), f"stage{number}"))
+    notes: list[str] = []
+    shown_texts = few_shot(policy, task.author, plan, notes.append)
+    rivals = [Contestant(BASE_CONTESTANT, "base"), with_texts("stage0", task.author, record), *stages[1:]]
+    contestants = [stages[0], *rivals, *([shown_texts] if shown_texts else [])]
+    writer = live_writer(policy, reporter)
+    findings = gather(policy, task.author, contestants, plan, writer=writer, encoder=None, reporter=reporter)
+    findings.extracted.update(extracted_in_training(record, stages[0].title))
+    judge = StyleJudge(findings.appraisal_of)
+    judge_all(findings, judge, reporter, every_pair=True)
+    run = describe_run([findings], policy, judge.name, seconds=time.monotonic() - began)
+    return build_report(task.name, stages[0].title, [findings], run, warnings=notes)
 
 
 @dataclass
