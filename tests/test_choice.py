@@ -23,7 +23,7 @@ from ditto_cli.demonstrations.choice import (
     style_figures,
     typicality,
 )
-from ditto_cli.demonstrations.splitting import split_long
+from ditto_cli.demonstrations.language import split_long
 from ditto_cli.types import Mail, SourceText
 
 BENCHMARKS = Path(os.environ.get("DITTO_BENCHMARKS", Path(__file__).parents[2] / "shared" / "benchmarks"))

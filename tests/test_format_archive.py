@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations import sources
-from ditto_cli.demonstrations.readers import READERS, REFUSED, max_bytes, reason_to_skip
-from ditto_cli.demonstrations.sources import STREAM_READERS
+from ditto_cli.demonstrations.sources import READERS, REFUSED, STREAM_READERS, max_bytes, reason_to_skip
 from ditto_cli.errors import InputError
 from ditto_cli.types import Skipped, SourceText
 from format_files import attempt, docx, lines, odt, paragraph, pdf, zipped

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.sources import READERS
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, SourceText
 from format_files import attempt

@@ -9,7 +9,7 @@ from pathlib import Path
 from ditto_cli.cli.context import confirm, open_store
 from ditto_cli.cli.render import say
 from ditto_cli.config import PAIRS_FILE
-from ditto_cli.demonstrations.pairs import pair_lines
+from ditto_cli.demonstrations.folder import pair_lines
 from ditto_cli.errors import DiskError, InputError
 from ditto_cli.evaluation.traces import Removed, forget_in, known_mark
 from ditto_cli.fleet.status import forget_person

@@ -42,9 +42,8 @@ from ditto_cli.demonstrations.folder import (
     read_folder,
     read_held_out,
 )
-from ditto_cli.demonstrations.folder_files import Value, read_prompts
 from ditto_cli.demonstrations.intake import Intake, kept_back, take_in
-from ditto_cli.demonstrations.prompts import attach_stored_prompts
+from ditto_cli.demonstrations.prompts import Value, attach_stored_prompts, read_prompts
 from ditto_cli.demonstrations.sources import file_names, gather
 from ditto_cli.errors import InputError
 from ditto_cli.store import make_private_folder, move, write_text

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ditto_cli.demonstrations.closings import closing_in, name_in, plain_word
-from ditto_cli.demonstrations.encoding import readable_name
+from ditto_cli.demonstrations.encoding import BY_OTHERS, readable_name
 from ditto_cli.demonstrations.language import count_words
-from ditto_cli.demonstrations.reader_basics import BY_OTHERS
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, Skipped, SourceText
 

@@ -33,11 +33,19 @@ _WORD_PRIVATE = {0xF000 + code: character for code, character in _WINGDINGS.item
 _IN_WINGDINGS = re.compile(
     r"(<(?:span|font)\b[^<>]{0,300}wingdings[^<>]{0,300}>(?:<\w[^<>]{0,300}>){0,3})([^<>]+)", re.IGNORECASE
 )
+_BEGINS_AS_HTML = re.compile(
+    r"\s*<(?:!--|(?:!doctype|html|p|div|h[1-6]|ul|ol|figure|article|section|span)\b[^>]*>)", re.IGNORECASE
+)
 # Word writes the dash or number of a list as text, and spaces in another font behind it.
 _LIST_MARK = re.compile(
     r"<span\b[^<>]{0,300}mso-list:\s?ignore[^<>]{0,300}>([^<>]{0,30})(?:<span\b[^<>]{0,300}>[^<>]{0,300}</span>)?</span>",
     re.IGNORECASE,
 )
+
+
+def looks_like_html(text: str) -> bool:
+    """Whether a text, such as the field of an export, is HTML and no plain text."""
+    return _BEGINS_AS_HTML.match(text) is not None
 
 
 def html_to_text(markup: str, *, is_document: bool = False) -> str:

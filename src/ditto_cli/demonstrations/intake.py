@@ -16,9 +16,9 @@ import yaml
 
 from ditto_cli.demonstrations.choice import Choice, Limits, Picked, pick
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.language import divided
 from ditto_cli.demonstrations.redaction import Redactor, redactor_for
-from ditto_cli.demonstrations.splitting import divided
+from ditto_cli.demonstrations.sources import READERS
 from ditto_cli.errors import InputError
 from ditto_cli.types import Skipped, SourceText
 

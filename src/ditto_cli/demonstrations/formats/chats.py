@@ -16,8 +16,8 @@ from functools import cache
 from itertools import islice
 from math import isfinite, isnan, nan
 
-from ditto_cli.demonstrations.encoding import decode_text, normalise_text, repair_mojibake, unify_line_ends
-from ditto_cli.demonstrations.reader_basics import BY_OTHERS, excerpt
+from ditto_cli.demonstrations.encoding import BY_OTHERS, decode_text, normalise_text, repair_mojibake, unify_line_ends
+from ditto_cli.demonstrations.language import excerpt
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText

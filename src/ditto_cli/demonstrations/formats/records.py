@@ -15,7 +15,14 @@ from dataclasses import replace
 from math import isnan, nan
 from typing import Any
 
-from ditto_cli.demonstrations.encoding import normalise_text, repair_mojibake, unify_line_ends
+from ditto_cli.demonstrations.encoding import (
+    BY_OTHERS,
+    decoded,
+    empty,
+    normalise_text,
+    repair_mojibake,
+    unify_line_ends,
+)
 from ditto_cli.demonstrations.formats.chats import (
     FORWARDED,
     SYSTEM_LINE,
@@ -25,9 +32,8 @@ from ditto_cli.demonstrations.formats.chats import (
     posts_reading,
     seconds_of,
 )
-from ditto_cli.demonstrations.formats.web import looks_like_html
-from ditto_cli.demonstrations.html_text import html_to_text
-from ditto_cli.demonstrations.reader_basics import BY_OTHERS, decoded, empty, titled_prompt
+from ditto_cli.demonstrations.formats.plain import titled_prompt
+from ditto_cli.demonstrations.html_text import html_to_text, looks_like_html
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import People, Reading, Skipped, SourceText

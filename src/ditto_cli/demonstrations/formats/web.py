@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ditto_cli.demonstrations.encoding import charset_of_page, normalise_text
+from ditto_cli.demonstrations.encoding import charset_of_page, decoded, normalise_text
 from ditto_cli.demonstrations.formats.chats import FORWARDED, SYSTEM_LINE, Message, chat_reading
-from ditto_cli.demonstrations.formats.plain import split_front_matter
+from ditto_cli.demonstrations.formats.plain import split_front_matter, titled_prompt
 from ditto_cli.demonstrations.html_text import html_to_text, tidied
-from ditto_cli.demonstrations.reader_basics import decoded, titled_prompt
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
 _FRAME = frozenset({"html", "body", "main", "article"})  # whatever their classes are, they hold the content
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-_BEGINS_AS_HTML = re.compile(
-    r"\s*<(?:!--|(?:!doctype|html|p|div|h[1-6]|ul|ol|figure|article|section|span)\b[^>]*>)", re.IGNORECASE
-)
 _SITE_NAME = re.compile(r"\s+(?:\||»|::|·)\s+[^|»·]*$")
 _OF_META = b"_a6-h"  # pages of Facebook and Instagram
 
@@ -83,11 +79,6 @@ def read_html(name: str, raw: bytes) -> Reading:
             "and save it as .txt."
         )
     return Reading(tuple(texts), tuple(skipped))
-
-
-def looks_like_html(text: str) -> bool:
-    """Whether a text, such as the field of an export, is HTML and no plain text."""
-    return _BEGINS_AS_HTML.match(text) is not None
 
 
 def _outermost_articles(soup: BeautifulSoup) -> list[Tag]:

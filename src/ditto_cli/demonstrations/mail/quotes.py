@@ -4,19 +4,23 @@ An attribution ("On Monday Anna wrote:") is known in any language by the address
 copied headers are in words/quotes.yaml. What the mail program adds below and between the own lines goes: signature,
 contact block, disclaimer, "Sent from my iPhone" (words/signatures.yaml), and the marks that it makes of HTML. A
 sign-off and the name below it ("Best, Anna") are the style of the person and stay. Every pattern looks at few short
-lines, so that no text takes long.
+lines, so that no text takes long. In HTML programs mark quotes and signatures by element and class; there, quotes
+become lines with ">" first.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
+from typing import NamedTuple
 
 from ditto_cli.demonstrations.closings import closing_in, name_in
+from ditto_cli.demonstrations.html_text import html_to_text, tidied
 from ditto_cli.demonstrations.words import one_of, words
 
 _WORDS = words("quotes")
@@ -168,18 +172,14 @@ def _introduction_height(body: _Body, index: int) -> int:
         return 0
     if len(line) <= _ATTRIBUTION_CHARACTERS and (line.endswith(_COLONS) or line[0] in _RULE_STARTS):
         if len(line) <= _RULE_CHARACTERS and (_MESSAGE_RULE.fullmatch(line) or _FORWARD_LINE.fullmatch(line)):
-            return _rule_height(body, index)
+            # With the headers or the attribution below it.
+            below = next((position for position in range(index + 1, len(body.bare)) if body.bare[position]), None)
+            if below is None:
+                return 1
+            return below - index + (_header_height(body, below) or _attribution_height(body, below))
         if _ZOHO_RULE.fullmatch(line) and _WROTE.search(line) and (_DAY.search(line) or _TIME.search(line)):
             return 1
     return _header_height(body, index) or _attribution_height(body, index)
-
-
-def _rule_height(body: _Body, index: int) -> int:
-    """How many lines a rule ("--- Original Message ---") takes with the headers or the attribution below it."""
-    below = next((position for position in range(index + 1, len(body.bare)) if body.bare[position]), None)
-    if below is None:
-        return 1
-    return below - index + (_header_height(body, below) or _attribution_height(body, below))
 
 
 def _header_height(body: _Body, index: int) -> int:
@@ -329,9 +329,10 @@ _STARS = re.compile(r"(?<![\w*\\])\*(?=[^\s*])((?:[^*\n]|\n(?!\n)){0,200}[^\s*])
 def without_signature(lines: Sequence[str]) -> list[str]:
     """The lines of one stretch of own text, without what was added to them; unchanged where nothing was."""
     kept = _before_mark(without_program_marks(lines))
-    kept = _without_sent_line(kept)
-    kept = _without_footers(kept)
-    return _without_contact_block(kept)
+    # "Sent from my phone" stands among the last lines; elsewhere it is a sentence.
+    last = [index for index, line in enumerate(kept) if line.strip()][-_SENT_LINE_PLACES:]
+    kept = [line for index, line in enumerate(kept) if index not in last or not _is_sent_line(line)]
+    return _without_contact_block(_without_footers(kept))
 
 
 def without_program_marks(lines: Sequence[str]) -> list[str]:
@@ -376,12 +377,6 @@ def _before_mark(lines: list[str]) -> list[str]:
     return lines
 
 
-def _without_sent_line(lines: list[str]) -> list[str]:
-    """Without "Sent from my phone", which stands among the last lines; elsewhere it is a sentence."""
-    last = [index for index, line in enumerate(lines) if line.strip()][-_SENT_LINE_PLACES:]
-    return [line for index, line in enumerate(lines) if index not in last or not _is_sent_line(line)]
-
-
 def _is_sent_line(line: str) -> bool:
     if not 8 <= len(line) <= 3 * _SENT_LINE_CHARACTERS:
         return False
@@ -402,7 +397,10 @@ def _without_footers(lines: list[str]) -> list[str]:
     last_closing = _last_closing(lines)
     for start in starts[-_LAST_PARAGRAPHS:]:
         end = next((index for index in range(start, len(lines)) if not lines[index].strip()), len(lines))
-        if _is_footer(" ".join(lines[start:end])[:_PARAGRAPH_CHARACTERS]) and last_closing < end:
+        paragraph = " ".join(lines[start:end])[:_PARAGRAPH_CHARACTERS]
+        is_long = len(paragraph.split()) >= _NUM_LEGAL_WORDS or (not paragraph.isascii() and len(paragraph) >= 60)
+        is_disclaimer = is_long and all(word.search(paragraph) for word in _OF_DISCLAIMERS)
+        if (is_disclaimer or _FOOTER.match(paragraph)) and last_closing < end:
             return without_rule_at_end(lines[:start])
     return lines
 
@@ -411,13 +409,6 @@ def _last_closing(lines: Sequence[str]) -> int:
     """The last line that is a closing, or -1: up to there, what looks like a mark or a footer is the letter's."""
     first = max(0, len(lines) - _LINES_BELOW_CLOSING)
     return next((index for index in range(len(lines) - 1, first - 1, -1) if closing_in(lines[index]) is not None), -1)
-
-
-def _is_footer(paragraph: str) -> bool:
-    if _FOOTER.match(paragraph):
-        return True
-    is_long = len(paragraph.split()) >= _NUM_LEGAL_WORDS or (not paragraph.isascii() and len(paragraph) >= 60)
-    return is_long and all(word.search(paragraph) for word in _OF_DISCLAIMERS)
 
 
 def _without_contact_block(lines: list[str]) -> list[str]:
@@ -434,8 +425,10 @@ def _without_contact_block(lines: list[str]) -> list[str]:
         place = next((place for place, index in enumerate(tail) if index and _is_name_apart(lines, index)), len(tail))
     block = [lines[index].strip() for index in tail[place + 1 :]]
     is_block = all(len(line) <= _BLOCK_CHARACTERS and len(line.split()) <= _BLOCK_WORDS for line in block)
+    without_contacts = [_CONTACT.subn(" ", line) for line in block]
+    has_contact = any(num and len(label.split()) <= _LABEL_WORDS for label, num in without_contacts)
     # "My number is 0170 ..." and the name below are of the letter.
-    if not is_block or not any(map(_is_contact, block)) or _is_name_apart(lines, tail[-1]):
+    if not is_block or not has_contact or _is_name_apart(lines, tail[-1]):
         return lines
     return without_rule_at_end(lines[: tail[place] + 1])
 
@@ -445,6 +438,107 @@ def _is_name_apart(lines: Sequence[str], index: int) -> bool:
     return not lines[index - 1].strip() and line[0].isupper() and name_in(line) == line
 
 
-def _is_contact(line: str) -> bool:
-    bare, num = _CONTACT.subn(" ", line)
-    return num > 0 and len(bare.split()) <= _LABEL_WORDS
+# --- HTML: tags are read one after the other, for a tree of hostile HTML takes minutes to build and to search
+
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:]{0,30})\b([^<>]*)>")
+_NAMES = re.compile(
+    r"\b(?:class|id)\s{0,3}=\s{0,3}(?:\"([^\"]{0,400})|'([^']{0,400})|([^\s\"'>]{1,100}))", re.IGNORECASE
+)
+_KINDS: dict[str, str] = {name: kind for kind, names in words("quotes")["html_marks"].items() for name in names}
+_OUTLOOK_RULE = re.compile(r"border-top:\s?solid #(?:E1E1E1|B5C4DF)", re.IGNORECASE)
+# A line down the left side is how every program shows a quote, Outlook's prefix for each line among them.
+_LEFT_RULE = re.compile(r"border-left:\s?(?!none|0)[^;\"']{0,60}\b(?:solid|\d)", re.IGNORECASE)
+# Gmail's "indent more": the person's own words.
+_INDENTED = re.compile(r"margin:\s?0(?:px)?\s0(?:px)?\s0(?:px)?\s40px;\s?border:\s?(?:none|medium none)", re.IGNORECASE)
+_BLOCKQUOTE = re.compile(r"(</?)blockquote\b", re.IGNORECASE)  # where it is only an indentation
+_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
+_MARK = re.compile("\ue000(\\d{1,4})\ue000")
+_MARK_CHARACTER = "\ue000"
+_MAX_QUOTES = 200
+_MAX_QUOTE_CHARACTERS = 60_000
+
+
+class _Region(NamedTuple):
+    """An element that is open: where its content begins, and how many elements were open before it."""
+
+    kind: str
+    depth: int
+    start: int
+
+
+def html_mail_to_text(html: str) -> str:
+    """The visible text of an HTML email; quoted lines begin with ">"."""
+    own, quotes = _taken_apart(tidied(html.replace(_MARK_CHARACTER, "")))
+
+    def quote(match: re.Match[str]) -> str:
+        lines = html_to_text(quotes[int(match[1])]).strip().split("\n")
+        return "\n".join(["", *(f"> {line}" for line in lines), ""])
+
+    return _MARK.sub(quote, html_to_text(_BLOCKQUOTE.sub(r"\1div", own)))
+
+
+def _taken_apart(html: str) -> tuple[str, list[str]]:
+    """The HTML with a numbered mark in place of each quote, and the HTML of the quotes."""
+    own: list[str] = []
+    quotes: list[str] = []
+    regions: list[_Region] = []
+    open_names: list[str] = []
+    num_open: Counter[str] = Counter()
+    done = 0  # up to here the HTML is in `own` or left out
+    last_blockquote = html.lower().rfind("<blockquote")
+
+    def end(region: _Region, position: int) -> None:
+        if region.kind == "quote" and len(quotes) < _MAX_QUOTES:
+            own.append(f"<p>{_MARK_CHARACTER}{len(quotes)}{_MARK_CHARACTER}</p>")
+            quotes.append(html[region.start : min(position, region.start + _MAX_QUOTE_CHARACTERS)])
+
+    for tag in _TAG.finditer(html):
+        name = tag[2].lower()
+        if name in _VOID and not regions and _kind(tag, last_blockquote) != "rest":
+            continue
+        if tag[1]:
+            if not num_open[name]:
+                continue
+            while (closed := open_names.pop()) != name:
+                num_open[closed] -= 1
+            num_open[name] -= 1
+            while regions and regions[-1].depth >= len(open_names):
+                region = regions.pop()
+                end(region, tag.start())
+                done = tag.end()
+            continue
+        kind = None if regions and regions[-1].kind != "wrapped" else _kind(tag, last_blockquote)
+        if kind is not None and not (regions and kind != "quote"):
+            if not regions:
+                own.append(html[done : tag.start()])
+            if kind == "rest":
+                end(_Region("quote", 0, tag.start()), len(html))
+                return "".join(own), quotes
+            regions.append(_Region(kind, len(open_names), tag.end()))
+        if name not in _VOID:
+            open_names.append(name)
+            num_open[name] += 1
+    if regions:
+        end(regions[-1], len(html))
+    else:
+        own.append(html[done:])
+    return "".join(own), quotes
+
+
+def _kind(tag: re.Match[str], last_blockquote: int) -> str | None:
+    """What a start tag begins, by the names of words/quotes.yaml; None for an element of the person's own text."""
+    attributes = tag[3]
+    if tag[2].lower() == "blockquote":
+        return None if _INDENTED.search(attributes) else "quote"
+    if not attributes:
+        return None
+    has_quote_below = last_blockquote > tag.end()
+    for match in _NAMES.finditer(attributes):
+        for word in (match[1] or match[2] or match[3] or "").lower().split():
+            if word == "gmail_attr":
+                return "dropped" if has_quote_below else "rest"  # without a quote it is a forward
+            if kind := _KINDS.get(word):
+                return "quote" if kind == "wrapped" and not has_quote_below else kind
+    if tag[2].lower() == "div" and _LEFT_RULE.search(attributes):
+        return "quote"
+    return "rest" if _OUTLOOK_RULE.search(attributes) else None
