@@ -22,8 +22,8 @@ from ditto_cli.demonstrations.sources import READERS
 from ditto_cli.errors import InputError
 from ditto_cli.types import Skipped, SourceText
 
-DEFAULT_PICK = 7
-MOST_WITHOUT_PICK = 9
+_DEFAULT_PICK = 7
+_MOST_WITHOUT_PICK = 9
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,10 @@ def take_in(
         prompt, long_prompt = text.prompt, None
         if prompt is not None and "\n" in prompt.strip():
             prompt, long_prompt = None, prompt
-        name, content = text_file(stem_for(_about(text), names), text.text, prompt)
+        about = PurePosixPath(text.id.split("#", 1)[0]).stem
+        if text.mail is not None and text.mail.subject:  # an address in it would be given away by the file's name
+            about = Redactor().redact(text.mail.subject)
+        name, content = text_file(stem_for(about, names), text.text, prompt)
         names.add(name)
         is_held_out = text.id in held_out
         new.append(
@@ -130,8 +133,8 @@ def kept_back(picked: Sequence[Picked], num: int) -> list[Picked]:
 
 def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int, limits: Limits | None) -> Choice:
     """All of a few texts, but those that nobody wrote; of many, or where lengths are given, the best ones."""
-    if num is not None or limits is not None or len(candidates) - num_held_out > MOST_WITHOUT_PICK:
-        return pick(candidates, (num or DEFAULT_PICK) + num_held_out, limits)
+    if num is not None or limits is not None or len(candidates) - num_held_out > _MOST_WITHOUT_PICK:
+        return pick(candidates, (num or _DEFAULT_PICK) + num_held_out, limits)
     picked, left_out = [], []
     for text in candidates:
         if text.mail is not None and text.mail.not_written is not None:
@@ -139,13 +142,6 @@ def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int
         else:
             picked.append(Picked(text, ""))
     return Choice(tuple(picked), tuple(left_out))
-
-
-def _about(text: SourceText) -> str:
-    """Words for a file's name; a subject may hold an address, which a file's name should not give away."""
-    if text.mail is not None and text.mail.subject:
-        return Redactor().redact(text.mail.subject)
-    return PurePosixPath(text.id.split("#", 1)[0]).stem
 
 
 def text_file(stem: str, text: str, prompt: str | None) -> tuple[str, str]:

@@ -129,12 +129,18 @@ def chat_reading(name: str, chats: Iterable[Sequence[Message]]) -> Reading:
                 continue
             if knows_owner and turn.key != _OWNER:
                 skipped.append(Skipped(identity, BY_OTHERS))
-            elif not any(re.search(r"\w", word) for word in turn.text.split() if "://" not in word and "@" not in word):
+                continue
+            if not any(re.search(r"\w", word) for word in turn.text.split() if "://" not in word and "@" not in word):
                 skipped.append(Skipped(identity, NO_WORDS))
-            else:
-                prompt = _make_prompt(turn, by_id.get(turn.first.answers), before)
-                authors = () if turn.key == _OWNER else turn.first.authors
-                texts.append(SourceText(identity, turn.text, prompt, authors=authors))
+                continue
+            answered = by_id.get(turn.first.answers, turn)
+            if answered is turn and before is not None:
+                is_late = turn.first.seconds - before.last_seconds > _DAY_SECONDS
+                answered = turn if is_late else before
+            is_answer = answered.key != turn.key and answered.parts
+            prompt = f"Write a reply to this message:\n\n{excerpt(answered.text)}" if is_answer else None
+            authors = () if turn.key == _OWNER else turn.first.authors
+            texts.append(SourceText(identity, turn.text, prompt, authors=authors))
     return _make_reading(name, texts, skipped)
 
 
@@ -185,16 +191,6 @@ def _divide_turns(name: str, chat: Sequence[Message], num_before: int) -> tuple[
         turn.parts += [text] if text else []
         turn.ids.append(message.id)
     return turns, skipped
-
-
-def _make_prompt(turn: _Turn, answered: _Turn | None, before: _Turn | None) -> str | None:
-    if answered is None or answered is turn:
-        answered = before
-        if before is not None and turn.first.seconds - before.last_seconds > _DAY_SECONDS:
-            return None
-    if answered is None or answered.key == turn.key or not answered.parts:
-        return None
-    return f"Write a reply to this message:\n\n{excerpt(answered.text)}"
 
 
 def _take_words(message: Message) -> tuple[str, str]:
@@ -317,19 +313,16 @@ def _of_whatsapp(lines: Sequence[str]) -> list[Message]:
         if around & (_lines_of("afternoon") | _lines_of("forenoon")):
             hour = hour % 12 + (12 if around & _lines_of("afternoon") else 0)
         seconds = day * _DAY_SECONDS + hour * 3600 + int(found["minute"]) * 60 + int(found.get("second", 0))
-        messages.append(_split_name(found["rest"], seconds))
+        name, colon, text = found["rest"].partition(": ")
+        if not colon and name.endswith(":"):
+            name, colon = name[:-1], ":"
+        name = _MARKS.sub("", name).strip(" \u202f\u00a0~")
+        # 'Mia changed the subject to "Plan: garden"' is no name.
+        if not colon or not name or len(name) > _NAME_CHARACTERS or re.search('["\u201c\u201e\u00ab]', name):
+            messages.append(Message((), found["rest"], seconds))
+        else:
+            messages.append(Message((name,), text, seconds))
     return messages
-
-
-def _split_name(rest: str, seconds: float) -> Message:
-    name, colon, text = rest.partition(": ")
-    if not colon and rest.endswith(":"):
-        name, colon = rest[:-1], ":"
-    name = _MARKS.sub("", name).strip(" \u202f\u00a0~")
-    # 'Mia changed the subject to "Plan: garden"' is no name.
-    if not colon or not name or len(name) > _NAME_CHARACTERS or re.search('["\u201c\u201e\u00ab]', name):
-        return Message((), rest, seconds)
-    return Message((name,), text, seconds)
 
 
 def _of_imessage(lines: Sequence[str]) -> list[Message]:

@@ -19,7 +19,7 @@ from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
 
 if TYPE_CHECKING:
-    from bs4 import BeautifulSoup, Tag
+    from bs4 import Tag
 
 _FRAME = frozenset({"html", "body", "main", "article"})  # whatever their classes are, they hold the content
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
@@ -45,8 +45,14 @@ def read_html(name: str, raw: bytes) -> Reading:
     page = decoded(name, raw, charset_of_page(raw))
     body, prompt_above = split_front_matter(name, page) or (page, None)  # of a post of Jekyll
     soup = BeautifulSoup(tidied(body), "html.parser")
-    articles = _outermost_articles(soup)
-    for article in articles:  # its header is left out, but for the heading
+    articles: list[Tag] = []
+    inside: set[int] = set()
+    for article in soup.find_all("article"):
+        if id(article) in inside:
+            continue
+        articles.append(article)
+        inside.update(map(id, article.find_all("article")))
+        # Its header is left out, but for the heading.
         if (header := article.find("header")) is not None and (heading := header.find(["h1", "h2", "h3"])) is not None:
             header.insert_before(heading)
     _take_out(soup.find_all(_is_left_out))
@@ -65,7 +71,11 @@ def read_html(name: str, raw: bytes) -> Reading:
         _take_out(quotations)
         if quotations:
             skipped.append(Skipped(identity, "a quotation in it (blockquote): not the person's own words"))
-        prompt = titled_prompt("a post", _take_heading(root, is_one_of_many=is_one_of_many))
+        prompt = None
+        heading = root.find(["h1", "h2", "h3"] if is_one_of_many else "h1")
+        if heading is not None and (is_one_of_many or len(root.find_all("h1")) == 1):
+            prompt = titled_prompt("a post", _one_line(heading))
+            heading.decompose()  # the prompt says it
         if not is_one_of_many:
             title = _SITE_NAME.sub("", _one_line(soup.title)) if soup.title is not None else ""
             prompt = prompt_above or prompt or titled_prompt("a post", title)
@@ -79,17 +89,6 @@ def read_html(name: str, raw: bytes) -> Reading:
             "and save it as .txt."
         )
     return Reading(tuple(texts), tuple(skipped))
-
-
-def _outermost_articles(soup: BeautifulSoup) -> list[Tag]:
-    """The articles that lie in no other; in one pass, for old pages are nested thousands deep."""
-    inside: set[int] = set()
-    found: list[Tag] = []
-    for tag in soup.find_all(True):  # parents come before their children
-        if id(tag.parent) in inside or tag.name == "article":
-            found += [] if id(tag.parent) in inside else [tag]
-            inside.add(id(tag))
-    return found
 
 
 def _take_out(tags: Iterable[Tag]) -> None:
@@ -117,16 +116,6 @@ def _is_left_out(tag: Tag) -> bool:
 def _words(value: str | Iterable[str] | None) -> list[str]:
     joined = value if isinstance(value, str) else " ".join(value or ())
     return joined.lower().split()
-
-
-def _take_heading(root: Tag, *, is_one_of_many: bool) -> str:
-    """The heading of a part, which is taken out of it: the prompt says it."""
-    heading = root.find(["h1", "h2", "h3"] if is_one_of_many else "h1")
-    if heading is None or not (is_one_of_many or len(root.find_all("h1")) == 1):
-        return ""
-    title = _one_line(heading)
-    heading.decompose()
-    return title
 
 
 def _one_line(tag: Tag) -> str:

@@ -20,7 +20,6 @@ from ditto_cli.errors import InputError
 from ditto_cli.types import Skipped, SourceText
 
 MAX_MESSAGE_BYTES = 32 * 2**20
-TOO_LARGE = "larger than 32 MiB"
 
 _LINE_BYTES = 2**16
 _HEAD_LINES, _HEAD_BYTES = 40, 4000  # of the headers below a separator
@@ -66,8 +65,7 @@ def apple_mbox_file(folder: Path) -> Path | None:
 def read_mbox(name: str, stream: BinaryIO) -> Iterator[SourceText | Skipped]:
     """The mails of an mbox, in their order, as "Sent.mbox#17"; never more than one is held in memory."""
     number = 0
-    for raw in _messages(name, stream):
-        number += 1
+    for number, raw in enumerate(_messages(name, stream), start=1):
         yield _mail_of_archive(f"{name}#{number}", name, raw)
     if not number:
         raise InputError(
@@ -89,14 +87,19 @@ def read_maildir(name: str, folder: Path) -> Iterator[SourceText | Skipped]:
         raise InputError(f"{name} cannot be read ({type(error).__name__}): check the folder and its rights.") from None
     for number, path in enumerate(sorted(files, key=lambda path: path.name), start=1):
         identity = f"{name}#{number}"
-        raw = _file_of_maildir(path)
         flags = match[1] if (match := _FLAGS.search(path.name)) else ""
-        if isinstance(raw, str):
-            yield Skipped(identity, raw)
+        if path.is_symlink() or not path.is_file():  # a link, a folder, or something that never ends
+            yield Skipped(identity, "not a file")
         elif "D" in flags or "T" in flags:
             yield Skipped(identity, "a draft" if "D" in flags else "in the trash")
         else:
-            yield _mail_of_archive(identity, str(folder), raw)
+            try:
+                with path.open("rb") as file:
+                    raw = file.read(MAX_MESSAGE_BYTES + 1)
+            except OSError as error:
+                yield Skipped(identity, f"cannot be read ({type(error).__name__})")
+                continue
+            yield _mail_of_archive(identity, str(folder), raw if len(raw) <= MAX_MESSAGE_BYTES else None)
     for below in folders:
         if below not in ("cur", "new", "tmp") and any(_is_real(folder / below / part) for part in ("cur", "new")):
             yield from read_maildir(f"{name}/{readable_name(below)}", folder / below)
@@ -128,7 +131,9 @@ def _mail_of_archive(identity: str, archive: str, raw: bytes | None) -> SourceTe
     kind = folder_kind(archive)
     if kind in NOT_KEPT:
         return Skipped(identity, NOT_KEPT[kind])
-    found = Skipped(identity, TOO_LARGE) if raw is None else parse_mail(identity, raw)
+    if raw is None:
+        return Skipped(identity, f"larger than {MAX_MESSAGE_BYTES // 2**20} MiB")
+    found = parse_mail(identity, raw)
     if kind == "sent" and isinstance(found, SourceText) and found.mail is not None and found.mail.is_sent is None:
         return replace(found, mail=replace(found.mail, is_sent=True))
     return found
@@ -145,7 +150,7 @@ def _messages(name: str, stream: BinaryIO) -> Iterator[bytes | None]:
         if line.startswith(b"From") and _is_separator(line, b"".join(below)):
             num_separators += 1
             if size and (num_separators > 1 or b"".join(held).strip(b"\xef\xbb\xbf\r\n")):
-                yield _joined(held, size)
+                yield b"".join(held) if size <= MAX_MESSAGE_BYTES else None
             held, size = [], 0
             continue
         size += len(line)
@@ -154,7 +159,7 @@ def _messages(name: str, stream: BinaryIO) -> Iterator[bytes | None]:
         else:
             held.clear()
     if num_separators:
-        yield _joined(held, size)
+        yield b"".join(held) if size <= MAX_MESSAGE_BYTES else None
 
 
 def _with_lines_below(name: str, stream: BinaryIO) -> Iterator[tuple[bytes, Sequence[bytes]]]:
@@ -186,22 +191,6 @@ def _is_separator(line: bytes, below: bytes) -> bool:
     behind = separator[1] or b""
     is_envelope = _ENVELOPE.match(behind) or (_TIME.search(behind) and _YEAR.search(behind))
     return bool(is_envelope and (is_technical or names & _FIELDS)) or bool(is_technical and names & _FIELDS)
-
-
-def _joined(lines: list[bytes], size: int) -> bytes | None:
-    return b"".join(lines) if size <= MAX_MESSAGE_BYTES else None
-
-
-def _file_of_maildir(path: Path) -> bytes | str:
-    """The file's bytes, or why it is not read."""
-    if path.is_symlink() or not path.is_file():
-        return "not a file"  # a link, a folder, or something that never ends
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_MESSAGE_BYTES + 1)
-    except OSError as error:
-        return f"cannot be read ({type(error).__name__})"
-    return raw if len(raw) <= MAX_MESSAGE_BYTES else TOO_LARGE
 
 
 def _is_real(folder: Path) -> bool:

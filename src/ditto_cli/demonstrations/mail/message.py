@@ -35,11 +35,8 @@ from ditto_cli.demonstrations.words import one_of, words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, Reading, Skipped, SourceText
 
-NOTHING_OWN = "nothing in it was written by its sender"
-NOT_READABLE = "not a mail that can be read"
-ENCRYPTED = "encrypted"
-
-_ENCRYPTED_KINDS = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
+_NOT_READABLE = "not a mail that can be read"
+_ENCRYPTED_KINDS = {"multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"}
 _PGP_SIGNED = re.compile(r"-----BEGIN PGP SIGNED MESSAGE-----\n(?:[A-Za-z-]{1,20}: [^\n]{0,100}\n){0,9}\n?")
 _PGP_SIGNATURE = "-----BEGIN PGP SIGNATURE-----"
 _PGP_MESSAGE = "-----BEGIN PGP MESSAGE-----"
@@ -64,23 +61,24 @@ def parse_mail(name: str, raw: bytes, *, is_of_archive: bool = True) -> SourceTe
     """A mail's own text with what its headers say, or why there is none; drafts and the like only out of an archive."""
     try:
         fields, message = open_mail(raw)
-        is_mail = any(field in fields for field in KNOWN_FIELDS)
-        reason = reason_not_kept(fields) if is_mail and is_of_archive else None
+        is_mail = not fields.keys().isdisjoint(_KNOWN_FIELDS)
+        reason = _reason_not_kept(fields) if is_mail and is_of_archive else None
         if not is_mail or reason:
-            return Skipped(name, reason or NOT_READABLE)
+            return Skipped(name, reason or _NOT_READABLE)
         mail = mail_of(fields)
         own = remove_quoted(_text_of(message, is_whole=True)[0])
         kinds = {part.get_content_type() for part in islice(message.walk(), _MAX_PARTS)}
     # UndecodableTextError among them: damaged beyond what decoders forgive.
     except (ValueError, RecursionError):
-        return Skipped(name, NOT_READABLE)
+        return Skipped(name, _NOT_READABLE)
     text = normalise_text(own.text)
     if not text or text.startswith(_PGP_MESSAGE):
-        return Skipped(name, ENCRYPTED if text or kinds & set(_ENCRYPTED_KINDS) else NOTHING_OWN)
+        is_encrypted = text or kinds & _ENCRYPTED_KINDS
+        return Skipped(name, "encrypted" if is_encrypted else "nothing in it was written by its sender")
     if mail.form == "reply":
         mail = replace(mail, original=normalise_text(own.original))
     if "text/calendar" in kinds:
-        mail = replace(mail, not_written=CALENDAR)
+        mail = replace(mail, not_written=_CALENDAR)
     return SourceText(id=name, text=text, prompt=mail_prompt(mail), mail=mail, authors=authors_of(fields))
 
 
@@ -146,13 +144,8 @@ def _best(alternatives: list[tuple[str, bool]]) -> tuple[str, bool]:
 
 # --- headers
 
-_Form = Literal["new", "reply", "forward"]
-
-KNOWN_FIELDS = ("from", "to", "subject", "date", "message-id", "mime-version", "content-type")
-AUTOMATIC = "an automatic mail"
-OUT_OF_OFFICE = "an out-of-office notice"
-DELIVERY = "a delivery report"
-CALENDAR = "a calendar message"
+_KNOWN_FIELDS = ("from", "to", "subject", "date", "message-id", "mime-version", "content-type")
+_CALENDAR = "a calendar message"
 NOT_KEPT = {"drafts": "a draft", "spam": "marked as spam", "trash": "in the trash"}  # by kind of folder
 _PREFIX = re.compile(
     rf"(?:(?P<reply>{one_of('mail_subjects', 'reply')})|(?P<forward>{one_of('mail_subjects', 'forward')}))"
@@ -178,17 +171,21 @@ _MODIFIED_UTF7 = re.compile(r"&([A-Za-z0-9+,]*)-")
 def mail_of(fields: Fields) -> Mail:
     """What the headers say, without the text of the original."""
     written = normalise_text(first(fields, "subject"))[: 2 * _MAX_SUBJECT_CHARACTERS].strip()
-    form, subject = _form_and_subject(written)
+    form: Literal["new", "reply", "forward"] = "new"
+    subject = written
+    while match := _PREFIX.match(subject) or _ITALIAN_REPLY.match(subject):
+        if subject == written:  # the outermost prefix counts
+            form = "forward" if match.groupdict().get("forward") else "reply"
+        subject = subject[match.end() :]
     answered = _identity(fields, "in-reply-to") or _identity(fields, "references", is_last=True)
     if form == "new" and "in-reply-to" in fields:
         form = "reply"
-    sender = next(iter(_addresses(fields, "from")), None)
     kinds = _labelled_kinds(fields)
     return Mail(
-        sender=sender,
+        sender=next(iter(_addresses(fields, "from")), None),
         recipients=tuple(dict.fromkeys(_addresses(fields, "to") + _addresses(fields, "cc"))),
         form=form,
-        subject=subject[:_MAX_SUBJECT_CHARACTERS],
+        subject=" ".join(subject.split())[:_MAX_SUBJECT_CHARACTERS],
         message_id=_identity(fields, "message-id"),
         in_reply_to=answered if form == "reply" else None,
         not_written=_not_written(fields, written),
@@ -205,7 +202,7 @@ def authors_of(fields: Fields) -> tuple[str, ...]:
     return tuple(one for one in (shown, *_addresses(fields, "from")[:1]) if one)
 
 
-def reason_not_kept(fields: Fields) -> str | None:
+def _reason_not_kept(fields: Fields) -> str | None:
     """Why the program that kept the mail does not count it as one: a draft, spam, deleted; None if it does."""
     kinds = _labelled_kinds(fields)
     is_expunged = any(map(_EXPUNGED.match, fields.get("x-mozilla-status", [])))
@@ -244,17 +241,6 @@ def _folded(label: str) -> str:
     return " ".join(unicodedata.normalize("NFC", label).casefold().replace("\u200c", "").strip(' "').split())
 
 
-def _form_and_subject(written: str) -> tuple[_Form, str]:
-    """The form by the outermost prefix, and the subject without any."""
-    form: _Form = "new"
-    subject = written
-    while match := _PREFIX.match(subject) or _ITALIAN_REPLY.match(subject):
-        if subject == written:
-            form = "forward" if match.groupdict().get("forward") else "reply"
-        subject = subject[match.end() :]
-    return form, " ".join(subject.split())
-
-
 def _addresses(fields: Fields, name: str) -> list[str]:
     value = ",".join(fields.get(name, []))[:_MAX_RECIPIENTS_CHARACTERS]
     return [address.lower().strip(".") for address in _ADDRESS.findall(_QUOTED_NAME.sub(" ", value))]
@@ -279,13 +265,13 @@ def _not_written(fields: Fields, subject: str) -> str | None:
     """What a program wrote in the sender's name; what a program wrote in its own has another sender."""
     kind = (fields.get("content-type") or [""])[0].lower()
     if kind.startswith("multipart/report") or _DELIVERY_SUBJECT.match(subject):
-        return DELIVERY
+        return "a delivery report"
     if kind.startswith("text/calendar") or _CALENDAR_SUBJECT.match(subject):
-        return CALENDAR
+        return _CALENDAR
     automatic = (fields.get("auto-submitted") or ["no"])[0].strip().lower()
     if _ABSENCE_SUBJECT.match(subject) or "x-autoreply" in fields or automatic.startswith("auto-replied"):
-        return OUT_OF_OFFICE
-    return AUTOMATIC if automatic.startswith("auto-") else None
+        return "an out-of-office notice"
+    return "an automatic mail" if automatic.startswith("auto-") else None
 
 
 def _labelled_kinds(fields: Fields) -> set[str]:
@@ -308,16 +294,9 @@ _MAX_VALUE_CHARACTERS = 4000
 
 
 def open_mail(raw: bytes) -> tuple[Fields, Message]:
-    """The header fields, and the mail with its parts.
-
-    Raises:
-        UndecodableTextError: parts lie in parts without end, or the headers are binary.
-    """
+    """The header fields, and the mail with its parts; `UndecodableTextError` where they are beyond repair."""
     above = _ABOVE_THE_HEAD.match(raw)
-    try:
-        message = message_from_bytes(raw[above.end() :] if above else raw)
-    except RecursionError:
-        raise UndecodableTextError("parts in parts without end") from None
+    message = message_from_bytes(raw[above.end() :] if above else raw)
     fields: Fields = {}
     for name, value in message.raw_items():
         line = " ".join(str(value).split())
@@ -370,11 +349,7 @@ def parameter(part: Message, name: str, header: str = "content-type") -> str:
 
 
 def part_text(part: Message) -> str:
-    """The characters of a part that is a text.
-
-    Raises:
-        UndecodableTextError: damaged, binary, or longer than what anybody writes.
-    """
+    """The characters of a part that is a text; `UndecodableTextError` where it is longer than anybody writes."""
     is_base64 = str(part.get("content-transfer-encoding", "")).partition(";")[0].strip().lower() == "base64"
     if is_base64:
         del part["content-transfer-encoding"]  # the standard library reads what stands below it, too
