@@ -89,7 +89,7 @@ def test_another_kind_of_file_is_refused(raw: bytes) -> None:
 def test_a_mail_that_is_too_large_is_skipped_without_being_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mailboxes, "MAX_MESSAGE_BYTES", 2**20)
     found = read(mbox("one", "x" * (2**20), "three"))
-    assert found[1] == Skipped("All.mbox#2", "larger than 32 MiB")
+    assert found[1] == Skipped("All.mbox#2", "larger than 1 MiB")
     assert [one.text for one in found if isinstance(one, SourceText)] == ["one", "three"]
 
 

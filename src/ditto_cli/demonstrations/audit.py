@@ -49,13 +49,7 @@ class AuditRow:
 def audit(
     texts: Sequence[SourceText], prompts: Mapping[str, str], count_tokens: Callable[[str], int] | None = None
 ) -> tuple[AuditRow, ...]:
-    """A row for each text, in their order.
-
-    Args:
-        texts: what is to be trained on.
-        prompts: by id; they win over a text's own.
-        count_tokens: of the chosen base; None leaves tokens out.
-    """
+    """A row for each text, in their order; `prompts`, by id, win over a text's own."""
     firsts = near_duplicates([source.text for source in texts])
     others = other_authors(texts)
     languages = [language_of(source.text) for source in texts]

@@ -43,7 +43,6 @@ _LOST = "\ufffd"
 _CODE_PAGE = re.compile(r"(?:x-)?(?:cp|ibm|dos|ms|win|windows)-?(\d{3,4})")
 _ISO_2022_ESCAPE = re.compile(rb"(\x1b(?:\([BIJ]|\$[@B]))")
 _ISO_2022_SHIFT = re.compile(rb"\x1b(?:\$[@B]|\$\)C|\([IJ])")
-_ASCII = bytes(range(128))
 _HIGH = bytes(byte | 0x80 if 0x21 <= byte <= 0x7E else byte for byte in range(256))
 # Where Python's big5hkscs differs from what Windows writes and the WHATWG table reads.
 _BIG5_AS_IN_WINDOWS = str.maketrans("•､∼¥¢£", "‧﹑～￥￠￡")  # noqa: RUF001
@@ -54,7 +53,6 @@ _OTHER_MARKS = "€…‘’“”–—«»°"  # noqa: RUF001
 _ALSO_LOST = re.compile(f"{_LOST}+|\u951f\u65a4\u62f7")  # U+FFFD itself, read as GBK
 
 _META_CHARSET = re.compile(rb"<meta\s[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{2,30})", re.IGNORECASE)
-_META_BYTES = 4096  # within which a page names its charset
 _SAMPLE_BYTES = 4000
 _ONLY_AT_END = "ךםןףץς"  # of a word
 _QUOTES, _SIGNS = "“”‘’–—…«»„‚\xa0", "€°§£·•ªº²½©®™№µ"  # noqa: RUF001
@@ -89,7 +87,7 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
         return _decode(raw, "iso-2022" if is_shifted else codec if codec in ("utf-7", "hz") else "ascii")
     text = raw.decode("utf-8", "surrogateescape")
     num_bad = sum(map(len, _BAD_BYTES.findall(text)))
-    num_good = len(raw.translate(None, _ASCII)) - num_bad
+    num_good = len(raw.translate(None, bytes(range(128)))) - num_bad
     # By chance, bytes in another encoding make letters of alphabets that nobody mixes.
     alphabets = {ord(letter) >> 7 for letter in _BEYOND_ASCII.findall(text) if letter < "\u0800" and letter.isalpha()}
     is_utf8 = num_good > 10 * num_bad or (num_good > num_bad and len(alphabets) <= 2)
@@ -105,7 +103,7 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
 
 def charset_of_page(raw: bytes) -> str | None:
     """The charset that a page of HTML names itself; None if it names none."""
-    named = _META_CHARSET.search(raw[:_META_BYTES])
+    named = _META_CHARSET.search(raw[:4096])
     # A page that says so in ASCII is not in UTF-16.
     return named[1].decode("ascii") if named and b"utf-16" not in named[1].lower() else None
 

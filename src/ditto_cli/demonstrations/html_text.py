@@ -51,20 +51,20 @@ def looks_like_html(text: str) -> bool:
 def html_to_text(markup: str, *, is_document: bool = False) -> str:
     """The visible text of HTML.
 
-    A quoted original (blockquote) is reduced to a line ">", which marks its place for `remove_quoted`.
-
-    Args:
-        markup: a whole page or a part of one; it need not be well formed.
-        is_document: made of an office document. There, each space was typed, and a table is no means of layout: a row
-            is a line.
+    A quoted original (blockquote) is reduced to a line ">", which marks its place for `remove_quoted`. The markup need
+    not be well formed. In that of an office document (`is_document`) each space was typed, and a table is no means of
+    layout: a row is a line.
     """
     reader = _TextReader(is_document=is_document, tight=_tight_selectors(markup))
-    whole = _LIST_MARK.sub(_list_mark, tidied(markup))
-    reader.feed(
-        _IN_WINGDINGS.sub(
-            lambda match: match[1] + html.escape(html.unescape(match[2]).translate(_WINGDINGS), quote=False), whole
-        )
-    )
+
+    def signs(match: re.Match[str]) -> str:
+        return match[1] + html.escape(html.unescape(match[2]).translate(_WINGDINGS), quote=False)
+
+    def list_mark(match: re.Match[str]) -> str:
+        mark = html.unescape(match[1]).strip()
+        return f"{mark} " if mark[:1].isalnum() and mark[-1] in ".)" else _BULLET
+
+    reader.feed(_IN_WINGDINGS.sub(signs, _LIST_MARK.sub(list_mark, tidied(markup))))
     reader.close()
     return "".join(reader.pieces)
 
@@ -193,11 +193,6 @@ def _has_no_margins(style: str) -> bool | None:
     if any(size is not None and float(size[0]) >= 0.1 for size in sizes):
         return False
     return True if sizes and all(sizes) and (len(margins) > 1 or not margins[0][0]) else None
-
-
-def _list_mark(match: re.Match[str]) -> str:
-    mark = html.unescape(match[1]).strip()
-    return f"{mark} " if mark[:1].isalnum() and mark[-1] in ".)" else _BULLET
 
 
 def _emoji(attributes: dict[str, str | None]) -> str:

@@ -64,16 +64,9 @@ def take_in(
 ) -> Intake:
     """Choose among texts and make files of them.
 
-    Args:
-        texts: all that there are.
-        present: what the folder and its `held_out` hold already; none of it comes in twice.
-        taken: names of the files in the folder and in `held_out`.
-        num: how many to pick for training; None takes all if they are few, else seven.
-        num_held_out: how many more to keep back.
-        limits: lengths to pick from.
-        split: divide texts that are too long at paragraphs, instead of leaving them out.
-        redact: as ditto.yaml has it.
-        divide: take a note with several texts, divided by rules, for several.
+    Nothing comes in twice: `present` is what the folder and its `held_out` hold already, under the names `taken`. `num`
+    texts are picked for training (None: all if they are few, else seven) and `num_held_out` more are kept back. `split`
+    divides what is too long at paragraphs, `divide` a note with several texts at its rules.
     """
     redactor = redactor_for(redact, [text.text for text in texts])
     max_words = (limits or Limits()).max_words if split else None

@@ -145,9 +145,7 @@ class Redactor:
 def redactor_for(setting: bool | str, texts: Sequence[str]) -> Redactor | None:
     """What ditto.yaml's `redact` asks for: nothing, what has a form of its own, or (`names`) names and places too.
 
-    Args:
-        setting: the value.
-        texts: all that will be redacted; most of them say which language the names are in.
+    Most of `texts`, all that will be redacted, say which language the names are in.
     """
     if not setting:
         return None

@@ -79,8 +79,6 @@ _MAX_BYTES = {
     # With pictures and attachments; a chat of years.
     **dict.fromkeys((".docx", ".eml", ".odt", ".pdf", ".txt"), 32 * _MEBIBYTE),
     **dict.fromkeys((".csv", ".js", ".json", ".jsonl", ".tsv"), 64 * _MEBIBYTE),
-    ".zip": 2048 * _MEBIBYTE,
-    ".mbox": 64 * 1024 * _MEBIBYTE,
 }
 REFUSED: dict[str, str] = {suffix: reason for reason, suffixes in words("refused_kinds").items() for suffix in suffixes}
 _OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
@@ -214,8 +212,7 @@ def file_names(folder: Path) -> list[str]:
 
 def _left_out(name: str, error: InputError) -> Skipped:
     """A part of what was given that cannot be read."""
-    reason = str(error).removeprefix(name).removeprefix(" is left out").lstrip(": ").rstrip(".")
-    return Skipped(name, reason)
+    return Skipped(name, str(error).removeprefix(name).removeprefix(" is left out").lstrip(": ").rstrip("."))
 
 
 def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
@@ -231,41 +228,34 @@ def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
             raise InputError(f"{name} holds more than {MAX_FILES} files: pack those of one person alone.")
         for member in members:
             identity = f"{name}/{readable_name(member.orig_filename)}"
-            if why := _reason_not_to_open(member):
+            path = PurePosixPath(member.orig_filename)
+            suffix = path.suffix.lower()
+            # Apple Mail exports a folder "Sent.mbox" with a file "mbox" in it.
+            are_mails = suffix == ".mbox" or path.name == "mbox"
+            why = None
+            if stat.S_ISLNK(member.external_attr >> 16):
+                why = "a link, not a file"
+            elif suffix == ".zip":
+                why = "an archive in the archive: unpack it, and give its folder"
+            elif member.file_size > max(_RATIO_COUNTS_FROM_BYTES, _MAX_RATIO * member.compress_size):
+                why = "unpacks to far more than a text takes"
+            elif not are_mails:
+                is_too_large = member.file_size > max_bytes(suffix)
+                why = f"larger than {max_bytes(suffix) // _MEBIBYTE} MiB" if is_too_large else None
+                why = reason_to_skip(member.orig_filename) or why
+            if why:
                 yield Skipped(identity, why)
                 continue
             try:
-                if _is_mbox(member):
+                if are_mails:
                     with package.open(member) as mails:
                         yield from read_mbox(identity, cast("BinaryIO", mails))
                 else:
-                    suffix = PurePosixPath(member.orig_filename).suffix.lower()
                     yield from _of_bytes(suffix, identity, package.read(member))
             except InputError as error:
                 yield _left_out(identity, error)
             except _DAMAGED:
                 yield Skipped(identity, "damaged in the archive, or protected with a password")
-
-
-def _reason_not_to_open(member: zipfile.ZipInfo) -> str | None:
-    if stat.S_ISLNK(member.external_attr >> 16):
-        return "a link, not a file"
-    suffix = PurePosixPath(member.orig_filename).suffix.lower()
-    if suffix == ".zip":
-        return "an archive in the archive: unpack it, and give its folder"
-    if member.file_size > max(_RATIO_COUNTS_FROM_BYTES, _MAX_RATIO * member.compress_size):
-        return "unpacks to far more than a text takes"
-    if _is_mbox(member):
-        return None
-    limit = max_bytes(suffix)
-    is_too_large = member.file_size > limit
-    return reason_to_skip(member.orig_filename) or (f"larger than {limit // 2**20} MiB" if is_too_large else None)
-
-
-def _is_mbox(member: zipfile.ZipInfo) -> bool:
-    # Apple Mail exports a folder "Sent.mbox" with a file "mbox" in it.
-    path = PurePosixPath(member.orig_filename)
-    return path.suffix.lower() == ".mbox" or path.name == "mbox"
 
 
 # (name for the user, the open file) -> what is in it, one text after the other: they may be larger than the memory.

@@ -70,9 +70,6 @@ _EDITED = re.compile(r"(?:\u200e?<[^<>\n]{3,60}>|\([^()\n]{3,30}\))\Z")
 _AT_A_TIME = re.compile(r" \w{1,4} \d{1,2}[:.]\d{2}(?: ?[ap]\.?m)?\Z")  # "missed voice call at 10:23"
 # The day above a chat; what stands in a letter above a quoted chat has no number, or is longer.
 _HEADING = re.compile(r"(?=\D*\d)[^\n]{1,40}")
-_NUM_HEADINGS = 4
-_TAIL_CHARACTERS = 70
-_NAME_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -201,8 +198,8 @@ def _take_words(message: Message) -> tuple[str, str]:
     if _is_written_by_program(text, message.authors):
         return "", STAND_IN
     text = _ATTACHED.sub("", text)
-    tail = text[-_TAIL_CHARACTERS:]
-    if (edited := _EDITED.search(tail)) and (edited[0].startswith("\u200e") or _fold(edited[0]) in _lines_of("edited")):
+    edited = _EDITED.search(text[-70:])
+    if edited and (edited[0].startswith("\u200e") or _fold(edited[0]) in _lines_of("edited")):
         text = text[: len(text) - len(edited[0])]
     text = _BARE_LINK.sub(r"\1", _LABELLED_LINK.sub(r"\1", _MENTION.sub("", text)))
     text = _EMOJI_CODE.sub(lambda code: words("chat_lines")["emoji"].get(code[1], ""), text)
@@ -287,7 +284,7 @@ def read_chat_text(name: str, raw: bytes) -> Reading | None:
 
 def _begins(lines: Sequence[str], pattern: re.Pattern[str]) -> bool:
     """Whether the first line below days has this form; a text that only quotes such a line is no chat."""
-    filled = islice((line for line in lines if line.strip("\ufeff\u200e \t")), _NUM_HEADINGS + 1)
+    filled = islice((line for line in lines if line.strip("\ufeff\u200e \t")), 5)
     first = next((line for line in filled if pattern.fullmatch(line) or not _HEADING.fullmatch(line)), "")
     return pattern.fullmatch(first) is not None
 
@@ -318,7 +315,7 @@ def _of_whatsapp(lines: Sequence[str]) -> list[Message]:
             name, colon = name[:-1], ":"
         name = _MARKS.sub("", name).strip(" \u202f\u00a0~")
         # 'Mia changed the subject to "Plan: garden"' is no name.
-        if not colon or not name or len(name) > _NAME_CHARACTERS or re.search('["\u201c\u201e\u00ab]', name):
+        if not colon or not name or len(name) > 80 or re.search('["\u201c\u201e\u00ab]', name):
             messages.append(Message((), found["rest"], seconds))
         else:
             messages.append(Message((name,), text, seconds))

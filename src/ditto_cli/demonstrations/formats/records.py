@@ -38,14 +38,11 @@ from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import People, Reading, Skipped, SourceText
 
-_DELIMITERS = ",;\t|"
 _LAST = "\0"
-_TOO_MANY_FIELDS = "has more fields than there are columns: put a text with separators into quotes"
 _NO_EXCHANGE = "not one message of a user and then one of an assistant, which would be the person's"
 _OF_TAG = re.compile(r"[\w.@:/+-]*", re.ASCII)  # an id, a tag or an address
 _OF_X = re.compile(r"\A\s*window\.YTD\.\w{1,60}\.part\d{1,6}\s*=")
 
-_Rows = Sequence[tuple[int, Any]]  # each with its number in the file
 
 csv.field_size_limit(2**27)  # a file is smaller
 
@@ -76,11 +73,12 @@ def read_csv(name: str, raw: bytes) -> Reading:
     whole = [(number, cells) for number, cells in body if not any(cells[len(header) :])]
     entries = [(number, dict(zip(header, cells, strict=False))) for number, cells in whole]
     reading = _reading(name, [entry for _, entry in entries], entries, header)
-    ragged = [Skipped(f"{name}#{number}", _TOO_MANY_FIELDS) for number, cells in body if any(cells[len(header) :])]
+    why = "has more fields than there are columns: put a text with separators into quotes"
+    ragged = [Skipped(f"{name}#{number}", why) for number, cells in body if any(cells[len(header) :])]
     return Reading(reading.texts, (*reading.skipped, *ragged))
 
 
-def _reading(name: str, content: Any, rows: _Rows, header: Sequence[str] = ()) -> Reading:
+def _reading(name: str, content: Any, rows: Sequence[tuple[int, Any]], header: Sequence[str] = ()) -> Reading:
     """The archive of a known program, else the rows that hold a text; for each other one, why not."""
     if not rows and not header:
         raise InputError(empty(name))
@@ -224,7 +222,7 @@ def _split_rows(name: str, text: str) -> list[tuple[int, list[str]]]:
     """The rows that hold anything, each with its number in the file."""
     # The separator that gives the first line a column of texts, else the one that gives it the most columns.
     head = text.lstrip("\n").partition("\n")[0]
-    headers = {each: [cell.strip('"') for cell in head.split(each)] for each in _DELIMITERS}
+    headers = {each: [cell.strip('"') for cell in head.split(each)] for each in ",;\t|"}
     best = max(headers, key=lambda each: (bool(_find_columns(headers[each], "texts")), len(headers[each])))
     # A quote that is still open swallows the last line; a strict reader would also refuse what programs do write.
     reader = csv.reader(io.StringIO(f"{text}\n{_LAST}", newline=""), delimiter=best)
@@ -255,7 +253,6 @@ def _plain(value: Any) -> str:
 
 # --- archives of known programs
 
-_NUM_RECORDS_TRIED = 200
 _LINE_ELEMENT = re.compile(r"<(?:p|div|br)\b")
 _EMOJI_ELEMENT = re.compile(r"<emoji [^<>]{0,200}?\balt=\"([^\"<>]{1,20})\"[^<>]{0,200}>")
 # Parts of a message in Telegram.
@@ -274,7 +271,7 @@ def archive_reading(name: str, content: Any) -> Reading | None:
         if chats := [
             records
             for records in lists
-            if any(all(_values_at(one, path) for path in form["needs"]) for one in records[:_NUM_RECORDS_TRIED])
+            if any(all(_values_at(one, path) for path in form["needs"]) for one in records[:200])
         ]:
             if form.get("people"):
                 people = (_read_message(form, record, "").authors for records in chats for record in records)

@@ -24,12 +24,11 @@ if TYPE_CHECKING:
 _FRAME = frozenset({"html", "body", "main", "article"})  # whatever their classes are, they hold the content
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _SITE_NAME = re.compile(r"\s+(?:\||»|::|·)\s+[^|»·]*$")
-_OF_META = b"_a6-h"  # pages of Facebook and Instagram
 
 
 def read_page(name: str, raw: bytes) -> Reading:
     """A page: the turns of the chat that it is, else its posts."""
-    if _OF_META in raw:
+    if b"_a6-h" in raw:
         raise InputError(
             f"{name} is a page of Facebook or Instagram, in which nobody's words can be told from another's: "
             "export it anew in the format JSON."
@@ -140,15 +139,11 @@ def _read_chat(name: str, raw: bytes, form: Mapping[str, str]) -> Reading:
             part.decompose()
         if (author := tag.find(class_=form["author"])) is not None:  # said with the first of a row only
             authors = tuple(filter(None, (_one_line(author), str(author.get("data-user-id") or ""))))
-        text = "\n".join(_words_without_names(part) for part in tag.find_all(class_=form["text"]))
+        parts = tag.find_all(class_=form["text"])
+        for link in [link for part in parts for link in part.find_all(["a", "span"])]:  # the names of people mentioned
+            if not link.decomposed and (link.get_text().startswith("@") or "Mention" in str(link.get("onclick") or "")):
+                link.decompose()
+        text = "\n".join(html_to_text(str(part)).strip() for part in parts)
         reason = FORWARDED if foreign and not text.strip() else ""
         messages.append(Message(authors, text, id=str(tag.get("id") or ""), answers=answers, reason=reason))
     return chat_reading(name, [messages])
-
-
-def _words_without_names(tag: Tag) -> str:
-    """The words of a message without the names of people that it mentions."""
-    for link in tag.find_all(["a", "span"]):
-        if not link.decomposed and (link.get_text().startswith("@") or "Mention" in str(link.get("onclick") or "")):
-            link.decompose()
-    return html_to_text(str(tag)).strip()

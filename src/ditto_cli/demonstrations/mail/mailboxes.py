@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -116,11 +117,8 @@ def link_originals(texts: Sequence[SourceText]) -> list[SourceText]:
     linked: list[SourceText] = []
     for source in texts:
         mail = source.mail
-        if mail is None or mail.form != "reply" or mail.in_reply_to is None:
-            linked.append(source)
-            continue
-        answered = by_identity.get(mail.in_reply_to)
-        if answered is not None and answered is not source:
+        answered = by_identity.get(mail.in_reply_to) if mail is not None and mail.in_reply_to else None
+        if mail is not None and answered is not None and answered is not source:
             mail = replace(mail, original=answered.text)
             source = replace(source, mail=mail, prompt=mail_prompt(mail))  # noqa: PLW2901
         linked.append(source)
@@ -145,39 +143,31 @@ def _messages(name: str, stream: BinaryIO) -> Iterator[bytes | None]:
     What stands above the first separator is one, too, if there is any separator.
     """
     held: list[bytes] = []
+    below: deque[bytes] = deque()  # lines that were read to tell whether a message begins above them
     size = num_separators = 0
-    for line, below in _with_lines_below(name, stream):
-        if line.startswith(b"From") and _is_separator(line, b"".join(below)):
-            num_separators += 1
-            if size and (num_separators > 1 or b"".join(held).strip(b"\xef\xbb\xbf\r\n")):
-                yield b"".join(held) if size <= MAX_MESSAGE_BYTES else None
-            held, size = [], 0
-            continue
-        size += len(line)
-        if size <= MAX_MESSAGE_BYTES:
-            held.append(line[1:] if _ESCAPED.match(line) else line)
-        else:
-            held.clear()
+    read = partial(stream.readline, _LINE_BYTES)
+    try:
+        while line := below.popleft() if below else read():
+            if line.startswith(b"From"):
+                while len(below) < _HEAD_LINES and (further := read()):
+                    below.append(further)
+                if _is_separator(line, b"".join(below)):
+                    num_separators += 1
+                    if size and (num_separators > 1 or b"".join(held).strip(b"\xef\xbb\xbf\r\n")):
+                        yield b"".join(held) if size <= MAX_MESSAGE_BYTES else None
+                    held, size = [], 0
+                    continue
+            size += len(line)
+            if size <= MAX_MESSAGE_BYTES:
+                held.append(line[1:] if _ESCAPED.match(line) else line)
+            else:
+                held.clear()
+    except OSError as error:
+        raise InputError(
+            f"{name} cannot be read to its end ({type(error).__name__}): copy it to another disk and try again."
+        ) from None
     if num_separators:
         yield b"".join(held) if size <= MAX_MESSAGE_BYTES else None
-
-
-def _with_lines_below(name: str, stream: BinaryIO) -> Iterator[tuple[bytes, Sequence[bytes]]]:
-    """Each line, cut where it has no end, with those below it that tell whether a message begins."""
-    lines: deque[bytes] = deque()
-    is_at_end = False
-    while lines or not is_at_end:
-        while not is_at_end and len(lines) <= _HEAD_LINES:
-            try:
-                line = stream.readline(_LINE_BYTES)
-            except OSError as error:
-                raise InputError(
-                    f"{name} cannot be read to its end ({type(error).__name__}): copy it to another disk and try again."
-                ) from None
-            is_at_end = not line
-            lines += [line] if line else []
-        if lines:
-            yield lines.popleft(), lines
 
 
 def _is_separator(line: bytes, below: bytes) -> bool:

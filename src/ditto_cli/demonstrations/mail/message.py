@@ -38,8 +38,6 @@ from ditto_cli.types import Mail, Reading, Skipped, SourceText
 _NOT_READABLE = "not a mail that can be read"
 _ENCRYPTED_KINDS = {"multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"}
 _PGP_SIGNED = re.compile(r"-----BEGIN PGP SIGNED MESSAGE-----\n(?:[A-Za-z-]{1,20}: [^\n]{0,100}\n){0,9}\n?")
-_PGP_SIGNATURE = "-----BEGIN PGP SIGNATURE-----"
-_PGP_MESSAGE = "-----BEGIN PGP MESSAGE-----"
 _MAX_PARTS = 200
 # Added to the plain text that a program makes of HTML: where a link leads, what a picture is called.
 _OF_THE_PROGRAM = re.compile(r"<[^<>\s]{1,2000}>|\[(?:image|cid):[^\[\]]{0,500}\]|https?://\S+")
@@ -72,7 +70,7 @@ def parse_mail(name: str, raw: bytes, *, is_of_archive: bool = True) -> SourceTe
     except (ValueError, RecursionError):
         return Skipped(name, _NOT_READABLE)
     text = normalise_text(own.text)
-    if not text or text.startswith(_PGP_MESSAGE):
+    if not text or text.startswith("-----BEGIN PGP MESSAGE-----"):
         is_encrypted = text or kinds & _ENCRYPTED_KINDS
         return Skipped(name, "encrypted" if is_encrypted else "nothing in it was written by its sender")
     if mail.form == "reply":
@@ -125,7 +123,7 @@ def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
     if parameter(part, "format").lower() == "flowed":
         text = unwrap_flowed(text, delete_space=parameter(part, "delsp").lower() == "yes")
     if match := _PGP_SIGNED.match(text):
-        text = text[match.end() :].partition(_PGP_SIGNATURE)[0]
+        text = text[match.end() :].partition("-----BEGIN PGP SIGNATURE-----")[0]
     return text, False
 
 
@@ -290,7 +288,6 @@ _BASE64_LINE = re.compile(rb"(?:[A-Za-z0-9+/]+={1,2})*[A-Za-z0-9+/]*={0,2}")
 _FULL_LINE = 60  # bytes in a line of base64 that another one follows
 _MAX_TEXT_BYTES = 2 * 2**20
 _MAX_WORD_CHARACTERS = 2000  # of a header with encoded words
-_MAX_VALUE_CHARACTERS = 4000
 
 
 def open_mail(raw: bytes) -> tuple[Fields, Message]:
@@ -335,7 +332,7 @@ def decoded_words(value: str) -> str:
 
 def parameter(part: Message, name: str, header: str = "content-type") -> str:
     """A parameter of Content-Type or of another header; "" if it is not there."""
-    value = str(part.get(header, ""))[:_MAX_VALUE_CHARACTERS]
+    value = str(part.get(header, ""))[:4000]
     if name not in value.lower():
         return ""
     short = Message()
