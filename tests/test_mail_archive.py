@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.authorship import own_texts
-from ditto_cli.demonstrations.choice import Limits, pick
+from ditto_cli.demonstrations.choice import pick
+from ditto_cli.demonstrations.language import Limits
 from ditto_cli.demonstrations.mail import mailboxes
 from ditto_cli.demonstrations.mail.mailboxes import (
     apple_mbox_file,

@@ -11,9 +11,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ditto_cli.demonstrations.authorship import other_authors
-from ditto_cli.demonstrations.choice import Limits, near_duplicates
+from ditto_cli.demonstrations.choice import near_duplicates
 from ditto_cli.demonstrations.encoding import damaged_places
-from ditto_cli.demonstrations.language import count_words, language_group, language_name, language_of, split_note
+from ditto_cli.demonstrations.language import (
+    Limits,
+    count_words,
+    language_group,
+    language_name,
+    language_of,
+    split_note,
+)
 from ditto_cli.demonstrations.mail.quotes import remove_quoted
 from ditto_cli.demonstrations.redaction import personal_data
 from ditto_cli.types import Preference, SourceText

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, PROMPT_FILE, FolderFile
-from ditto_cli.demonstrations.choice import Limits
 from ditto_cli.demonstrations.encoding import normalise_text, opened, read_whole, readable_name
-from ditto_cli.demonstrations.language import divided
+from ditto_cli.demonstrations.language import Limits, divided
 from ditto_cli.demonstrations.mail.mailboxes import apple_mbox_file, is_maildir
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.demonstrations.redaction import Redactor, redactor_for
 from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, read_source, reason_to_skip
+from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Preference, Reading, Skipped, SourceText
 
@@ -63,7 +63,13 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
     texts = list(unique.values())
     redactor = redactor_for(settings.redact, list(unique))
     found, refused = read_pairs(folder, redactor)
-    pairs, hidden = without_kept_back(found, _kept_back(folder, settings, redactor) if found else ())
+    kept_back: list[str] = []
+    if found:  # the texts of `held_out` and their prompts, with the stand-ins that the folder's texts get
+        plain = settings.model_copy(update={"redact": False})
+        held_out = read_held_out(folder, plain).texts
+        prompts = [text.prompt for text in attach_stored_prompts(folder, held_out, plain)[0]]
+        kept_back = [redactor.redact(part) if redactor else part for part in (*prompts, *(t.text for t in held_out))]
+    pairs, hidden = without_kept_back(found, kept_back)
     refused += hidden
     if settings.split:
         texts = [part for text in texts for part in divided(text, notes=True, max_words=Limits().max_words)]
@@ -83,14 +89,6 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
             f"ditto init NEW_FOLDER --from {shown} --pick 7."
         )
     return reading
-
-
-def _kept_back(folder: Path, settings: FolderFile, redactor: Redactor | None) -> set[str]:
-    """The texts of a folder's `held_out` and their prompts, with the stand-ins that the folder's texts get."""
-    plain = settings.model_copy(update={"redact": False})
-    texts = read_held_out(folder, plain).texts
-    prompts = (text.prompt for text in attach_stored_prompts(folder, texts, plain)[0])
-    return {redactor.redact(part) if redactor else part for part in (*prompts, *(text.text for text in texts))}
 
 
 def read_held_out(folder: Path, settings: FolderFile | None = None) -> Reading:
@@ -154,24 +152,7 @@ def _nothing_usable(folder: Path, skipped: tuple[Skipped, ...]) -> str:
 
 
 TEMPLATE_NAME = "my-first-text.md"
-
-# The prompt is a comment on purpose: one that is left as it was would be a wrong one.
-TEMPLATE = """\
----
-# What is your text the answer to? Say it in one line and remove the "# ". Left as it is, a line will be proposed.
-# prompt: Write an email to my sister about our summer holiday
----
-<!--
-Put one of your own texts below this comment, just as you sent it: an email, a post, a letter.
-
-- One text a file. Name the next one as you like: second.md, third.txt. Emails saved as .eml work as they are.
-- Four to seven good ones suffice; stay below ten. Choose those that sound most like you.
-- Take texts that you wrote yourself, not what a model or somebody else wrote for you.
-- They stay on this computer.
-
-This comment may stay; it is not learnt.
--->
-"""
+TEMPLATE: str = words("new_files")["template"]
 
 
 def is_unedited_template(text: str) -> bool:

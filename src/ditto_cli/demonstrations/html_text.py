@@ -20,7 +20,7 @@ _REGIONS = {
     "pre": "pre",
 }
 _PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "pre"})
-_LINES = frozenset({"div", "li", "tr", "hr", "body", "section", "article", "header", "footer"})
+_LINES = frozenset({"div", "li", "tr", "hr", "body", "section", "article", "header", "footer", "blockquote"})
 _BULLET = "- "
 _HTML_SPACE = re.compile(r"[ \t\r\n\f\xa0]+")
 _COMMENTED_STYLE = re.compile(r"(<style\b[^<>]{0,200}>)\s{0,20}<!--", re.IGNORECASE)  # as Word hides its sheets
@@ -51,9 +51,8 @@ def looks_like_html(text: str) -> bool:
 def html_to_text(markup: str, *, is_document: bool = False) -> str:
     """The visible text of HTML.
 
-    A quoted original (blockquote) is reduced to a line ">", which marks its place for `remove_quoted`. The markup need
-    not be well formed. In that of an office document (`is_document`) each space was typed, and a table is no means of
-    layout: a row is a line.
+    Quotations (blockquote) are left out. The markup need not be well formed. In that of an office document
+    (`is_document`) each space was typed, and a table is no means of layout: a row is a line.
     """
     reader = _TextReader(is_document=is_document, tight=_tight_selectors(markup))
 
@@ -101,12 +100,14 @@ class _TextReader(HTMLParser):
         if tag == "body":
             self._depths["dropped"] = 0  # a head that was never closed must not swallow the text
         elif tag == "p":
-            self._is_tight_paragraph = self._is_tight(dict(attrs))
-        if tag == "blockquote":
-            self._break(1)
-            self._write(">")
-            self._break(1)
-        elif tag == "br":
+            # To its writer a paragraph was a line where no space stands above and below it.
+            attributes = dict(attrs)
+            classes = (attributes.get("class") or "").lower().split()
+            said = [_has_no_margins(attributes.get("style") or "")]
+            said += [self._tight.get(f"{element}.{name}") for name in classes for element in ("p", "")]
+            said += [True if name.startswith(("mso", "x_mso")) else None for name in classes]
+            self._is_tight_paragraph = next((one for one in said if one is not None), self._tight.get("p", False))
+        if tag == "br":
             self._write("\n")
         elif tag == "img":
             self._write(_emoji(dict(attrs)))
@@ -135,14 +136,6 @@ class _TextReader(HTMLParser):
             if not folded and "\xa0" in data and self.pieces and not self._depths["cell"]:
                 self._has_blank_line = self.pieces[-1].endswith("\n")
         self._write(folded)
-
-    def _is_tight(self, attributes: dict[str, str | None]) -> bool:
-        """Whether no space stands above and below a paragraph: to its writer it was a line."""
-        classes = (attributes.get("class") or "").lower().split()
-        said = [_has_no_margins(attributes.get("style") or "")]
-        said += [self._tight.get(f"{tag}.{name}") for name in classes for tag in ("p", "")]
-        said += [True if name.startswith(("mso", "x_mso")) else None for name in classes]
-        return next((value for value in said if value is not None), self._tight.get("p", False))
 
     def _break_around(self, tag: str) -> None:
         if self._is_document and self._depths["cell"]:

@@ -14,9 +14,9 @@ from pathlib import PurePosixPath
 
 import yaml
 
-from ditto_cli.demonstrations.choice import Choice, Limits, Picked, pick
+from ditto_cli.demonstrations.choice import Choice, Picked, pick
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.language import divided
+from ditto_cli.demonstrations.language import Limits, divided
 from ditto_cli.demonstrations.redaction import Redactor, redactor_for
 from ditto_cli.demonstrations.sources import READERS
 from ditto_cli.errors import InputError

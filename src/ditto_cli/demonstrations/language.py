@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier  # type: ignore[import-untyped, unused-ignore]
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ditto_cli.types import SourceText
 
@@ -84,6 +84,15 @@ def _identifier() -> LanguageIdentifier:
 
 
 # --- parts; they hold every word, in order
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a demonstration should be, in words."""
+
+    min_words: int = 40
+    max_words: int = 600
+
 
 MIN_PART_WORDS = 15
 _RULE = re.compile(r"^[ \t]*(?:-{3,}|\*{3,}|={3,}|_{3,}|#{3,}|~{3,}|(?:[*-][ \t]+){2,}[*-])[ \t]*$", re.MULTILINE)

@@ -21,6 +21,7 @@ from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PROMPT_FILE, SCHEMA_V
 from ditto_cli.demonstrations.closings import closing_in
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.redaction import prompt_key, redactor_for
+from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Demonstration, SourceText
 
@@ -175,23 +176,6 @@ def _is_greeting(line: str) -> bool:
 
 # --- ditto.yaml and prompts.yaml
 
-_EXAMPLES = """
-# The settings to start from, else those that fit this computer.
-# preset: paper-mistral-7b
-
-# The prompt whose samples are shown while the model trains.
-# watch_prompt: Write an email to a friend who is moving house.
-
-# What a text is the answer to, by its file. Those that ditto finds itself are in prompts.yaml.
-# prompts: {first-text.md: Write an email to Tom about the heating.}
-
-# Any setting of a preset, changed for this folder.
-# dpo: {learning_rate: 2.0e-5}
-
-# Another seed gives another run.
-# seed: 1
-"""
-
 Value = str | bool | list[str]
 
 
@@ -199,7 +183,8 @@ def new_folder_file(settings: Mapping[str, Value | None]) -> str:
     """The text of a ditto.yaml with these settings and commented examples of others; a None is left out."""
     given = {key: value for key, value in settings.items() if value is not None}
     lines = "".join(f"{line}\n" for line in (f"schema_version: {SCHEMA_VERSION}", *map(_line, given, given.values())))
-    return f"# Settings of this folder for ditto. Everything but schema_version may be left out.\n{lines}{_EXAMPLES}"
+    top, examples = words("new_files")["settings_top"], words("new_files")["settings_examples"]
+    return f"{top}{lines}\n{examples}"
 
 
 def lines_to_add(existing: str, present: FolderFile, settings: Mapping[str, Value | None]) -> list[str]:
@@ -236,11 +221,6 @@ def _line(key: str, value: Value) -> str:
     return f"{key}: {written.strip()}"
 
 
-_HEADER = """\
-# Prompts that ditto found for texts that came without one: read and correct them here, they matter as much as the
-# texts. ditto adds to this file and changes nothing in it. The number is made from the text, whatever its file is
-# called; a text that is changed gets a new prompt. What ditto.yaml or the text's own file says wins.
-"""
 _ADVICE = "correct it, or delete it to have the prompts found again"
 
 
@@ -261,7 +241,7 @@ def read_prompts(folder: Path) -> dict[str, str]:
 
 def render_prompts(existing: str | None, new: Sequence[tuple[SourceText, str]]) -> str:
     """The text of prompts.yaml (None begins one) with more prompts, of two for one text the later one, at its end."""
-    text = _HEADER if existing is None else existing
+    text: str = words("new_files")["prompts_top"] if existing is None else existing
     if not text.endswith("\n"):
         text += "\n"
     entries = {prompt_key(source): (source.id, prompt) for source, prompt in new}

@@ -91,10 +91,9 @@ def _value(kind: str, written: str) -> str:
     return value.removeprefix("00") if is_long and not _AMOUNTS.fullmatch(written) else ""
 
 
-NAME, PLACE = "name", "place"
-_STAND_INS = {MAIL: "someone{}@example.com", WEB: "https://example.com{}", NAME: "Someone{}", PLACE: "Somewhere{}"}
+_STAND_INS = {MAIL: "someone{}@example.com", WEB: "https://example.com{}", "name": "Someone{}", "place": "Somewhere{}"}
 _NAMED_STAND_IN = re.compile(r"(?:Someone|Somewhere)\d*")
-_PRESIDIO_KINDS = {"PERSON": NAME, "LOCATION": PLACE}
+_PRESIDIO_KINDS = {"PERSON": "name", "LOCATION": "place"}
 _MAX_PASSES = 5  # a stand-in may bring its neighbours together to a number; twice was never seen
 
 Analyser = Callable[[str], list[Found]]

@@ -23,6 +23,7 @@ from xml.etree.ElementTree import Element
 from ditto_cli.demonstrations.encoding import damaged, normalise_text, usable
 from ditto_cli.demonstrations.formats.plain import titled_prompt
 from ditto_cli.demonstrations.html_text import html_to_text
+from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
 
@@ -32,11 +33,6 @@ _EMPTY_SHARE = 1 / 3  # of the gaps between paragraphs, from which on an empty p
 _NOTE_MARK = re.compile(r'<sup><a href="#(?:foot|end)note-[^>]*>[^<]*</a></sup>')
 _NOTES = re.compile(r'<ol><li id="(?:foot|end)note-')
 _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
-_ODT_LEFT_OUT = frozenset(
-    """tracked-changes annotation note sequence-decls variable-decls user-field-decls forms table-of-content
-    alphabetical-index illustration-index table-index bibliography user-index object-index number ruby-text hidden-text
-    hidden-paragraph title desc image object object-ole event-listeners""".split()  # noqa: SIM905
-)
 _ODT_HTML = {"list": "ul", "list-item": "li", "table": "table", "table-row": "tr", "table-cell": "td"}
 _MAX_SPACES = 100  # one element of an .odt may stand for any number of them
 
@@ -116,7 +112,7 @@ def _odt_pieces(element: Element, *, is_inline: bool = False) -> Iterator[str]:
             yield f"<{_ODT_HTML[tag]}>"
             yield from _odt_pieces(child)
             yield f"</{_ODT_HTML[tag]}>"
-        elif tag not in _ODT_LEFT_OUT:  # sections, frames, text boxes, what extensions bring
+        elif tag not in words("page_parts")["odt_elements"]:  # sections, frames, text boxes, what extensions bring
             yield "<br />" if is_block else ""
             yield from _odt_pieces(child, is_inline=is_inline)
         if is_inline:

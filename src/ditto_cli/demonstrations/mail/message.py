@@ -59,10 +59,13 @@ def parse_mail(name: str, raw: bytes, *, is_of_archive: bool = True) -> SourceTe
     """A mail's own text with what its headers say, or why there is none; drafts and the like only out of an archive."""
     try:
         fields, message = open_mail(raw)
-        is_mail = not fields.keys().isdisjoint(_KNOWN_FIELDS)
-        reason = _reason_not_kept(fields) if is_mail and is_of_archive else None
-        if not is_mail or reason:
-            return Skipped(name, reason or _NOT_READABLE)
+        if fields.keys().isdisjoint(_KNOWN_FIELDS):
+            return Skipped(name, _NOT_READABLE)
+        kinds_of_folder = _labelled_kinds(fields)
+        if any(map(_EXPUNGED.match, fields.get("x-mozilla-status", []))):
+            kinds_of_folder.add("trash")
+        if is_of_archive and (reasons := [reason for kind, reason in NOT_KEPT.items() if kind in kinds_of_folder]):
+            return Skipped(name, reasons[0])
         mail = mail_of(fields)
         own = remove_quoted(_text_of(message, is_whole=True)[0])
         kinds = {part.get_content_type() for part in islice(message.walk(), _MAX_PARTS)}
@@ -83,15 +86,15 @@ def parse_mail(name: str, raw: bytes, *, is_of_archive: bool = True) -> SourceTe
 def mail_prompt(mail: Mail) -> str | None:
     """The instruction that a mail answers, by its form; None where neither subject nor original says any."""
     to = f" to {mail.recipient_name}" if mail.recipient_name else ""
+    comma = "," if to else ""
     subject = mail.subject.replace('"', "'")
     about = f' with the subject "{subject}"' if subject else ""
     if mail.form == "reply" and mail.original:
-        comma = "," if to else ""
         return f"Write a reply{to}{comma} to this email{about}:\n\n{excerpt(mail.original)}"
     if not subject:
         return None
     if mail.form == "reply":
-        return f'Write a reply{to}{"," if to else ""} to the email "{subject}".'
+        return f'Write a reply{to}{comma} to the email "{subject}".'
     if mail.form == "forward":
         return f'Write a note{to} to go with the forwarded email "{subject}".'
     return f"Write an email{to}{about}."
@@ -198,13 +201,6 @@ def authors_of(fields: Fields) -> tuple[str, ...]:
     name, _, comment = written.partition("<")[0].partition("(")  # "ada@x.org (Ada Reed)" is the old form
     shown = decoded_words((comment if "@" in name else name).strip(" \"'\t)"))
     return tuple(one for one in (shown, *_addresses(fields, "from")[:1]) if one)
-
-
-def _reason_not_kept(fields: Fields) -> str | None:
-    """Why the program that kept the mail does not count it as one: a draft, spam, deleted; None if it does."""
-    kinds = _labelled_kinds(fields)
-    is_expunged = any(map(_EXPUNGED.match, fields.get("x-mozilla-status", [])))
-    return next((reason for kind, reason in NOT_KEPT.items() if kind in kinds), "in the trash" if is_expunged else None)
 
 
 def folder_kind(name: str) -> str | None:

@@ -59,10 +59,8 @@ _DAY = re.compile(r"(?<!\d)(?:1[34]|19|2[05])\d\d(?!\d)|(?<!\d)\d{1,4}([./-])\s?
 _TIME = re.compile(r"(?<!\d)\d{1,2}\s?[:.h\u6642\u65f6\uc2dc]\s?\d\d(?!\d)")
 _ADDRESS = re.compile(r"[<(\[]?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}[>)\]]?")
 _BRACKETED_ADDRESS = re.compile(r"[<(\[]\s?(?:mailto:)?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}[>)\]]")
-_SENTENCE_ENDS = ("!", "?", "\u2026", "\u3002")
 _ABBREVIATION_CHARACTERS = 4  # "Dr.", "p.m."
 _BULLET = re.compile(r"[-*\u2022\u2013+]\s|\d{1,3}[.)]\s")
-_NAME_WORDS = 5
 _MESSAGE_RULE = re.compile(
     rf"[-_=*\u2013\u2014]{{2,40}}\s*(?:{one_of('quotes', 'message_rules')})\s*[-_=*:\u2013\u2014]{{1,60}}",
     re.IGNORECASE,
@@ -70,9 +68,7 @@ _MESSAGE_RULE = re.compile(
 _ZOHO_RULE = re.compile(r"-{3,8} .{10,300} -{3,8}")
 _FORWARD_LINE = re.compile(rf"(?:{one_of('quotes', 'forward_lines')})\s*[:\uff1a]", re.IGNORECASE)
 _RULE_CHARACTERS = 160
-_RULE_STARTS = "-_=*\u2013\u2014"
 _FIELD_NAME_CHARACTERS = 40
-_FIELD_MARKS = " \t*\u00a0"
 _SENDER_FIELDS, _OTHER_FIELDS = frozenset(_WORDS["sender_fields"]), frozenset(_WORDS["other_fields"])
 _FIELD_LINES = 7  # the lines below the first that may hold its fellow fields
 _UNKNOWN_FIELD = re.compile(r"\*?[^\W\d_][^\d:\uff1a<>@]{1,30}[:\uff1a]\*?\s?(.{1,300})")
@@ -170,7 +166,7 @@ def _introduction_height(body: _Body, index: int) -> int:
     line = body.bare[index]
     if not line or line.startswith(">"):
         return 0
-    if len(line) <= _ATTRIBUTION_CHARACTERS and (line.endswith(_COLONS) or line[0] in _RULE_STARTS):
+    if len(line) <= _ATTRIBUTION_CHARACTERS and (line.endswith(_COLONS) or line[0] in "-_=*\u2013\u2014"):
         if len(line) <= _RULE_CHARACTERS and (_MESSAGE_RULE.fullmatch(line) or _FORWARD_LINE.fullmatch(line)):
             # With the headers or the attribution below it.
             below = next((position for position in range(index + 1, len(body.bare)) if body.bare[position]), None)
@@ -209,7 +205,7 @@ def _header_height(body: _Body, index: int) -> int:
 def _field(line: str) -> str | None:
     """The name of the mail header that a line is, in lower case; None if it is none."""
     colon = _COLON.search(line, 0, _FIELD_NAME_CHARACTERS)
-    name = line[: colon.start()].strip(_FIELD_MARKS).lower() if colon else ""
+    name = line[: colon.start()].strip(" \t*\u00a0").lower() if colon else ""
     return name if name in _SENDER_FIELDS or name in _OTHER_FIELDS else None
 
 
@@ -237,8 +233,8 @@ def _attribution_height(body: _Body, index: int) -> int:
 def _begins_in_first(window: Sequence[str]) -> bool:
     """Whether an attribution of several lines begins with the first: it says what the others do not say."""
     first, others = window[0], " ".join(window[1:])
-    is_abbreviated = len(first.split()[-1]) <= _ABBREVIATION_CHARACTERS
-    if first.endswith(_SENTENCE_ENDS) or (first.endswith(".") and others[0].isupper() and not is_abbreviated):
+    has_full_stop = first.endswith(".") and len(first.split()[-1]) > _ABBREVIATION_CHARACTERS
+    if first.endswith(("!", "?", "\u2026", "\u3002")) or (has_full_stop and others[0].isupper()):
         return False
     patterns = (_DAY, _TIME, _BRACKETED_ADDRESS)
     says, others_say = ({pattern for pattern in patterns if pattern.search(text)} for text in (first, others))
@@ -275,7 +271,7 @@ def _is_attribution(window: Sequence[str], *, is_above_quote: bool, is_above_lis
     if address is not None and len(window) <= 2:
         return has_day or has_time or (is_above_quote and address.start() < verb.start())
     before = joined[: verb.start()].split()
-    is_name = 0 < len(before) <= _NAME_WORDS and all(not word[0].islower() for word in before)
+    is_name = 0 < len(before) <= 5 and all(not word[0].islower() for word in before)
     return len(window) == 1 and is_above_quote and is_name and before[0].lower() not in _WORDS["pronouns"]
 
 
@@ -295,10 +291,8 @@ def _pattern(names: str, form: str = "{}") -> re.Pattern[str]:
     return re.compile(form.format(*found), re.IGNORECASE)
 
 
-_SIGNATURE_MARKS = frozenset({"--", "\u2014\u2014"})
 _RULE_LINE = re.compile(r"[_\-=*\u2014\u2500]{5,}")
 _SENT_LINE_CHARACTERS, _SENT_LINE_WORDS = 130, 14
-_SENT_WITH, _SENT_WITH_AT_END = tuple(_ADDED_WORDS["sent_with"]), tuple(_ADDED_WORDS["sent_with_at_end"])
 _LINK = re.compile(r"<?https?://\S+|<\S*>|\[image:[^\]]*\]")
 _TAIL_LINES = 16  # no contact block is longer
 _BLOCK_CHARACTERS, _BLOCK_WORDS = 90, 8  # nor its lines
@@ -314,7 +308,6 @@ _FOOTER, _MAILING_LIST = _pattern("footers", r"\W*(?:{})"), _pattern("mailing_li
 _PARAGRAPH_CHARACTERS = 4000  # as much of a paragraph as is looked at
 _LAST_PARAGRAPHS = 6
 _LINES_BELOW_CLOSING = 60
-_SENT_LINE_PLACES = 3
 # What Gmail and Outlook write in plain text for a picture, a link and bold letters.
 _PICTURE = re.compile(
     r"\[(?:cid:|image: ?|image removed by sender|inline image|https?://\S{1,500}\.(?:png|jpe?g|gif)\b)([^\]\n]{0,500})\]",
@@ -330,7 +323,7 @@ def without_signature(lines: Sequence[str]) -> list[str]:
     """The lines of one stretch of own text, without what was added to them; unchanged where nothing was."""
     kept = _before_mark(without_program_marks(lines))
     # "Sent from my phone" stands among the last lines; elsewhere it is a sentence.
-    last = [index for index, line in enumerate(kept) if line.strip()][-_SENT_LINE_PLACES:]
+    last = [index for index, line in enumerate(kept) if line.strip()][-3:]
     kept = [line for index, line in enumerate(kept) if index not in last or not _is_sent_line(line)]
     return _without_contact_block(_without_footers(kept))
 
@@ -369,7 +362,7 @@ def without_rule_at_end(lines: Sequence[str]) -> list[str]:
 def _before_mark(lines: list[str]) -> list[str]:
     last_closing = _last_closing(lines)
     for index, line in enumerate(lines):
-        if line == "-- " or (line.rstrip() in _SIGNATURE_MARKS and index > last_closing):
+        if line == "-- " or (line.rstrip() in ("--", "\u2014\u2014") and index > last_closing):
             return lines[:index]
         # Mailman draws a rule and names the list below it.
         if _RULE_LINE.fullmatch(line.strip()) and any(map(_MAILING_LIST.search, lines[index + 1 : index + 3])):
@@ -383,7 +376,8 @@ def _is_sent_line(line: str) -> bool:
     bare = _LINK.sub("", line).strip(" \t*_[]()\u200b").lower()
     if not bare or len(bare) > _SENT_LINE_CHARACTERS:
         return False
-    if not (bare.startswith(_SENT_WITH) or bare.endswith(_SENT_WITH_AT_END)):
+    begins, ends = tuple(_ADDED_WORDS["sent_with"]), tuple(_ADDED_WORDS["sent_with_at_end"])
+    if not (bare.startswith(begins) or bare.endswith(ends)):
         return False
     has_program = any(map(bare.__contains__, _ADDED_WORDS["programs"]))
     return has_program and len(bare.split()) <= _SENT_LINE_WORDS and not bare.endswith("?")
@@ -471,7 +465,8 @@ def html_mail_to_text(html: str) -> str:
     own, quotes = _taken_apart(tidied(html.replace(_MARK_CHARACTER, "")))
 
     def quote(match: re.Match[str]) -> str:
-        lines = html_to_text(quotes[int(match[1])]).strip().split("\n")
+        marked = re.sub(r"(?i)(?=<blockquote\b)", "<div>&gt;</div>", quotes[int(match[1])])  # where one in it stood
+        lines = html_to_text(marked).strip().split("\n")
         return "\n".join(["", *(f"> {line}" for line in lines), ""])
 
     return _MARK.sub(quote, html_to_text(_BLOCKQUOTE.sub(r"\1div", own)))
