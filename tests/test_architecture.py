@@ -48,14 +48,14 @@ HOMES = {
     "ftfy": ("demonstrations/encoding.py",),
     "webencodings": ("demonstrations/encoding.py",),
     "rapidfuzz": ("demonstrations/choice.py", "evaluation/task.py"),
-    "mammoth": ("demonstrations/formats/office.py",),
+    "mammoth": ("demonstrations/formats/documents.py",),
     "gguf": ("exchange/",),
     "fastapi": ("serving/", "cli/serve.py"),
     "uvicorn": ("cli/serve.py",),
     "httpx2": ("serving/vllm.py",),
     "ray": ("fleet/",),
     "xllamacpp": ("exchange/",),
-    "pypdfium2": ("demonstrations/formats/pdf.py",),
+    "pypdfium2": ("demonstrations/formats/documents.py",),
 }
 WITHOUT_TORCH = (
     *("demonstrations/", "store/", "fleet/", "cli/", "evaluation/"),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.sources import READERS
 from ditto_cli.errors import InputError
 from test_chats import ADA, ASKED, MIA, MORE, REPLY_TO, SAID, left_out, turns
 

@@ -6,8 +6,7 @@ import zipfile
 import pytest
 
 from ditto_cli.demonstrations.authorship import UnknownAuthorError, Writer, own_texts
-from ditto_cli.demonstrations.readers import READERS
-from ditto_cli.demonstrations.sources import gather
+from ditto_cli.demonstrations.sources import READERS, gather
 from ditto_cli.types import Mail, SourceText
 
 

@@ -6,8 +6,7 @@ import time
 import pytest
 
 from ditto_cli.demonstrations.formats.chats import read_chat_text
-from ditto_cli.demonstrations.readers import READERS, read_safely
-from ditto_cli.demonstrations.sources import gather
+from ditto_cli.demonstrations.sources import READERS, gather, read_safely
 from ditto_cli.errors import InputError
 
 ASKED = "Shall we plant the beans on Sunday?"

@@ -17,13 +17,12 @@ from ditto_cli.demonstrations.authorship import are_one_person, other_authors, o
 from ditto_cli.demonstrations.choice import (
     FORM_LETTER,
     NOT_AS_TYPICAL,
-    Limits,
     near_duplicates,
     pick,
     style_figures,
     typicality,
 )
-from ditto_cli.demonstrations.splitting import split_long
+from ditto_cli.demonstrations.language import Limits, split_long
 from ditto_cli.types import Mail, SourceText
 
 BENCHMARKS = Path(os.environ.get("DITTO_BENCHMARKS", Path(__file__).parents[2] / "shared" / "benchmarks"))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text
 from ditto_cli.demonstrations.folder import TEMPLATE, TEMPLATE_NAME, is_unedited_template, read_folder
 from ditto_cli.demonstrations.html_text import html_to_text
-from ditto_cli.demonstrations.readers import reason_to_skip
+from ditto_cli.demonstrations.sources import reason_to_skip
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.config import FolderFile, read_folder_file
-from ditto_cli.demonstrations.folder_files import lines_to_add, new_folder_file
+from ditto_cli.demonstrations.prompts import lines_to_add, new_folder_file
 from ditto_cli.errors import InputError
 
 

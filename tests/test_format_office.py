@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.formats.office import read_office
-from ditto_cli.demonstrations.readers import read_safely
+from ditto_cli.demonstrations.formats.documents import read_office
+from ditto_cli.demonstrations.sources import read_safely
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading
 from format_files import W, attempt, docx, odt, paragraph, zipped

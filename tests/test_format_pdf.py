@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.formats.pdf import read_pdf
-from ditto_cli.demonstrations.readers import read_safely
+from ditto_cli.demonstrations.formats.documents import read_pdf
+from ditto_cli.demonstrations.sources import read_safely
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading
 from format_files import attempt, lines, pdf

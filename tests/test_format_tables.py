@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.sources import READERS
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, SourceText
 from format_files import attempt
@@ -101,6 +101,8 @@ def test_what_spreadsheets_write() -> None:
 def test_html_of_a_blog_export_becomes_text() -> None:
     assert read('content\n"<p>One &amp; two</p><p>Three</p>"\n').texts[0].text == "One & two\n\nThree"
     assert read("content\nI <3 you\n").texts[0].text == "I <3 you"
+    quoting = "<p>He said:</p><blockquote><p>Never.</p></blockquote><p>I did.</p>"
+    assert read(f"content\n{quoting}\n").texts[0].text == "He said:\n\nI did."
 
 
 def test_a_large_field_is_read_and_the_limit_of_the_library_put_back() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.formats.web import looks_like_html, read_html
-from ditto_cli.demonstrations.html_text import html_to_text
-from ditto_cli.demonstrations.readers import read_safely
+from ditto_cli.demonstrations.formats.web import read_html
+from ditto_cli.demonstrations.html_text import html_to_text, looks_like_html
+from ditto_cli.demonstrations.sources import read_safely
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading
 from format_files import attempt

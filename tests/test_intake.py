@@ -6,7 +6,7 @@ import pytest
 
 from ditto_cli.demonstrations.choice import Picked
 from ditto_cli.demonstrations.intake import kept_back, take_in
-from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.sources import READERS
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, SourceText
 from made_up import made_up_text

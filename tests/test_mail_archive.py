@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.authorship import own_texts
-from ditto_cli.demonstrations.choice import Limits, pick
+from ditto_cli.demonstrations.choice import pick
+from ditto_cli.demonstrations.language import Limits
 from ditto_cli.demonstrations.mail import mailboxes
 from ditto_cli.demonstrations.mail.mailboxes import (
     apple_mbox_file,
@@ -89,7 +90,7 @@ def test_another_kind_of_file_is_refused(raw: bytes) -> None:
 def test_a_mail_that_is_too_large_is_skipped_without_being_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mailboxes, "MAX_MESSAGE_BYTES", 2**20)
     found = read(mbox("one", "x" * (2**20), "three"))
-    assert found[1] == Skipped("All.mbox#2", "larger than 32 MiB")
+    assert found[1] == Skipped("All.mbox#2", "larger than 1 MiB")
     assert [one.text for one in found if isinstance(one, SourceText)] == ["one", "three"]
 
 

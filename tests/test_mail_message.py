@@ -425,9 +425,9 @@ def test_a_signed_text_is_read_without_its_armour() -> None:
 def test_a_large_attachment_is_stepped_over() -> None:
     attachment = "Content-Type: image/png\n\n" + "A" * 76 + "\n"
     raw = f"From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nHi\n--x\n{attachment * 200_000}--x--"
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert read(raw).text == "Hi"
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 MIB = 2**20
@@ -449,9 +449,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_mail_takes_long(name: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = parse_mail("s#1", b"From: a@b.org\n" + HOSTILE[name])
-    assert time.perf_counter() - begin < 5  # 2 s on an idle machine, with a margin for a busy one
+    assert time.process_time() - begin < 5
     assert isinstance(found, SourceText | Skipped)
 
 

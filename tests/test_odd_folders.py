@@ -30,7 +30,7 @@ _SERVER = """
 import json, os, resource, signal, sys, time, traceback
 import ditto_cli.cli.init
 from ditto_cli.cli.app import main
-from ditto_cli.demonstrations import readers
+from ditto_cli.demonstrations import sources
 from ditto_cli.demonstrations.language import language_of
 language_of("this loads the model of languages")
 
@@ -53,7 +53,7 @@ def run(job):
         code = 99
     sys.stdout.flush()
     sys.stderr.flush()
-    readers._process.stop()  # so that its memory counts
+    sources._process.stop()  # so that its memory counts
     os._exit(98 if "torch" in sys.modules else code)
 
 for line in sys.stdin:

@@ -10,9 +10,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.config import FolderFile
-from ditto_cli.demonstrations.folder_files import PROMPT_FILE, read_prompts, render_prompts
-from ditto_cli.demonstrations.prompts import attach_prompts, attach_stored_prompts, stale_prompts
+from ditto_cli.config import PROMPT_FILE, FolderFile
+from ditto_cli.demonstrations.prompts import (
+    attach_prompts,
+    attach_stored_prompts,
+    read_prompts,
+    render_prompts,
+    stale_prompts,
+)
 from ditto_cli.demonstrations.redaction import Redactor, prompt_key, text_hash
 from ditto_cli.errors import InputError
 from ditto_cli.types import Demonstration, SourceText

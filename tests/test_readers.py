@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ditto_cli.demonstrations import readers
-from ditto_cli.demonstrations.readers import ReadingProcess, read_safely
+from ditto_cli.demonstrations import sources
+from ditto_cli.demonstrations.sources import ReadingProcess, read_safely
 from ditto_cli.errors import InputError
 from format_files import docx, lines, odt, paragraph, pdf
 
@@ -24,7 +24,7 @@ def program_with(code):
     """The process's program, in which ".x" is read by this code; `raw` and `name` are its file."""
     body = "\n".join(f"    {line}" for line in code.splitlines())
     reader = f"def read(name, raw):\n{body}\n"
-    return readers._PROGRAM.replace("\nserve()", f"\n{reader}READERS['.x'] = read\nserve()")
+    return sources._PROGRAM.replace("\nserve()", f"\n{reader}READERS['.x'] = read\nserve()")
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_one_that_died_meanwhile_is_replaced_and_none_is_left(started) -> None:
 # Our process, which asks for a file that takes for ever.
 _ASKS = """
 import sys
-from ditto_cli.demonstrations.readers import ReadingProcess
+from ditto_cli.demonstrations.sources import ReadingProcess
 process = ReadingProcess(60, sys.argv[1])
 process.read(".html", "a.html", b"<p>x")
 print(process._process.pid, flush=True)

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from ditto_cli.demonstrations.pairs import read_pairs
+from ditto_cli.demonstrations.folder import read_pairs
 from server_answers import problem_of
 
 pytest_plugins = ["cli_helpers", "serving_helpers"]

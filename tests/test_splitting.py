@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.language import count_words
-from ditto_cli.demonstrations.splitting import split_long, split_note
+from ditto_cli.demonstrations.language import count_words, split_long, split_note
 
 
 def part(word, num=20):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.intake import stem_for, text_file
-from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.sources import READERS
 
 
 def read_back(file):

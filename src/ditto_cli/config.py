@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from ditto_cli.errors import InputError
 
 FOLDER_FILE = "ditto.yaml"
+PROMPT_FILE = "prompts.yaml"  # prompts that ditto found
 PAIRS_FILE = "pairs.jsonl"  # texts that the person preferred over others
 HELD_OUT_FOLDER = "held_out"  # texts in it are never trained on
 CPU_PRESET = "smollm2-135m-cpu"  # for machines without a GPU

@@ -2,7 +2,7 @@
 
 import json
 
-from ditto_cli.demonstrations.folder_files import new_folder_file, render_prompts
+from ditto_cli.demonstrations.prompts import new_folder_file, render_prompts
 from ditto_cli.types import SourceText
 from odd_documents import content_xml, document_xml, letter, mail, mbox, pdf, zipped
 

@@ -35,7 +35,7 @@ from ditto_cli.cli.plan import prepare
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say, warn
 from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
-from ditto_cli.demonstrations.pairs import without_kept_back
+from ditto_cli.demonstrations.folder import without_kept_back
 from ditto_cli.errors import InputError, InterruptedRun
 from ditto_cli.evaluation.report import Verdict
 from ditto_cli.evaluation.texts_at_hand import read_author

@@ -12,10 +12,9 @@ from ditto_cli.cli.editor import edit_file, edited
 from ditto_cli.cli.folder import audit_texts, place_of, say_skipped, show_audit, view_folder, write_new_texts
 from ditto_cli.cli.pairs import keep_pair
 from ditto_cli.cli.render import ask, print_json, say, warn
-from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, FolderFile, read_folder_file
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, PROMPT_FILE, FolderFile, read_folder_file
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.folder import MANY_TEXTS, TEMPLATE, is_unedited_template, read_folder, read_held_out
-from ditto_cli.demonstrations.folder_files import PROMPT_FILE
 from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
 from ditto_cli.demonstrations.intake import take_in
 from ditto_cli.demonstrations.prompts import attach_stored_prompts

@@ -14,6 +14,7 @@ from ditto_cli.cli.render import print_table, say, warn
 from ditto_cli.config import (
     FOLDER_FILE,
     HELD_OUT_FOLDER,
+    PROMPT_FILE,
     BaseSettings,
     FolderFile,
     read_folder_file,
@@ -21,16 +22,17 @@ from ditto_cli.config import (
 )
 from ditto_cli.demonstrations.audit import AuditRow, audit, audit_pair
 from ditto_cli.demonstrations.folder import MANY_TEXTS, read_folder, read_held_out
-from ditto_cli.demonstrations.folder_files import (
-    PROMPT_FILE,
+from ditto_cli.demonstrations.intake import NewText
+from ditto_cli.demonstrations.prompts import (
     Value,
+    attach_stored_prompts,
     lines_to_add,
     new_folder_file,
+    plain_instruction,
     read_prompts,
     render_prompts,
+    stale_prompts,
 )
-from ditto_cli.demonstrations.intake import NewText
-from ditto_cli.demonstrations.prompts import attach_stored_prompts, plain_instruction, stale_prompts
 from ditto_cli.demonstrations.redaction import prompt_key
 from ditto_cli.model.base.conversions import EMBEDDED_ID
 from ditto_cli.model.base.tokens import token_counter

@@ -9,7 +9,6 @@ from pathlib import Path
 from ditto_cli.cli.context import confirm, open_store
 from ditto_cli.cli.render import say
 from ditto_cli.config import PAIRS_FILE
-from ditto_cli.demonstrations.pairs import pair_lines
 from ditto_cli.errors import DiskError, InputError
 from ditto_cli.evaluation.traces import Removed, forget_in, known_mark
 from ditto_cli.fleet.status import forget_person
@@ -57,6 +56,8 @@ def run_forget(name: str, *, sure: bool) -> None:
         )
     say(_UNKNOWN)
     say(f"Your own texts in {texts} were not touched." if texts else "Your own texts were not touched.")
+    from ditto_cli.demonstrations.folder import pair_lines
+
     with suppress(InputError, OSError):  # a file that cannot be read undoes nothing of it
         if texts and (num := len(pair_lines(Path(texts)))):
             say(f"What {name} wrote may stand in {PAIRS_FILE} there (pairs: {num}): see ditto demos pairs {texts}.")

@@ -33,7 +33,7 @@ from ditto_cli.config import (
 )
 from ditto_cli.demonstrations.audit import AuditRow
 from ditto_cli.demonstrations.authorship import UnknownAuthorError
-from ditto_cli.demonstrations.choice import Limits, pick
+from ditto_cli.demonstrations.choice import pick
 from ditto_cli.demonstrations.folder import (
     MAX_TEXTS,
     TEMPLATE,
@@ -42,9 +42,9 @@ from ditto_cli.demonstrations.folder import (
     read_folder,
     read_held_out,
 )
-from ditto_cli.demonstrations.folder_files import Value, read_prompts
 from ditto_cli.demonstrations.intake import Intake, kept_back, take_in
-from ditto_cli.demonstrations.prompts import attach_stored_prompts
+from ditto_cli.demonstrations.language import Limits
+from ditto_cli.demonstrations.prompts import Value, attach_stored_prompts, read_prompts
 from ditto_cli.demonstrations.sources import file_names, gather
 from ditto_cli.errors import InputError
 from ditto_cli.store import make_private_folder, move, write_text

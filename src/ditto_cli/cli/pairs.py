@@ -13,7 +13,7 @@ from ditto_cli.cli.folder import say_skipped, warn_of_pairs
 from ditto_cli.cli.render import print_json, print_table, say
 from ditto_cli.config import PAIRS_FILE, read_folder_file
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.pairs import pair_line, pair_lines, read_pairs
+from ditto_cli.demonstrations.folder import pair_line, pair_lines, read_pairs
 from ditto_cli.demonstrations.redaction import redactor_for
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.judges.by_person import PERSON

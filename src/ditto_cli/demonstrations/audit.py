@@ -11,12 +11,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ditto_cli.demonstrations.authorship import other_authors
-from ditto_cli.demonstrations.choice import Limits, near_duplicates
+from ditto_cli.demonstrations.choice import near_duplicates
 from ditto_cli.demonstrations.encoding import damaged_places
-from ditto_cli.demonstrations.language import count_words, language_group, language_name, language_of
+from ditto_cli.demonstrations.language import (
+    Limits,
+    count_words,
+    language_group,
+    language_name,
+    language_of,
+    split_note,
+)
 from ditto_cli.demonstrations.mail.quotes import remove_quoted
 from ditto_cli.demonstrations.redaction import personal_data
-from ditto_cli.demonstrations.splitting import split_note
 from ditto_cli.types import Preference, SourceText
 
 TOO_SHORT_WORDS = 25
@@ -50,13 +56,7 @@ class AuditRow:
 def audit(
     texts: Sequence[SourceText], prompts: Mapping[str, str], count_tokens: Callable[[str], int] | None = None
 ) -> tuple[AuditRow, ...]:
-    """A row for each text, in their order.
-
-    Args:
-        texts: what is to be trained on.
-        prompts: by id; they win over a text's own.
-        count_tokens: of the chosen base; None leaves tokens out.
-    """
+    """A row for each text, in their order; `prompts`, by id, win over a text's own."""
     firsts = near_duplicates([source.text for source in texts])
     others = other_authors(texts)
     languages = [language_of(source.text) for source in texts]
@@ -80,7 +80,15 @@ def audit(
             warnings.append(Warning("other_author", f"{others[source.id]}: is it the same person?"))
         if language is not None and usual is not None and language_group(language) != usual:
             warnings.append(Warning("other_language", f"in {language_name(language)}, the others are not"))
-        warnings += _about_content(source)
+        warnings += _about_text(source.text)
+        if (num := len(split_note(source.text))) > 1:
+            several = f"looks like {num} texts in one file, divided by lines of ---: --split divides them"
+            warnings.append(Warning("several_texts", several))
+        if source.mail is not None and source.mail.not_written is not None:
+            warnings.append(Warning("written_by_machine", source.mail.not_written))
+        if any(line.startswith(">") for line in source.text.split("\n")) or remove_quoted(source.text).original:
+            quoted = "quoted lines, or the head of another message: take out what others wrote"
+            warnings.append(Warning("quoted", quoted))
         prompt = prompts.get(source.id, "").strip() or (source.prompt or "").strip() or None
         rows.append(AuditRow(source.id, num_words, tokens, language, prompt, tuple(warnings)))
     return tuple(rows)
@@ -93,20 +101,6 @@ def audit_pair(pair: Preference) -> list[Warning]:
     if max(count_words(pair.chosen), count_words(pair.rejected)) > most_words:
         found["too_long"] = Warning("too_long", f"more than {most_words} words: take a shorter pair")
     return list(found.values())
-
-
-def _about_content(source: SourceText) -> Iterator[Warning]:
-    """What the text itself shows, in the order in which it should be mended."""
-    text = source.text
-    yield from _about_text(text)
-    if (num := len(split_note(text))) > 1:
-        yield Warning(
-            "several_texts", f"looks like {num} texts in one file, divided by lines of ---: --split divides them"
-        )
-    if source.mail is not None and source.mail.not_written is not None:
-        yield Warning("written_by_machine", source.mail.not_written)
-    if any(line.startswith(">") for line in text.split("\n")) or remove_quoted(text).original:
-        yield Warning("quoted", "quoted lines, or the head of another message: take out what others wrote")
 
 
 def _about_text(text: str) -> Iterator[Warning]:

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ditto_cli.demonstrations.closings import closing_in, name_in, plain_word
-from ditto_cli.demonstrations.encoding import readable_name
+from ditto_cli.demonstrations.encoding import BY_OTHERS, readable_name
 from ditto_cli.demonstrations.language import count_words
-from ditto_cli.demonstrations.reader_basics import BY_OTHERS
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, Skipped, SourceText
-
-RECEIVED = "received, not sent"
 
 _MOSTLY, _ALMOST_ALWAYS = 0.8, 0.9
 _OWN_SHARE = 0.2
@@ -52,8 +49,8 @@ def own_texts(texts: Sequence[SourceText], me: Sequence[str]) -> tuple[list[Sour
     Raises:
         UnknownAuthorError: several people wrote, and `me` names none of them or cannot be told from the mails.
     """
-    mails = [source.mail for source in texts if source.mail is not None]
     mailed = [source for source in texts if source.mail is not None]
+    mails = [source.mail for source in mailed if source.mail is not None]
     authored = [source for source in texts if source.mail is None and source.authors]
     wanted = [_fold(value) for value in me if value.strip()]
     mine = _keys_of(authored, wanted)
@@ -76,7 +73,7 @@ def own_texts(texts: Sequence[SourceText], me: Sequence[str]) -> tuple[list[Sour
         return _key(source) in owners or (not wanted and bool(mail.is_sent) and not mail.sender)
 
     others = [source for source in texts if not is_own(source)]
-    skipped = [Skipped(source.id, BY_OTHERS if source.mail is None else RECEIVED) for source in others]
+    skipped = [Skipped(source.id, BY_OTHERS if source.mail is None else "received, not sent") for source in others]
     return [source for source in texts if is_own(source)], skipped
 
 
@@ -87,17 +84,13 @@ def _key(source: SourceText) -> str:
     return _fold(source.authors[-1])
 
 
-def _names_of(source: SourceText) -> Iterable[str]:
-    sender = (source.mail.sender,) if source.mail is not None and source.mail.sender else ()
-    return map(_fold, (*source.authors, *sender))
-
-
 def _keys_of(texts: Sequence[SourceText], wanted: Sequence[str]) -> set[str]:
     """The writers that bear one of the names; where none does, the only one who bears it as first or last name."""
     found: set[str] = set()
+    named = [(_key(source), {_fold(name) for name in source.authors} | {_key(source)}) for source in texts]
     for value in wanted:
-        exact = {_key(source) for source in texts if value in _names_of(source)}
-        by_part = {_key(source) for source in texts if any(value in name.split(" ") for name in _names_of(source))}
+        exact = {key for key, names in named if value in names}
+        by_part = {key for key, names in named if any(value in name.split(" ") for name in names)}
         found |= exact or (by_part if len(by_part) == 1 else set())
     return found - {""}
 
@@ -151,7 +144,7 @@ def _owner_addresses(mails: Sequence[Mail]) -> set[str]:
 
 # --- signatures
 
-MAJORITY = 0.6  # of those that sign; below, it is not known who "the person" is
+_MAJORITY = 0.6  # of those that sign; below, it is not known who "the person" is
 _MIN_SIGNED = 3
 _TAIL_LINES = 8
 _MAX_GREETING_WORDS = 6
@@ -188,11 +181,16 @@ def other_authors(texts: Sequence[SourceText]) -> dict[str, str]:
     Addresses say nothing here: by them `own_texts` has told whose texts they are.
     """
     names = {source.id: name for source in texts if (name := signature_of(source.text))}
-    ours = _majority(Counter(names.values()))
+    counts = Counter(names.values())
+    most = min(counts, key=lambda name: (-counts[name], name), default="")
+    ours = [name for name in counts if are_one_person(most, name)]
+    total = sum(counts[name] for name in ours)
+    if total < max(_MIN_SIGNED, _MAJORITY * counts.total()):
+        return {}
     return {
         identity: "signed by somebody else than most"
         for identity, name in names.items()
-        if ours and not any(are_one_person(name, own) for own in ours)
+        if not any(are_one_person(name, own) for own in ours)
     }
 
 
@@ -208,14 +206,6 @@ def are_one_person(one: str, other: str) -> bool:
         return _match(left[0], right[0]) and _match(left[-1], right[-1])
     single, several = sorted((left, right), key=len)
     return any(_match(single[0], word) for word in several)
-
-
-def _majority(names: Counter[str]) -> list[str]:
-    """The signatures of the person whom most are of; none if fewer than `MAJORITY` of the texts agree."""
-    most = min(names, key=lambda name: (-names[name], name), default="")
-    ours = [name for name in names if are_one_person(most, name)]
-    total = sum(names[name] for name in ours)
-    return ours if total >= _MIN_SIGNED and total >= MAJORITY * names.total() else []
 
 
 def _words_of(name: str) -> list[str]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rapidfuzz.fuzz import ratio
 
 from ditto_cli.demonstrations.authorship import other_authors
-from ditto_cli.demonstrations.language import UNSPACED, count_words, language_group, language_name, language_of
+from ditto_cli.demonstrations.language import UNSPACED, Limits, count_words, language_group, language_name, language_of
 from ditto_cli.types import Skipped, SourceText
 
 NOT_AS_TYPICAL = "not as typical as those picked"
@@ -36,14 +36,6 @@ _LANGUAGE_WORDS = 12  # of fewer nobody can tell
 _TYPICAL_SHARE = 0.5  # the others are taken only where nothing else is left
 _WITHIN, _LENGTH, _JOINED, _ALIKE, _FORM, _TINY = range(6)  # what is taken first
 _FORMS = {"new": "emails", "reply": "replies", "forward": "forwarded emails"}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long a demonstration should be, in words."""
-
-    min_words: int = 40
-    max_words: int = 600
 
 
 @dataclass(frozen=True)
@@ -240,23 +232,21 @@ def near_duplicates(texts: Sequence[str]) -> list[int]:
     owners: dict[int, tuple[int, int]] = {}
     for index, text in enumerate(texts):
         words = [intern(word) for word in _WORD.findall(text[:_MAX_CHARACTERS].casefold())]
-        runs = {" ".join(words[start : start + _RUN_WORDS]) for start in range(max(1, len(words) - _RUN_WORDS + 1))}
+        runs = (" ".join(words[start : start + _RUN_WORDS]) for start in range(max(1, len(words) - _RUN_WORDS + 1)))
         shared: Counter[int] = Counter()
-        for key in sorted(crc32(run.encode("utf-8", "surrogatepass")) for run in runs)[:_NUM_RUNS] if words else ():
+        for key in sorted({crc32(run.encode("utf-8", "surrogatepass")) for run in runs})[:_NUM_RUNS] if words else ():
             first, latest = owners.get(key, (index, index))
             owners[key] = first, index
             if first != index:
                 shared.update({firsts[first], firsts[latest]})
         spelt.append(words)
-        likely = (other for other, _ in shared.most_common(_NUM_LIKELY))
-        firsts.append(next((other for other in likely if _are_same(spelt[other], words)), index))
+        firsts.append(index)
+        for other, _ in shared.most_common(_NUM_LIKELY):
+            is_long = min(len(spelt[other]), len(words)) >= _MIN_WORDS
+            if spelt[other] == words or (is_long and ratio(spelt[other], words, score_cutoff=100 * SAME_SHARE) > 0):
+                firsts[index] = other
+                break
     return firsts
-
-
-def _are_same(one: Sequence[str], other: Sequence[str]) -> bool:
-    if min(len(one), len(other)) < _MIN_WORDS:
-        return one == other
-    return ratio(one, other, score_cutoff=100 * SAME_SHARE) > 0
 
 
 def style_figures(texts: Sequence[str]) -> Figures:

@@ -1,4 +1,4 @@
-"""Bytes of a text, and the label that they bear -> clean characters, with line ends settled and mojibake repaired.
+"""Files -> bytes -> clean characters, with line ends settled and mojibake repaired; and what is said where that fails.
 
 Words, paragraph breaks and indentation stay as the person wrote them. Knows no file format and no folder.
 """
@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import codecs
 import math
+import os
 import re
+import stat
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import ftfy
 import webencodings  # type: ignore[import-untyped]
 from ftfy.badness import badness
 
 from ditto_cli.demonstrations.words import words
+from ditto_cli.errors import InputError
 
 # UTF-32 comes first: its little-endian mark begins with that of UTF-16.
 _BYTE_ORDER_MARKS = (
@@ -31,15 +38,12 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Old editors leave form feeds, DOS end marks (1a) and terminal colours (1b) in texts; the other controls are binary.
 _BINARY_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f-\x84\x86-\x9f]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_BYTE_ORDER_CHARACTER = "\ufeff"
 _LOST = "\ufffd"
 
 _CODE_PAGE = re.compile(r"(?:x-)?(?:cp|ibm|dos|ms|win|windows)-?(\d{3,4})")
 _ISO_2022_ESCAPE = re.compile(rb"(\x1b(?:\([BIJ]|\$[@B]))")
 _ISO_2022_SHIFT = re.compile(rb"\x1b(?:\$[@B]|\$\)C|\([IJ])")
-_ASCII = bytes(range(128))
 _HIGH = bytes(byte | 0x80 if 0x21 <= byte <= 0x7E else byte for byte in range(256))
-_LOW = bytes(byte & 0x7F for byte in range(256))
 # Where Python's big5hkscs differs from what Windows writes and the WHATWG table reads.
 _BIG5_AS_IN_WINDOWS = str.maketrans("•､∼¥¢£", "‧﹑～￥￠￡")  # noqa: RUF001
 
@@ -49,7 +53,6 @@ _OTHER_MARKS = "€…‘’“”–—«»°"  # noqa: RUF001
 _ALSO_LOST = re.compile(f"{_LOST}+|\u951f\u65a4\u62f7")  # U+FFFD itself, read as GBK
 
 _META_CHARSET = re.compile(rb"<meta\s[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{2,30})", re.IGNORECASE)
-_META_BYTES = 4096  # within which a page names its charset
 _SAMPLE_BYTES = 4000
 _ONLY_AT_END = "ךםןףץς"  # of a word
 _QUOTES, _SIGNS = "“”‘’–—…«»„‚\xa0", "€°§£·•ªº²½©®™№µ"  # noqa: RUF001
@@ -84,7 +87,7 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
         return _decode(raw, "iso-2022" if is_shifted else codec if codec in ("utf-7", "hz") else "ascii")
     text = raw.decode("utf-8", "surrogateescape")
     num_bad = sum(map(len, _BAD_BYTES.findall(text)))
-    num_good = len(raw.translate(None, _ASCII)) - num_bad
+    num_good = len(raw.translate(None, bytes(range(128)))) - num_bad
     # By chance, bytes in another encoding make letters of alphabets that nobody mixes.
     alphabets = {ord(letter) >> 7 for letter in _BEYOND_ASCII.findall(text) if letter < "\u0800" and letter.isalpha()}
     is_utf8 = num_good > 10 * num_bad or (num_good > num_bad and len(alphabets) <= 2)
@@ -100,7 +103,7 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
 
 def charset_of_page(raw: bytes) -> str | None:
     """The charset that a page of HTML names itself; None if it names none."""
-    named = _META_CHARSET.search(raw[:_META_BYTES])
+    named = _META_CHARSET.search(raw[:4096])
     # A page that says so in ASCII is not in UTF-16.
     return named[1].decode("ascii") if named and b"utf-16" not in named[1].lower() else None
 
@@ -118,7 +121,7 @@ def normalise_text(text: str) -> str:
         before = text
         # Line ends around it make letters more or less likely.
         text = repair_mojibake(unify_line_ends(text).strip("\n"))
-        text = _CONTROLS.sub("", text.replace("\u2029", "\n\n").replace(_BYTE_ORDER_CHARACTER, ""))
+        text = _CONTROLS.sub("", text.replace("\u2029", "\n\n").replace("\ufeff", ""))
         text = "\n".join(line.rstrip() for line in unicodedata.normalize("NFC", text).split("\n"))
         text = re.sub(r"\n{3,}", "\n\n", text).strip("\n")
     return text
@@ -176,16 +179,27 @@ def _codec_of(label: str) -> str | None:
 
 def _decode(raw: bytes, codec: str) -> str:
     """The characters, with U+FFFD for what the codec does not know."""
-    if codec == "iso-2022":
-        return _decode_iso_2022(raw)
-    if codec == "euc-jp":
+    if codec == "iso-2022" and b"\x1b$)C" in raw:
+        codec = "iso2022_kr"
+    elif codec == "iso-2022":  # -JP as Microsoft writes it: escapes say in which set of characters the next bytes are
+        pieces: list[str] = []
+        charset = b"(B"
+        for piece in _ISO_2022_ESCAPE.split(raw):
+            if piece.startswith(b"\x1b"):
+                charset = piece[1:]
+            else:
+                is_kanji = charset.startswith(b"$")
+                shifted = piece if charset in (b"(B", b"(J") else piece.translate(_HIGH)
+                pieces.append(_decode(shifted, "euc-jp" if is_kanji else "cp932"))
+        return "".join(pieces)
+    elif codec == "euc-jp":
         raw = re.sub(
             rb"\x8e(?=[\xa1-\xdf])|[\xa1-\xfe]{2}",
-            lambda match: _shift_jis(match[0].translate(_LOW)) if len(match[0]) == 2 else b"",
+            lambda match: _shift_jis(match[0]) if len(match[0]) == 2 else b"",
             raw,
         )
         codec = "cp932"
-    if codec == "big5":
+    elif codec == "big5":
         text = raw.decode("big5hkscs", "replace").translate(_BIG5_AS_IN_WINDOWS)
         # Only Windows' own has the sign of the euro.
         return raw.decode("cp950", "replace") if _LOST in text and b"\xa3\xe1" in raw else text
@@ -194,25 +208,9 @@ def _decode(raw: bytes, codec: str) -> str:
     return re.sub("[\uf8f0-\uf8f3]", _LOST, text) if codec == "cp932" else text
 
 
-def _decode_iso_2022(raw: bytes) -> str:
-    """ISO-2022-KR, and -JP as Microsoft writes it: escapes say in which set of characters the next bytes are."""
-    if b"\x1b$)C" in raw:
-        return raw.decode("iso2022_kr", "replace")
-    pieces: list[str] = []
-    charset = b"(B"
-    for piece in _ISO_2022_ESCAPE.split(raw):
-        if piece.startswith(b"\x1b"):
-            charset = piece[1:]
-        elif charset.startswith(b"$"):
-            pieces.append(_decode(re.sub(rb"[\x21-\x7e]{2}", lambda pair: _shift_jis(pair[0]), piece), "cp932"))
-        else:
-            pieces.append(_decode(piece.translate(_HIGH) if charset == b"(I" else piece, "cp932"))
-    return "".join(pieces)
-
-
 def _shift_jis(pair: bytes) -> bytes:
-    """The two bytes of a JIS character as Shift_JIS has them, for Python's only table with all that Windows writes."""
-    row, cell = pair[0] - 0x21, pair[1]
+    """A character of EUC-JP in Shift_JIS, which is Python's only table with all that Windows writes."""
+    row, cell = pair[0] - 0xA1, pair[1] - 0x80
     cell += 0x7E if row % 2 else 0x1F + (cell >= 0x60)
     return bytes(((row // 2 + (0x81 if row < 62 else 0xC1)) & 0xFF, cell & 0xFF))
 
@@ -309,3 +307,75 @@ def _checked(text: str) -> str:
     if _BINARY_CONTROLS.search(text) or (text and not text.strip(_LOST)):
         raise UndecodableTextError("control characters")
     return text
+
+
+# --- files, and what is said of them
+
+BY_OTHERS = "written by somebody else"
+
+
+@contextmanager
+def opened(path: Path, name: str) -> Iterator[BinaryIO]:
+    """A regular file, open for reading."""
+    try:
+        # Before opening: a FIFO would block here for ever.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise InputError(f"{name} is a pipe, socket or device, not a file: take it out of the folder.")
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise InputError(f"{name} does not exist, or is a link to what does not: check the path.") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, error) from None
+    with file:
+        try:
+            yield file
+        except OSError as error:
+            raise _unreadable(name, error) from None
+
+
+def read_whole(path: Path, name: str, max_bytes: int) -> bytes:
+    """A regular file's bytes."""
+    with opened(path, name) as file:
+        raw = file.read(max_bytes + 1)
+    if len(raw) > max_bytes:
+        raise InputError(
+            f"{name} is larger than {max_bytes // 2**20} MiB, more than a person's text: "
+            "save the text itself, without pictures and attachments."
+        )
+    return raw
+
+
+def _unreadable(name: str, error: Exception) -> InputError:
+    return InputError(
+        f"{name} cannot be read ({type(error).__name__}): check its rights and where it links to, or take it away."
+    )
+
+
+def decoded(name: str, raw: bytes, declared: str | None = None) -> str:
+    """The characters of a text file; `declared` is the charset that it names itself."""
+    try:
+        return decode_text(raw, declared)
+    except UndecodableTextError:
+        raise InputError(
+            f"{name} is a binary file in spite of its name, so there is no text to read: save the text itself as .txt."
+        ) from None
+
+
+def usable(name: str, text: str) -> str:
+    """The text as a model should learn it."""
+    if not (normal := normalise_text(text)):
+        raise InputError(empty(name))
+    return normal
+
+
+def empty(name: str) -> str:
+    """What is said of a file without text."""
+    return f"{name} is empty, so there is nothing to learn from it: put your text into it, or delete it."
+
+
+def damaged(name: str) -> str:
+    """What is said of a file on which its reader fails."""
+    return (
+        f"{name} is damaged, or not a {PurePosixPath(name).suffix.lower()} file in spite of its name, or protected "
+        "with a password: open it in the program that wrote it, and save the text as .txt."
+    )

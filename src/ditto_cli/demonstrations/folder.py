@@ -1,36 +1,34 @@
-"""A folder -> the texts in it, and what was left out and why. Nothing is left out silently, and no file is waited for.
+"""A folder -> the texts and pairs in it, and what was left out and why. Nothing is left out silently or waited for.
 
-Knows the folder's rules (which files count, in which order); what is inside a file is `formats`' business.
+Knows the folder's rules (which files count, in which order); what is inside a file is `formats`' business. pairs.jsonl
+beside the texts has a line for each pair of texts of which the person preferred one, in TRL's format,
+`{"prompt", "chosen", "rejected"}` as texts or as conversations, so pairs from elsewhere work.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, FolderFile
-from ditto_cli.demonstrations.choice import Limits
-from ditto_cli.demonstrations.encoding import normalise_text, readable_name
-from ditto_cli.demonstrations.folder_files import PROMPT_FILE
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, PROMPT_FILE, FolderFile
+from ditto_cli.demonstrations.encoding import normalise_text, opened, read_whole, readable_name
+from ditto_cli.demonstrations.language import Limits, divided
 from ditto_cli.demonstrations.mail.mailboxes import apple_mbox_file, is_maildir
-from ditto_cli.demonstrations.pairs import read_pairs, without_kept_back
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
-from ditto_cli.demonstrations.reader_basics import opened
-from ditto_cli.demonstrations.readers import reason_to_skip
 from ditto_cli.demonstrations.redaction import Redactor, redactor_for
-from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, read_source
-from ditto_cli.demonstrations.splitting import divided
+from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, read_source, reason_to_skip
+from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
-from ditto_cli.types import Reading, Skipped, SourceText
+from ditto_cli.types import Preference, Reading, Skipped, SourceText
 
 MANY_TEXTS = 10  # from here on the method is outside of what it was made for
 MAX_TEXTS = 50  # more than anybody waits for
 _TEMPLATE_REASON = "the template, not edited yet"
-_FOLDER_REASON = "a folder; only the files directly in the given folder are read"
 _NOT_IMITATED = f"SFT imitates the first {MAX_TEXTS} texts that were preferred; the pair is compared all the same"
-_HELD_OUT_REASON = "texts that are kept back"
-_USUAL_KINDS = ".txt, .md, .eml, .docx, .pdf, .html, .zip, ..."
 _NUM_NAMES_SHOWN = 2
 
 
@@ -65,7 +63,13 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
     texts = list(unique.values())
     redactor = redactor_for(settings.redact, list(unique))
     found, refused = read_pairs(folder, redactor)
-    pairs, hidden = without_kept_back(found, _kept_back(folder, settings, redactor) if found else ())
+    kept_back: list[str] = []
+    if found:  # the texts of `held_out` and their prompts, with the stand-ins that the folder's texts get
+        plain = settings.model_copy(update={"redact": False})
+        held_out = read_held_out(folder, plain).texts
+        prompts = [text.prompt for text in attach_stored_prompts(folder, held_out, plain)[0]]
+        kept_back = [redactor.redact(part) if redactor else part for part in (*prompts, *(t.text for t in held_out))]
+    pairs, hidden = without_kept_back(found, kept_back)
     refused += hidden
     if settings.split:
         texts = [part for text in texts for part in divided(text, notes=True, max_words=Limits().max_words)]
@@ -85,14 +89,6 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
             f"ditto init NEW_FOLDER --from {shown} --pick 7."
         )
     return reading
-
-
-def _kept_back(folder: Path, settings: FolderFile, redactor: Redactor | None) -> set[str]:
-    """The texts of a folder's `held_out` and their prompts, with the stand-ins that the folder's texts get."""
-    plain = settings.model_copy(update={"redact": False})
-    texts = read_held_out(folder, plain).texts
-    prompts = (text.prompt for text in attach_stored_prompts(folder, texts, plain)[0])
-    return {redactor.redact(part) if redactor else part for part in (*prompts, *(text.text for text in texts))}
 
 
 def read_held_out(folder: Path, settings: FolderFile | None = None) -> Reading:
@@ -125,8 +121,10 @@ def _entries(folder: Path) -> list[Path]:
 def _reason_to_skip(path: Path) -> str | None:
     if os.path.isdir(path) and not path.name.startswith("."):
         if path.name == HELD_OUT_FOLDER:
-            return _HELD_OUT_REASON
-        return None if is_maildir(path) or apple_mbox_file(path) is not None else _FOLDER_REASON
+            return "texts that are kept back"
+        if is_maildir(path) or apple_mbox_file(path) is not None:
+            return None
+        return "a folder; only the files directly in the given folder are read"
     if reason := reason_to_skip(path.name):
         return reason
     if path.suffix.lower() == ".md" and path.is_file():
@@ -144,33 +142,101 @@ def _nothing_usable(folder: Path, skipped: tuple[Skipped, ...]) -> str:
         )
     visible = [entry for entry in skipped if not entry.name.startswith(".")]
     if not visible:
-        return f"{shown} is empty: put four to seven texts of one person into it ({_USUAL_KINDS})."
+        return (
+            f"{shown} is empty: put four to seven texts of one person into it "
+            "(.txt, .md, .eml, .docx, .pdf, .html, .zip, ...)."
+        )
     details = "; ".join(f"{entry.name}: {entry.reason}" for entry in visible[:_NUM_NAMES_SHOWN])
     more = f" and {len(visible) - _NUM_NAMES_SHOWN} more" if len(visible) > _NUM_NAMES_SHOWN else ""
     return f"{shown} holds nothing to learn from ({details}{more}): put four to seven texts into it."
 
 
 TEMPLATE_NAME = "my-first-text.md"
-
-# The prompt is a comment on purpose: one that is left as it was would be a wrong one.
-TEMPLATE = """\
----
-# What is your text the answer to? Say it in one line and remove the "# ". Left as it is, a line will be proposed.
-# prompt: Write an email to my sister about our summer holiday
----
-<!--
-Put one of your own texts below this comment, just as you sent it: an email, a post, a letter.
-
-- One text a file. Name the next one as you like: second.md, third.txt. Emails saved as .eml work as they are.
-- Four to seven good ones suffice; stay below ten. Choose those that sound most like you.
-- Take texts that you wrote yourself, not what a model or somebody else wrote for you.
-- They stay on this computer.
-
-This comment may stay; it is not learnt.
--->
-"""
+TEMPLATE: str = words("new_files")["template"]
 
 
 def is_unedited_template(text: str) -> bool:
     """Whether `text` is the template as it was written, line ends aside."""
     return normalise_text(text) == normalise_text(TEMPLATE)
+
+
+# --- pairs.jsonl
+
+_MAX_BYTES = 8 * 2**20
+
+
+def read_pairs(folder: Path, redactor: Redactor | None = None) -> tuple[list[Preference], list[Skipped]]:
+    """The pairs in a folder's pairs.jsonl, and the lines that are none; nothing where there is no such file.
+
+    Of two pairs that are equal once redacted the first counts, of two that contradict each other neither.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    pairs: dict[tuple[str, str, str], Preference] = {}
+    skipped: list[Skipped] = []
+    for number, line in pair_lines(folder).items():
+        name = f"{PAIRS_FILE}#{number}"
+        pair = _parsed(name, line, redactor)
+        if isinstance(pair, str):
+            skipped.append(Skipped(name, pair))
+        elif (first := pairs.setdefault((pair.prompt, pair.chosen, pair.rejected), pair)) is not pair:
+            skipped.append(Skipped(name, f"the same as {first.id}"))
+    for prompt, chosen, rejected in list(pairs):
+        one, other = pairs.get((prompt, chosen, rejected)), pairs.get((prompt, rejected, chosen))
+        if one is not None and other is not None:
+            skipped.append(Skipped(one.id, f"it contradicts {other.id}: remove one of them"))
+            del pairs[prompt, chosen, rejected], pairs[prompt, rejected, chosen]
+    return list(pairs.values()), skipped
+
+
+def pair_lines(folder: Path) -> dict[int, str]:
+    """The lines of a folder's pairs.jsonl that are not empty, by their numbers from 1."""
+    path = folder / PAIRS_FILE
+    if not path.exists():
+        return {}
+    try:
+        text = read_whole(path, PAIRS_FILE, _MAX_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text: save it as that.") from None
+    return {number: line for number, line in enumerate(text.split("\n"), start=1) if line.strip()}
+
+
+def pair_line(prompt: str, chosen: str, rejected: str) -> str:
+    """A pair as a line of pairs.jsonl."""
+    return json.dumps({"prompt": prompt, "chosen": chosen, "rejected": rejected}, ensure_ascii=False)
+
+
+def without_kept_back(
+    pairs: Sequence[Preference], kept_back: Collection[str]
+) -> tuple[tuple[Preference, ...], tuple[Skipped, ...]]:
+    """The pairs in which none of the prompts and texts that are kept back stands, and the others."""
+    hidden = {pair.id for pair in pairs if not {pair.prompt, pair.chosen, pair.rejected}.isdisjoint(kept_back)}
+    reason = "it is of a text that is kept back"
+    kept = tuple(pair for pair in pairs if pair.id not in hidden)
+    return kept, tuple(Skipped(pair.id, reason) for pair in pairs if pair.id in hidden)
+
+
+def _parsed(name: str, line: str, redactor: Redactor | None) -> Preference | str:
+    """A pair; or why the line holds none."""
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        return "not a line of JSON"
+    if not isinstance(content, dict):
+        return "not an object with prompt, chosen and rejected"
+    found = {key: _text(content.get(key)) for key in ("prompt", "chosen", "rejected")}
+    if missing := [key for key, text in found.items() if not text]:
+        return f"no {' and '.join(missing)} in it"
+    if redactor is not None:
+        found = {key: redactor.redact(text) for key, text in found.items()}
+    if found["chosen"] == found["rejected"]:
+        return "both texts are the same"
+    return Preference(name, **found)
+
+
+def _text(value: Any) -> str:
+    """A text, or the one turn of a conversation; empty where it is neither."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
+        value = value[0].get("content")
+    return normalise_text(value) if isinstance(value, str) else ""

@@ -20,7 +20,7 @@ _REGIONS = {
     "pre": "pre",
 }
 _PARAGRAPHS = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "pre"})
-_LINES = frozenset({"div", "li", "tr", "hr", "body", "section", "article", "header", "footer"})
+_LINES = frozenset({"div", "li", "tr", "hr", "body", "section", "article", "header", "footer", "blockquote"})
 _BULLET = "- "
 _HTML_SPACE = re.compile(r"[ \t\r\n\f\xa0]+")
 _COMMENTED_STYLE = re.compile(r"(<style\b[^<>]{0,200}>)\s{0,20}<!--", re.IGNORECASE)  # as Word hides its sheets
@@ -33,6 +33,9 @@ _WORD_PRIVATE = {0xF000 + code: character for code, character in _WINGDINGS.item
 _IN_WINGDINGS = re.compile(
     r"(<(?:span|font)\b[^<>]{0,300}wingdings[^<>]{0,300}>(?:<\w[^<>]{0,300}>){0,3})([^<>]+)", re.IGNORECASE
 )
+_BEGINS_AS_HTML = re.compile(
+    r"\s*<(?:!--|(?:!doctype|html|p|div|h[1-6]|ul|ol|figure|article|section|span)\b[^>]*>)", re.IGNORECASE
+)
 # Word writes the dash or number of a list as text, and spaces in another font behind it.
 _LIST_MARK = re.compile(
     r"<span\b[^<>]{0,300}mso-list:\s?ignore[^<>]{0,300}>([^<>]{0,30})(?:<span\b[^<>]{0,300}>[^<>]{0,300}</span>)?</span>",
@@ -40,23 +43,27 @@ _LIST_MARK = re.compile(
 )
 
 
+def looks_like_html(text: str) -> bool:
+    """Whether a text, such as the field of an export, is HTML and no plain text."""
+    return _BEGINS_AS_HTML.match(text) is not None
+
+
 def html_to_text(markup: str, *, is_document: bool = False) -> str:
     """The visible text of HTML.
 
-    A quoted original (blockquote) is reduced to a line ">", which marks its place for `remove_quoted`.
-
-    Args:
-        markup: a whole page or a part of one; it need not be well formed.
-        is_document: made of an office document. There, each space was typed, and a table is no means of layout: a row
-            is a line.
+    Quotations (blockquote) are left out. The markup need not be well formed. In that of an office document
+    (`is_document`) each space was typed, and a table is no means of layout: a row is a line.
     """
     reader = _TextReader(is_document=is_document, tight=_tight_selectors(markup))
-    whole = _LIST_MARK.sub(_list_mark, tidied(markup))
-    reader.feed(
-        _IN_WINGDINGS.sub(
-            lambda match: match[1] + html.escape(html.unescape(match[2]).translate(_WINGDINGS), quote=False), whole
-        )
-    )
+
+    def signs(match: re.Match[str]) -> str:
+        return match[1] + html.escape(html.unescape(match[2]).translate(_WINGDINGS), quote=False)
+
+    def list_mark(match: re.Match[str]) -> str:
+        mark = html.unescape(match[1]).strip()
+        return f"{mark} " if mark[:1].isalnum() and mark[-1] in ".)" else _BULLET
+
+    reader.feed(_IN_WINGDINGS.sub(signs, _LIST_MARK.sub(list_mark, tidied(markup))))
     reader.close()
     return "".join(reader.pieces)
 
@@ -93,12 +100,14 @@ class _TextReader(HTMLParser):
         if tag == "body":
             self._depths["dropped"] = 0  # a head that was never closed must not swallow the text
         elif tag == "p":
-            self._is_tight_paragraph = self._is_tight(dict(attrs))
-        if tag == "blockquote":
-            self._break(1)
-            self._write(">")
-            self._break(1)
-        elif tag == "br":
+            # To its writer a paragraph was a line where no space stands above and below it.
+            attributes = dict(attrs)
+            classes = (attributes.get("class") or "").lower().split()
+            said = [_has_no_margins(attributes.get("style") or "")]
+            said += [self._tight.get(f"{element}.{name}") for name in classes for element in ("p", "")]
+            said += [True if name.startswith(("mso", "x_mso")) else None for name in classes]
+            self._is_tight_paragraph = next((one for one in said if one is not None), self._tight.get("p", False))
+        if tag == "br":
             self._write("\n")
         elif tag == "img":
             self._write(_emoji(dict(attrs)))
@@ -127,14 +136,6 @@ class _TextReader(HTMLParser):
             if not folded and "\xa0" in data and self.pieces and not self._depths["cell"]:
                 self._has_blank_line = self.pieces[-1].endswith("\n")
         self._write(folded)
-
-    def _is_tight(self, attributes: dict[str, str | None]) -> bool:
-        """Whether no space stands above and below a paragraph: to its writer it was a line."""
-        classes = (attributes.get("class") or "").lower().split()
-        said = [_has_no_margins(attributes.get("style") or "")]
-        said += [self._tight.get(f"{tag}.{name}") for name in classes for tag in ("p", "")]
-        said += [True if name.startswith(("mso", "x_mso")) else None for name in classes]
-        return next((value for value in said if value is not None), self._tight.get("p", False))
 
     def _break_around(self, tag: str) -> None:
         if self._is_document and self._depths["cell"]:
@@ -185,11 +186,6 @@ def _has_no_margins(style: str) -> bool | None:
     if any(size is not None and float(size[0]) >= 0.1 for size in sizes):
         return False
     return True if sizes and all(sizes) and (len(margins) > 1 or not margins[0][0]) else None
-
-
-def _list_mark(match: re.Match[str]) -> str:
-    mark = html.unescape(match[1]).strip()
-    return f"{mark} " if mark[:1].isalnum() and mark[-1] in ".)" else _BULLET
 
 
 def _emoji(attributes: dict[str, str | None]) -> str:

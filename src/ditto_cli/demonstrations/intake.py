@@ -14,16 +14,16 @@ from pathlib import PurePosixPath
 
 import yaml
 
-from ditto_cli.demonstrations.choice import Choice, Limits, Picked, pick
+from ditto_cli.demonstrations.choice import Choice, Picked, pick
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.readers import READERS
+from ditto_cli.demonstrations.language import Limits, divided
 from ditto_cli.demonstrations.redaction import Redactor, redactor_for
-from ditto_cli.demonstrations.splitting import divided
+from ditto_cli.demonstrations.sources import READERS
 from ditto_cli.errors import InputError
 from ditto_cli.types import Skipped, SourceText
 
-DEFAULT_PICK = 7
-MOST_WITHOUT_PICK = 9
+_DEFAULT_PICK = 7
+_MOST_WITHOUT_PICK = 9
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,9 @@ def take_in(
 ) -> Intake:
     """Choose among texts and make files of them.
 
-    Args:
-        texts: all that there are.
-        present: what the folder and its `held_out` hold already; none of it comes in twice.
-        taken: names of the files in the folder and in `held_out`.
-        num: how many to pick for training; None takes all if they are few, else seven.
-        num_held_out: how many more to keep back.
-        limits: lengths to pick from.
-        split: divide texts that are too long at paragraphs, instead of leaving them out.
-        redact: as ditto.yaml has it.
-        divide: take a note with several texts, divided by rules, for several.
+    Nothing comes in twice: `present` is what the folder and its `held_out` hold already, under the names `taken`. `num`
+    texts are picked for training (None: all if they are few, else seven) and `num_held_out` more are kept back. `split`
+    divides what is too long at paragraphs, `divide` a note with several texts at its rules.
     """
     redactor = redactor_for(redact, [text.text for text in texts])
     max_words = (limits or Limits()).max_words if split else None
@@ -102,7 +95,10 @@ def take_in(
         prompt, long_prompt = text.prompt, None
         if prompt is not None and "\n" in prompt.strip():
             prompt, long_prompt = None, prompt
-        name, content = text_file(stem_for(_about(text), names), text.text, prompt)
+        about = PurePosixPath(text.id.split("#", 1)[0]).stem
+        if text.mail is not None and text.mail.subject:  # an address in it would be given away by the file's name
+            about = Redactor().redact(text.mail.subject)
+        name, content = text_file(stem_for(about, names), text.text, prompt)
         names.add(name)
         is_held_out = text.id in held_out
         new.append(
@@ -130,8 +126,8 @@ def kept_back(picked: Sequence[Picked], num: int) -> list[Picked]:
 
 def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int, limits: Limits | None) -> Choice:
     """All of a few texts, but those that nobody wrote; of many, or where lengths are given, the best ones."""
-    if num is not None or limits is not None or len(candidates) - num_held_out > MOST_WITHOUT_PICK:
-        return pick(candidates, (num or DEFAULT_PICK) + num_held_out, limits)
+    if num is not None or limits is not None or len(candidates) - num_held_out > _MOST_WITHOUT_PICK:
+        return pick(candidates, (num or _DEFAULT_PICK) + num_held_out, limits)
     picked, left_out = [], []
     for text in candidates:
         if text.mail is not None and text.mail.not_written is not None:
@@ -139,13 +135,6 @@ def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int
         else:
             picked.append(Picked(text, ""))
     return Choice(tuple(picked), tuple(left_out))
-
-
-def _about(text: SourceText) -> str:
-    """Words for a file's name; a subject may hold an address, which a file's name should not give away."""
-    if text.mail is not None and text.mail.subject:
-        return Redactor().redact(text.mail.subject)
-    return PurePosixPath(text.id.split("#", 1)[0]).stem
 
 
 def text_file(stem: str, text: str, prompt: str | None) -> tuple[str, str]:

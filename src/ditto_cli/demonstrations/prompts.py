@@ -1,7 +1,9 @@
 """Texts -> demonstrations: a prompt that is stored, that a base model writes, or that is made of title or first words.
 
 DITTO needs the instruction that each text answers. Knows no model: it pairs texts with prompts, tells by the layout
-what a text is, writes the question for a base and cleans its answer.
+what a text is, writes the question for a base and cleans its answer. And renders the files beside the texts, ditto.yaml
+and prompts.yaml, whose lines by a person are never changed; writing is the caller's. prompts.yaml knows a prompt by a
+hash of its text, so an inserted, renamed or moved text moves no prompt.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ from itertools import dropwhile
 from pathlib import Path
 from typing import Literal
 
-from ditto_cli.config import HELD_OUT_FOLDER, FolderFile
+import yaml
+
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PROMPT_FILE, SCHEMA_VERSION, FolderFile, read_yaml
 from ditto_cli.demonstrations.closings import closing_in
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.folder_files import read_prompts
 from ditto_cli.demonstrations.redaction import prompt_key, redactor_for
+from ditto_cli.demonstrations.words import words
+from ditto_cli.errors import InputError
 from ditto_cli.types import Demonstration, SourceText
 
 Kind = Literal["email", "letter", "essay", "post", "text"]
@@ -167,3 +172,88 @@ def _is_greeting(line: str) -> bool:
     is_short = len(line) <= _GREETING_CHARACTERS and len(line.split()) <= _GREETING_WORDS
     is_one = is_short and line.endswith((*_COMMAS, "!", ":", "\uff01", "\uff1a"))
     return is_one and closing_in(line) is None and not re.search(r"\d", line)
+
+
+# --- ditto.yaml and prompts.yaml
+
+Value = str | bool | list[str]
+
+
+def new_folder_file(settings: Mapping[str, Value | None]) -> str:
+    """The text of a ditto.yaml with these settings and commented examples of others; a None is left out."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    lines = "".join(f"{line}\n" for line in (f"schema_version: {SCHEMA_VERSION}", *map(_line, given, given.values())))
+    top, examples = words("new_files")["settings_top"], words("new_files")["settings_examples"]
+    return f"{top}{lines}\n{examples}"
+
+
+def lines_to_add(existing: str, present: FolderFile, settings: Mapping[str, Value | None]) -> list[str]:
+    """The lines that give a ditto.yaml (its text, and what that says) the settings that it lacks; none for a None."""
+    new: dict[str, str] = {}
+    for key, value in settings.items():
+        if value is None or getattr(present, key) == value:
+            continue
+        if key in present.model_fields_set:
+            raise InputError(
+                f"{FOLDER_FILE} sets {key} to something else: change that line to {_line(key, value)}, or leave the "
+                "option out."
+            )
+        new[key] = _line(key, value)
+    _check_lines("\n".join([existing, *new.values()]), list(new), FOLDER_FILE)
+    return list(new.values())
+
+
+def _check_lines(text: str, keys: Sequence[str], name: str) -> None:
+    """See to it that the last entries of a YAML mapping are these."""
+    try:
+        content = yaml.load(text, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError):
+        content = None
+    if keys and not (isinstance(content, dict) and set(keys) <= set(content)):
+        raise InputError(f"{name} is laid out so that nothing can be added to it: write plain `key: value` lines.")
+
+
+def _line(key: str, value: Value) -> str:
+    """A setting as YAML on one line, whatever it holds."""
+    if isinstance(value, bool):
+        return f"{key}: {str(value).lower()}"
+    written = yaml.safe_dump(value, default_style='"', default_flow_style=True, allow_unicode=True, width=float("inf"))
+    return f"{key}: {written.strip()}"
+
+
+_ADVICE = "correct it, or delete it to have the prompts found again"
+
+
+def read_prompts(folder: Path) -> dict[str, str]:
+    """The prompts in a folder's prompts.yaml, by the hash of their text; an emptied one counts as none."""
+    path = folder / PROMPT_FILE
+    if not path.exists():
+        return {}
+    try:
+        entries = read_yaml(path)
+    except InputError as error:
+        raise InputError(f"{str(error).removesuffix('.')}: {_ADVICE}.") from None
+    for key, prompt in entries.items():
+        if not isinstance(key, str) or not isinstance(prompt, str | None):
+            raise InputError(f"{path} must hold `number: prompt` lines, and one is of another kind: {_ADVICE}.")
+    return {key: prompt.strip() for key, prompt in entries.items() if prompt and prompt.strip()}
+
+
+def render_prompts(existing: str | None, new: Sequence[tuple[SourceText, str]]) -> str:
+    """The text of prompts.yaml (None begins one) with more prompts, of two for one text the later one, at its end."""
+    text: str = words("new_files")["prompts_top"] if existing is None else existing
+    if not text.endswith("\n"):
+        text += "\n"
+    entries = {prompt_key(source): (source.id, prompt) for source, prompt in new}
+    for key, (identity, prompt) in entries.items():
+        # A block takes whatever somebody writes into it, quotes and colons too.
+        block = "\n  ".join(_lines(prompt))
+        text += f"\n# {' '.join(_lines(identity))}\n{key}: |\n  {block}\n"
+    _check_lines(text, list(entries), PROMPT_FILE)
+    return text
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a text without what YAML cannot hold; the first one begins with no space."""
+    lines = [yaml.reader.Reader.NON_PRINTABLE.sub("", line.expandtabs(1)).rstrip() for line in text.splitlines()]
+    return "\n".join(lines).strip().split("\n")

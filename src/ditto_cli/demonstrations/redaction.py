@@ -72,10 +72,7 @@ def find_personal_data(text: str) -> list[Found]:
 
 
 def personal_data(text: str) -> dict[str, set[str]]:
-    """What personal data a text holds, by kind, in a form that can be compared: lower case, or digits only.
-
-    Kinds without a find are left out.
-    """
+    """The values in a text by kind, in a form that can be compared; kinds without a find are left out."""
     found: dict[str, set[str]] = {}
     for entry in find_personal_data(text):
         found.setdefault(entry.kind, set()).add(entry.value)
@@ -94,10 +91,9 @@ def _value(kind: str, written: str) -> str:
     return value.removeprefix("00") if is_long and not _AMOUNTS.fullmatch(written) else ""
 
 
-NAME, PLACE = "name", "place"
-_STAND_INS = {MAIL: "someone{}@example.com", WEB: "https://example.com{}", NAME: "Someone{}", PLACE: "Somewhere{}"}
+_STAND_INS = {MAIL: "someone{}@example.com", WEB: "https://example.com{}", "name": "Someone{}", "place": "Somewhere{}"}
 _NAMED_STAND_IN = re.compile(r"(?:Someone|Somewhere)\d*")
-_PRESIDIO_KINDS = {"PERSON": NAME, "LOCATION": PLACE}
+_PRESIDIO_KINDS = {"PERSON": "name", "LOCATION": "place"}
 _MAX_PASSES = 5  # a stand-in may bring its neighbours together to a number; twice was never seen
 
 Analyser = Callable[[str], list[Found]]
@@ -123,12 +119,20 @@ class Redactor:
     def redact(self, text: str) -> str:
         """The text with stand-ins; a second time changes nothing."""
         for _ in range(_MAX_PASSES):
-            # From the end, so that the places of the others stay.
-            stand_ins = [(found, self._stand_in(found, text[found.start : found.end])) for found in self._find(text)]
-            if not stand_ins:
+            pieces: list[str] = []
+            end = 0
+            for found in self._find(text):
+                stand_in = re.sub(r"\d", "0", text[found.start : found.end])
+                if found.kind in _STAND_INS:
+                    values = self._numbers.setdefault(found.kind, {})
+                    number = values.setdefault(found.value, len(values) + 1)
+                    mark = "" if number == 1 else f"/{number}" if found.kind == WEB else str(number)
+                    stand_in = _STAND_INS[found.kind].format(mark)
+                pieces += [text[end : found.start], stand_in]
+                end = found.end
+            if not pieces:
                 break
-            for found, stand_in in reversed(stand_ins):
-                text = text[: found.start] + stand_in + text[found.end :]
+            text = "".join([*pieces, text[end:]])
         return text
 
     def redacted(self, source: SourceText) -> SourceText:
@@ -136,21 +140,11 @@ class Redactor:
         prompt = None if source.prompt is None else self.redact(source.prompt)
         return replace(source, text=self.redact(source.text), prompt=prompt, prompt_key=prompt_key(source))
 
-    def _stand_in(self, found: Found, written: str) -> str:
-        if found.kind not in _STAND_INS:
-            return re.sub(r"\d", "0", written)
-        values = self._numbers.setdefault(found.kind, {})
-        number = values.setdefault(found.value, len(values) + 1)
-        mark = "" if number == 1 else f"/{number}" if found.kind == WEB else str(number)
-        return _STAND_INS[found.kind].format(mark)
-
 
 def redactor_for(setting: bool | str, texts: Sequence[str]) -> Redactor | None:
     """What ditto.yaml's `redact` asks for: nothing, what has a form of its own, or (`names`) names and places too.
 
-    Args:
-        setting: the value.
-        texts: all that will be redacted; most of them say which language the names are in.
+    Most of `texts`, all that will be redacted, say which language the names are in.
     """
     if not setting:
         return None

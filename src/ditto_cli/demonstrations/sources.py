@@ -1,27 +1,41 @@
 """What a user points at -> all texts in it: files of any format, mail archives, zip archives, folders with all below.
 
-For `--from`, where one bad file among hundreds is said and left out. A zip archive is read in memory, never extracted.
-Nothing is waited for. A folder of demonstrations is `folder`'s business.
+One bad file among hundreds is said and left out. A zip archive is read in memory, never extracted. Nothing is waited
+for: readers of formats that may hang or fill the memory run in a process of their own, with limits of time and memory.
+A folder of demonstrations is `folder`'s business.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import lzma
 import os
+import pickle
+import signal
 import stat
 import struct
+import subprocess
+import sys
+import threading
+import time
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from queue import SimpleQueue
 from typing import BinaryIO, cast
 
-from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, PROMPT_FILE
 from ditto_cli.demonstrations.authorship import own_texts
-from ditto_cli.demonstrations.encoding import readable_name
-from ditto_cli.demonstrations.folder_files import PROMPT_FILE
+from ditto_cli.demonstrations.encoding import damaged, opened, read_whole, readable_name
+from ditto_cli.demonstrations.formats.chats import read_chat_text
+from ditto_cli.demonstrations.formats.documents import read_office, read_pdf
+from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
+from ditto_cli.demonstrations.formats.records import read_csv, read_json, read_jsonl
+from ditto_cli.demonstrations.formats.web import read_page
 from ditto_cli.demonstrations.mail.mailboxes import (
     apple_mbox_file,
     is_maildir,
@@ -30,18 +44,51 @@ from ditto_cli.demonstrations.mail.mailboxes import (
     read_maildir,
     read_mbox,
 )
-from ditto_cli.demonstrations.reader_basics import damaged, opened, read_whole
-from ditto_cli.demonstrations.readers import READERS, max_bytes, read_safely, reason_to_skip
+from ditto_cli.demonstrations.mail.message import read_email
+from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
-from ditto_cli.types import People, Reading, Skipped, SourceText
+from ditto_cli.types import People, Reader, Reading, Skipped, SourceText
 
+
+def _chat_or(read: Reader) -> Reader:
+    return lambda name, raw: read_chat_text(name, raw) or read(name, raw)
+
+
+READERS: dict[str, Reader] = {
+    ".csv": read_csv,
+    ".docx": read_office,
+    ".eml": read_email,
+    ".htm": read_page,
+    ".html": read_page,
+    ".js": read_json,
+    ".json": read_json,
+    ".jsonl": read_jsonl,
+    ".markdown": _chat_or(read_markdown),
+    ".md": _chat_or(read_markdown),
+    ".odt": read_office,
+    ".pdf": read_pdf,
+    ".tsv": read_csv,
+    ".txt": _chat_or(read_plain),
+}
+# Their readers run here, unless it is a chat of years; those of all other kinds in a process that may hang.
+_QUICK_SUFFIXES = (".eml", ".markdown", ".md", ".txt")
+_MEBIBYTE = 2**20
+_TEXT_BYTES = 2 * _MEBIBYTE  # a novel
+_MAX_BYTES = {
+    **dict.fromkeys((".htm", ".html"), 16 * _MEBIBYTE),
+    # With pictures and attachments; a chat of years.
+    **dict.fromkeys((".docx", ".eml", ".odt", ".pdf", ".txt"), 32 * _MEBIBYTE),
+    **dict.fromkeys((".csv", ".js", ".json", ".jsonl", ".tsv"), 64 * _MEBIBYTE),
+}
+REFUSED: dict[str, str] = {suffix: reason for reason, suffixes in words("refused_kinds").items() for suffix in suffixes}
+_OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 MAX_FILES = 20_000  # in a zip archive
 _MAX_DEPTH = 200  # of folders
 MAX_TEXTS = 200_000
 MAX_CHARACTERS = 2**21  # in one text
 _HEAD_BYTES = 4096
 _MAX_RATIO = 200  # uncompressed to compressed; text reaches 20, zeros 1,000
-_RATIO_COUNTS_FROM_BYTES = 10 * 2**20
+_RATIO_COUNTS_FROM_BYTES = 10 * _MEBIBYTE
 # What the standard library raises on damaged, protected and unknown archives and members.
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
@@ -165,8 +212,7 @@ def file_names(folder: Path) -> list[str]:
 
 def _left_out(name: str, error: InputError) -> Skipped:
     """A part of what was given that cannot be read."""
-    reason = str(error).removeprefix(name).removeprefix(" is left out").lstrip(": ").rstrip(".")
-    return Skipped(name, reason)
+    return Skipped(name, str(error).removeprefix(name).removeprefix(" is left out").lstrip(": ").rstrip("."))
 
 
 def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
@@ -182,15 +228,29 @@ def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
             raise InputError(f"{name} holds more than {MAX_FILES} files: pack those of one person alone.")
         for member in members:
             identity = f"{name}/{readable_name(member.orig_filename)}"
-            if why := _reason_not_to_open(member):
+            path = PurePosixPath(member.orig_filename)
+            suffix = path.suffix.lower()
+            # Apple Mail exports a folder "Sent.mbox" with a file "mbox" in it.
+            are_mails = suffix == ".mbox" or path.name == "mbox"
+            why = None
+            if stat.S_ISLNK(member.external_attr >> 16):
+                why = "a link, not a file"
+            elif suffix == ".zip":
+                why = "an archive in the archive: unpack it, and give its folder"
+            elif member.file_size > max(_RATIO_COUNTS_FROM_BYTES, _MAX_RATIO * member.compress_size):
+                why = "unpacks to far more than a text takes"
+            elif not are_mails:
+                is_too_large = member.file_size > max_bytes(suffix)
+                why = f"larger than {max_bytes(suffix) // _MEBIBYTE} MiB" if is_too_large else None
+                why = reason_to_skip(member.orig_filename) or why
+            if why:
                 yield Skipped(identity, why)
                 continue
             try:
-                if _is_mbox(member):
+                if are_mails:
                     with package.open(member) as mails:
                         yield from read_mbox(identity, cast("BinaryIO", mails))
                 else:
-                    suffix = PurePosixPath(member.orig_filename).suffix.lower()
                     yield from _of_bytes(suffix, identity, package.read(member))
             except InputError as error:
                 yield _left_out(identity, error)
@@ -198,26 +258,157 @@ def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
                 yield Skipped(identity, "damaged in the archive, or protected with a password")
 
 
-def _reason_not_to_open(member: zipfile.ZipInfo) -> str | None:
-    if stat.S_ISLNK(member.external_attr >> 16):
-        return "a link, not a file"
-    suffix = PurePosixPath(member.orig_filename).suffix.lower()
-    if suffix == ".zip":
-        return "an archive in the archive: unpack it, and give its folder"
-    if member.file_size > max(_RATIO_COUNTS_FROM_BYTES, _MAX_RATIO * member.compress_size):
-        return "unpacks to far more than a text takes"
-    if _is_mbox(member):
-        return None
-    limit = max_bytes(suffix)
-    is_too_large = member.file_size > limit
-    return reason_to_skip(member.orig_filename) or (f"larger than {limit // 2**20} MiB" if is_too_large else None)
-
-
-def _is_mbox(member: zipfile.ZipInfo) -> bool:
-    # Apple Mail exports a folder "Sent.mbox" with a file "mbox" in it.
-    path = PurePosixPath(member.orig_filename)
-    return path.suffix.lower() == ".mbox" or path.name == "mbox"
-
-
-# (name for the user, the open file) -> what is in it, one text after the other.
+# (name for the user, the open file) -> what is in it, one text after the other: they may be larger than the memory.
 STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[Item]]] = {".mbox": read_mbox, ".zip": read_zip}
+
+
+# --- one file
+
+
+def read_safely(suffix: str, name: str, raw: bytes) -> Reading:
+    """What a file holds, whatever its bytes are and whatever a library makes of them; `suffix` is in `READERS`."""
+    is_quick = suffix in _QUICK_SUFFIXES and (suffix == ".eml" or len(raw) <= _TEXT_BYTES)
+    return READERS[suffix](name, raw) if is_quick else _process.read(suffix, name, raw)
+
+
+def max_bytes(suffix: str) -> int:
+    """How large a file with this suffix (".txt", in lower case) may be to be read."""
+    return _MAX_BYTES.get(suffix, _TEXT_BYTES)
+
+
+def reason_to_skip(name: str) -> str | None:
+    """Why a file is left out, told by its name, or its path in an archive, alone; None if it is to be read."""
+    path = PurePosixPath(name)
+    if any(part.startswith(".") or part.lower() in _OF_SYSTEMS for part in path.parts):
+        return "a hidden file"
+    if path.name.lower().startswith("readme"):
+        return "a README, not a text to learn from"
+    suffix = path.suffix.lower()
+    kinds = sorted((*READERS, *STREAM_READERS))
+    return None if suffix in kinds else REFUSED.get(suffix) or f"not one of {', '.join(kinds)}"
+
+
+SECONDS = 20
+SECONDS_PER_MEBIBYTE = 4  # a chat as JSON takes less than one
+MEGABYTES = 1024
+
+_PROGRAM = """
+from ditto_cli.demonstrations.sources import READERS, serve
+serve()
+"""
+
+_Request = tuple[str, str, bytes]  # suffix, name, bytes
+
+
+class ReadingProcess:
+    """A process that reads file after file, each in so many seconds and `SECONDS_PER_MEBIBYTE` more for each MiB.
+
+    It is started for the first file; one that a file has stopped is replaced for the next. It ends with ours, however
+    ours ends. What libraries print, warn of and log in it is not shown.
+    """
+
+    def __init__(self, seconds: float = SECONDS, program: str = _PROGRAM) -> None:
+        self._seconds = seconds
+        self._program = program
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.stop)
+
+    def read(self, suffix: str, name: str, raw: bytes) -> Reading:
+        """What the reader for this suffix gives back."""
+        with self._lock:
+            try:
+                answer = self._ask((suffix, name, raw))
+            except BaseException:  # Ctrl-C: what it would still answer belongs to no later file
+                self.stop()
+                raise
+        if isinstance(answer, Reading):
+            return answer
+        raise InputError(answer)
+
+    def stop(self) -> None:
+        """Ends the process; a further file would start another one."""
+        process, self._process = self._process, None
+        if process is not None:
+            # OSError: of a request that it did not take.
+            with contextlib.suppress(OSError), process:
+                process.kill()
+
+    def _ask(self, request: _Request) -> Reading | str:
+        is_new = self._process is None
+        process = self._process = self._process or subprocess.Popen(
+            # -P: a module in the folder where the user is must not be taken for one of ours.
+            [sys.executable, "-P", "-c", self._program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert process.stdin is not None, "a pipe"
+        assert process.stdout is not None, "a pipe"
+        is_ready = not is_new or process.stdout.read(1)  # the clock is for the file
+        assert is_ready, "it starts"
+        seconds = self._seconds + SECONDS_PER_MEBIBYTE * (len(request[2]) // _MEBIBYTE)
+        end = time.monotonic() + seconds
+        timer = threading.Timer(seconds, process.kill)
+        timer.start()
+        try:
+            pickle.dump(request, process.stdin)
+            process.stdin.flush()
+            answer: Reading | str = pickle.load(process.stdout)
+        # It was killed, or a library brought it down.
+        except (OSError, EOFError, pickle.UnpicklingError):
+            self.stop()
+            if time.monotonic() >= end:
+                return _hit_limit(request[1], f"takes more than {seconds:g} s")
+            # One that has read before may have been killed before this file came: a new one tells.
+            return damaged(request[1]) if is_new else self._ask(request)
+        finally:
+            timer.cancel()
+        return answer
+
+
+_process = ReadingProcess()
+
+
+def serve() -> None:
+    """What the process runs: answers requests until its standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too; it ends when our process wants it to
+    answers, sys.stdout = sys.stdout.buffer, sys.stderr
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        wanted = MEGABYTES * _MEBIBYTE if most == resource.RLIM_INFINITY else min(MEGABYTES * _MEBIBYTE, most)
+        with contextlib.suppress(ValueError, OSError):  # macOS knows the limit, and does not always take it
+            resource.setrlimit(resource.RLIMIT_AS, (wanted, most))
+    requests: SimpleQueue[_Request] = SimpleQueue()
+
+    def receive() -> None:
+        try:
+            while True:
+                requests.put(pickle.load(sys.stdin.buffer))
+        finally:
+            os._exit(0)  # our process has ended, whatever a reader is doing
+
+    threading.Thread(target=receive, daemon=True).start()
+    answers.write(b".")
+    answers.flush()
+    while True:
+        request = requests.get()
+        suffix, name, raw = request
+        try:
+            answer = pickle.dumps(READERS[suffix](name, raw))
+        except InputError as error:
+            answer = pickle.dumps(str(error))
+        except MemoryError:
+            answer = pickle.dumps(_hit_limit(name, f"needs more than {MEGABYTES} MB of memory"))
+        # On damaged files libraries raise whatever their code runs into: KeyError, struct.error, even SystemExit.
+        except BaseException:
+            answer = pickle.dumps(damaged(name))
+        del request, raw
+        answers.write(answer)
+        answers.flush()
+
+
+def _hit_limit(name: str, problem: str) -> str:
+    return f"{name} {problem} to read, so it is damaged or no text of a person: save the text itself as .txt."

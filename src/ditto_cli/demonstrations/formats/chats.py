@@ -16,8 +16,8 @@ from functools import cache
 from itertools import islice
 from math import isfinite, isnan, nan
 
-from ditto_cli.demonstrations.encoding import decode_text, normalise_text, repair_mojibake, unify_line_ends
-from ditto_cli.demonstrations.reader_basics import BY_OTHERS, excerpt
+from ditto_cli.demonstrations.encoding import BY_OTHERS, decode_text, normalise_text, repair_mojibake, unify_line_ends
+from ditto_cli.demonstrations.language import excerpt
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
@@ -70,9 +70,6 @@ _EDITED = re.compile(r"(?:\u200e?<[^<>\n]{3,60}>|\([^()\n]{3,30}\))\Z")
 _AT_A_TIME = re.compile(r" \w{1,4} \d{1,2}[:.]\d{2}(?: ?[ap]\.?m)?\Z")  # "missed voice call at 10:23"
 # The day above a chat; what stands in a letter above a quoted chat has no number, or is longer.
 _HEADING = re.compile(r"(?=\D*\d)[^\n]{1,40}")
-_NUM_HEADINGS = 4
-_TAIL_CHARACTERS = 70
-_NAME_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -129,12 +126,18 @@ def chat_reading(name: str, chats: Iterable[Sequence[Message]]) -> Reading:
                 continue
             if knows_owner and turn.key != _OWNER:
                 skipped.append(Skipped(identity, BY_OTHERS))
-            elif not any(re.search(r"\w", word) for word in turn.text.split() if "://" not in word and "@" not in word):
+                continue
+            if not any(re.search(r"\w", word) for word in turn.text.split() if "://" not in word and "@" not in word):
                 skipped.append(Skipped(identity, NO_WORDS))
-            else:
-                prompt = _make_prompt(turn, by_id.get(turn.first.answers), before)
-                authors = () if turn.key == _OWNER else turn.first.authors
-                texts.append(SourceText(identity, turn.text, prompt, authors=authors))
+                continue
+            answered = by_id.get(turn.first.answers, turn)
+            if answered is turn and before is not None:
+                is_late = turn.first.seconds - before.last_seconds > _DAY_SECONDS
+                answered = turn if is_late else before
+            is_answer = answered.key != turn.key and answered.parts
+            prompt = f"Write a reply to this message:\n\n{excerpt(answered.text)}" if is_answer else None
+            authors = () if turn.key == _OWNER else turn.first.authors
+            texts.append(SourceText(identity, turn.text, prompt, authors=authors))
     return _make_reading(name, texts, skipped)
 
 
@@ -187,16 +190,6 @@ def _divide_turns(name: str, chat: Sequence[Message], num_before: int) -> tuple[
     return turns, skipped
 
 
-def _make_prompt(turn: _Turn, answered: _Turn | None, before: _Turn | None) -> str | None:
-    if answered is None or answered is turn:
-        answered = before
-        if before is not None and turn.first.seconds - before.last_seconds > _DAY_SECONDS:
-            return None
-    if answered is None or answered.key == turn.key or not answered.parts:
-        return None
-    return f"Write a reply to this message:\n\n{excerpt(answered.text)}"
-
-
 def _take_words(message: Message) -> tuple[str, str]:
     """The words of a message, or "" and why there are none."""
     if message.reason or not (message.authors or message.is_owner):
@@ -205,8 +198,8 @@ def _take_words(message: Message) -> tuple[str, str]:
     if _is_written_by_program(text, message.authors):
         return "", STAND_IN
     text = _ATTACHED.sub("", text)
-    tail = text[-_TAIL_CHARACTERS:]
-    if (edited := _EDITED.search(tail)) and (edited[0].startswith("\u200e") or _fold(edited[0]) in _lines_of("edited")):
+    edited = _EDITED.search(text[-70:])
+    if edited and (edited[0].startswith("\u200e") or _fold(edited[0]) in _lines_of("edited")):
         text = text[: len(text) - len(edited[0])]
     text = _BARE_LINK.sub(r"\1", _LABELLED_LINK.sub(r"\1", _MENTION.sub("", text)))
     text = _EMOJI_CODE.sub(lambda code: words("chat_lines")["emoji"].get(code[1], ""), text)
@@ -291,7 +284,7 @@ def read_chat_text(name: str, raw: bytes) -> Reading | None:
 
 def _begins(lines: Sequence[str], pattern: re.Pattern[str]) -> bool:
     """Whether the first line below days has this form; a text that only quotes such a line is no chat."""
-    filled = islice((line for line in lines if line.strip("\ufeff\u200e \t")), _NUM_HEADINGS + 1)
+    filled = islice((line for line in lines if line.strip("\ufeff\u200e \t")), 5)
     first = next((line for line in filled if pattern.fullmatch(line) or not _HEADING.fullmatch(line)), "")
     return pattern.fullmatch(first) is not None
 
@@ -317,19 +310,16 @@ def _of_whatsapp(lines: Sequence[str]) -> list[Message]:
         if around & (_lines_of("afternoon") | _lines_of("forenoon")):
             hour = hour % 12 + (12 if around & _lines_of("afternoon") else 0)
         seconds = day * _DAY_SECONDS + hour * 3600 + int(found["minute"]) * 60 + int(found.get("second", 0))
-        messages.append(_split_name(found["rest"], seconds))
+        name, colon, text = found["rest"].partition(": ")
+        if not colon and name.endswith(":"):
+            name, colon = name[:-1], ":"
+        name = _MARKS.sub("", name).strip(" \u202f\u00a0~")
+        # 'Mia changed the subject to "Plan: garden"' is no name.
+        if not colon or not name or len(name) > 80 or re.search('["\u201c\u201e\u00ab]', name):
+            messages.append(Message((), found["rest"], seconds))
+        else:
+            messages.append(Message((name,), text, seconds))
     return messages
-
-
-def _split_name(rest: str, seconds: float) -> Message:
-    name, colon, text = rest.partition(": ")
-    if not colon and rest.endswith(":"):
-        name, colon = rest[:-1], ":"
-    name = _MARKS.sub("", name).strip(" \u202f\u00a0~")
-    # 'Mia changed the subject to "Plan: garden"' is no name.
-    if not colon or not name or len(name) > _NAME_CHARACTERS or re.search('["\u201c\u201e\u00ab]', name):
-        return Message((), rest, seconds)
-    return Message((name,), text, seconds)
 
 
 def _of_imessage(lines: Sequence[str]) -> list[Message]:

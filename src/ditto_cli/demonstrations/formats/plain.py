@@ -18,8 +18,7 @@ from typing import Any
 
 import yaml
 
-from ditto_cli.demonstrations.encoding import normalise_text, unify_line_ends
-from ditto_cli.demonstrations.reader_basics import decoded, titled_prompt, usable
+from ditto_cli.demonstrations.encoding import decoded, normalise_text, unify_line_ends, usable
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, SourceText
@@ -31,6 +30,7 @@ _TOML_LINE = re.compile(r"\s*(?:[\"']?[\w.-]{1,40}[\"']?\s*=|\[)")
 _PROPERTY = re.compile(r"([^\s:#>-][^:\n]{0,50}):(\s.*|$)")
 _NOTION_NAME = re.compile(r" [0-9a-f]{32}$")
 _OUR_KEY = "prompt"
+_TITLE_CHARACTERS, _ABOUT_CHARACTERS = 200, 400
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 # Lines of nothing but tags of Liquid ({% ... %}, {{ ... }}), shortcodes of Hugo ({{< ... >}}), attributes ({: ...}), or
 # the frames of Notion.
@@ -172,6 +172,20 @@ def _prompt_of(fields: Mapping[str, Any], body: str) -> str | None:
     about = first("description")
     is_own = about.rstrip(".\u2026 ") in " ".join(body.split())
     return titled_prompt("a post", first("title"), "" if is_own else about)
+
+
+def titled_prompt(kind: str, title: str, about: str = "") -> str | None:
+    """The instruction that a text with this title answers; None if neither that nor what it is about says anything."""
+    title, about = _one_line(title, _TITLE_CHARACTERS), _one_line(about, _ABOUT_CHARACTERS)
+    if not title:
+        return f"Write {kind} about this: {about}" if about else None
+    prompt = f'Write {kind} with the title "{title}".'
+    return f"{prompt} It is about this: {about}" if about and about != title else prompt
+
+
+def _one_line(text: str, max_characters: int) -> str:
+    line = " ".join(normalise_text(text).split()).replace('"', "'")
+    return line if len(line) <= max_characters and re.search(r"\w", line) else ""
 
 
 def _broken(name: str, line: int, problem: str) -> InputError:

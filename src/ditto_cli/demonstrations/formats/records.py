@@ -15,7 +15,14 @@ from dataclasses import replace
 from math import isnan, nan
 from typing import Any
 
-from ditto_cli.demonstrations.encoding import normalise_text, repair_mojibake, unify_line_ends
+from ditto_cli.demonstrations.encoding import (
+    BY_OTHERS,
+    decoded,
+    empty,
+    normalise_text,
+    repair_mojibake,
+    unify_line_ends,
+)
 from ditto_cli.demonstrations.formats.chats import (
     FORWARDED,
     SYSTEM_LINE,
@@ -25,22 +32,17 @@ from ditto_cli.demonstrations.formats.chats import (
     posts_reading,
     seconds_of,
 )
-from ditto_cli.demonstrations.formats.web import looks_like_html
-from ditto_cli.demonstrations.html_text import html_to_text
-from ditto_cli.demonstrations.reader_basics import BY_OTHERS, decoded, empty, titled_prompt
+from ditto_cli.demonstrations.formats.plain import titled_prompt
+from ditto_cli.demonstrations.html_text import html_to_text, looks_like_html
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import People, Reading, Skipped, SourceText
 
-_DELIMITERS = ",;\t|"
 _LAST = "\0"
-_TOO_MANY_FIELDS = "has more fields than there are columns: put a text with separators into quotes"
-_NO_TEXT = "no text in it"
 _NO_EXCHANGE = "not one message of a user and then one of an assistant, which would be the person's"
 _OF_TAG = re.compile(r"[\w.@:/+-]*", re.ASCII)  # an id, a tag or an address
 _OF_X = re.compile(r"\A\s*window\.YTD\.\w{1,60}\.part\d{1,6}\s*=")
 
-_Rows = Sequence[tuple[int, Any]]  # each with its number in the file
 
 csv.field_size_limit(2**27)  # a file is smaller
 
@@ -71,11 +73,12 @@ def read_csv(name: str, raw: bytes) -> Reading:
     whole = [(number, cells) for number, cells in body if not any(cells[len(header) :])]
     entries = [(number, dict(zip(header, cells, strict=False))) for number, cells in whole]
     reading = _reading(name, [entry for _, entry in entries], entries, header)
-    ragged = [Skipped(f"{name}#{number}", _TOO_MANY_FIELDS) for number, cells in body if any(cells[len(header) :])]
+    why = "has more fields than there are columns: put a text with separators into quotes"
+    ragged = [Skipped(f"{name}#{number}", why) for number, cells in body if any(cells[len(header) :])]
     return Reading(reading.texts, (*reading.skipped, *ragged))
 
 
-def _reading(name: str, content: Any, rows: _Rows, header: Sequence[str] = ()) -> Reading:
+def _reading(name: str, content: Any, rows: Sequence[tuple[int, Any]], header: Sequence[str] = ()) -> Reading:
     """The archive of a known program, else the rows that hold a text; for each other one, why not."""
     if not rows and not header:
         raise InputError(empty(name))
@@ -95,7 +98,7 @@ def _reading(name: str, content: Any, rows: _Rows, header: Sequence[str] = ()) -
             authors = columns.authors(entry)
             texts.append(SourceText(identity, text, normalise_text(prompt).strip() or None, authors=authors))
         else:
-            skipped.append(Skipped(identity, _NO_EXCHANGE if is_exchange else _NO_TEXT))
+            skipped.append(Skipped(identity, _NO_EXCHANGE if is_exchange else "no text in it"))
     if not texts:
         raise InputError(f"{name} holds no text that can be read: put the texts into its column of texts.")
     return Reading(tuple(texts), tuple(skipped))
@@ -125,9 +128,14 @@ class _Columns:
             names = [row[column] for row in rows if isinstance(row.get(column), str) and row[column].strip()]
             # The name of a thing is there once, that of a person with each of their texts.
             self._authors += [column] if len(set(names)) < len(names) else []
-        # Where a table has no column of authors, as those of telephones.
-        directions = [] if self._authors else _find_columns(every, "directions")
-        self._direction = next((each for each in directions if _is_direction(row.get(each) for row in rows)), "")
+        # Where a table has no column of authors, as those of telephones: one that says sent of some rows, received of
+        # others, and nothing else.
+        self._direction = ""
+        received, sent = words("columns")["received"], words("columns")["sent"]
+        for column in [] if self._authors else _find_columns(every, "directions"):
+            said = {_plain(row.get(column)) for row in rows}
+            if not said.isdisjoint(received) and said <= {*received, *sent}:
+                self._direction = self._direction or column
 
     def prompt_and_text(self, row: Any) -> tuple[str, str]:
         """What a row answers, and its text; "" for what is not there."""
@@ -138,7 +146,11 @@ class _Columns:
             return "", ""
         # Before anything is taken away: of letters that were read wrongly, some are invisible marks.
         text = repair_mojibake(text)
-        return self._prompt_of(row), html_to_text(text) if looks_like_html(text) else text
+        prompt = _first_value(row, self._prompts)
+        if not prompt and (subject := " ".join(_first_value(row, self._subjects).split()).replace('"', "'")):
+            prompt = f'Write an email with the subject "{subject}".'
+        prompt = prompt or titled_prompt("a post", _first_value(row, self._titles)) or ""
+        return prompt, html_to_text(text) if looks_like_html(text) else text
 
     def is_received(self, row: Any) -> bool:
         """Whether the row says that it came from somebody else."""
@@ -151,13 +163,6 @@ class _Columns:
             values = [value.get(key) for key in words("columns")["name_keys"]] if isinstance(value, dict) else [value]
             names += [str(one).strip() for one in values if isinstance(one, (str, int)) and not isinstance(one, bool)]
         return tuple(dict.fromkeys(repair_mojibake(name) for name in names if name))
-
-    def _prompt_of(self, row: Mapping[str, Any]) -> str:
-        if prompt := _first_value(row, self._prompts):
-            return prompt
-        if subject := " ".join(_first_value(row, self._subjects).split()).replace('"', "'"):
-            return f'Write an email with the subject "{subject}".'
-        return titled_prompt("a post", _first_value(row, self._titles)) or ""
 
 
 # --- JSON
@@ -215,8 +220,12 @@ def _exchange(entry: Mapping[str, Any]) -> tuple[str, str] | None:
 
 def _split_rows(name: str, text: str) -> list[tuple[int, list[str]]]:
     """The rows that hold anything, each with its number in the file."""
+    # The separator that gives the first line a column of texts, else the one that gives it the most columns.
+    head = text.lstrip("\n").partition("\n")[0]
+    headers = {each: [cell.strip('"') for cell in head.split(each)] for each in ",;\t|"}
+    best = max(headers, key=lambda each: (bool(_find_columns(headers[each], "texts")), len(headers[each])))
     # A quote that is still open swallows the last line; a strict reader would also refuse what programs do write.
-    reader = csv.reader(io.StringIO(f"{text}\n{_LAST}", newline=""), delimiter=_find_delimiter(text))
+    reader = csv.reader(io.StringIO(f"{text}\n{_LAST}", newline=""), delimiter=best)
     try:
         rows = list(enumerate(reader, start=1))
     except csv.Error:
@@ -225,13 +234,6 @@ def _split_rows(name: str, text: str) -> list[tuple[int, list[str]]]:
         raise InputError(f'{name} has a quote (") that is never closed: close it, or export the file anew.')
     filled = [(number, cells) for number, cells in rows if any(cell.strip() for cell in cells)]
     return filled[1:] if filled and filled[0][1][0].startswith("sep=") else filled  # as Excel reads and writes it
-
-
-def _find_delimiter(text: str) -> str:
-    """The separator that gives the first line a column of texts, else the one that gives it the most columns."""
-    head = text.lstrip("\n").partition("\n")[0]
-    headers = {each: [cell.strip('"') for cell in head.split(each)] for each in _DELIMITERS}
-    return max(headers, key=lambda each: (bool(_find_columns(headers[each], "texts")), len(headers[each])))
 
 
 def _find_columns(keys: Iterable[str], kind: str) -> list[str]:
@@ -249,16 +251,8 @@ def _plain(value: Any) -> str:
     return str(value).strip().casefold()
 
 
-def _is_direction(values: Iterable[Any]) -> bool:
-    """Whether a column says sent of some rows, received of others, and nothing else."""
-    known = words("columns")
-    said = {_plain(value) for value in values}
-    return not said.isdisjoint(known["received"]) and said <= {*known["received"], *known["sent"]}
-
-
 # --- archives of known programs
 
-_NUM_RECORDS_TRIED = 200
 _LINE_ELEMENT = re.compile(r"<(?:p|div|br)\b")
 _EMOJI_ELEMENT = re.compile(r"<emoji [^<>]{0,200}?\balt=\"([^\"<>]{1,20})\"[^<>]{0,200}>")
 # Parts of a message in Telegram.
@@ -274,37 +268,35 @@ def archive_reading(name: str, content: Any) -> Reading | None:
             places = _values_at(content, path)
             # The nodes of a conversation with ChatGPT lie in an object, all other records in a list.
             lists += [places] if path.endswith("mapping{}") else [place for place in places if isinstance(place, list)]
-        if chats := [found for found in lists if any(_fits(form, record) for record in found[:_NUM_RECORDS_TRIED])]:
+        if chats := [
+            records
+            for records in lists
+            if any(all(_values_at(one, path) for path in form["needs"]) for one in records[:200])
+        ]:
             if form.get("people"):
                 people = (_read_message(form, record, "").authors for records in chats for record in records)
                 return Reading((), (People(name, "a list of people, no texts", tuple(filter(None, people))),))
             owner = _text_at(content, form.get("top_owner", ""))
-            messages = [_read_messages(form, part, owner) for chat in chats for part in _divide_chats(form, chat)]
+            messages = [part for records in chats for part in _read_chats(form, records, owner)]
             return posts_reading(name, messages) if "posts" in form else chat_reading(name, messages)
     return None
 
 
-def _fits(form: Mapping[str, Any], record: Any) -> bool:
-    return all(_values_at(record, path) for path in form["needs"])
-
-
-def _divide_chats(form: Mapping[str, Any], records: list[Any]) -> list[list[dict[str, Any]]]:
-    chats: dict[str, list[dict[str, Any]]] = {}
+def _read_chats(form: Mapping[str, Any], records: list[Any], owner: str) -> list[list[Message]]:
+    chats: dict[str, list[Message]] = {}
     for record in records:
         if isinstance(record, dict):
             key = _text_at(record, form["apart"]) if "apart" in form else ""
-            chats.setdefault(key, []).append(record)
+            chats.setdefault(key, []).append(_read_message(form, record, owner))
+    for key, messages in chats.items():
+        # Slack says a person's name with some of the messages only, the id with all.
+        names: dict[str, tuple[str, ...]] = {}
+        for message in messages:
+            if message.authors and len(message.authors) > len(names.get(message.authors[-1], ())):
+                names[message.authors[-1]] = message.authors
+        named = [replace(each, authors=names.get((each.authors or ("",))[-1], ())) for each in messages]
+        chats[key] = in_order(named)
     return list(chats.values())
-
-
-def _read_messages(form: Mapping[str, Any], records: list[dict[str, Any]], owner: str) -> list[Message]:
-    messages = [_read_message(form, record, owner) for record in records]
-    # Slack says a person's name with some of the messages only, the id with all.
-    names: dict[str, tuple[str, ...]] = {}
-    for message in messages:
-        if message.authors and len(message.authors) > len(names.get(message.authors[-1], ())):
-            names[message.authors[-1]] = message.authors
-    return in_order([replace(each, authors=names.get((each.authors or ("",))[-1], ())) for each in messages])
 
 
 def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -> Message:

@@ -10,30 +10,25 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from ditto_cli.demonstrations.encoding import charset_of_page, normalise_text
+from ditto_cli.demonstrations.encoding import charset_of_page, decoded, normalise_text
 from ditto_cli.demonstrations.formats.chats import FORWARDED, SYSTEM_LINE, Message, chat_reading
-from ditto_cli.demonstrations.formats.plain import split_front_matter
+from ditto_cli.demonstrations.formats.plain import split_front_matter, titled_prompt
 from ditto_cli.demonstrations.html_text import html_to_text, tidied
-from ditto_cli.demonstrations.reader_basics import decoded, titled_prompt
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
 
 if TYPE_CHECKING:
-    from bs4 import BeautifulSoup, Tag
+    from bs4 import Tag
 
 _FRAME = frozenset({"html", "body", "main", "article"})  # whatever their classes are, they hold the content
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
-_BEGINS_AS_HTML = re.compile(
-    r"\s*<(?:!--|(?:!doctype|html|p|div|h[1-6]|ul|ol|figure|article|section|span)\b[^>]*>)", re.IGNORECASE
-)
 _SITE_NAME = re.compile(r"\s+(?:\||»|::|·)\s+[^|»·]*$")
-_OF_META = b"_a6-h"  # pages of Facebook and Instagram
 
 
 def read_page(name: str, raw: bytes) -> Reading:
     """A page: the turns of the chat that it is, else its posts."""
-    if _OF_META in raw:
+    if b"_a6-h" in raw:
         raise InputError(
             f"{name} is a page of Facebook or Instagram, in which nobody's words can be told from another's: "
             "export it anew in the format JSON."
@@ -49,8 +44,14 @@ def read_html(name: str, raw: bytes) -> Reading:
     page = decoded(name, raw, charset_of_page(raw))
     body, prompt_above = split_front_matter(name, page) or (page, None)  # of a post of Jekyll
     soup = BeautifulSoup(tidied(body), "html.parser")
-    articles = _outermost_articles(soup)
-    for article in articles:  # its header is left out, but for the heading
+    articles: list[Tag] = []
+    inside: set[int] = set()
+    for article in soup.find_all("article"):
+        if id(article) in inside:
+            continue
+        articles.append(article)
+        inside.update(map(id, article.find_all("article")))
+        # Its header is left out, but for the heading.
         if (header := article.find("header")) is not None and (heading := header.find(["h1", "h2", "h3"])) is not None:
             header.insert_before(heading)
     _take_out(soup.find_all(_is_left_out))
@@ -69,7 +70,11 @@ def read_html(name: str, raw: bytes) -> Reading:
         _take_out(quotations)
         if quotations:
             skipped.append(Skipped(identity, "a quotation in it (blockquote): not the person's own words"))
-        prompt = titled_prompt("a post", _take_heading(root, is_one_of_many=is_one_of_many))
+        prompt = None
+        heading = root.find(["h1", "h2", "h3"] if is_one_of_many else "h1")
+        if heading is not None and (is_one_of_many or len(root.find_all("h1")) == 1):
+            prompt = titled_prompt("a post", _one_line(heading))
+            heading.decompose()  # the prompt says it
         if not is_one_of_many:
             title = _SITE_NAME.sub("", _one_line(soup.title)) if soup.title is not None else ""
             prompt = prompt_above or prompt or titled_prompt("a post", title)
@@ -83,22 +88,6 @@ def read_html(name: str, raw: bytes) -> Reading:
             "and save it as .txt."
         )
     return Reading(tuple(texts), tuple(skipped))
-
-
-def looks_like_html(text: str) -> bool:
-    """Whether a text, such as the field of an export, is HTML and no plain text."""
-    return _BEGINS_AS_HTML.match(text) is not None
-
-
-def _outermost_articles(soup: BeautifulSoup) -> list[Tag]:
-    """The articles that lie in no other; in one pass, for old pages are nested thousands deep."""
-    inside: set[int] = set()
-    found: list[Tag] = []
-    for tag in soup.find_all(True):  # parents come before their children
-        if id(tag.parent) in inside or tag.name == "article":
-            found += [] if id(tag.parent) in inside else [tag]
-            inside.add(id(tag))
-    return found
 
 
 def _take_out(tags: Iterable[Tag]) -> None:
@@ -128,16 +117,6 @@ def _words(value: str | Iterable[str] | None) -> list[str]:
     return joined.lower().split()
 
 
-def _take_heading(root: Tag, *, is_one_of_many: bool) -> str:
-    """The heading of a part, which is taken out of it: the prompt says it."""
-    heading = root.find(["h1", "h2", "h3"] if is_one_of_many else "h1")
-    if heading is None or not (is_one_of_many or len(root.find_all("h1")) == 1):
-        return ""
-    title = _one_line(heading)
-    heading.decompose()
-    return title
-
-
 def _one_line(tag: Tag) -> str:
     return " ".join(tag.get_text(" ").split())
 
@@ -160,15 +139,11 @@ def _read_chat(name: str, raw: bytes, form: Mapping[str, str]) -> Reading:
             part.decompose()
         if (author := tag.find(class_=form["author"])) is not None:  # said with the first of a row only
             authors = tuple(filter(None, (_one_line(author), str(author.get("data-user-id") or ""))))
-        text = "\n".join(_words_without_names(part) for part in tag.find_all(class_=form["text"]))
+        parts = tag.find_all(class_=form["text"])
+        for link in [link for part in parts for link in part.find_all(["a", "span"])]:  # the names of people mentioned
+            if not link.decomposed and (link.get_text().startswith("@") or "Mention" in str(link.get("onclick") or "")):
+                link.decompose()
+        text = "\n".join(html_to_text(str(part)).strip() for part in parts)
         reason = FORWARDED if foreign and not text.strip() else ""
         messages.append(Message(authors, text, id=str(tag.get("id") or ""), answers=answers, reason=reason))
     return chat_reading(name, [messages])
-
-
-def _words_without_names(tag: Tag) -> str:
-    """The words of a message without the names of people that it mentions."""
-    for link in tag.find_all(["a", "span"]):
-        if not link.decomposed and (link.get_text().startswith("@") or "Mention" in str(link.get("onclick") or "")):
-            link.decompose()
-    return html_to_text(str(tag)).strip()

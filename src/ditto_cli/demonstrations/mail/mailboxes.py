@@ -11,6 +11,7 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +21,6 @@ from ditto_cli.errors import InputError
 from ditto_cli.types import Skipped, SourceText
 
 MAX_MESSAGE_BYTES = 32 * 2**20
-TOO_LARGE = "larger than 32 MiB"
 
 _LINE_BYTES = 2**16
 _HEAD_LINES, _HEAD_BYTES = 40, 4000  # of the headers below a separator
@@ -66,8 +66,7 @@ def apple_mbox_file(folder: Path) -> Path | None:
 def read_mbox(name: str, stream: BinaryIO) -> Iterator[SourceText | Skipped]:
     """The mails of an mbox, in their order, as "Sent.mbox#17"; never more than one is held in memory."""
     number = 0
-    for raw in _messages(name, stream):
-        number += 1
+    for number, raw in enumerate(_messages(name, stream), start=1):
         yield _mail_of_archive(f"{name}#{number}", name, raw)
     if not number:
         raise InputError(
@@ -89,14 +88,19 @@ def read_maildir(name: str, folder: Path) -> Iterator[SourceText | Skipped]:
         raise InputError(f"{name} cannot be read ({type(error).__name__}): check the folder and its rights.") from None
     for number, path in enumerate(sorted(files, key=lambda path: path.name), start=1):
         identity = f"{name}#{number}"
-        raw = _file_of_maildir(path)
         flags = match[1] if (match := _FLAGS.search(path.name)) else ""
-        if isinstance(raw, str):
-            yield Skipped(identity, raw)
+        if path.is_symlink() or not path.is_file():  # a link, a folder, or something that never ends
+            yield Skipped(identity, "not a file")
         elif "D" in flags or "T" in flags:
             yield Skipped(identity, "a draft" if "D" in flags else "in the trash")
         else:
-            yield _mail_of_archive(identity, str(folder), raw)
+            try:
+                with path.open("rb") as file:
+                    raw = file.read(MAX_MESSAGE_BYTES + 1)
+            except OSError as error:
+                yield Skipped(identity, f"cannot be read ({type(error).__name__})")
+                continue
+            yield _mail_of_archive(identity, str(folder), raw if len(raw) <= MAX_MESSAGE_BYTES else None)
     for below in folders:
         if below not in ("cur", "new", "tmp") and any(_is_real(folder / below / part) for part in ("cur", "new")):
             yield from read_maildir(f"{name}/{readable_name(below)}", folder / below)
@@ -113,11 +117,8 @@ def link_originals(texts: Sequence[SourceText]) -> list[SourceText]:
     linked: list[SourceText] = []
     for source in texts:
         mail = source.mail
-        if mail is None or mail.form != "reply" or mail.in_reply_to is None:
-            linked.append(source)
-            continue
-        answered = by_identity.get(mail.in_reply_to)
-        if answered is not None and answered is not source:
+        answered = by_identity.get(mail.in_reply_to) if mail is not None and mail.in_reply_to else None
+        if mail is not None and answered is not None and answered is not source:
             mail = replace(mail, original=answered.text)
             source = replace(source, mail=mail, prompt=mail_prompt(mail))  # noqa: PLW2901
         linked.append(source)
@@ -128,7 +129,9 @@ def _mail_of_archive(identity: str, archive: str, raw: bytes | None) -> SourceTe
     kind = folder_kind(archive)
     if kind in NOT_KEPT:
         return Skipped(identity, NOT_KEPT[kind])
-    found = Skipped(identity, TOO_LARGE) if raw is None else parse_mail(identity, raw)
+    if raw is None:
+        return Skipped(identity, f"larger than {MAX_MESSAGE_BYTES // 2**20} MiB")
+    found = parse_mail(identity, raw)
     if kind == "sent" and isinstance(found, SourceText) and found.mail is not None and found.mail.is_sent is None:
         return replace(found, mail=replace(found.mail, is_sent=True))
     return found
@@ -140,39 +143,31 @@ def _messages(name: str, stream: BinaryIO) -> Iterator[bytes | None]:
     What stands above the first separator is one, too, if there is any separator.
     """
     held: list[bytes] = []
+    below: deque[bytes] = deque()  # lines that were read to tell whether a message begins above them
     size = num_separators = 0
-    for line, below in _with_lines_below(name, stream):
-        if line.startswith(b"From") and _is_separator(line, b"".join(below)):
-            num_separators += 1
-            if size and (num_separators > 1 or b"".join(held).strip(b"\xef\xbb\xbf\r\n")):
-                yield _joined(held, size)
-            held, size = [], 0
-            continue
-        size += len(line)
-        if size <= MAX_MESSAGE_BYTES:
-            held.append(line[1:] if _ESCAPED.match(line) else line)
-        else:
-            held.clear()
+    read = partial(stream.readline, _LINE_BYTES)
+    try:
+        while line := below.popleft() if below else read():
+            if line.startswith(b"From"):
+                while len(below) < _HEAD_LINES and (further := read()):
+                    below.append(further)
+                if _is_separator(line, b"".join(below)):
+                    num_separators += 1
+                    if size and (num_separators > 1 or b"".join(held).strip(b"\xef\xbb\xbf\r\n")):
+                        yield b"".join(held) if size <= MAX_MESSAGE_BYTES else None
+                    held, size = [], 0
+                    continue
+            size += len(line)
+            if size <= MAX_MESSAGE_BYTES:
+                held.append(line[1:] if _ESCAPED.match(line) else line)
+            else:
+                held.clear()
+    except OSError as error:
+        raise InputError(
+            f"{name} cannot be read to its end ({type(error).__name__}): copy it to another disk and try again."
+        ) from None
     if num_separators:
-        yield _joined(held, size)
-
-
-def _with_lines_below(name: str, stream: BinaryIO) -> Iterator[tuple[bytes, Sequence[bytes]]]:
-    """Each line, cut where it has no end, with those below it that tell whether a message begins."""
-    lines: deque[bytes] = deque()
-    is_at_end = False
-    while lines or not is_at_end:
-        while not is_at_end and len(lines) <= _HEAD_LINES:
-            try:
-                line = stream.readline(_LINE_BYTES)
-            except OSError as error:
-                raise InputError(
-                    f"{name} cannot be read to its end ({type(error).__name__}): copy it to another disk and try again."
-                ) from None
-            is_at_end = not line
-            lines += [line] if line else []
-        if lines:
-            yield lines.popleft(), lines
+        yield b"".join(held) if size <= MAX_MESSAGE_BYTES else None
 
 
 def _is_separator(line: bytes, below: bytes) -> bool:
@@ -186,22 +181,6 @@ def _is_separator(line: bytes, below: bytes) -> bool:
     behind = separator[1] or b""
     is_envelope = _ENVELOPE.match(behind) or (_TIME.search(behind) and _YEAR.search(behind))
     return bool(is_envelope and (is_technical or names & _FIELDS)) or bool(is_technical and names & _FIELDS)
-
-
-def _joined(lines: list[bytes], size: int) -> bytes | None:
-    return b"".join(lines) if size <= MAX_MESSAGE_BYTES else None
-
-
-def _file_of_maildir(path: Path) -> bytes | str:
-    """The file's bytes, or why it is not read."""
-    if path.is_symlink() or not path.is_file():
-        return "not a file"  # a link, a folder, or something that never ends
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_MESSAGE_BYTES + 1)
-    except OSError as error:
-        return f"cannot be read ({type(error).__name__})"
-    return raw if len(raw) <= MAX_MESSAGE_BYTES else TOO_LARGE
 
 
 def _is_real(folder: Path) -> bool:

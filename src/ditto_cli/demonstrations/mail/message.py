@@ -29,21 +29,15 @@ from ditto_cli.demonstrations.encoding import (
     repair_mojibake,
     unify_line_ends,
 )
-from ditto_cli.demonstrations.mail.html_quotes import html_mail_to_text
-from ditto_cli.demonstrations.mail.quotes import remove_quoted, unwrap_flowed
-from ditto_cli.demonstrations.reader_basics import excerpt
+from ditto_cli.demonstrations.language import excerpt
+from ditto_cli.demonstrations.mail.quotes import html_mail_to_text, remove_quoted, unwrap_flowed
 from ditto_cli.demonstrations.words import one_of, words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, Reading, Skipped, SourceText
 
-NOTHING_OWN = "nothing in it was written by its sender"
-NOT_READABLE = "not a mail that can be read"
-ENCRYPTED = "encrypted"
-
-_ENCRYPTED_KINDS = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
+_NOT_READABLE = "not a mail that can be read"
+_ENCRYPTED_KINDS = {"multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"}
 _PGP_SIGNED = re.compile(r"-----BEGIN PGP SIGNED MESSAGE-----\n(?:[A-Za-z-]{1,20}: [^\n]{0,100}\n){0,9}\n?")
-_PGP_SIGNATURE = "-----BEGIN PGP SIGNATURE-----"
-_PGP_MESSAGE = "-----BEGIN PGP MESSAGE-----"
 _MAX_PARTS = 200
 # Added to the plain text that a program makes of HTML: where a link leads, what a picture is called.
 _OF_THE_PROGRAM = re.compile(r"<[^<>\s]{1,2000}>|\[(?:image|cid):[^\[\]]{0,500}\]|https?://\S+")
@@ -65,38 +59,42 @@ def parse_mail(name: str, raw: bytes, *, is_of_archive: bool = True) -> SourceTe
     """A mail's own text with what its headers say, or why there is none; drafts and the like only out of an archive."""
     try:
         fields, message = open_mail(raw)
-        is_mail = any(field in fields for field in KNOWN_FIELDS)
-        reason = reason_not_kept(fields) if is_mail and is_of_archive else None
-        if not is_mail or reason:
-            return Skipped(name, reason or NOT_READABLE)
+        if fields.keys().isdisjoint(_KNOWN_FIELDS):
+            return Skipped(name, _NOT_READABLE)
+        kinds_of_folder = _labelled_kinds(fields)
+        if any(map(_EXPUNGED.match, fields.get("x-mozilla-status", []))):
+            kinds_of_folder.add("trash")
+        if is_of_archive and (reasons := [reason for kind, reason in NOT_KEPT.items() if kind in kinds_of_folder]):
+            return Skipped(name, reasons[0])
         mail = mail_of(fields)
         own = remove_quoted(_text_of(message, is_whole=True)[0])
         kinds = {part.get_content_type() for part in islice(message.walk(), _MAX_PARTS)}
     # UndecodableTextError among them: damaged beyond what decoders forgive.
     except (ValueError, RecursionError):
-        return Skipped(name, NOT_READABLE)
+        return Skipped(name, _NOT_READABLE)
     text = normalise_text(own.text)
-    if not text or text.startswith(_PGP_MESSAGE):
-        return Skipped(name, ENCRYPTED if text or kinds & set(_ENCRYPTED_KINDS) else NOTHING_OWN)
+    if not text or text.startswith("-----BEGIN PGP MESSAGE-----"):
+        is_encrypted = text or kinds & _ENCRYPTED_KINDS
+        return Skipped(name, "encrypted" if is_encrypted else "nothing in it was written by its sender")
     if mail.form == "reply":
         mail = replace(mail, original=normalise_text(own.original))
     if "text/calendar" in kinds:
-        mail = replace(mail, not_written=CALENDAR)
+        mail = replace(mail, not_written=_CALENDAR)
     return SourceText(id=name, text=text, prompt=mail_prompt(mail), mail=mail, authors=authors_of(fields))
 
 
 def mail_prompt(mail: Mail) -> str | None:
     """The instruction that a mail answers, by its form; None where neither subject nor original says any."""
     to = f" to {mail.recipient_name}" if mail.recipient_name else ""
+    comma = "," if to else ""
     subject = mail.subject.replace('"', "'")
     about = f' with the subject "{subject}"' if subject else ""
     if mail.form == "reply" and mail.original:
-        comma = "," if to else ""
         return f"Write a reply{to}{comma} to this email{about}:\n\n{excerpt(mail.original)}"
     if not subject:
         return None
     if mail.form == "reply":
-        return f'Write a reply{to}{"," if to else ""} to the email "{subject}".'
+        return f'Write a reply{to}{comma} to the email "{subject}".'
     if mail.form == "forward":
         return f'Write a note{to} to go with the forwarded email "{subject}".'
     return f"Write an email{to}{about}."
@@ -128,7 +126,7 @@ def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
     if parameter(part, "format").lower() == "flowed":
         text = unwrap_flowed(text, delete_space=parameter(part, "delsp").lower() == "yes")
     if match := _PGP_SIGNED.match(text):
-        text = text[match.end() :].partition(_PGP_SIGNATURE)[0]
+        text = text[match.end() :].partition("-----BEGIN PGP SIGNATURE-----")[0]
     return text, False
 
 
@@ -147,13 +145,8 @@ def _best(alternatives: list[tuple[str, bool]]) -> tuple[str, bool]:
 
 # --- headers
 
-_Form = Literal["new", "reply", "forward"]
-
-KNOWN_FIELDS = ("from", "to", "subject", "date", "message-id", "mime-version", "content-type")
-AUTOMATIC = "an automatic mail"
-OUT_OF_OFFICE = "an out-of-office notice"
-DELIVERY = "a delivery report"
-CALENDAR = "a calendar message"
+_KNOWN_FIELDS = ("from", "to", "subject", "date", "message-id", "mime-version", "content-type")
+_CALENDAR = "a calendar message"
 NOT_KEPT = {"drafts": "a draft", "spam": "marked as spam", "trash": "in the trash"}  # by kind of folder
 _PREFIX = re.compile(
     rf"(?:(?P<reply>{one_of('mail_subjects', 'reply')})|(?P<forward>{one_of('mail_subjects', 'forward')}))"
@@ -179,17 +172,21 @@ _MODIFIED_UTF7 = re.compile(r"&([A-Za-z0-9+,]*)-")
 def mail_of(fields: Fields) -> Mail:
     """What the headers say, without the text of the original."""
     written = normalise_text(first(fields, "subject"))[: 2 * _MAX_SUBJECT_CHARACTERS].strip()
-    form, subject = _form_and_subject(written)
+    form: Literal["new", "reply", "forward"] = "new"
+    subject = written
+    while match := _PREFIX.match(subject) or _ITALIAN_REPLY.match(subject):
+        if subject == written:  # the outermost prefix counts
+            form = "forward" if match.groupdict().get("forward") else "reply"
+        subject = subject[match.end() :]
     answered = _identity(fields, "in-reply-to") or _identity(fields, "references", is_last=True)
     if form == "new" and "in-reply-to" in fields:
         form = "reply"
-    sender = next(iter(_addresses(fields, "from")), None)
     kinds = _labelled_kinds(fields)
     return Mail(
-        sender=sender,
+        sender=next(iter(_addresses(fields, "from")), None),
         recipients=tuple(dict.fromkeys(_addresses(fields, "to") + _addresses(fields, "cc"))),
         form=form,
-        subject=subject[:_MAX_SUBJECT_CHARACTERS],
+        subject=" ".join(subject.split())[:_MAX_SUBJECT_CHARACTERS],
         message_id=_identity(fields, "message-id"),
         in_reply_to=answered if form == "reply" else None,
         not_written=_not_written(fields, written),
@@ -204,13 +201,6 @@ def authors_of(fields: Fields) -> tuple[str, ...]:
     name, _, comment = written.partition("<")[0].partition("(")  # "ada@x.org (Ada Reed)" is the old form
     shown = decoded_words((comment if "@" in name else name).strip(" \"'\t)"))
     return tuple(one for one in (shown, *_addresses(fields, "from")[:1]) if one)
-
-
-def reason_not_kept(fields: Fields) -> str | None:
-    """Why the program that kept the mail does not count it as one: a draft, spam, deleted; None if it does."""
-    kinds = _labelled_kinds(fields)
-    is_expunged = any(map(_EXPUNGED.match, fields.get("x-mozilla-status", [])))
-    return next((reason for kind, reason in NOT_KEPT.items() if kind in kinds), "in the trash" if is_expunged else None)
 
 
 def folder_kind(name: str) -> str | None:
@@ -245,17 +235,6 @@ def _folded(label: str) -> str:
     return " ".join(unicodedata.normalize("NFC", label).casefold().replace("\u200c", "").strip(' "').split())
 
 
-def _form_and_subject(written: str) -> tuple[_Form, str]:
-    """The form by the outermost prefix, and the subject without any."""
-    form: _Form = "new"
-    subject = written
-    while match := _PREFIX.match(subject) or _ITALIAN_REPLY.match(subject):
-        if subject == written:
-            form = "forward" if match.groupdict().get("forward") else "reply"
-        subject = subject[match.end() :]
-    return form, " ".join(subject.split())
-
-
 def _addresses(fields: Fields, name: str) -> list[str]:
     value = ",".join(fields.get(name, []))[:_MAX_RECIPIENTS_CHARACTERS]
     return [address.lower().strip(".") for address in _ADDRESS.findall(_QUOTED_NAME.sub(" ", value))]
@@ -280,13 +259,13 @@ def _not_written(fields: Fields, subject: str) -> str | None:
     """What a program wrote in the sender's name; what a program wrote in its own has another sender."""
     kind = (fields.get("content-type") or [""])[0].lower()
     if kind.startswith("multipart/report") or _DELIVERY_SUBJECT.match(subject):
-        return DELIVERY
+        return "a delivery report"
     if kind.startswith("text/calendar") or _CALENDAR_SUBJECT.match(subject):
-        return CALENDAR
+        return _CALENDAR
     automatic = (fields.get("auto-submitted") or ["no"])[0].strip().lower()
     if _ABSENCE_SUBJECT.match(subject) or "x-autoreply" in fields or automatic.startswith("auto-replied"):
-        return OUT_OF_OFFICE
-    return AUTOMATIC if automatic.startswith("auto-") else None
+        return "an out-of-office notice"
+    return "an automatic mail" if automatic.startswith("auto-") else None
 
 
 def _labelled_kinds(fields: Fields) -> set[str]:
@@ -305,20 +284,12 @@ _BASE64_LINE = re.compile(rb"(?:[A-Za-z0-9+/]+={1,2})*[A-Za-z0-9+/]*={0,2}")
 _FULL_LINE = 60  # bytes in a line of base64 that another one follows
 _MAX_TEXT_BYTES = 2 * 2**20
 _MAX_WORD_CHARACTERS = 2000  # of a header with encoded words
-_MAX_VALUE_CHARACTERS = 4000
 
 
 def open_mail(raw: bytes) -> tuple[Fields, Message]:
-    """The header fields, and the mail with its parts.
-
-    Raises:
-        UndecodableTextError: parts lie in parts without end, or the headers are binary.
-    """
+    """The header fields, and the mail with its parts; `UndecodableTextError` where they are beyond repair."""
     above = _ABOVE_THE_HEAD.match(raw)
-    try:
-        message = message_from_bytes(raw[above.end() :] if above else raw)
-    except RecursionError:
-        raise UndecodableTextError("parts in parts without end") from None
+    message = message_from_bytes(raw[above.end() :] if above else raw)
     fields: Fields = {}
     for name, value in message.raw_items():
         line = " ".join(str(value).split())
@@ -357,7 +328,7 @@ def decoded_words(value: str) -> str:
 
 def parameter(part: Message, name: str, header: str = "content-type") -> str:
     """A parameter of Content-Type or of another header; "" if it is not there."""
-    value = str(part.get(header, ""))[:_MAX_VALUE_CHARACTERS]
+    value = str(part.get(header, ""))[:4000]
     if name not in value.lower():
         return ""
     short = Message()
@@ -371,11 +342,7 @@ def parameter(part: Message, name: str, header: str = "content-type") -> str:
 
 
 def part_text(part: Message) -> str:
-    """The characters of a part that is a text.
-
-    Raises:
-        UndecodableTextError: damaged, binary, or longer than what anybody writes.
-    """
+    """The characters of a part that is a text; `UndecodableTextError` where it is longer than anybody writes."""
     is_base64 = str(part.get("content-transfer-encoding", "")).partition(";")[0].strip().lower() == "base64"
     if is_base64:
         del part["content-transfer-encoding"]  # the standard library reads what stands below it, too
