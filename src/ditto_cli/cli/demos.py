@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +25,7 @@ from ditto_cli.errors import InputError
 from ditto_cli.store import remove_tree
 from ditto_cli.types import Reading, Skipped, SourceText
 
-_STANDARD_INPUT = "standard input"
 _MAX_INPUT_BYTES = 2 * 2**20
-_END_OF_PASTE = "."
-_NAME_WORDS = 5
 _TEXT_SUFFIXES = frozenset({".md", ".txt", ".eml", ".html", ".htm", ".csv", ".tsv", ".json", ".jsonl", ".yaml"})
 
 
@@ -38,8 +36,8 @@ def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
     if source == "-" or (source is None and not sys.stdin.isatty()):
         raw = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)
         if len(raw) > _MAX_INPUT_BYTES:
-            raise InputError(f"{_STANDARD_INPUT} is larger than 2 MiB: give a text of a person, not an archive.")
-        reading = _name_by_words(read_markdown(_STANDARD_INPUT, raw))
+            raise InputError("standard input is larger than 2 MiB: give a text of a person, not an archive.")
+        reading = _name_by_words(read_markdown("standard input", raw))
     elif source is None:
         _write_in_editor(folder, prompt)
         return
@@ -191,8 +189,7 @@ def converse(folder: Path) -> None:
                 case "w":
                     _write_in_editor(folder)
                 case "p":
-                    pasted = _ask_for_text()
-                    add_texts(folder, pasted.texts, _ask_for_prompt())
+                    _paste(folder)
                 case "e":
                     run_edit(folder, argument.strip())
                 case "r":
@@ -205,31 +202,21 @@ def converse(folder: Path) -> None:
             warn(str(error))
 
 
-def _ask_for_text() -> Reading:
-    say(f"Paste the text; a line with only {_END_OF_PASTE} ends it.")
+def _paste(folder: Path) -> None:
+    """Let the user paste a text and say what it answers, and add it."""
+    say("Paste the text; a line with only . ends it.")
     lines: list[str] = []
-    while True:
-        try:
-            line = ask("")
-        except EOFError:
-            break
-        if line.strip() == _END_OF_PASTE:
-            break
-        lines.append(line)
-    return _name_by_words(read_markdown("the text", "\n".join(lines).encode("utf-8", errors="replace")))
+    with suppress(EOFError):
+        while (line := ask("")).strip() != ".":
+            lines.append(line)
+    reading = _name_by_words(read_markdown("the text", "\n".join(lines).encode("utf-8", errors="replace")))
+    prompt = ""
+    with suppress(EOFError):
+        prompt = ask("What does it answer, as in: Write an email to Bo about the hens (Enter: proposed later)? ")
+    add_texts(folder, reading.texts, prompt.strip() or None)
 
 
 def _name_by_words(reading: Reading) -> Reading:
     """The texts, each named by its first words, which become its file's name; they had none."""
-    texts = [
-        replace(text, id=" ".join(re.findall(r"\w+", text.text)[:_NAME_WORDS]) or text.id) for text in reading.texts
-    ]
+    texts = [replace(text, id=" ".join(re.findall(r"\w+", text.text)[:5]) or text.id) for text in reading.texts]
     return replace(reading, texts=tuple(texts))
-
-
-def _ask_for_prompt() -> str | None:
-    try:
-        answer = ask("What does it answer, as in: Write an email to Bo about the hens (Enter: proposed later)? ")
-    except EOFError:
-        return None
-    return answer.strip() or None

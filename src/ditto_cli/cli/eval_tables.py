@@ -9,8 +9,11 @@ from ditto_cli.evaluation.sections import evaluated_title, overview, warnings_by
 _NARROW, _FIGURES_IN_NARROW = 90, 5  # columns of a terminal below which the contestants' figures take two tables
 
 
-def show_report(report: EvalReport) -> None:
-    """Print the report for people, the answer first."""
+def show_report(report: EvalReport, *, as_json: bool = False) -> None:
+    """Print the report for people, the answer first, or as JSON."""
+    if as_json:
+        render.print_json(render.as_json_ready(report))
+        return
     render.print_facts({"verdict": "\n         ".join(report.verdict.lines)})
     bars = []
     for row in win_rates(report).table.rows:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ditto_cli.cli.arguments import TrainOptions
+from ditto_cli.cli.arguments import FleetOptions
 from ditto_cli.cli.context import find_base, folder_adapter, open_store
 from ditto_cli.cli.fleet_status import detail, summary
 from ditto_cli.cli.folder import add_prompts
 from ditto_cli.cli.network import host_log
-from ditto_cli.cli.plan import plan_job, prepare, read_order, stored_prompts, with_stand_ins
+from ditto_cli.cli.plan import plan_order, read_order
 from ditto_cli.cli.progress import live_lines
 from ditto_cli.cli.render import as_json_ready, print_json, print_table, say
-from ditto_cli.config import read_folder_file, resolved_quantize
+from ditto_cli.config import read_folder_file
 from ditto_cli.errors import DeviceError, DittoError, InputError
 from ditto_cli.evaluation.eval_prompts import evaluation_prompts
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport
@@ -43,16 +43,6 @@ _PROGRAM_BYTES = 4 * 2**30  # and of an evaluation on a CPU
 
 
 @dataclass(frozen=True)
-class FleetOptions:
-    """Whose work, and where it runs."""
-
-    people: Path
-    address: str | None
-    num_gpus: float
-    num_cpus: float
-
-
-@dataclass(frozen=True)
 class _Person:
     """One folder: its task, or why there is none; `row` is its line of the table."""
 
@@ -63,10 +53,10 @@ class _Person:
     peak_bytes: int = 0
 
 
-def run_fleet_train(options: FleetOptions, train: TrainOptions, *, fresh: bool) -> None:
+def run_fleet_train(options: FleetOptions) -> None:
     """See `ditto fleet train --help`."""
     with only_fleet(store_home(os.environ)):
-        _train(options, train, fresh=fresh)
+        _train(options)
 
 
 def run_fleet_eval(options: FleetOptions, *, as_json: bool) -> None:
@@ -75,9 +65,9 @@ def run_fleet_eval(options: FleetOptions, *, as_json: bool) -> None:
         _evaluate(options, as_json=as_json)
 
 
-def _train(options: FleetOptions, train: TrainOptions, *, fresh: bool) -> None:
+def _train(options: FleetOptions) -> None:
     store = open_store()
-    people = _read_people(options, train, store, fresh=fresh)
+    people = _read_people(options, store)
     columns = ("person", "texts", "tokens", "updates", "adapter", "")
     print_table(f"{len(people)} folders in {options.people}", columns, [person.row for person in people])
     tasks = {person.name: person.task for person in people if person.task is not None}
@@ -214,7 +204,7 @@ def _person_folders(people: Path) -> list[Path]:
     return folders
 
 
-def _read_people(options: FleetOptions, train: TrainOptions, store: AdapterStore, *, fresh: bool) -> list[_Person]:
+def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
     """Each folder as `ditto train` would read it, counted on a base without weights.
 
     Raises:
@@ -224,8 +214,9 @@ def _read_people(options: FleetOptions, train: TrainOptions, store: AdapterStore
     folders = _person_folders(options.people)
     from ditto_cli.model.hardware import detect
 
-    hardware = detect("auto" if options.num_gpus else "cpu")
-    if options.num_gpus and not hardware.is_cuda and not (train.preset or os.environ.get("DITTO_PRESET")):
+    is_on_gpu = bool(options.num_gpus)
+    hardware = detect("auto" if is_on_gpu else "cpu")
+    if is_on_gpu and not hardware.is_cuda and not (options.preset or os.environ.get("DITTO_PRESET")):
         raise DeviceError("This machine has no GPU to choose a preset by: say --preset, as in --preset qwen3-8b-24gb.")
     from ditto_cli.model.base.loading import load_skeleton
     from ditto_cli.model.policy.policy import Policy
@@ -235,7 +226,7 @@ def _read_people(options: FleetOptions, train: TrainOptions, store: AdapterStore
     for folder in folders:
         name = folder.name
         try:
-            order = read_order(replace(train, folder=folder))
+            order = read_order(options.train_options(folder))
             name = order.adapter
             if name in {person.name for person in people}:
                 raise InputError("another folder has this name already: give one of them a `name` in its ditto.yaml.")
@@ -244,25 +235,13 @@ def _read_people(options: FleetOptions, train: TrainOptions, store: AdapterStore
             if base not in skeletons:
                 found = find_base(settings.base.id, settings.base.revision, weights=False)
                 skeletons[base] = load_skeleton(found, hardware)
-            prompts, _ = stored_prompts(folder, order)
-            job, selector = prepare(
-                skeletons[base],
-                name,
-                with_stand_ins(order, prompts),
-                settings,
-                watch_prompt=order.watch_prompt,
-                publish="best",
-                pairs=order.view.reading.pairs,
-            )
-            quantize = resolved_quantize(settings.base.quantize, is_cuda=bool(options.num_gpus))
-            plan = plan_job(skeletons[base], job, selector, quantize, store)
-            texts = tuple(order.view.reading.texts)
+            plan = plan_order(order, settings, skeletons[base], is_cuda=is_on_gpu)
+            texts, pairs = order.view.reading.texts, order.view.reading.pairs
             where = str(folder.resolve())
-            pairs = order.view.reading.pairs
-            task = Task(name, where, texts, prompts, settings, order.watch_prompt, bool(options.num_gpus), pairs)
-            is_done = not fresh and is_trained(store, task)
+            task = Task(name, where, texts, order.prompts, settings, order.watch_prompt, is_on_gpu, pairs)
+            is_done = not options.fresh and is_trained(store, task)
             steps = settings.sft.max_steps + settings.rounds.num * settings.rounds.steps
-            cells = (str(len(texts)), str(job.texts.num_tokens), str(steps), size(plan.need.adapter))
+            cells = (str(len(texts)), str(plan.job.texts.num_tokens), str(steps), size(plan.need.adapter))
             row = (name, *cells, "trained already" if is_done else "")
             people.append(_Person(name, None if is_done else task, "", row, plan.need.peak))
         except DittoError as error:

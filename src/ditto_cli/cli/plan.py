@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ditto_cli.cli.arguments import TrainOptions
@@ -64,21 +64,10 @@ def run_plan(options: TrainOptions, *, as_json: bool) -> None:
     from ditto_cli.model.base.loading import load_skeleton
 
     preset, settings = order.settings(hardware)
-    quantize = resolved_quantize(settings.base.quantize, is_cuda=hardware.is_cuda)
     policy = load_skeleton(find_base(settings.base.id, settings.base.revision, weights=False), hardware)
-    prompts, num_missing = stored_prompts(options.folder, order)
-    demonstrations = with_stand_ins(order, prompts)
-    job, selector = prepare(
-        policy,
-        order.adapter,
-        demonstrations,
-        settings,
-        watch_prompt=order.watch_prompt,
-        publish=options.publish,
-        pairs=order.view.reading.pairs,
-    )
-    plan = plan_job(policy, job, selector, quantize, open_store())
+    plan = plan_order(order, settings, policy, is_cuda=hardware.is_cuda)
     notes = [*hardware.notes(), *plan.warnings]
+    num_missing = len(plan.job.demonstrations) - len(order.prompts)
     if num_missing:
         notes.append(f"{num_missing} of the texts have no prompt yet: one of usual length is counted for each.")
     if as_json:
@@ -93,6 +82,7 @@ def run_plan(options: TrainOptions, *, as_json: bool) -> None:
 class Order:
     """What the user asked for, as far as it is known without a model."""
 
+    options: TrainOptions
     folder_file: FolderFile
     view: FolderView
     adapter: str
@@ -104,30 +94,23 @@ class Order:
         """The prompt whose samples are shown while it trains."""
         return self.folder_file.watch_prompt or _WATCH_PROMPT
 
+    @cached_property
+    def prompts(self) -> dict[str, str]:
+        """Those that are known of the texts, by their ids."""
+        found, _ = attach_stored_prompts(self.options.folder, self.view.reading.texts, self.folder_file)
+        return {demonstration.id: demonstration.prompt for demonstration in found}
+
     def settings(self, hardware: Hardware) -> tuple[str, Settings]:
         """The preset on this machine, and all settings."""
         preset = self.preset or hardware.default_preset()
         return preset, resolve_settings(preset, self.folder_file, os.environ, self.overrides)
 
 
-def stored_prompts(folder: Path, order: Order) -> tuple[dict[str, str], int]:
-    """The prompts that are known of the texts, by their ids; and how many texts have none yet."""
-    found, without = attach_stored_prompts(folder, order.view.reading.texts, order.folder_file)
-    return {demonstration.id: demonstration.prompt for demonstration in found}, len(without)
-
-
-def with_stand_ins(order: Order, prompts: Mapping[str, str]) -> list[Demonstration]:
-    """The texts with their prompts, and with one of usual length where there is none: to be counted."""
-    texts = order.view.reading.texts
-    return attach_prompts(texts, {text.id: prompts.get(text.id, _PLACEHOLDER) for text in texts})[0]
-
-
-def read_order(options: TrainOptions) -> Order:
-    """Read the folder and refuse all that can be refused without loading torch."""
+def read_order(options: TrainOptions, given: Mapping[str, object] | None = None) -> Order:
+    """Read the folder and refuse all that can be refused without torch; `given` are more settings by dotted names."""
     folder_file = read_folder_file(options.folder)
     flags = {"base.id": options.base, "base.revision": options.revision, "base.quantize": options.quantize}
-    given = options.assignments
-    assignments = given if isinstance(given, Mapping) else parse_assignments(given or [])
+    assignments = {**parse_assignments(options.assignments or []), **(given or {})}
     if decided := sorted(_METHODS[options.method].keys() & assignments.keys()):
         raise InputError(f"--method {options.method} decides {decided[0]} itself: leave it or --set out.")
     overrides = {**flags, "seed": options.seed, **assignments, **_METHODS[options.method]}
@@ -139,7 +122,7 @@ def read_order(options: TrainOptions) -> Order:
     adapter = folder_adapter(options.folder, folder_file, options.name)
     view = view_folder(options.folder, folder_file)
     check_comparable(settings, view.reading.pairs)
-    return Order(folder_file, view, adapter, preset, overrides)
+    return Order(options, folder_file, view, adapter, preset, overrides)
 
 
 def check_publish(publish: str, settings: Settings) -> str:
@@ -160,7 +143,7 @@ def prepare(
     settings: Settings,
     *,
     watch_prompt: str,
-    publish: str,
+    publish: str = "best",
     folder: str | None = None,
     pairs: Sequence[Preference] = (),
 ) -> tuple[Job, RoundSelector]:
@@ -176,6 +159,24 @@ def prepare(
         max_new_tokens=job.texts.max_new_tokens,
     )
     return job, RoundSelector(policy, job.demonstrations, plan, publish=publish, pairs=job.pairs)
+
+
+def plan_order(order: Order, settings: Settings, policy: Policy, *, is_cuda: bool) -> Plan:
+    """What an order will take on a base without weights; for a text without a prompt one of usual length is counted."""
+    texts, pairs = order.view.reading.texts, order.view.reading.pairs
+    prompts = {text.id: order.prompts.get(text.id, _PLACEHOLDER) for text in texts}
+    demonstrations, _ = attach_prompts(texts, prompts)
+    job, selector = prepare(
+        policy,
+        order.adapter,
+        demonstrations,
+        settings,
+        watch_prompt=order.watch_prompt,
+        publish=order.options.publish,
+        pairs=pairs,
+    )
+    quantize = resolved_quantize(settings.base.quantize, is_cuda=is_cuda)
+    return plan_job(policy, job, selector, quantize, open_store())
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,13 @@ _CHAT_HELP = (
 )
 
 
-def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> None:
+def run_sample(options: SampleOptions) -> None:
     """Write `options.num` texts with each voice."""
-    text = _read_prompt(prompt)
+    text = _read_prompt(options.prompt)
     session, voices = open_voices(options)
     seed = seed_of(options)
     samples = {voice: session.write_best(text, options, seed, voice) for voice in voices}
-    if as_json:
+    if options.as_json:
         rows = [
             {
                 "adapter": voice.adapter,
@@ -59,14 +59,14 @@ def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> 
         print_text(session.text(samples[voices[0]][index].tokens))
 
 
-def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> None:
+def run_keep(options: SampleOptions) -> None:
     """Write `options.num` texts, let the user edit each, and add what was edited to the adapter's texts."""
     from ditto_cli.cli.demos import keep_edited
     from ditto_cli.cli.editor import edited
 
-    if not is_alone:
+    if options.chat or options.as_json or options.compare is not None:
         raise InputError("--keep is for the texts of one adapter: leave --compare, --chat and --json out.")
-    text = _read_prompt(prompt)
+    text = _read_prompt(options.prompt)
     store = open_store()
     name = (options.voices or [only_adapter(store)])[0]
     adapter = Voice.parse(name).adapter
@@ -84,11 +84,11 @@ def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> N
             say(keep_edited(raw, visible(sample), text, Path(folder), voice.adapter))
 
 
-def run_chat(options: SampleOptions, first_prompt: str | None) -> None:
+def run_chat(options: SampleOptions) -> None:
     """Prompt after prompt until /quit or the end of the input; a mistake is said, and the conversation goes on."""
     session, (voice, *_) = open_voices(options)
     say(f"Writing as {voice.title}. {_CHAT_HELP}")
-    seed, last, line = seed_of(options), "", first_prompt
+    seed, last, line = seed_of(options), "", options.prompt
     while True:
         try:
             line = line if line is not None else ask(f"{voice.title}> ")
@@ -157,4 +157,4 @@ def warn_of_cuts(texts: Sequence[Chosen]) -> None:
 
 def seed_of(options: SampleOptions) -> int:
     """The seed that is given, else any."""
-    return options.seed if options.seed is not None else secrets.randbelow(2**32)
+    return secrets.randbelow(2**32) if options.seed is None else options.seed

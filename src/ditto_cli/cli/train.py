@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ditto_cli.cli.arguments import TrainOptions
 from ditto_cli.cli.context import load_base, open_store, require_training
 from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit, warn_of_pairs
@@ -13,18 +15,21 @@ from ditto_cli.shown import size
 from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun
 
 
-def run_train(options: TrainOptions, *, fresh: bool) -> None:
+def run_train(options: TrainOptions) -> None:
     """See `ditto train --help`."""
-    _show_result(train_adapter(options, fresh=fresh))
+    _show_result(train_adapter(options))
 
 
-def train_adapter(options: TrainOptions, *, fresh: bool) -> AdapterRecord:
-    """Train and publish an adapter; the plan, the progress and what should be known go to stderr."""
+def train_adapter(options: TrainOptions, settings: Mapping[str, object] | None = None) -> AdapterRecord:
+    """Train and publish an adapter; the plan, the progress and what should be known go to stderr.
+
+    `settings` are any by dotted names, besides those of the options.
+    """
     check_tracker(options.track)
-    order = read_order(options)
+    order = read_order(options, settings)
     store = open_store()
     with store.training(order.adapter) as kept:  # a second training of this name ends here, before it loads anything
-        if fresh:
+        if options.fresh:
             kept.start_over()
         return _train(options, order, store, kept)
 

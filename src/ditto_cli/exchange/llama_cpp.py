@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ditto_cli.errors import IncompatibleError
-from ditto_cli.exchange.parity import MAX_TOKENS, Step, Told
+from ditto_cli.exchange.parity import (
+    MAX_TOKENS,
+    PROMPTS,
+    Step,
+    Told,
+    compare,
+    greedy,
+    limit_of,
+    policy_for_check,
+    require_parity,
+)
+from ditto_cli.model.base.source import BaseSource
+from ditto_cli.model.policy.lora import Lora
 
 
 def is_installed() -> bool:
@@ -68,3 +80,37 @@ class LlamaCpp:
         (choice,) = answer["choices"]
         told = (choice["logprobs"] or {}).get("content", [])
         return Told([Step(token["id"], token["logprob"]) for token in told], choice["finish_reason"] == "stop")
+
+
+def check_gguf(
+    source: BaseSource, lora: Lora, base: Path, adapter: Path, dtype: str | None, noted: Callable[[str], None]
+) -> None:
+    """Check that an adapter writes in llama.cpp what it writes here.
+
+    Args:
+        source: of the base here.
+        lora: the adapter.
+        base: the base as GGUF.
+        adapter: the adapter as GGUF.
+        dtype: of the base as GGUF, where it was written by us.
+        noted: is told what was found.
+
+    Raises:
+        IncompatibleError: it does not.
+    """
+    policy, prompts = policy_for_check(source, lora, noted)
+    ours = greedy(policy, prompts)
+    policy.switch(None)
+    ours_of_base = greedy(policy, prompts)
+    engine = LlamaCpp(base, adapter, max(map(len, prompts)) + MAX_TOKENS)
+    theirs, theirs_of_base = engine.greedy(prompts), engine.greedy(prompts, strength=0.0)
+
+    tokenizer = policy.chat.tokenizer
+    of_base = compare(ours_of_base, theirs_of_base, tokenizer)
+    require_parity(compare(ours, theirs, tokenizer), limit_of(of_base, dtype), noted)
+    num, own = engine.num_chat_tokens(PROMPTS[0]), len(prompts[0])
+    if dtype is not None and num != own:
+        noted(
+            f"llama.cpp's chat makes {num} tokens of a prompt of which ours makes {own}: it may think first, "
+            "greet with another system text, or know the base's tokenizer otherwise. Compare its prompt."
+        )

@@ -7,13 +7,18 @@ exported rightly may double it, and one whose rows lie in another order is off b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ditto_cli.errors import IncompatibleError
+from ditto_cli.model.base.loading import load_source
+from ditto_cli.model.base.source import BaseSource
+from ditto_cli.model.hardware import detect
+from ditto_cli.model.policy.lora import Lora
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.types import SampleRequest
@@ -141,3 +146,43 @@ def compare(ours: Sequence[Sequence[Step]], theirs: Sequence[Told], tokenizer: A
                 break
             num_same += 1
     return Parity(sum(map(len, ours)), num_same, gap, tuple(margins))
+
+
+def policy_for_check(
+    source: BaseSource, lora: Lora, noted: Callable[[str], None]
+) -> tuple[Policy, list[tuple[int, ...]]]:
+    """Our side of a check: the base in full precision with the adapter on it, and the prompts as token ids."""
+    policy = load_source(source, "none", detect("cpu"), noted=noted)
+    policy.put_adapter("exported", lora)
+    return policy, [policy.chat.prompt_ids(prompt) for prompt in PROMPTS]
+
+
+def require_parity(parity: Parity, limit: float, noted: Callable[[str], None]) -> None:
+    """Say what a check found.
+
+    Raises:
+        IncompatibleError: more than `limit` nats.
+    """
+    noted(
+        f"Checked: {parity.num_same} of {parity.num_tokens} tokens are the same; the largest difference of a token's "
+        f"log-probability is {parity.gap:.1e} nats (limit {limit:.1e})."
+    )
+    for margin in parity.margins:
+        noted(f"A text parts where our two likeliest tokens lie {margin:.4f} nats apart.")
+    if not parity.is_within(limit):
+        raise IncompatibleError(
+            "What was exported does not write what the adapter writes here, so it was not kept: please report which "
+            "base this is; --no-check writes it all the same."
+        )
+
+
+def check_merged(
+    source: BaseSource, lora: Lora, folder: Path, dtype: torch.dtype, noted: Callable[[str], None]
+) -> None:
+    """Check that the merged model in `folder` writes what the adapter writes on its base; raises what differs."""
+    policy, prompts = policy_for_check(source, lora, noted)
+    ours = greedy(policy, prompts)
+    del policy  # two bases need not be in memory
+    merged = load_source(BaseSource("local", str(folder), None, folder), "none", detect("cpu"))
+    theirs = [Told(text, ended=False) for text in greedy(merged, prompts)]
+    require_parity(compare(ours, theirs, merged.chat.tokenizer), limit_of_merging(dtype), noted)
