@@ -13,28 +13,15 @@ import typer
 
 from ditto_cli import __version__
 from ditto_cli.cli.arguments import (
-    AdapterName,
-    Address,
     AsJson,
-    Assignments,
-    Base,
-    CpusPerTask,
-    Device,
     EvalOptions,
     ExportOptions,
     FleetOptions,
     Folder,
-    GpusPerTask,
     InitOptions,
-    MethodOption,
     Name,
     Offline,
-    People,
-    Preset,
-    Quantize,
-    Revision,
     SampleOptions,
-    Seed,
     ServeOptions,
     TrainOptions,
     parameters_of,
@@ -89,14 +76,14 @@ def _init(options: InitOptions) -> None:
 
 
 @app.command("train")
-@parameters_of(TrainOptions)
+@parameters_of(TrainOptions, "as_json")
 def _train(options: TrainOptions) -> None:
     """Train an adapter. Imitate the texts (SFT), then DITTO rounds that prefer them over the model's own."""
     uses_model(offline=options.offline)
     if options.dry_run:
         from ditto_cli.cli.plan import run_plan
 
-        run_plan(options, as_json=False)
+        run_plan(options)
         return
     from ditto_cli.cli.train import run_train
 
@@ -104,26 +91,13 @@ def _train(options: TrainOptions) -> None:
 
 
 @app.command("plan")
-def _plan(
-    folder: Folder,
-    name: AdapterName = None,
-    preset: Preset = None,
-    base: Base = None,
-    revision: Revision = None,
-    quantize: Quantize = None,
-    seed: Seed = None,
-    set_: Assignments = None,
-    method: MethodOption = "ditto",
-    device: Device = "auto",
-    offline: Offline = False,
-    json: AsJson = False,
-) -> None:
+@parameters_of(TrainOptions, "publish", "fresh", "track", "dry_run")
+def _plan(options: TrainOptions) -> None:
     """Tell what a training would do before it does it. Steps, memory, disk, and what the last one took."""
     from ditto_cli.cli.plan import run_plan
 
-    uses_model(offline=offline)
-    options = TrainOptions(folder, name, preset, base, revision, quantize, seed, set_, method=method, device=device)
-    run_plan(options, as_json=json)
+    uses_model(offline=options.offline)
+    run_plan(options)
 
 
 @app.command("sample")
@@ -303,7 +277,7 @@ def _demos_pairs(
 
 
 @fleet.command("train")
-@parameters_of(FleetOptions)
+@parameters_of(FleetOptions, "as_json")
 def _train_fleet(options: FleetOptions) -> None:
     """Train everybody as `ditto train` does. Who is trained already is left out, so it can be stopped and started."""
     from ditto_cli.cli.fleet import run_fleet_train
@@ -313,19 +287,13 @@ def _train_fleet(options: FleetOptions) -> None:
 
 
 @fleet.command("eval")
-def _eval_fleet(
-    people: People,
-    address: Address = None,
-    gpus_per_task: GpusPerTask = 0,
-    cpus_per_task: CpusPerTask = 1,
-    json: AsJson = False,
-    offline: Offline = False,
-) -> None:
+@parameters_of(FleetOptions, "preset", "base", "revision", "quantize", "seed", "assignments", "fresh")
+def _eval_fleet(options: FleetOptions) -> None:
     """Evaluate everybody as `ditto eval` does. A verdict each, and one page with all of them, the worst first."""
     from ditto_cli.cli.fleet import run_fleet_eval
 
-    uses_model(offline=offline)
-    run_fleet_eval(FleetOptions(people, address, gpus_per_task, cpus_per_task), as_json=json)
+    uses_model(offline=options.offline)
+    run_fleet_eval(options)
 
 
 @fleet.command("status")

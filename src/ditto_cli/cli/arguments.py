@@ -36,17 +36,18 @@ def adapter_names(incomplete: str) -> list[str]:
 Options = TypeVar("Options")
 
 
-def parameters_of(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
-    """Make of a function that takes a dataclass one that typer asks for its fields; the dataclass itself for Python."""
+def parameters_of(options: type[Options], *left_out: str) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Make of a function that takes a dataclass one that typer asks for its fields, but those `left_out`."""
 
     def command_of(run: Callable[[Options], None]) -> Callable[..., None]:
         def command(**given: Any) -> None:
             run(options(**given))
 
+        fields = inspect.signature(options, eval_str=True).parameters.values()
         command.__doc__ = run.__doc__
-        signature = inspect.signature(options, eval_str=True)
-        command.__signature__ = signature  # type: ignore[attr-defined]
-        command.__annotations__ = {one.name: one.annotation for one in signature.parameters.values()}
+        parameters = [one for one in fields if one.name not in left_out]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in parameters}
         return command
 
     return command_of
@@ -69,35 +70,17 @@ Quantize = Annotated[
 Offline = Annotated[bool, typer.Option("--offline", help="Never connect to the model hub.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Preset = Annotated[str | None, typer.Option(help="Settings to start from; else the one that fits this machine.")]
-AdapterName = Annotated[
-    str | None, typer.Option("--name", help="Name for the adapter; else `name` of ditto.yaml, else the folder's.")
-]
 Base = Annotated[str | None, typer.Option("--base", help="Base model: hub id, local folder, or `embedded`.")]
 MovedBase = Annotated[str | None, typer.Option("--base", help="Where the base lies now, if it was moved.")]
 Revision = Annotated[str | None, typer.Option("--revision", help="The base's commit, tag or branch on the hub.")]
 Stage = Annotated[str | None, typer.Option("--round", help="A stage of the adapter: sft, 1, 2, ...")]
 JudgeKind = Literal["style", "model", "openai", "me"]
 Method = Literal["ditto", "sft", "dpo"]
-MethodOption = Annotated[
-    Method, typer.Option("--method", help="sft: imitate only; dpo: compare given pairs only, without samples.")
-]
 Tracker = Literal["tensorboard", "wandb", "trackio", "mlflow"]
-Track = Annotated[
-    Tracker | None,
-    typer.Option(
-        "--track", help="Give the figures to a tracker too; it is offline unless its own variables say otherwise."
-    ),
-]
 Seed = Annotated[int | None, typer.Option("--seed", help="Same seed, same adapter.")]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, as in --set dpo.beta=0.1.")
 ]
-People = Annotated[Path, typer.Argument(help="A folder that holds a folder for each person.")]
-Address = Annotated[str | None, typer.Option(help="A running Ray: auto, ray://HOST:10001; else one of this machine.")]
-GpusPerTask = Annotated[
-    float, typer.Option("--gpus-per-task", min=0, help="GPUs of a person; 0 computes on processors.")
-]
-CpusPerTask = Annotated[float, typer.Option("--cpus-per-task", min=0.01, help="Threads of a person.")]
 
 
 @dataclass(frozen=True)
@@ -151,10 +134,12 @@ class InitOptions:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Of `ditto train`, and in part of `ditto plan`; None is what a setting or the machine decides."""
+    """Of `ditto train` and `ditto plan`; None is what a setting or the machine decides."""
 
     folder: Folder
-    name: AdapterName = None
+    name: Annotated[
+        str | None, typer.Option(help="Name for the adapter; else `name` of ditto.yaml, else the folder's.")
+    ] = None
     preset: Preset = None
     base: Base = None
     revision: Revision = None
@@ -165,11 +150,17 @@ class TrainOptions:
         "best"
     )
     fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a training that was interrupted.")] = False
-    method: MethodOption = "ditto"
-    track: Track = None
+    method: Annotated[
+        Method, typer.Option(help="sft: imitate only; dpo: compare given pairs only, without samples.")
+    ] = "ditto"
+    track: Annotated[
+        Tracker | None,
+        typer.Option(help="Give the figures to a tracker too; it is offline unless its own variables say otherwise."),
+    ] = None
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would do, as `ditto plan`.")] = False
     device: Device = "auto"
     offline: Offline = False
+    as_json: AsJson = False
 
 
 @dataclass(frozen=True)
@@ -337,12 +328,16 @@ class ServeOptions:
 
 @dataclass(frozen=True)
 class FleetOptions:
-    """Of `ditto fleet train` and, in part, of `ditto fleet eval`."""
+    """Of `ditto fleet train` and `ditto fleet eval`."""
 
-    people: People
-    address: Address = None
-    num_gpus: GpusPerTask = 0
-    num_cpus: CpusPerTask = 1
+    people: Annotated[Path, typer.Argument(help="A folder that holds a folder for each person.")]
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray: auto, ray://HOST:10001; else one of this machine.")
+    ] = None
+    num_gpus: Annotated[
+        float, typer.Option("--gpus-per-task", min=0, help="GPUs of a person; 0 computes on processors.")
+    ] = 0
+    num_cpus: Annotated[float, typer.Option("--cpus-per-task", min=0.01, help="Threads of a person.")] = 1
     preset: Preset = None
     base: Base = None
     revision: Revision = None
@@ -350,6 +345,7 @@ class FleetOptions:
     seed: Seed = None
     assignments: Assignments = None
     fresh: Annotated[bool, typer.Option("--fresh", help="Also those who are trained already.")] = False
+    as_json: AsJson = False
     offline: Offline = False
 
     def train_options(self, folder: Path) -> TrainOptions:

@@ -59,10 +59,10 @@ def run_fleet_train(options: FleetOptions) -> None:
         _train(options)
 
 
-def run_fleet_eval(options: FleetOptions, *, as_json: bool) -> None:
+def run_fleet_eval(options: FleetOptions) -> None:
     """See `ditto fleet eval --help`."""
     with only_fleet(store_home(os.environ)):
-        _evaluate(options, as_json=as_json)
+        _evaluate(options)
 
 
 def _train(options: FleetOptions) -> None:
@@ -90,7 +90,7 @@ def _train(options: FleetOptions) -> None:
     _run(options, tasks, train_person, max(person.peak_bytes for person in people), board, keep)
 
 
-def _evaluate(options: FleetOptions, *, as_json: bool) -> None:
+def _evaluate(options: FleetOptions) -> None:
     from ditto_cli.evaluation.html import render_html, render_overview
     from ditto_cli.evaluation.report import total_style
     from ditto_cli.evaluation.traces import mark_of, marked_page
@@ -132,7 +132,7 @@ def _evaluate(options: FleetOptions, *, as_json: bool) -> None:
             pages = [(r, (store.evaluation_folder(r.adapter) / REPORT_FILE).as_uri()) for r in ordered]
             page = store_home(os.environ) / FLEET_FOLDER / PAGE_FILE
             write_text(page, render_overview(f"{len(ordered)} people of {options.people.name}", pages))
-            if as_json:
+            if options.as_json:
                 print_json([as_json_ready(report) for report in ordered])
             else:
                 print_table("", ("person", "verdict"), [(r.adapter, r.verdict.advice) for r in ordered])

@@ -55,7 +55,7 @@ _WATCH_PROMPT = "Write a short email to a colleague to ask whether we can move o
 _PLACEHOLDER = "Write an email to a colleague about the change of plans for the meeting next week."
 
 
-def run_plan(options: TrainOptions, *, as_json: bool) -> None:
+def run_plan(options: TrainOptions) -> None:
     """See `ditto plan --help`."""
     from ditto_cli.model.hardware import detect
 
@@ -70,7 +70,7 @@ def run_plan(options: TrainOptions, *, as_json: bool) -> None:
     num_missing = len(plan.job.demonstrations) - len(order.prompts)
     if num_missing:
         notes.append(f"{num_missing} of the texts have no prompt yet: one of usual length is counted for each.")
-    if as_json:
+    if options.as_json:
         print_json(_as_json(plan, preset, num_missing, notes))
         return
     print_facts(plan_facts(plan, preset))
