@@ -226,7 +226,7 @@ def test_what_needs_no_torch_imports_none_indirectly():
         for path in SOURCES
         if place(path).startswith(("demonstrations/", "store/", "errors", "types", "config", "seeds"))
     ]
-    modules += ["ditto_cli.method.comparisons", "ditto_cli.cli.app", "ditto_cli.cli.eval_tables"]
+    modules += ["ditto_cli.method.comparisons", "ditto_cli.cli.app", "ditto_cli.cli.eval"]
     # What judges and reports on texts alone.
     judging = (
         "style",

@@ -169,7 +169,7 @@ class Writer:
             with_texts=with_texts,
         )
         who = self._voice if voice is None else Voice.parse(voice)
-        chosen = self._session.write_best(prompt, options, seed_of(options), who)
+        chosen = self._session.write(prompt, options, seed_of(options), who)
         warn_of_cuts(chosen)
         return [self._session.text(one.tokens) for one in chosen]
 

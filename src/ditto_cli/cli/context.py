@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.render import ask, say
-from ditto_cli.config import CPU_PRESET, BaseSettings, FolderFile, adapter_name_of, resolve_settings
+from ditto_cli.config import CPU_PRESET, BaseSettings, FolderFile, resolve_settings
 from ditto_cli.errors import DeviceError, IncompatibleError, InputError
 from ditto_cli.store import (
     AdapterRecord,
@@ -46,7 +46,7 @@ def only_adapter(store: AdapterStore) -> str:
 
 def folder_adapter(folder: Path, folder_file: FolderFile, flag: str | None = None) -> str:
     """The name of a folder's adapter: as it is given, as ditto.yaml says it, or after the folder."""
-    name = flag or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
+    name = flag or folder_file.name or suggest_name(Path(os.path.abspath(folder)).name)
     check_name(name)
     return name
 

@@ -23,10 +23,8 @@ from ditto_cli.cli.context import (
     open_store,
     require_training,
 )
-from ditto_cli.cli.eval import check_report_place, load_encoder, plan_of, write_page
-from ditto_cli.cli.eval_tables import show_report
+from ditto_cli.cli.eval import check_report_place, load_encoder, plan_of, show_report, write_page
 from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away, server_of
-from ditto_cli.cli.plan import prepare
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say, warn
 from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
@@ -169,17 +167,13 @@ class _Trial:
         from ditto_cli.evaluation.contestants import Contestant, few_shot, live_writer
         from ditto_cli.evaluation.eval_prompts import held_out_prompts
         from ditto_cli.evaluation.evaluate import gather
+        from ditto_cli.evaluation.selection import selector_of
         from ditto_cli.evaluation.summary import extracted_in_training
-        from ditto_cli.method.run import train_ditto
+        from ditto_cli.method.run import Job, train_ditto
 
-        job, selector = prepare(
-            self.policy,
-            _FOLD_ADAPTER,
-            part.demonstrations,
-            self.settings,
-            watch_prompt=part.held_out[0].prompt,
-            pairs=part.pairs,
-        )
+        texts, watch_prompt = part.demonstrations, part.held_out[0].prompt
+        job = Job.of(self.policy, _FOLD_ADAPTER, texts, self.settings, watch_prompt, pairs=part.pairs)
+        selector = selector_of(self.policy, texts, part.pairs, self.settings, job.texts.max_new_tokens)
         with store.training(job.name) as kept:
             record = train_ditto(self.policy, job, kept, shown, selector)
         session = Session(self.policy, store)

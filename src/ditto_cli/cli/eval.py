@@ -1,4 +1,4 @@
-"""`ditto eval`: who writes for which prompts, who judges, and the report."""
+"""`ditto eval`: who writes for which prompts, who judges, and the report, on stdout and as a page."""
 
 from __future__ import annotations
 
@@ -10,15 +10,26 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.arguments import EvalOptions
 from ditto_cli.cli.context import folder_adapter, only_adapter, open_store
-from ditto_cli.cli.eval_tables import show_report
 from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away
 from ditto_cli.cli.pairs import keep_picks
 from ditto_cli.cli.progress import reporter
-from ditto_cli.cli.render import say, warn
+from ditto_cli.cli.render import (
+    Bar,
+    as_json_ready,
+    print_bars,
+    print_facts,
+    print_json,
+    print_table,
+    print_text,
+    say,
+    stdout_width,
+    warn,
+)
 from ditto_cli.cli.rivals import contestant_of, kept_writer, rivals_of, voice_of
 from ditto_cli.config import read_folder_file
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport, stage_kind
+from ditto_cli.evaluation.sections import evaluated_title, overview, warnings_by_subject, win_rates
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.evaluation.types import FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, write_text
@@ -32,6 +43,7 @@ if TYPE_CHECKING:
     from ditto_cli.model.hardware import Hardware
 
 _MAX_PROMPTS_FILE_BYTES = 2**20
+_NARROW, _FIGURES_IN_NARROW = 90, 5  # columns of a terminal below which the contestants' figures take two tables
 
 
 def run_eval(options: EvalOptions) -> None:
@@ -114,6 +126,35 @@ def evaluate_adapter(
     write_page(report, options.report or folder / REPORT_FILE, [mark_of(folder), *marks.values()])
     keep_picks(judge, findings, others, options.folder or Path(record.folder or ""))
     return report
+
+
+def show_report(report: EvalReport, *, as_json: bool = False) -> None:
+    """Print the report for people, the answer first, or as JSON."""
+    if as_json:
+        print_json(as_json_ready(report))
+        return
+    print_facts({"verdict": "\n         ".join(report.verdict.lines)})
+    bars = []
+    for row in win_rates(report).table.rows:
+        rate, shows, rests_on = row.cells
+        assert rate.bar is not None
+        assert rate.interval is not None
+        bars.append(Bar(row.name, rate.bar, rate.interval, f"{rate.text} {shows.text}", rests_on.text))
+    if bars:
+        print_text("")
+        print_bars(f"win rate of {evaluated_title(report)} with its 95% interval", bars)
+    table = overview(report)
+    names = [column.short for column in table.columns]
+    is_narrow = stdout_width() < _NARROW
+    for part in (slice(_FIGURES_IN_NARROW), slice(_FIGURES_IN_NARROW, None)) if is_narrow else (slice(None),):
+        if table.rows and names[part]:
+            rows = [(row.name, *(cell.text for cell in row.cells[part])) for row in table.rows]
+            print_text("")
+            print_table("", (table.head, *names[part]), rows)
+    warnings = warnings_by_subject(report)
+    if warnings:
+        print_text("")
+        print_table("warnings", ("about", "warning"), warnings)
 
 
 def write_page(report: EvalReport, place: Path, marks: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ from ditto_cli.errors import DittoError, InputError
 from ditto_cli.method.comparisons import check_comparable
 from ditto_cli.shown import duration, size
 from ditto_cli.store import AdapterRecord, AdapterStore
-from ditto_cli.types import SFT_STAGE, Demonstration, Preference, round_stage
+from ditto_cli.types import SFT_STAGE, round_stage
 
 if TYPE_CHECKING:
     from ditto_cli.evaluation.selection import RoundSelector
@@ -136,45 +136,16 @@ def check_publish(publish: str, settings: Settings) -> str:
     raise InputError(f"--publish {publish}: this run has no such stage; take best, last, {', '.join(stages)}.")
 
 
-def prepare(
-    policy: Policy,
-    name: str,
-    demonstrations: Sequence[Demonstration],
-    settings: Settings,
-    *,
-    watch_prompt: str,
-    publish: str = "best",
-    folder: str | None = None,
-    pairs: Sequence[Preference] = (),
-) -> tuple[Job, RoundSelector]:
-    """The job, and who chooses the stage that it publishes; the same for every training, its plan and a fold."""
-    from ditto_cli.evaluation.selection import RoundSelector, selection_plan
-    from ditto_cli.method.run import Job
-
-    job = Job.of(policy, name, demonstrations, settings, watch_prompt, folder, pairs)
-    plan = selection_plan(
-        job.learnt_prompts,
-        seed=settings.seed,
-        temperature=settings.sampling.temperature,
-        max_new_tokens=job.texts.max_new_tokens,
-    )
-    return job, RoundSelector(policy, job.demonstrations, plan, publish=publish, pairs=job.pairs)
-
-
 def plan_order(order: Order, settings: Settings, policy: Policy, *, is_cuda: bool) -> Plan:
     """What an order will take on a base without weights; for a text without a prompt one of usual length is counted."""
+    from ditto_cli.evaluation.selection import selector_of
+    from ditto_cli.method.run import Job
+
     texts, pairs = order.view.reading.texts, order.view.reading.pairs
     prompts = {text.id: order.prompts.get(text.id, _PLACEHOLDER) for text in texts}
     demonstrations, _ = attach_prompts(texts, prompts)
-    job, selector = prepare(
-        policy,
-        order.adapter,
-        demonstrations,
-        settings,
-        watch_prompt=order.watch_prompt,
-        publish=order.options.publish,
-        pairs=pairs,
-    )
+    job = Job.of(policy, order.adapter, demonstrations, settings, order.watch_prompt, pairs=pairs)
+    selector = selector_of(policy, demonstrations, pairs, settings, job.texts.max_new_tokens)
     quantize = resolved_quantize(settings.base.quantize, is_cuda=is_cuda)
     return plan_job(policy, job, selector, quantize, open_store())
 

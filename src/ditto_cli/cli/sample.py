@@ -29,7 +29,7 @@ def run_sample(options: SampleOptions) -> None:
     text = _read_prompt(options.prompt)
     session, voices = open_voices(options)
     seed = seed_of(options)
-    samples = {voice: session.write_best(text, options, seed, voice) for voice in voices}
+    samples = {voice: session.write(text, options, seed, voice) for voice in voices}
     if options.as_json:
         rows = [
             {
@@ -77,7 +77,7 @@ def run_keep(options: SampleOptions) -> None:
             "save the text and run ditto demos add FOLDER FILE."
         )
     session, (voice, *_) = open_voices(options)
-    for chosen in session.write_best(text, options, seed_of(options), voice):
+    for chosen in session.write(text, options, seed_of(options), voice):
         sample = session.text(chosen.tokens)
         print_text(sample)
         with edited(visible(sample) + "\n", suffix=".txt") as raw:
@@ -110,7 +110,7 @@ def run_chat(options: SampleOptions) -> None:
             elif command:
                 last = last if command == "/retry" else line.strip()
                 seed += 1
-                for chosen in session.write_best(last, options, seed, voice):
+                for chosen in session.write(last, options, seed, voice):
                     print_text(session.text(chosen.tokens))
         except DittoError as error:
             warn(str(error))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ditto_cli.cli.arguments import TrainOptions
 from ditto_cli.cli.context import load_base, open_store, require_training
 from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit, warn_of_pairs
-from ditto_cli.cli.plan import Order, check_publish, plan_facts, plan_job, prepare, read_order
+from ditto_cli.cli.plan import Order, check_publish, plan_facts, plan_job, read_order
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, warn
 from ditto_cli.cli.tracking import check_tracker, tracked
@@ -39,26 +39,20 @@ def _train(options: TrainOptions, order: Order, store: AdapterStore, kept: Unfin
 
     hardware = detect(options.device)
     require_training(hardware)
-    from ditto_cli.method.run import train_ditto
+    from ditto_cli.evaluation.selection import selector_of
+    from ditto_cli.method.run import Job, train_ditto
 
     preset, settings = order.settings(hardware)
     publish = check_publish(options.publish, settings)
     policy = load_base(settings.base, hardware)
     texts = order.view.reading.texts
     demonstrations = find_prompts(options.folder, texts, order.folder_file, settings.base, policy=policy)
-    job, selector = prepare(
-        policy,
-        order.adapter,
-        demonstrations,
-        settings,
-        watch_prompt=order.watch_prompt,
-        publish=publish,
-        folder=str(options.folder.resolve()),
-        pairs=order.view.reading.pairs,
-    )
+    pairs, where = order.view.reading.pairs, str(options.folder.resolve())
+    job = Job.of(policy, order.adapter, demonstrations, settings, order.watch_prompt, where, pairs)
+    selector = selector_of(policy, demonstrations, pairs, settings, job.texts.max_new_tokens, publish)
     prompts = {demonstration.id: demonstration.prompt for demonstration in demonstrations}
     show_audit(audit_texts(texts, prompts, settings.base), for_log=True)
-    warn_of_pairs(order.view.reading.pairs)
+    warn_of_pairs(pairs)
     plan = plan_job(policy, job, selector, policy.quantize, store)
     print_facts(plan_facts(plan, preset), to_stderr=True)
     for line in (*hardware.notes(), *plan.warnings):
