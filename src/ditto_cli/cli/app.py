@@ -28,6 +28,9 @@ from ditto_cli.cli.arguments import (
     uses_model,
 )
 
+Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+TextName = Annotated[str, typer.Argument(help="The text's file.")]
+
 app = typer.Typer(
     name="ditto",
     help="Make a language model write like one person, from fewer than ten of that person's own texts.",
@@ -147,11 +150,11 @@ def _serve(options: ServeOptions) -> None:
 
 
 @app.command("forget")
-def _forget(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+def _forget(name: Name, sure: Sure = False) -> None:
     """Remove all that ditto keeps of an adapter. Also what evaluations of other adapters show of it."""
     from ditto_cli.cli.forget import run_forget
 
-    run_forget(name, sure=yes)
+    run_forget(name, sure=sure)
 
 
 @app.command("doctor")
@@ -214,11 +217,11 @@ def _adapters_import(
 
 
 @adapters.command("rm")
-def _adapters_rm(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+def _adapters_rm(name: Name, sure: Sure = False) -> None:
     """The same as `ditto forget`."""
     from ditto_cli.cli.forget import run_forget
 
-    run_forget(name, sure=yes)
+    run_forget(name, sure=sure)
 
 
 @demos.command("add")
@@ -244,7 +247,7 @@ def _demos_list(folder: Folder, json: AsJson = False) -> None:
 
 
 @demos.command("edit")
-def _demos_edit(folder: Folder, name: Annotated[str, typer.Argument(help="The text's file.")]) -> None:
+def _demos_edit(folder: Folder, name: TextName) -> None:
     """Open a text in your editor."""
     from ditto_cli.cli.demos import run_edit
 
@@ -252,15 +255,11 @@ def _demos_edit(folder: Folder, name: Annotated[str, typer.Argument(help="The te
 
 
 @demos.command("rm")
-def _demos_rm(
-    folder: Folder,
-    name: Annotated[str, typer.Argument(help="The text's file.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-) -> None:
+def _demos_rm(folder: Folder, name: TextName, sure: Sure = False) -> None:
     """Remove a text and its prompt."""
     from ditto_cli.cli.demos import run_rm
 
-    run_rm(folder, name, sure=yes)
+    run_rm(folder, name, sure=sure)
 
 
 @demos.command("pairs")

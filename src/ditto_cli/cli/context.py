@@ -56,19 +56,14 @@ def named_preset(flag: str | None, folder_file: FolderFile) -> str | None:
     return flag or os.environ.get("DITTO_PRESET") or folder_file.preset
 
 
-def machine_preset(device: str) -> str:
-    """The preset that fits this machine; torch is only asked where a GPU may be."""
-    if not device.startswith("cuda") and not any(Path(path).exists() for path in _GPU_DEVICES):
-        return CPU_PRESET
-    from ditto_cli.model.hardware import detect
-
-    return detect(device).default_preset()
-
-
 def folder_base(folder_file: FolderFile, preset: str | None = None, device: str = "auto") -> BaseSettings:
-    """The base that a training on a folder would take."""
-    preset = named_preset(preset, folder_file) or machine_preset(device)
-    return resolve_settings(preset, folder_file, os.environ, flags={}).base
+    """The base that a training on a folder would take; torch is only asked for a preset where a GPU may be."""
+    preset = named_preset(preset, folder_file)
+    if preset is None and (device.startswith("cuda") or any(Path(path).exists() for path in _GPU_DEVICES)):
+        from ditto_cli.model.hardware import detect
+
+        preset = detect(device).default_preset()
+    return resolve_settings(preset or CPU_PRESET, folder_file, os.environ, flags={}).base
 
 
 def find_base(base_id: str, revision: str | None = None, *, weights: bool = True) -> BaseSource:

@@ -61,9 +61,7 @@ def evaluate_adapter(
     """
     started = time.monotonic()
     store = open_store()
-    name = options.adapter
-    if name is None:
-        name = only_adapter(store) if options.folder is None else _folder_adapter(options.folder)
+    name = _adapter_name(options, store)
     record = store.record(name)
     author, notes = _author(name, record, options.folder, store)
     rivals = rivals_of(name, record, options.against)
@@ -208,10 +206,14 @@ def _author(name: str, record: AdapterRecord, given: Path | None, store: Adapter
     return replace(author, held_out=tuple(t for t in author.held_out if t.id not in learned)), notes
 
 
-def _folder_adapter(folder: Path) -> str:
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder: give the one that holds the person's texts.")
-    return folder_adapter(folder, read_folder_file(folder))
+def _adapter_name(options: EvalOptions, store: AdapterStore) -> str:
+    if options.adapter is not None:
+        return options.adapter
+    if options.folder is None:
+        return only_adapter(store)
+    if not options.folder.is_dir():
+        raise InputError(f"{options.folder} is not a folder: give the one that holds the person's texts.")
+    return folder_adapter(options.folder, read_folder_file(options.folder))
 
 
 def _read_prompts(path: Path) -> list[str]:

@@ -124,10 +124,22 @@ class _Export:
                     self._write_peft(folder)
                     told = f"model = PeftModel.from_pretrained(base, {str(place)!r})"
                 case "vllm":
+                    from ditto_cli.exchange.programs import vllm_command
+
                     self._write_peft(folder)
-                    told = self._vllm_command(place)
+                    source = self._source(weights=False)
+                    base, revision = (source.id, source.revision) if source.kind == "hub" else (source.folder, None)
+                    adapters = [(_file_name(self.voice), place.resolve())]
+                    told = vllm_command(str(base), revision, adapters, self.lora.config.r)
                 case "merged":
-                    told = self._write_merged(folder, place)
+                    from ditto_cli.exchange.parity import check_merged
+                    from ditto_cli.model.base.loading import merge
+
+                    source = self._source()
+                    dtype = merge(source, self.lora, folder, say)
+                    if self.options.check:
+                        check_merged(source, self.lora, folder, dtype, say)
+                    told = f"AutoModelForCausalLM.from_pretrained({str(place)!r})"
                 case _:
                     told = self._write_gguf(folder, place)
         say(f"Wrote {place}. {_ADVICE}")
@@ -143,24 +155,6 @@ class _Export:
         for name, data in contents(self.lora, base, known.revision).items():
             write_bytes(folder / name, data)
         write_text(folder / "README.md", model_card(self.voice.title, base, self.record, self.lora.config.r))
-
-    def _vllm_command(self, place: Path) -> str:
-        from ditto_cli.exchange.programs import vllm_command
-
-        source = self._source(weights=False)
-        base = str(source.folder) if source.kind != "hub" else source.id
-        revision = source.revision if source.kind == "hub" else None
-        return vllm_command(base, revision, [(_file_name(self.voice), place.resolve())], self.lora.config.r)
-
-    def _write_merged(self, folder: Path, place: Path) -> str:
-        from ditto_cli.exchange.parity import check_merged
-        from ditto_cli.model.base.loading import merge
-
-        source = self._source()
-        dtype = merge(source, self.lora, folder, say)
-        if self.options.check:
-            check_merged(source, self.lora, folder, dtype, say)
-        return f"AutoModelForCausalLM.from_pretrained({str(place)!r})"
 
     def _write_gguf(self, folder: Path, place: Path) -> str:
         from ditto_cli.exchange.gguf_files import write_adapter, write_base

@@ -87,9 +87,7 @@ def host_log() -> HostLog:
 
 def protect_process() -> None:
     """Keep private texts out of other people's reach, and connections where they can be seen."""
-    # Read by the library when it is imported, which happens inside the commands.
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    # It downloads through Rust, past Python, where no connection is seen.
+    # The hub's library, once it is imported, downloads through Rust, past Python, where no connection is seen.
     os.environ["HF_HUB_DISABLE_XET"] = "1"
     # A core dump holds all that was in memory.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

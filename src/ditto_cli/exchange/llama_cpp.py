@@ -85,15 +85,9 @@ class LlamaCpp:
 def check_gguf(
     source: BaseSource, lora: Lora, base: Path, adapter: Path, dtype: str | None, noted: Callable[[str], None]
 ) -> None:
-    """Check that an adapter writes in llama.cpp what it writes here.
+    """Check that an adapter writes in llama.cpp what it writes here; `noted` is told what was found.
 
-    Args:
-        source: of the base here.
-        lora: the adapter.
-        base: the base as GGUF.
-        adapter: the adapter as GGUF.
-        dtype: of the base as GGUF, where it was written by us.
-        noted: is told what was found.
+    `base` and `adapter` are GGUF files, the base in `dtype` where it was written by us.
 
     Raises:
         IncompatibleError: it does not.
