@@ -143,8 +143,8 @@ def test_the_real_vllm_writes_what_the_builtin_engine_writes(ditto, serve):
         session.policy.remove("new")
 
     def ours(voice, prompt):
-        (chosen,) = session.write(prompt, SampleOptions(temperature=0.0, max_new_tokens=12), 0, Voice.parse(voice))
-        return session.text(chosen.tokens)
+        options = SampleOptions(temperature=0.0, max_new_tokens=12)
+        return session.write(prompt, options, 0, Voice.parse(voice))[0][0].text
 
     add("cleo", 1)
     add("dora", 2)

@@ -169,9 +169,9 @@ class Writer:
             with_texts=with_texts,
         )
         who = self._voice if voice is None else Voice.parse(voice)
-        chosen = self._session.write(prompt, options, seed_of(options), who)
-        warn_of_cuts(chosen)
-        return [self._session.text(one.tokens) for one in chosen]
+        writings, _ = self._session.write(prompt, options, seed_of(options), who)
+        warn_of_cuts(writings)
+        return [one.text for one in writings]
 
 
 @_checked

@@ -16,7 +16,8 @@ from ditto_cli.shown import visible
 from ditto_cli.voices import BASE_VOICE, Voice
 
 if TYPE_CHECKING:
-    from ditto_cli.cli.session import Chosen, Session
+    from ditto_cli.cli.session import Session
+    from ditto_cli.evaluation.types import Writing
 
 _CHAT_HELP = (
     "/adapter NAME swaps the voice (base too), /round STAGE shows another stage (sft, 1, 2, ...), "
@@ -36,27 +37,27 @@ def run_sample(options: SampleOptions) -> None:
                 "adapter": voice.adapter,
                 "stage": voice.stage,
                 "voice": voice.title,
-                "text": session.text(chosen.tokens),
-                "ended": chosen.tokens.ended,
-                "tokens": len(chosen.tokens.token_ids),
-                "best_of": chosen.num_drafts,
+                "text": one.text,
+                "ended": one.ended,
+                "tokens": one.num_tokens,
+                "best_of": num_drafts,
             }
-            for voice, sampled in samples.items()
-            for chosen in sampled
+            for voice, (writings, num_drafts) in samples.items()
+            for one in writings
         ]
         print_json({"prompt": text, "seed": seed, "samples": rows})
         return
-    for voice, (first, *_) in samples.items():
-        if first.num_drafts > 1:
-            say(f"{voice.title}: the best of {first.num_drafts} in style and task.")
-    warn_of_cuts([chosen for sampled in samples.values() for chosen in sampled])
+    for voice, (_, num_drafts) in samples.items():
+        if num_drafts > 1:
+            say(f"{voice.title}: the best of {num_drafts} in style and task.")
+    warn_of_cuts([one for writings, _ in samples.values() for one in writings])
     for index in range(options.num):
         if len(voices) > 1:
-            print_side_by_side(text, [(voice.title, session.text(samples[voice][index].tokens)) for voice in voices])
+            print_side_by_side(text, [(voice.title, samples[voice][0][index].text) for voice in voices])
             continue
         if index > 0:
             print_text("\n---\n")
-        print_text(session.text(samples[voices[0]][index].tokens))
+        print_text(samples[voices[0]][0][index].text)
 
 
 def run_keep(options: SampleOptions) -> None:
@@ -77,11 +78,11 @@ def run_keep(options: SampleOptions) -> None:
             "save the text and run ditto demos add FOLDER FILE."
         )
     session, (voice, *_) = open_voices(options)
-    for chosen in session.write(text, options, seed_of(options), voice):
-        sample = session.text(chosen.tokens)
-        print_text(sample)
-        with edited(visible(sample) + "\n", suffix=".txt") as raw:
-            say(keep_edited(raw, visible(sample), text, Path(folder), voice.adapter))
+    writings, _ = session.write(text, options, seed_of(options), voice)
+    for one in writings:
+        print_text(one.text)
+        with edited(visible(one.text) + "\n", suffix=".txt") as raw:
+            say(keep_edited(raw, visible(one.text), text, Path(folder), voice.adapter))
 
 
 def run_chat(options: SampleOptions) -> None:
@@ -110,8 +111,8 @@ def run_chat(options: SampleOptions) -> None:
             elif command:
                 last = last if command == "/retry" else line.strip()
                 seed += 1
-                for chosen in session.write(last, options, seed, voice):
-                    print_text(session.text(chosen.tokens))
+                for one in session.write(last, options, seed, voice)[0]:
+                    print_text(one.text)
         except DittoError as error:
             warn(str(error))
         except UnicodeEncodeError:
@@ -149,9 +150,9 @@ def _read_prompt(prompt: str | None) -> str:
     return text.strip()
 
 
-def warn_of_cuts(texts: Sequence[Chosen]) -> None:
+def warn_of_cuts(writings: Sequence[Writing]) -> None:
     """Say it where a text did not end by itself."""
-    if not all(chosen.tokens.ended for chosen in texts):
+    if not all(one.ended for one in writings):
         warn("a text was cut at the length limit; --max-tokens raises it.")
 
 

@@ -26,14 +26,6 @@ _DEFAULT_TEMPERATURE = 0.8
 _DEFAULT_MAX_NEW_TOKENS = 400
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A text that was given, and of how many drafts it was the best."""
-
-    tokens: SampledTokens
-    num_drafts: int
-
-
 @dataclass
 class Session:
     """A loaded base with the adapters of `store` on demand. Each is read from disk once and then only switched to."""
@@ -74,8 +66,8 @@ class Session:
         contents = self.policy.serialise(adapter)
         return hashlib.sha256(b"".join(contents[name] for name in sorted(contents))).hexdigest()
 
-    def write(self, prompt: str, options: SampleOptions, seed: int, voice: Voice) -> list[Chosen]:
-        """`options.num` texts, each the best of as many drafts as are asked for, or as the adapter's settings say.
+    def write(self, prompt: str, options: SampleOptions, seed: int, voice: Voice) -> tuple[list[Writing], int]:
+        """`options.num` texts, and of how many drafts each is the best: as is asked for, or as the settings say.
 
         Texts that are shown before the prompt are as many of the nearest ones as fit.
         """
@@ -95,20 +87,17 @@ class Session:
         if aid.texts and (shots := aid.texts.shots(prompt, aid.with_texts)):
             prompt_ids = self.policy.chat.shown_ids([("user", prompt)], shots, context - limit)
         num = aid.best_of
-        written = sample(
+        sampled = sample(
             self.policy,
             [SampleRequest(prompt_ids, derive_seed(seed, "write", index)) for index in range(options.num * num)],
             max_new_tokens=min(limit, context - len(prompt_ids)),
             temperature=temperature,
         )
+        drafts = [Writing(voice.title, "", 0, self.text(one), len(one.token_ids), one.ended) for one in sampled]
         if aid.texts is None or num == 1:
-            return [Chosen(tokens, 1) for tokens in written]
-        drafts = [
-            Writing(voice.title, "", 0, self.text(tokens), len(tokens.token_ids), tokens.ended) for tokens in written
-        ]
-        starts = range(0, len(written), num)
-        best = [start + aid.texts.best(prompt, drafts[start : start + num]) for start in starts]
-        return [Chosen(written[index], num) for index in best]
+            return drafts, 1
+        groups = [drafts[start : start + num] for start in range(0, len(drafts), num)]
+        return [group[aid.texts.best(prompt, group)] for group in groups], num
 
     def text(self, tokens: SampledTokens) -> str:
         """Token ids as text."""
