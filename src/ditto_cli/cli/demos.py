@@ -23,7 +23,7 @@ from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.demonstrations.sources import file_names, gather, read_source
 from ditto_cli.errors import InputError
 from ditto_cli.store import remove_tree
-from ditto_cli.types import Reading, Skipped, SourceText
+from ditto_cli.types import Reading, SourceText
 
 _MAX_INPUT_BYTES = 2 * 2**20
 _TEXT_SUFFIXES = frozenset({".md", ".txt", ".eml", ".html", ".htm", ".csv", ".tsv", ".json", ".jsonl", ".yaml"})
@@ -48,33 +48,27 @@ def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
         raise InputError(
             f"{source} holds {len(reading.texts):,} texts: choose among them with ditto init {folder} --from {source}."
         )
-    add_texts(folder, reading.texts, prompt)
+    say(add_texts(folder, reading.texts, prompt))
 
 
-def add_texts(folder: Path, texts: tuple[SourceText, ...], prompt: str | None = None) -> None:
-    """Write texts as files of a demonstrations folder, and say where; `prompt` is what they answer, if it is known."""
-    lines, left_out = take_texts(folder, texts, prompt)
-    say_skipped(left_out)
-    for line in lines:
-        say(line)
+def add_texts(folder: Path, texts: tuple[SourceText, ...], prompt: str | None = None) -> str:
+    """Write texts as files of a demonstrations folder; where they lie, a line each.
 
-
-def take_texts(
-    folder: Path, texts: tuple[SourceText, ...], prompt: str | None = None
-) -> tuple[list[str], tuple[Skipped, ...]]:
-    """Write texts as `add_texts` does; where each lies, in a line, and what was left out."""
+    `prompt` is what they answer, where that is not the texts' own.
+    """
     settings = read_folder_file(folder)
     given = [text if prompt is None else replace(text, prompt=prompt) for text in texts]
     names = [*file_names(folder), *file_names(folder / HELD_OUT_FOLDER)]
     known = _texts_of(folder, settings)
     intake = take_in(given, known, names, num=None, redact=settings.redact, divide=False)
     write_new_texts(folder, intake.new)
+    say_skipped(intake.left_out)
     lines = []
     for new in intake.new:
         has_prompt = new.long_prompt or new.content.startswith("---\nprompt:")
         missing = "" if has_prompt else "; it has no prompt yet: give one with --prompt, or `ditto init` finds one"
         lines.append(f"Added {folder / place_of(new)}{missing}.")
-    return lines, intake.left_out
+    return "\n".join(lines)
 
 
 def keep_edited(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str, writer: str | None = None) -> str:
@@ -87,10 +81,10 @@ def keep_edited(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str
     (text,) = read_plain("the edited text", raw).texts
     if text.text == normalise_text(sample):
         return "Not kept: it was not changed, and a model's own text teaches it nothing."
-    lines, _ = take_texts(folder, (replace(text, id="sample", prompt=prompt),))
+    told = add_texts(folder, (replace(text, id="sample"),), prompt)
     if writer in (None, adapter) and keep_pair(folder, prompt, text.text, sample):
-        lines.append(f"Kept in {PAIRS_FILE} that you prefer it to what was written.")
-    return f"{' '.join(lines)} To learn from it: ditto train {folder} --name {adapter}"
+        told += f" Kept in {PAIRS_FILE} that you prefer it to what was written."
+    return f"{told} To learn from it: ditto train {folder} --name {adapter}"
 
 
 def _texts_of(folder: Path, settings: FolderFile) -> list[SourceText]:
@@ -106,7 +100,7 @@ def _write_in_editor(folder: Path, prompt: str | None = None) -> None:
     with edited(TEMPLATE) as raw:
         if is_unedited_template(raw.decode("utf-8", errors="replace")):
             raise InputError("Nothing was written, so nothing is added.")
-        add_texts(folder, _name_by_words(read_markdown("the text", raw)).texts, prompt)
+        say(add_texts(folder, _name_by_words(read_markdown("the text", raw)).texts, prompt))
 
 
 def run_list(folder: Path, *, as_json: bool) -> None:
@@ -213,7 +207,7 @@ def _paste(folder: Path) -> None:
     prompt = ""
     with suppress(EOFError):
         prompt = ask("What does it answer, as in: Write an email to Bo about the hens (Enter: proposed later)? ")
-    add_texts(folder, reading.texts, prompt.strip() or None)
+    say(add_texts(folder, reading.texts, prompt.strip() or None))
 
 
 def _name_by_words(reading: Reading) -> Reading:
