@@ -152,17 +152,26 @@ def plan_order(order: Order, settings: Settings, policy: Policy, *, is_cuda: boo
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is shown: what is trained, on which base, the memory that it needs, and the newest such training."""
+    """What a job takes on a base, which may be loaded or not."""
 
     job: Job
-    base: str
+    policy: Policy
     quantize: str
-    device: str
+    store: AdapterStore
     need: Need
     available_bytes: int
     disk_bytes: int
-    last: AdapterRecord | None
-    store_folder: str
+
+    @property
+    def base(self) -> str:
+        """The base's name with its revision."""
+        identity = self.policy.identity
+        return identity.id if identity.revision is None else f"{identity.id} at {identity.revision[:12]}"
+
+    @cached_property
+    def last(self) -> AdapterRecord | None:
+        """The newest training on this base and device; every record is read for it."""
+        return last_training(self.store, self.policy.identity.id, self.policy.hardware.name)
 
     @property
     def warnings(self) -> list[str]:
@@ -181,10 +190,10 @@ class Plan:
 
 
 def plan_job(policy: Policy, job: Job, selector: RoundSelector, quantize: str, store: AdapterStore) -> Plan:
-    """What a job will take on this base, which may be loaded or not."""
+    """Count and estimate what a job will take."""
     from ditto_cli.model.footprint import memory_need
 
-    texts, settings, identity = job.texts, job.settings, policy.identity
+    texts, settings = job.texts, job.settings
     own = {name: len(texts.prompts[name]) + len(ids) for name, ids in texts.completions.items()}
     pairs = [sum(map(len, parts)) for parts in texts.pairs.values()]
     longest = max(len(ids) for ids in texts.prompts.values()) + texts.max_new_tokens
@@ -201,20 +210,12 @@ def plan_job(policy: Policy, job: Job, selector: RoundSelector, quantize: str, s
         batch_tokens=sum(sorted(own.values())[-settings.sft.batch_size :]),
     )
     num_sampled = settings.rounds.num * settings.sampling.completions_per_prompt * len(own) * texts.max_new_tokens
-    base = identity.id if identity.revision is None else f"{identity.id} at {identity.revision[:12]}"
-    return Plan(
-        job,
-        base,
-        quantize,
-        policy.hardware.name,
-        need,
-        policy.hardware.available_bytes(),
+    disk_bytes = (
         int(need.adapter * (1 + settings.rounds.num + _CHECKPOINTS * _COPIES) * _HEADERS)
         + _RECORDS_BYTES
-        + _CHECKPOINTS * num_sampled * _SAMPLED_TOKEN_BYTES,
-        last_training(store, identity.id, policy.hardware.name),
-        str(store.folder(job.name)),
+        + _CHECKPOINTS * num_sampled * _SAMPLED_TOKEN_BYTES
     )
+    return Plan(job, policy, quantize, store, need, policy.hardware.available_bytes(), disk_bytes)
 
 
 def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
@@ -233,7 +234,7 @@ def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
         "adapter": job.name,
         "texts": f"{texts}, {job.texts.num_tokens} tokens" + (f"; pairs: {len(job.pairs)}" if job.pairs else ""),
         "base": f"{plan.base}, {'4-bit NF4' if plan.quantize == 'nf4' else 'not quantised'}",
-        "device": plan.device,
+        "device": plan.policy.hardware.name,
         "preset": preset,
         "steps": steps,
         "samples": f"at most {job.texts.max_new_tokens} tokens each",
@@ -242,7 +243,7 @@ def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
         "time": f"last time {duration(last.seconds)} ({last.name}, {last.num_demonstrations} texts)"
         if last
         else "not known before the first training on this base",
-        "stored in": plan.store_folder,
+        "stored in": str(plan.store.folder(job.name)),
     }
 
 
@@ -257,7 +258,7 @@ def _as_json(plan: Plan, preset: str, num_missing: int, notes: Sequence[str]) ->
         "missing_prompts": num_missing,
         "base": plan.base,
         "quantize": plan.quantize,
-        "device": plan.device,
+        "device": plan.policy.hardware.name,
         "preset": preset,
         "max_new_tokens": job.texts.max_new_tokens,
         "sft_updates": settings.sft.max_steps,
