@@ -82,22 +82,20 @@ def _init(options: InitOptions) -> None:
 @parameters_of(TrainOptions, "as_json")
 def _train(options: TrainOptions) -> None:
     """Train an adapter. Imitate the texts (SFT), then DITTO rounds that prefer them over the model's own."""
+    from ditto_cli.cli.train import run_plan, run_train
+
     uses_model(offline=options.offline)
     if options.dry_run:
-        from ditto_cli.cli.plan import run_plan
-
         run_plan(options)
-        return
-    from ditto_cli.cli.train import run_train
-
-    run_train(options)
+    else:
+        run_train(options)
 
 
 @app.command("plan")
 @parameters_of(TrainOptions, "publish", "fresh", "track", "dry_run")
 def _plan(options: TrainOptions) -> None:
     """Tell what a training would do before it does it. Steps, memory, disk, and what the last one took."""
-    from ditto_cli.cli.plan import run_plan
+    from ditto_cli.cli.train import run_plan
 
     uses_model(offline=options.offline)
     run_plan(options)

@@ -15,9 +15,9 @@ from ditto_cli.cli.context import find_base, folder_adapter, open_store
 from ditto_cli.cli.fleet_status import detail, summary
 from ditto_cli.cli.folder import add_prompts
 from ditto_cli.cli.network import host_log
-from ditto_cli.cli.plan import plan_order, read_order
 from ditto_cli.cli.progress import live_lines
 from ditto_cli.cli.render import as_json_ready, print_json, print_table, say
+from ditto_cli.cli.train import plan_order, read_order
 from ditto_cli.config import read_folder_file
 from ditto_cli.errors import DeviceError, DittoError, InputError
 from ditto_cli.evaluation.eval_prompts import evaluation_prompts
