@@ -106,14 +106,14 @@ def _write_in_editor(folder: Path, prompt: str | None = None) -> None:
 def run_list(folder: Path, *, as_json: bool) -> None:
     """The demonstrations with the audit."""
     settings = read_folder_file(folder)
-    view = view_folder(folder, settings)
-    demonstrations, _ = attach_stored_prompts(folder, view.texts, settings)
-    rows = audit_texts(view.texts, {d.id: d.prompt for d in demonstrations}, folder_base(settings))
+    reading, texts = view_folder(folder, settings)
+    demonstrations, _ = attach_stored_prompts(folder, texts, settings)
+    rows = audit_texts(texts, {d.id: d.prompt for d in demonstrations}, folder_base(settings))
     if as_json:
         print_json({"folder": str(folder), "texts": [row.as_json() for row in rows]})
     else:
-        show_audit(rows, f"{len(view.reading.texts)} texts in {folder}")
-        if pairs := view.reading.pairs:
+        show_audit(rows, f"{len(reading.texts)} texts in {folder}")
+        if pairs := reading.pairs:
             say(f"Pairs beside them: {len(pairs)}; see ditto demos pairs {folder}.")
 
 

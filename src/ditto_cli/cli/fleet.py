@@ -217,7 +217,7 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
                 found = find_base(settings.base.id, settings.base.revision, weights=False)
                 skeletons[base] = load_skeleton(found, hardware)
             plan = plan_order(order, settings, skeletons[base], is_cuda=is_on_gpu)
-            texts, pairs = order.view.reading.texts, order.view.reading.pairs
+            texts, pairs = order.reading.texts, order.reading.pairs
             where = str(folder.resolve())
             task = Task(name, where, texts, order.prompts, settings, order.watch_prompt, is_on_gpu, pairs)
             is_done = not options.fresh and is_trained(store, task)

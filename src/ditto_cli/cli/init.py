@@ -67,16 +67,16 @@ def run_init(options: InitOptions) -> None:
     elif options.hold_out:
         _put_aside(folder, folder_file.model_copy(update=changes), options.hold_out)
     folder_file = read_folder_file(folder).model_copy(update=changes)
-    view = view_folder(folder, folder_file)
+    reading, texts = view_folder(folder, folder_file)
     store_folder_file(folder, settings)
     base = folder_base(folder_file, options.preset, options.device)
     if options.write_prompts:
-        demonstrations = find_prompts(folder, view.texts, folder_file, base, device=options.device)
+        demonstrations = find_prompts(folder, texts, folder_file, base, device=options.device)
     else:
-        demonstrations, _ = attach_stored_prompts(folder, view.texts, folder_file)
-    rows = audit_texts(view.texts, {one.id: one.prompt for one in demonstrations}, base)
+        demonstrations, _ = attach_stored_prompts(folder, texts, folder_file)
+    rows = audit_texts(texts, {one.id: one.prompt for one in demonstrations}, base)
     if options.as_json:
-        skipped = (*(intake.left_out if intake else ()), *view.reading.skipped)
+        skipped = (*(intake.left_out if intake else ()), *reading.skipped)
         document: dict[str, object] = {
             "folder": str(folder),
             "name": adapter,
@@ -89,7 +89,7 @@ def run_init(options: InitOptions) -> None:
             ]
         print_json(document)
         return
-    show_audit(rows, f"{len(view.reading.texts)} texts in {folder}")
+    show_audit(rows, f"{len(reading.texts)} texts in {folder}")
     say(f"Wrote {folder / FOLDER_FILE}. Next: ditto train {folder}")
     if can_ask:
         converse(folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.arguments import TrainOptions
 from ditto_cli.cli.context import find_base, folder_adapter, load_base, named_preset, open_store, require_training
-from ditto_cli.cli.folder import FolderView, audit_texts, find_prompts, show_audit, view_folder, warn_of_pairs
+from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit, view_folder, warn_of_pairs
 from ditto_cli.cli.plan import Plan, plan_document, plan_facts, plan_job
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import print_facts, print_json, print_side_by_side, print_table, say, warn
@@ -30,7 +30,7 @@ from ditto_cli.errors import InputError
 from ditto_cli.method.comparisons import check_comparable
 from ditto_cli.shown import size
 from ditto_cli.store import AdapterRecord
-from ditto_cli.types import SFT_STAGE, round_stage
+from ditto_cli.types import SFT_STAGE, Reading, round_stage
 
 if TYPE_CHECKING:
     from ditto_cli.model.hardware import Hardware
@@ -76,7 +76,7 @@ class Order:
 
     options: TrainOptions
     folder_file: FolderFile
-    view: FolderView
+    reading: Reading
     adapter: str
     preset: str | None
     overrides: Mapping[str, object]
@@ -89,7 +89,7 @@ class Order:
     @cached_property
     def prompts(self) -> dict[str, str]:
         """Those that are known of the texts, by their ids."""
-        found, _ = attach_stored_prompts(self.options.folder, self.view.reading.texts, self.folder_file)
+        found, _ = attach_stored_prompts(self.options.folder, self.reading.texts, self.folder_file)
         return {demonstration.id: demonstration.prompt for demonstration in found}
 
     def settings(self, hardware: Hardware) -> tuple[str, Settings]:
@@ -112,9 +112,9 @@ def read_order(options: TrainOptions, given: Mapping[str, object] | None = None)
     settings = resolve_settings(preset or CPU_PRESET, folder_file, os.environ, overrides)
     check_publish(options.publish, settings)
     adapter = folder_adapter(options.folder, folder_file, options.name)
-    view = view_folder(options.folder, folder_file)
-    check_comparable(settings, view.reading.pairs)
-    return Order(options, folder_file, view, adapter, preset, overrides)
+    reading, _ = view_folder(options.folder, folder_file)
+    check_comparable(settings, reading.pairs)
+    return Order(options, folder_file, reading, adapter, preset, overrides)
 
 
 def check_publish(publish: str, settings: Settings) -> str:
@@ -133,7 +133,7 @@ def plan_order(order: Order, settings: Settings, policy: Policy, *, is_cuda: boo
     from ditto_cli.evaluation.selection import selector_of
     from ditto_cli.method.run import Job
 
-    texts, pairs = order.view.reading.texts, order.view.reading.pairs
+    texts, pairs = order.reading.texts, order.reading.pairs
     prompts = {text.id: order.prompts.get(text.id, _PLACEHOLDER) for text in texts}
     demonstrations, _ = attach_prompts(texts, prompts)
     job = Job.of(policy, order.adapter, demonstrations, settings, order.watch_prompt, pairs=pairs)
@@ -168,9 +168,9 @@ def train_adapter(options: TrainOptions, given: Mapping[str, object] | None = No
         preset, settings = order.settings(hardware)
         publish = check_publish(options.publish, settings)
         policy = load_base(settings.base, hardware)
-        texts = order.view.reading.texts
+        texts = order.reading.texts
         demonstrations = find_prompts(options.folder, texts, order.folder_file, settings.base, policy=policy)
-        pairs, where = order.view.reading.pairs, str(options.folder.resolve())
+        pairs, where = order.reading.pairs, str(options.folder.resolve())
         job = Job.of(policy, order.adapter, demonstrations, settings, order.watch_prompt, where, pairs)
         selector = selector_of(policy, demonstrations, pairs, settings, job.texts.max_new_tokens, publish)
         prompts = {demonstration.id: demonstration.prompt for demonstration in demonstrations}
