@@ -77,15 +77,15 @@ def run_fleet_eval(options: FleetOptions) -> None:
     from ditto_cli.evaluation.traces import mark_of, marked_page
 
     store = open_store()
-    tasks, statuses = {}, []
+    tasks, statuses = {}, {}
     for folder in _person_folders(options.people):
         name = folder.name
         try:
             name = folder_adapter(folder, read_folder_file(folder))
             tasks[name] = _eval_task(store, name, folder, is_on_gpu=bool(options.num_gpus))
-            statuses.append(PersonStatus(name=name, state="waiting"))
+            statuses[name] = PersonStatus(name=name, state="waiting")
         except DittoError as error:
-            statuses.append(PersonStatus(name=name, state="refused", detail=str(error)))
+            statuses[name] = PersonStatus(name=name, state="refused", detail=str(error))
             say(f"{name}: {error}")
     if not tasks:
         raise InputError("Nobody can be evaluated: see above.")
@@ -103,7 +103,7 @@ def run_fleet_eval(options: FleetOptions) -> None:
         return (total_style(own.style) or 0.0) + own.task.value
 
     try:
-        _run(options, statuses, tasks, evaluate_person, _PROGRAM_BYTES, keep)
+        _run(options, list(statuses.values()), tasks, evaluate_person, _PROGRAM_BYTES, keep)
     finally:
         if reports:
             ordered = sorted(reports.values(), key=worth)
@@ -208,9 +208,9 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
         name = folder.name
         try:
             order = read_order(options.train_options(folder))
-            name = order.adapter
-            if name in {person.status.name for person in people}:
+            if order.adapter in {person.status.name for person in people}:
                 raise InputError("another folder has this name already: give one of them a `name` in its ditto.yaml.")
+            name = order.adapter
             _, settings = order.settings(hardware)
             base = f"{settings.base.id}@{settings.base.revision}"
             if base not in skeletons:
