@@ -1,4 +1,4 @@
-"""`ditto adapters export` and `import`: what comes back is what went out, and nothing of a stranger's is trusted."""
+"""`ditto export --to ditto` and `adapters import`: what comes back is what went out, and no stranger is trusted."""
 
 import json
 import os
@@ -73,7 +73,7 @@ def stored(ditto, stored_once):
 @pytest.fixture
 def archive(stored, tmp_path):
     path = tmp_path / "alice.ditto"
-    assert stored("adapters", "export", "alice", path).code == 0
+    assert stored("export", "alice", "--to", "ditto", "--out", path).code == 0
     return path
 
 
@@ -96,9 +96,9 @@ def sampled(ditto, name, *arguments):
 def test_an_export_says_what_it_is_and_is_private(stored, tmp_path):
     path = tmp_path / "out" / "a.ditto"
     path.parent.mkdir()
-    result = stored("adapters", "export", "alice", path)
+    result = stored("export", "alice", "--to", "ditto", "--out", path)
     assert (result.code, result.out) == (0, "")
-    warning, line = result.err.splitlines()
+    warning, line, _ = result.err.splitlines()
     assert warning == "note: round1: It loops in round1."  # of the stage in the file, and of no other
     assert str(path) in line
     assert "MiB" in line
@@ -110,7 +110,7 @@ def test_an_export_says_what_it_is_and_is_private(stored, tmp_path):
 def test_an_export_holds_the_published_stage_or_all(stored, tmp_path):
     for flags, stages in (([], ["round1"]), (["--all-stages"], ["round1", "sft"])):
         path = tmp_path / f"{len(flags)}.ditto"
-        assert stored("adapters", "export", "alice", path, *flags).code == 0
+        assert stored("export", "alice", "--to", "ditto", "--out", path, *flags).code == 0
         members = {member.name.decode(): member.data for member in read_members(path.read_bytes())}
         assert list(members) == ["record.json", *(f"{stage}/adapter_model.safetensors" for stage in stages)]
         for stage in stages:
@@ -121,18 +121,18 @@ def test_an_export_holds_the_published_stage_or_all(stored, tmp_path):
 
 def test_an_export_without_a_file_goes_into_the_current_folder(stored, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert stored("adapters", "export", "alice").code == 0
+    assert stored("export", "alice", "--to", "ditto").code == 0
     assert (tmp_path / "alice.ditto").is_file()
 
 
 def test_the_same_adapter_gives_the_same_bytes_under_the_name_that_it_has_now(stored, tmp_path):
     contents = []
     for number in range(2):
-        assert stored("adapters", "export", "alice", tmp_path / f"{number}.ditto").code == 0
+        assert stored("export", "alice", "--to", "ditto", "--out", tmp_path / f"{number}.ditto").code == 0
         contents.append((tmp_path / f"{number}.ditto").read_bytes())
     assert contents[0] == contents[1]
     assert stored("adapters", "rename", "alice", "bob").code == 0
-    assert stored("adapters", "export", "bob", tmp_path / "bob.ditto").code == 0
+    assert stored("export", "bob", "--to", "ditto", "--out", tmp_path / "bob.ditto").code == 0
     assert json.loads(read_members((tmp_path / "bob.ditto").read_bytes())[0].data)["name"] == "bob"
 
 
@@ -155,22 +155,22 @@ def test_an_export_leaves_out_all_that_is_private_or_of_this_machine(stored, arc
 def test_an_export_never_replaces_a_file_unasked(stored, tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("mine")
-    result = stored("adapters", "export", "alice", path)
+    result = stored("export", "alice", "--to", "ditto", "--out", path)
     assert (result.code, path.read_text()) == (2, "mine")
     assert "--force" in result.only_error
     dangling = tmp_path / "link"
     dangling.symlink_to(tmp_path / "nowhere")
-    assert stored("adapters", "export", "alice", dangling).code == 2
-    assert stored("adapters", "export", "alice", tmp_path).code == 2
-    assert stored("adapters", "export", "alice", path, "--force").code == 0
+    assert stored("export", "alice", "--to", "ditto", "--out", dangling).code == 2
+    assert stored("export", "alice", "--to", "ditto", "--out", tmp_path).code == 2
+    assert stored("export", "alice", "--to", "ditto", "--out", path, "--force").code == 0
     assert path.read_bytes()[:2] == b"PK"
 
 
 def test_an_unknown_adapter_and_a_missing_folder(stored, tmp_path):
-    result = stored("adapters", "export", "alicia", tmp_path / "x.ditto")
+    result = stored("export", "alicia", "--to", "ditto", "--out", tmp_path / "x.ditto")
     assert result.code == 2
     assert "did you mean alice" in result.only_error
-    result = stored("adapters", "export", "alice", tmp_path / "nowhere" / "x.ditto")
+    result = stored("export", "alice", "--to", "ditto", "--out", tmp_path / "nowhere" / "x.ditto")
     assert result.code == 4
     assert "x.ditto" in result.error
     assert "Wrote" not in result.err
@@ -181,7 +181,7 @@ def test_a_damaged_adapter_is_not_exported(stored, tmp_path):
     data = bytearray(weights.read_bytes())
     data[-3] ^= 1
     weights.write_bytes(data)
-    result = stored("adapters", "export", "alice", tmp_path / "x.ditto")
+    result = stored("export", "alice", "--to", "ditto", "--out", tmp_path / "x.ditto")
     assert result.code == 4
     assert "damaged" in result.only_error
     assert not (tmp_path / "x.ditto").exists()
@@ -199,14 +199,16 @@ def test_an_adapter_that_is_not_finite_is_not_exported(stored, tmp_path):
         for stage in STAGES:
             staged.add_stage(stage, {"adapter_config.json": config, "adapter_model.safetensors": bad})
         staged.publish(record)
-    result = stored("adapters", "export", "bad", tmp_path / "x.ditto")
+    result = stored("export", "bad", "--to", "ditto", "--out", tmp_path / "x.ditto")
     assert result.code == 6
     assert "NaN" in result.only_error
     assert not (tmp_path / "x.ditto").exists()
 
 
 def test_an_export_needs_no_torch(stored, tmp_path):
-    result = stored.without("torch,transformers,peft", "adapters", "export", "alice", tmp_path / "x.ditto")
+    result = stored.without(
+        "torch,transformers,peft", "export", "alice", "--to", "ditto", "--out", tmp_path / "x.ditto"
+    )
     assert result.code == 0, result.err
 
 
@@ -215,7 +217,7 @@ def test_an_export_needs_no_torch(stored, tmp_path):
 
 def test_what_comes_back_is_what_went_out(stored, tmp_path):
     path = tmp_path / "a.ditto"
-    assert stored("adapters", "export", "alice", path, "--all-stages").code == 0
+    assert stored("export", "alice", "--to", "ditto", "--out", path, "--all-stages").code == 0
     before = {stage: {p.name: p.read_bytes() for p in stored.stage("alice", stage).iterdir()} for stage in STAGES}
     texts = {stage: sampled(stored, "alice", "--round", stage) for stage in STAGES}
     assert texts["sft"] != texts["round1"]
@@ -238,7 +240,7 @@ def test_what_comes_back_is_what_went_out(stored, tmp_path):
 
 def test_a_second_export_gives_the_same_file(empty, archive, tmp_path):
     assert empty("adapters", "import", archive, "--base", empty.base).code == 0
-    assert empty("adapters", "export", "alice", tmp_path / "again.ditto").code == 0
+    assert empty("export", "alice", "--to", "ditto", "--out", tmp_path / "again.ditto").code == 0
     assert (tmp_path / "again.ditto").read_bytes() == archive.read_bytes()
 
 

@@ -40,11 +40,13 @@ def test_a_sound_store(trained):
     result = trained("doctor")
     assert (result.code, result.err) == (0, "")
     facts = dict(line.split(maxsplit=1) for line in result.out.split("┏")[0].splitlines())
-    assert facts["health"] == "ok"
-    assert facts["ditto"].startswith(f"{ditto_cli.__version__}, Python 3.")
+    assert facts["problems"] == "none"
+    assert facts["ditto"] == ditto_cli.__version__
+    assert facts["python"].startswith("3.")
     assert "torch 2." in facts["packages"]
-    rows = [line for line in result.out.splitlines() if line.startswith(("│alice", "│bob"))]
-    assert ["ok" in row and "on this machine" in row and "not on" not in row for row in rows] == [True, True]
+    assert facts["torch"] == "works"
+    rows = [line.strip("│").split("│") for line in result.out.splitlines() if line.startswith(("│alice", "│bob"))]
+    assert [(row[1].strip(), row[-1].strip()) for row in rows] == [("ok", "yes")] * 2
 
 
 def test_a_sound_store_as_json(trained):
@@ -70,7 +72,7 @@ def test_an_empty_store(ditto):
     assert report["adapters"] == report["store"]["problems"] == []
     assert report["disk"]["store"]["exists"] is False
     assert not ditto.home.exists()
-    assert "not made yet" in ditto("doctor").out
+    assert "exists no" in ditto("doctor").out
 
 
 def test_nothing_is_changed_and_nothing_private_is_told(trained):
@@ -176,7 +178,8 @@ def test_a_base_that_is_gone_is_told_and_is_no_problem_of_the_store(trained, mon
 
     monkeypatch.setattr(source, "folder_problem", lambda folder: "gone" if folder == trained.base else None)
     assert [row["base_present"] for row in examined(trained)["adapters"]] == [False, False]
-    assert trained("doctor").out.count("not on this machine") >= 2
+    rows = [line.strip("│").split("│") for line in trained("doctor").out.splitlines() if line.startswith("│")]
+    assert [row[-1].strip() for row in rows if row[1].strip() == "ok"] == ["no", "no"]
 
 
 @pytest.mark.parametrize(
@@ -236,21 +239,16 @@ def test_packages_older_than_the_floor_are_told(trained, monkeypatch):
     real = doctor.metadata.version
     monkeypatch.setattr(doctor.metadata, "version", lambda name: versions.get(name) or real(name))
     assert [(package["name"], package["problem"]) for package in doctor._packages()] == [
-        ("torch", "older than the tested floor 2.9"),
+        ("torch", "needs to be <3,>=2.9"),
         ("peft", None),
         ("nope", "not installed"),
     ]
 
 
-def test_versions_are_compared_by_number():
-    assert doctor._numbers("2.13.0+cpu") > doctor._numbers("2.9")
-    assert doctor._numbers("14.0.0") == doctor._numbers("14.0")
-
-
 def test_without_torch_the_rest_is_told(trained):
     result = trained.without("torch", "doctor")
     assert result.code == 0, result.err
-    assert "unknown: torch cannot be imported (ImportError)" in result.out
+    assert "cannot be imported (ImportError)" in result.out
     assert "│alice" in result.out
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ditto_cli.cli.context import folder_adapter
 from ditto_cli.config import (
     FolderFile,
     MixtureSettings,
     Settings,
-    adapter_name_of,
     environment_settings,
     load_preset,
     parse_assignments,
@@ -256,13 +256,13 @@ def test_a_folder_file_may_begin_with_a_byte_order_mark(tmp_path):
 def test_the_adapters_name(tmp_path, monkeypatch):
     folder = tmp_path / "my_emails"
     folder.mkdir()
-    assert adapter_name_of(folder, FolderFile(name="alice"), "bob") == "bob"
-    assert adapter_name_of(folder, FolderFile(name="alice"), None) == "alice"
-    assert adapter_name_of(folder, FolderFile(), None) == "my_emails"
-    assert adapter_name_of(Path(f"{folder}/"), FolderFile(), None) == "my_emails"
+    assert folder_adapter(folder, FolderFile(name="alice"), "bob") == "bob"
+    assert folder_adapter(folder, FolderFile(name="alice"), None) == "alice"
+    assert folder_adapter(folder, FolderFile(), None) == "my_emails"
+    assert folder_adapter(Path(f"{folder}/"), FolderFile(), None) == "my_emails"
     monkeypatch.chdir(folder)
-    assert adapter_name_of(Path("."), FolderFile(), None) == "my_emails"
-    assert adapter_name_of(Path(".."), FolderFile(), None) == tmp_path.name
+    assert folder_adapter(Path("."), FolderFile(), None) == "my_emails"
+    assert folder_adapter(Path(".."), FolderFile(), None) == tmp_path.name
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from ditto_cli.cli import render
-from ditto_cli.cli.eval_tables import show_report
+from ditto_cli.cli.eval import show_report
 from ditto_cli.cli.render import Bar, print_bars
 from ditto_cli.evaluation.report import Verdict
 from eval_fixtures import crowded_report, empty_report, realistic_report, smallest_report

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli_helpers import MARKER, SMALL, write_folder
+from ditto_cli.errors import InputError
 
 pytest_plugins = ["cli_helpers"]
 
@@ -113,6 +114,16 @@ def test_each_gets_the_adapter_of_ditto_train_and_nothing_of_it_stays_elsewhere(
     assert again.returncode == 0, err
     assert out.count("trained already") == 2
     assert "All who can be are trained already" in err
+
+
+def test_before_a_fleet_begins_no_record_of_others_is_read(ditto, people, monkeypatch):
+    def refuse(address):
+        raise InputError("No Ray here.")
+
+    monkeypatch.setattr("ditto_cli.cli.plan.last_training", lambda *_: pytest.fail("every record is read"))
+    monkeypatch.setattr("ditto_cli.cli.fleet.cluster", refuse)
+    result = ditto("fleet", "train", people, "--base", ditto.base, *SHORT)
+    assert (result.code, result.error) == (2, "error: No Ray here.")
 
 
 def test_gpus_that_the_cluster_lacks_are_refused(ditto, people):

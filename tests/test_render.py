@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from ditto_cli.cli import render
-from ditto_cli.cli.progress import PlainReporter
+from ditto_cli.cli.progress import StderrReporter
 from ditto_cli.shown import shorten, visible
 from ditto_cli.types import WatchedSample
 
@@ -121,7 +121,7 @@ def test_json_is_json_and_holds_no_control_characters(capsys):
 
 
 def test_the_plain_reporter_waits_for_the_first_result(capsys, monkeypatch):
-    reporter = PlainReporter()
+    reporter = StderrReporter(render.stderr_console())
     reporter.stage_started("judge", 3, "pairs")
     reporter._last -= 60  # a slow judge
     reporter.stage_advanced(0, {})
@@ -130,7 +130,7 @@ def test_the_plain_reporter_waits_for_the_first_result(capsys, monkeypatch):
 
 
 def test_the_plain_reporter_writes_lines_without_control_sequences(capsys):
-    reporter = PlainReporter()
+    reporter = StderrReporter(render.stderr_console())
     reporter.stage_started("SFT", 3, "updates")
     for step in (1, 2, 3):
         reporter.stage_advanced(step, {"loss": 1.0 / step, "unknown": 1.0})
@@ -155,5 +155,5 @@ def test_messages_to_a_reader_who_went_away_do_not_end_the_work(monkeypatch):
     monkeypatch.setattr("sys.stderr", Gone())
     for tell in (render.say, render.warn, render.fail):
         tell("hello")
-    reporter = PlainReporter()
+    reporter = StderrReporter(render.stderr_console())
     reporter.noted("hello")

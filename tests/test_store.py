@@ -538,10 +538,11 @@ def test_a_removal_that_was_killed_is_finished_by_the_next(store, tmp_path):
 
 
 def test_scratch_folders_of_dead_processes_are_found(store, tmp_path):
-    mine = store.scratch_folder()
-    dead = mine.with_name(".tmp-4194305-1-0123abcd")
-    dead.mkdir()
-    assert (store.finish_removals(), mine.exists(), dead.exists()) == (1, True, False)
+    with store.scratch_folder() as mine:
+        dead = mine.with_name(".tmp-4194305-1-0123abcd")
+        dead.mkdir()
+        assert (store.finish_removals(), mine.exists(), dead.exists()) == (1, True, False)
+    assert not mine.exists()
 
 
 def test_leftovers_of_a_name_are_told_when_it_is_wanted(store):

@@ -121,6 +121,7 @@ def test_a_vllm_that_does_not_start_is_said_in_one_line(trained, stand_in, tmp_p
 def test_the_real_vllm_writes_what_the_builtin_engine_writes(ditto, serve):
     """Two random adapters, one that comes while it runs, and then more at once than it takes into a batch; greedy."""
     from conftest import shake
+    from ditto_cli.cli.arguments import SampleOptions
     from ditto_cli.cli.session import open_session
     from ditto_cli.config import LoraSettings
     from ditto_cli.model.hardware import detect
@@ -142,9 +143,8 @@ def test_the_real_vllm_writes_what_the_builtin_engine_writes(ditto, serve):
         session.policy.remove("new")
 
     def ours(voice, prompt):
-        options = {"num": 1, "seed": 0, "temperature": 0.0, "max_new_tokens": 12}
-        (tokens,) = session.write(prompt, voice=Voice.parse(voice), **options)
-        return session.text(tokens)
+        options = SampleOptions(temperature=0.0, max_new_tokens=12)
+        return session.write(prompt, options, 0, Voice.parse(voice))[0][0].text
 
     add("cleo", 1)
     add("dora", 2)

@@ -23,10 +23,18 @@ from pydantic import (
     validate_call,
 )
 
-from ditto_cli.cli.arguments import Method, SampleOptions, Tracker, TrainOptions, check_device
-from ditto_cli.cli.eval import EvalOptions, evaluate_adapter
-from ditto_cli.cli.export import ExportOptions, export_voice
-from ditto_cli.cli.judging import JudgeKind, JudgeOptions
+from ditto_cli.cli.arguments import (
+    EvalOptions,
+    ExportOptions,
+    JudgeKind,
+    Method,
+    SampleOptions,
+    Tracker,
+    TrainOptions,
+    check_device,
+)
+from ditto_cli.cli.eval import evaluate_adapter
+from ditto_cli.cli.export import export_voice
 from ditto_cli.cli.sample import open_voices, seed_of, warn_of_cuts
 from ditto_cli.cli.train import train_adapter
 from ditto_cli.errors import DittoError, InputError
@@ -91,9 +99,20 @@ def train(
         DittoError: all else that the command refuses, see `ditto_cli.errors`.
     """
     options = TrainOptions(
-        Path(folder), name, preset, base, revision, quantize, seed, settings, device, publish, method, track
+        Path(folder),
+        name=name,
+        preset=preset,
+        base=base,
+        revision=revision,
+        quantize=quantize,
+        seed=seed,
+        publish=publish,
+        fresh=fresh,
+        method=method,
+        track=track,
+        device=device,
     )
-    return train_adapter(options, fresh=fresh)
+    return train_adapter(options, settings)
 
 
 class Writer:
@@ -116,9 +135,7 @@ class Writer:
             InputError: there is no such adapter.
             IncompatibleError: `base` is another one, or the parts of a mix are of two.
         """
-        self._options = SampleOptions(
-            [] if voice is None else [voice], None, 1, None, None, None, None, None, base, quantize, device
-        )
+        self._options = SampleOptions(adapter=voice, base=base, quantize=quantize, device=device)
         self._session, (self._voice, *_) = open_voices(self._options)
 
     @_checked
@@ -152,9 +169,9 @@ class Writer:
             with_texts=with_texts,
         )
         who = self._voice if voice is None else Voice.parse(voice)
-        chosen = self._session.write_best(prompt, options, seed_of(options), who)
-        warn_of_cuts(chosen)
-        return [self._session.text(one.tokens) for one in chosen]
+        writings, _ = self._session.write(prompt, options, seed_of(options), who)
+        warn_of_cuts(writings)
+        return [one.text for one in writings]
 
 
 @_checked
@@ -190,18 +207,20 @@ def evaluate(
         folder=None if folder is None else Path(folder),
         adapter=adapter,
         against=None if against is None else ",".join(against),
-        prompts=prompts,
         num=num,
         seed=seed,
         temperature=temperature,
-        judge=JudgeOptions(judge, model, base_url, None, yes, offline=False),
+        judge=judge,
+        model=model,
+        base_url=base_url,
+        sure=yes,
         style_encoder=style_encoder,
         report=None if report is None else Path(report),
         base=base,
         quantize=quantize,
         device=device,
     )
-    return evaluate_adapter(options, lambda report: None)
+    return evaluate_adapter(options, prompts, lambda report: None)
 
 
 @_checked
@@ -226,8 +245,15 @@ def export(
         IncompatibleError: what was written does not write the same there; it was not kept.
         DiskError: it cannot be written.
     """
-    place = None if out is None else Path(out)
     options = ExportOptions(
-        voice, to, place, stage, all_stages, with_base, check, repository=None, base=base, force=force, sure=False
+        voice,
+        to,
+        out=None if out is None else Path(out),
+        with_base=with_base,
+        check=check,
+        stage=stage,
+        all_stages=all_stages,
+        base=base,
+        force=force,
     )
     return export_voice(options)[0]

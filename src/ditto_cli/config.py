@@ -304,11 +304,6 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     return parsed
 
 
-def adapter_name_of(folder: Path, folder_file: FolderFile, flag: str | None) -> str:
-    """The adapter's name: `--name`, else `name:` of ditto.yaml, else the folder's own name."""
-    return flag or folder_file.name or Path(os.path.abspath(folder)).name
-
-
 def _parse_value(value: str) -> Any:
     try:
         return yaml.load(value, Loader=_TextLoader)

@@ -318,7 +318,9 @@ def check_archives(workshop, folder, *, step=1):
     home, work = folder / "home", folder / "work"
     work.mkdir(parents=True)
     archive = work / "alice.ditto"
-    ended = workshop.child(lambda: ditto(workshop.place / "undisturbed", "adapters", "export", "alice", archive))
+    ended = workshop.child(
+        lambda: ditto(workshop.place / "undisturbed", "export", "alice", "--to", "ditto", "--out", archive)
+    )
     assert ended.code == 0, ended.err
     hostile = list(hostile_archives(archive.read_bytes()))[::step]
     archive.unlink()

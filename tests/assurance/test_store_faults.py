@@ -175,7 +175,9 @@ def check_import_kills(workshop, folder):
     """The import of an archive, killed before each of its changes of the disk."""
     archive, counted = folder / "alice.ditto", folder / "counted"
     folder.mkdir(parents=True, exist_ok=True)
-    exported = workshop.child(lambda: ditto(workshop.place / "undisturbed", "adapters", "export", "alice", archive))
+    exported = workshop.child(
+        lambda: ditto(workshop.place / "undisturbed", "export", "alice", "--to", "ditto", "--out", archive)
+    )
     assert exported.code == 0, exported.err
     command = ("adapters", "import", archive, "--base", workshop.base)
 

@@ -43,20 +43,11 @@ def run_list(*, as_json: bool) -> None:
         return
     rows = []
     for entry in entries:
-        if entry.record is None:
-            rows.append((entry.name, f"damaged: {entry.problem}", "", "", "", size(entry.size_bytes)))
-            continue
-        record = entry.record
-        rows.append(
-            (
-                entry.name,
-                record.base.id,
-                str(record.num_demonstrations),
-                ", ".join(record.stage_names),
-                record.created[:16].replace("T", " "),
-                size(entry.size_bytes),
-            )
-        )
+        about: tuple[str, ...] = (f"damaged: {entry.problem}", "", "", "")
+        if record := entry.record:
+            made = record.created[:16].replace("T", " ")
+            about = (record.base.id, str(record.num_demonstrations), ", ".join(record.stage_names), made)
+        rows.append((entry.name, *about, size(entry.size_bytes)))
     print_table("", ("adapter", "base", "texts", "stages", "made (UTC)", "size"), rows)
 
 

@@ -27,8 +27,6 @@ def run_guarded(app: Callable[[], None]) -> None:
     except BrokenPipeError:  # the reader of our output went away: nothing to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except MemoryError:
-        _end(MemoryLimitError("This machine's memory is full: close other programs, or take a smaller --preset."))
     except OSError as error:
         # Only the system's words: a path may be private, and a text never belongs here.
         reason = error.strerror or type(error).__name__
@@ -37,7 +35,7 @@ def run_guarded(app: Callable[[], None]) -> None:
         # torch's own errors for full memory are told by name and words: importing torch here would slow every command.
         if type(error).__name__ == "OutOfMemoryError":
             _end(MemoryLimitError("The GPU's memory is full: close other programs, or take a smaller --preset."))
-        if "DefaultCPUAllocator" in str(error):
+        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
             _end(MemoryLimitError("This machine's memory is full: close other programs, or take a smaller --preset."))
         _end(DittoError(f"Something unforeseen failed ({type(error).__name__}); `ditto --debug ...` shows where."))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.render import ask, say
-from ditto_cli.config import CPU_PRESET, BaseSettings, FolderFile, adapter_name_of, resolve_settings
+from ditto_cli.config import CPU_PRESET, BaseSettings, FolderFile, resolve_settings
 from ditto_cli.errors import DeviceError, IncompatibleError, InputError
 from ditto_cli.store import (
     AdapterRecord,
@@ -46,7 +46,7 @@ def only_adapter(store: AdapterStore) -> str:
 
 def folder_adapter(folder: Path, folder_file: FolderFile, flag: str | None = None) -> str:
     """The name of a folder's adapter: as it is given, as ditto.yaml says it, or after the folder."""
-    name = flag or folder_file.name or suggest_name(adapter_name_of(folder, folder_file, None))
+    name = flag or folder_file.name or suggest_name(Path(os.path.abspath(folder)).name)
     check_name(name)
     return name
 
@@ -56,19 +56,14 @@ def named_preset(flag: str | None, folder_file: FolderFile) -> str | None:
     return flag or os.environ.get("DITTO_PRESET") or folder_file.preset
 
 
-def machine_preset(device: str) -> str:
-    """The preset that fits this machine; torch is only asked where a GPU may be."""
-    if not device.startswith("cuda") and not any(Path(path).exists() for path in _GPU_DEVICES):
-        return CPU_PRESET
-    from ditto_cli.model.hardware import detect
-
-    return detect(device).default_preset()
-
-
 def folder_base(folder_file: FolderFile, preset: str | None = None, device: str = "auto") -> BaseSettings:
-    """The base that a training on a folder would take."""
-    preset = named_preset(preset, folder_file) or machine_preset(device)
-    return resolve_settings(preset, folder_file, os.environ, flags={}).base
+    """The base that a training on a folder would take; torch is only asked for a preset where a GPU may be."""
+    preset = named_preset(preset, folder_file)
+    if preset is None and (device.startswith("cuda") or any(Path(path).exists() for path in _GPU_DEVICES)):
+        from ditto_cli.model.hardware import detect
+
+        preset = detect(device).default_preset()
+    return resolve_settings(preset or CPU_PRESET, folder_file, os.environ, flags={}).base
 
 
 def find_base(base_id: str, revision: str | None = None, *, weights: bool = True) -> BaseSource:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ditto_cli.cli.arguments import EvalOptions
 from ditto_cli.cli.context import (
     check_base,
     find_base,
@@ -22,16 +23,8 @@ from ditto_cli.cli.context import (
     open_store,
     require_training,
 )
-from ditto_cli.cli.eval import (
-    EvalOptions,
-    check_report_place,
-    load_encoder,
-    plan_of,
-    show,
-    write_page,
-)
-from ditto_cli.cli.judging import JudgeOptions, judge_findings
-from ditto_cli.cli.plan import prepare
+from ditto_cli.cli.eval import check_report_place, load_encoder, plan_of, show_report, write_page
+from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away, server_of
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say, warn
 from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
@@ -43,7 +36,7 @@ from ditto_cli.evaluation.types import BASE_CONTESTANT, Author
 from ditto_cli.interrupts import stopped
 from ditto_cli.method.comparisons import check_comparable
 from ditto_cli.seeds import derive_seed
-from ditto_cli.store import AdapterRecord, AdapterStore, remove_tree
+from ditto_cli.store import AdapterRecord, AdapterStore
 from ditto_cli.types import SFT_STAGE, Reporter
 from ditto_cli.voices import Voice
 
@@ -63,14 +56,14 @@ _TO_DO = {
 }
 
 
-def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool) -> None:
+def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
     """Train and evaluate on every fold, and report on all of them together."""
     started = time.monotonic()
     if options.folder is None:
         raise InputError("--cross-validate trains anew: give the folder with the texts, ditto eval FOLDER ....")
     if options.against is not None or options.prompts is not None or options.adapter is not None:
         raise InputError("--cross-validate has its own rivals and prompts: leave --against, --prompts, --adapter out.")
-    options.judge.check()
+    check_judge(options)
     check_report_place(options.report)
     author = read_author(options.folder, warn)
     folds = fold(author, num_folds, seed=options.seed)
@@ -91,21 +84,16 @@ def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool)
         for number, part in enumerate(folds, start=1):
             sizes = f"{len(part.demonstrations)} texts to train on, {len(part.held_out)} kept back"
             say(f"Fold {number} of {len(folds)}: {sizes}.")
-            scratch = store.scratch_folder()
-            try:
+            with store.scratch_folder() as scratch:
                 with reporter() as shown:
-                    session, trained = trial.train(part, AdapterStore(scratch), shown)
-                    findings = trial.compete(session, trained, part, shown)
-                judge = options.judge.make(session, findings, store.key(), answers or scratch)
-                judge_findings(judge, findings, options.judge)
-            finally:
-                remove_tree(scratch)
+                    session, findings = trial.compete(part, AdapterStore(scratch), shown)
+                judge = have_judged(options, session, findings, store.key(), answers or scratch)
             session.forget()
             parts.append(findings)
             judge_name = judge_name or judge.name
-            notes += options.judge.notes(judge)
+            notes += notes_on(judge)
     except (KeyboardInterrupt, InterruptedRun):  # what the training says of stages that it kept is not so here
-        but = " but answers of the judge" if answers and options.judge.kind in ("openai", "me") else ""
+        but = " but answers of the judge" if answers and options.judge in ("openai", "me") else ""
         raise stopped(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
 
     from ditto_cli.evaluation.summary import build_report, describe_run
@@ -116,14 +104,14 @@ def run_cross_validation(options: EvalOptions, num_folds: int, *, as_json: bool)
         parts,
         trial.policy,
         judge_name,
-        is_judged_elsewhere=options.judge.leaves_machine,
+        is_judged_elsewhere=sends_texts_away(options),
         seconds=time.monotonic() - started,
     )
     report = build_report(name, trial.title, parts, facts, warnings=[first, *dict.fromkeys(notes)])
     if record is None:
         report = report.model_copy(update={"verdict": what_to_do(report.verdict)})
+    show_report(report, as_json=options.as_json)
     # All texts are of the person of the adapter of this name, if there is one.
-    show(report, as_json=as_json)
     write_page(report, place, [mark_of(answers)] if answers else [])
 
 
@@ -173,33 +161,22 @@ class _Trial:
     policy: Policy
     encoder: StyleEncoder | None
 
-    def train(self, part: Author, store: AdapterStore, shown: Reporter) -> tuple[Session, AdapterRecord]:
-        """An adapter of a fold in a store of its own, which goes away."""
+    def compete(self, part: Author, store: AdapterStore, shown: Reporter) -> tuple[Session, Findings]:
+        """Train a fold's adapter in a store that goes away; what it and its rivals write for the texts kept back."""
         from ditto_cli.cli.session import Session
-        from ditto_cli.evaluation.selection import BEST
-        from ditto_cli.method.run import train_ditto
-
-        watch_prompt = part.held_out[0].prompt
-        job, selector = prepare(
-            self.policy,
-            _FOLD_ADAPTER,
-            part.demonstrations,
-            self.settings,
-            watch_prompt=watch_prompt,
-            publish=BEST,
-            pairs=part.pairs,
-        )
-        with store.training(job.name) as kept:
-            record = train_ditto(self.policy, job, kept, shown, selector)
-        return Session(self.policy, store), record
-
-    def compete(self, session: Session, record: AdapterRecord, part: Author, shown: Reporter) -> Findings:
-        """What a fold's adapter and its rivals write for the prompts of the texts that were kept back."""
         from ditto_cli.evaluation.contestants import Contestant, few_shot, live_writer
         from ditto_cli.evaluation.eval_prompts import held_out_prompts
         from ditto_cli.evaluation.evaluate import gather
+        from ditto_cli.evaluation.selection import selector_of
         from ditto_cli.evaluation.summary import extracted_in_training
+        from ditto_cli.method.run import Job, train_ditto
 
+        texts, watch_prompt = part.demonstrations, part.held_out[0].prompt
+        job = Job.of(self.policy, _FOLD_ADAPTER, texts, self.settings, watch_prompt, pairs=part.pairs)
+        selector = selector_of(self.policy, texts, part.pairs, self.settings, job.texts.max_new_tokens)
+        with store.training(job.name) as kept:
+            record = train_ditto(self.policy, job, kept, shown, selector)
+        session = Session(self.policy, store)
         plan = plan_of(record, held_out_prompts(part), self.options)
         published, sft = (session.load(Voice(_FOLD_ADAPTER, stage)) for stage in (record.published, SFT_STAGE))
         shown_texts = few_shot(self.policy, part, plan, warn)
@@ -209,18 +186,10 @@ class _Trial:
             *([] if shown_texts is None else [shown_texts]),
             Contestant(SFT_STAGE, "sft", sft),
         ]
-
-        findings = gather(
-            self.policy,
-            part,
-            contestants,
-            plan,
-            writer=live_writer(self.policy, shown),
-            encoder=self.encoder,
-            reporter=shown,
-        )
+        writer = live_writer(self.policy, shown)
+        findings = gather(self.policy, part, contestants, plan, writer=writer, encoder=self.encoder, reporter=shown)
         findings.extracted.update(extracted_in_training(record, self.title))
-        return findings
+        return session, findings
 
 
 def _load(
@@ -243,7 +212,13 @@ def _load(
         flags = {"base.id": options.base, "base.quantize": options.quantize}
         settings = resolve_settings(preset, folder_file, os.environ, flags)
         say(f"Settings: preset {preset} with {FOLDER_FILE} and the environment; there is no adapter {name} yet.")
-    _find_judge(options.judge)
+    # The judge's model on this machine or the hub, or the package that asks a server.
+    if options.judge == "model" and options.model is not None:
+        find_base(options.model)
+    elif options.judge == "openai":
+        from ditto_cli.evaluation.judges.chat_server import connect
+
+        connect(server_of(options))  # sends nothing
     policy = load_base(settings.base, hardware)
     if record is not None:
         check_base(name, record, policy.identity)
@@ -253,13 +228,3 @@ def _load(
     )
     title = TRAINED if record is None else name
     return _Trial(options, title, settings, policy, load_encoder(options, hardware))
-
-
-def _find_judge(judge: JudgeOptions) -> None:
-    """Find the judge's model on this machine or the hub, or the package that asks a server."""
-    if judge.kind == "model" and judge.model is not None:
-        find_base(judge.model)
-    elif judge.kind == "openai":
-        from ditto_cli.evaluation.judges.chat_server import Endpoint, connect
-
-        connect(Endpoint(judge.base_url or "", judge.model or ""))  # sends nothing

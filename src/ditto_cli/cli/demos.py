@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +22,9 @@ from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.demonstrations.sources import file_names, gather, read_source
 from ditto_cli.errors import InputError
 from ditto_cli.store import remove_tree
-from ditto_cli.types import Reading, Skipped, SourceText
+from ditto_cli.types import Reading, SourceText
 
-_STANDARD_INPUT = "standard input"
 _MAX_INPUT_BYTES = 2 * 2**20
-_END_OF_PASTE = "."
-_NAME_WORDS = 5
 _TEXT_SUFFIXES = frozenset({".md", ".txt", ".eml", ".html", ".htm", ".csv", ".tsv", ".json", ".jsonl", ".yaml"})
 
 
@@ -37,8 +35,8 @@ def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
     if source == "-" or (source is None and not sys.stdin.isatty()):
         raw = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)
         if len(raw) > _MAX_INPUT_BYTES:
-            raise InputError(f"{_STANDARD_INPUT} is larger than 2 MiB: give a text of a person, not an archive.")
-        reading = _name_by_words(read_markdown(_STANDARD_INPUT, raw))
+            raise InputError("standard input is larger than 2 MiB: give a text of a person, not an archive.")
+        reading = _name_by_words(read_markdown("standard input", raw))
     elif source is None:
         _write_in_editor(folder, prompt)
         return
@@ -49,33 +47,27 @@ def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
         raise InputError(
             f"{source} holds {len(reading.texts):,} texts: choose among them with ditto init {folder} --from {source}."
         )
-    add_texts(folder, reading.texts, prompt)
+    say(add_texts(folder, reading.texts, prompt))
 
 
-def add_texts(folder: Path, texts: tuple[SourceText, ...], prompt: str | None = None) -> None:
-    """Write texts as files of a demonstrations folder, and say where; `prompt` is what they answer, if it is known."""
-    lines, left_out = take_texts(folder, texts, prompt)
-    say_skipped(left_out)
-    for line in lines:
-        say(line)
+def add_texts(folder: Path, texts: tuple[SourceText, ...], prompt: str | None = None) -> str:
+    """Write texts as files of a demonstrations folder; where they lie, a line each.
 
-
-def take_texts(
-    folder: Path, texts: tuple[SourceText, ...], prompt: str | None = None
-) -> tuple[list[str], tuple[Skipped, ...]]:
-    """Write texts as `add_texts` does; where each lies, in a line, and what was left out."""
+    `prompt` is what they answer, where that is not the texts' own.
+    """
     settings = read_folder_file(folder)
     given = [text if prompt is None else replace(text, prompt=prompt) for text in texts]
     names = [*file_names(folder), *file_names(folder / HELD_OUT_FOLDER)]
     known = _texts_of(folder, settings)
     intake = take_in(given, known, names, num=None, redact=settings.redact, divide=False)
     write_new_texts(folder, intake.new)
+    say_skipped(intake.left_out)
     lines = []
     for new in intake.new:
         has_prompt = new.long_prompt or new.content.startswith("---\nprompt:")
         missing = "" if has_prompt else "; it has no prompt yet: give one with --prompt, or `ditto init` finds one"
         lines.append(f"Added {folder / place_of(new)}{missing}.")
-    return lines, intake.left_out
+    return "\n".join(lines)
 
 
 def keep_edited(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str, writer: str | None = None) -> str:
@@ -88,10 +80,10 @@ def keep_edited(raw: bytes, sample: str, prompt: str, folder: Path, adapter: str
     (text,) = read_plain("the edited text", raw).texts
     if text.text == normalise_text(sample):
         return "Not kept: it was not changed, and a model's own text teaches it nothing."
-    lines, _ = take_texts(folder, (replace(text, id="sample", prompt=prompt),))
+    told = add_texts(folder, (replace(text, id="sample"),), prompt)
     if writer in (None, adapter) and keep_pair(folder, prompt, text.text, sample):
-        lines.append(f"Kept in {PAIRS_FILE} that you prefer it to what was written.")
-    return f"{' '.join(lines)} To learn from it: ditto train {folder} --name {adapter}"
+        told += f" Kept in {PAIRS_FILE} that you prefer it to what was written."
+    return f"{told} To learn from it: ditto train {folder} --name {adapter}"
 
 
 def _texts_of(folder: Path, settings: FolderFile) -> list[SourceText]:
@@ -107,20 +99,20 @@ def _write_in_editor(folder: Path, prompt: str | None = None) -> None:
     with edited(TEMPLATE) as raw:
         if is_unedited_template(raw.decode("utf-8", errors="replace")):
             raise InputError("Nothing was written, so nothing is added.")
-        add_texts(folder, _name_by_words(read_markdown("the text", raw)).texts, prompt)
+        say(add_texts(folder, _name_by_words(read_markdown("the text", raw)).texts, prompt))
 
 
 def run_list(folder: Path, *, as_json: bool) -> None:
     """The demonstrations with the audit."""
     settings = read_folder_file(folder)
-    view = view_folder(folder, settings)
-    demonstrations, _ = attach_stored_prompts(folder, view.texts, settings)
-    rows = audit_texts(view.texts, {d.id: d.prompt for d in demonstrations}, folder_base(settings))
+    reading, texts = view_folder(folder, settings)
+    demonstrations, _ = attach_stored_prompts(folder, texts, settings)
+    rows = audit_texts(texts, {d.id: d.prompt for d in demonstrations}, folder_base(settings))
     if as_json:
         print_json({"folder": str(folder), "texts": [row.as_json() for row in rows]})
     else:
-        show_audit(rows, f"{len(view.reading.texts)} texts in {folder}")
-        if pairs := view.reading.pairs:
+        show_audit(rows, f"{len(reading.texts)} texts in {folder}")
+        if pairs := reading.pairs:
             say(f"Pairs beside them: {len(pairs)}; see ditto demos pairs {folder}.")
 
 
@@ -190,8 +182,7 @@ def converse(folder: Path) -> None:
                 case "w":
                     _write_in_editor(folder)
                 case "p":
-                    pasted = _ask_for_text()
-                    add_texts(folder, pasted.texts, _ask_for_prompt())
+                    _paste(folder)
                 case "e":
                     run_edit(folder, argument.strip())
                 case "r":
@@ -204,31 +195,21 @@ def converse(folder: Path) -> None:
             warn(str(error))
 
 
-def _ask_for_text() -> Reading:
-    say(f"Paste the text; a line with only {_END_OF_PASTE} ends it.")
+def _paste(folder: Path) -> None:
+    """Let the user paste a text and say what it answers, and add it."""
+    say("Paste the text; a line with only . ends it.")
     lines: list[str] = []
-    while True:
-        try:
-            line = ask("")
-        except EOFError:
-            break
-        if line.strip() == _END_OF_PASTE:
-            break
-        lines.append(line)
-    return _name_by_words(read_markdown("the text", "\n".join(lines).encode("utf-8", errors="replace")))
+    with suppress(EOFError):
+        while (line := ask("")).strip() != ".":
+            lines.append(line)
+    reading = _name_by_words(read_markdown("the text", "\n".join(lines).encode("utf-8", errors="replace")))
+    prompt = ""
+    with suppress(EOFError):
+        prompt = ask("What does it answer, as in: Write an email to Bo about the hens (Enter: proposed later)? ")
+    say(add_texts(folder, reading.texts, prompt.strip() or None))
 
 
 def _name_by_words(reading: Reading) -> Reading:
     """The texts, each named by its first words, which become its file's name; they had none."""
-    texts = [
-        replace(text, id=" ".join(re.findall(r"\w+", text.text)[:_NAME_WORDS]) or text.id) for text in reading.texts
-    ]
+    texts = [replace(text, id=" ".join(re.findall(r"\w+", text.text)[:5]) or text.id) for text in reading.texts]
     return replace(reading, texts=tuple(texts))
-
-
-def _ask_for_prompt() -> str | None:
-    try:
-        answer = ask("What does it answer, as in: Write an email to Bo about the hens (Enter: proposed later)? ")
-    except EOFError:
-        return None
-    return answer.strip() or None

@@ -1,22 +1,35 @@
-"""`ditto eval`: who writes for which prompts, who judges, and the report."""
+"""`ditto eval`: who writes for which prompts, who judges, and the report, on stdout and as a page."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ditto_cli.cli.arguments import EvalOptions
 from ditto_cli.cli.context import folder_adapter, only_adapter, open_store
-from ditto_cli.cli.judging import JudgeOptions, judge_findings
+from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away
 from ditto_cli.cli.pairs import keep_picks
 from ditto_cli.cli.progress import reporter
-from ditto_cli.cli.render import as_json_ready, print_json, say, warn
+from ditto_cli.cli.render import (
+    Bar,
+    as_json_ready,
+    print_bars,
+    print_facts,
+    print_json,
+    print_table,
+    print_text,
+    say,
+    stdout_width,
+    warn,
+)
 from ditto_cli.cli.rivals import contestant_of, kept_writer, rivals_of, voice_of
 from ditto_cli.config import read_folder_file
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport, stage_kind
+from ditto_cli.evaluation.sections import evaluated_title, overview, warnings_by_subject, win_rates
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.evaluation.types import FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, write_text
@@ -30,47 +43,34 @@ if TYPE_CHECKING:
     from ditto_cli.model.hardware import Hardware
 
 _MAX_PROMPTS_FILE_BYTES = 2**20
+_NARROW, _FIGURES_IN_NARROW = 90, 5  # columns of a terminal below which the contestants' figures take two tables
 
 
-@dataclass(frozen=True)
-class EvalOptions:
-    """The options of `ditto eval`; None is what the adapter was trained with, or what fits."""
-
-    folder: Path | None
-    adapter: str | None
-    against: str | None
-    prompts: Path | Sequence[str] | None
-    num: int
-    seed: int
-    temperature: float | None
-    judge: JudgeOptions
-    style_encoder: str | None
-    report: Path | None
-    base: str | None
-    quantize: str | None
-    device: str
-
-
-def run_eval(options: EvalOptions, *, as_json: bool) -> None:
+def run_eval(options: EvalOptions) -> None:
     """See `ditto eval --help`."""
-    evaluate_adapter(options, lambda report: show(report, as_json=as_json))
+    given = [] if options.prompts is None else _read_prompts(options.prompts)
+    evaluate_adapter(options, given, lambda report: show_report(report, as_json=options.as_json))
 
 
-def evaluate_adapter(options: EvalOptions, shown_by: Callable[[EvalReport], None]) -> EvalReport:
-    """Evaluate one adapter, and write its page; what may fail or be stopped comes after the report was shown."""
+def evaluate_adapter(
+    options: EvalOptions, given: Sequence[str] | None, shown_by: Callable[[EvalReport], None]
+) -> EvalReport:
+    """Evaluate one adapter, and write its page; what may fail or be stopped comes after the report was shown.
+
+    `given` is what everybody writes for, if it is not to be chosen here.
+    """
     started = time.monotonic()
     store = open_store()
     name = _adapter_name(options, store)
     record = store.record(name)
     author, notes = _author(name, record, options.folder, store)
-    given = _given_prompts(options.prompts)
     rivals = rivals_of(name, record, options.against)
     if options.against and TEXTS_CONTESTANT in rivals and store.exists(TEXTS_CONTESTANT):
         warn(
             f"--against {TEXTS_CONTESTANT} is {name} with its texts at hand; the adapter of that name competes by its "
             f"stages, as in {TEXTS_CONTESTANT}:sft."
         )
-    options.judge.check()
+    check_judge(options)
     check_report_place(options.report)
 
     from ditto_cli.model.hardware import detect
@@ -111,30 +111,48 @@ def evaluate_adapter(options: EvalOptions, shown_by: Callable[[EvalReport], None
         findings = gather(session.policy, author, contestants, plan, writer=writer, encoder=encoder, reporter=shown)
     findings.extracted.update(extracted_in_training(record, main.title))
     keep_pairs(folder, pairs_to_judge(findings, every_pair=False), plan.seed, mark_of(folder), marks)
-    judge = options.judge.make(session, findings, store.key(), folder, marks)
-    judge_findings(judge, findings, options.judge)
+    judge = have_judged(options, session, findings, store.key(), folder, marks)
     run = describe_run(
         [findings],
         session.policy,
         judge.name,
-        is_judged_elsewhere=options.judge.leaves_machine,
+        is_judged_elsewhere=sends_texts_away(options),
         seconds=time.monotonic() - started,
     )
-    report = build_report(name, contestants[0].title, [findings], run, warnings=[*notes, *options.judge.notes(judge)])
+    report = build_report(name, main.title, [findings], run, warnings=[*notes, *notes_on(judge)])
     shown_by(report)
     write_page(report, options.report or folder / REPORT_FILE, [mark_of(folder), *marks.values()])
     keep_picks(judge, findings, others, options.folder or Path(record.folder or ""))
     return report
 
 
-def show(report: EvalReport, *, as_json: bool) -> None:
-    """Print the tables or the JSON."""
-    from ditto_cli.cli.eval_tables import show_report
-
+def show_report(report: EvalReport, *, as_json: bool = False) -> None:
+    """Print the report for people, the answer first, or as JSON."""
     if as_json:
         print_json(as_json_ready(report))
-    else:
-        show_report(report)
+        return
+    print_facts({"verdict": "\n         ".join(report.verdict.lines)})
+    bars = []
+    for row in win_rates(report).table.rows:
+        rate, shows, rests_on = row.cells
+        assert rate.bar is not None
+        assert rate.interval is not None
+        bars.append(Bar(row.name, rate.bar, rate.interval, f"{rate.text} {shows.text}", rests_on.text))
+    if bars:
+        print_text("")
+        print_bars(f"win rate of {evaluated_title(report)} with its 95% interval", bars)
+    table = overview(report)
+    names = [column.short for column in table.columns]
+    is_narrow = stdout_width() < _NARROW
+    for part in (slice(_FIGURES_IN_NARROW), slice(_FIGURES_IN_NARROW, None)) if is_narrow else (slice(None),):
+        if table.rows and names[part]:
+            rows = [(row.name, *(cell.text for cell in row.cells[part])) for row in table.rows]
+            print_text("")
+            print_table("", (table.head, *names[part]), rows)
+    warnings = warnings_by_subject(report)
+    if warnings:
+        print_text("")
+        print_table("warnings", ("about", "warning"), warnings)
 
 
 def write_page(report: EvalReport, place: Path, marks: Sequence[str]) -> None:
@@ -191,17 +209,15 @@ def _author(name: str, record: AdapterRecord, given: Path | None, store: Adapter
 def _adapter_name(options: EvalOptions, store: AdapterStore) -> str:
     if options.adapter is not None:
         return options.adapter
-    if options.folder is not None:
-        if not options.folder.is_dir():
-            raise InputError(f"{options.folder} is not a folder: give the one that holds the person's texts.")
-        return folder_adapter(options.folder, read_folder_file(options.folder))
-    return only_adapter(store)
+    if options.folder is None:
+        return only_adapter(store)
+    if not options.folder.is_dir():
+        raise InputError(f"{options.folder} is not a folder: give the one that holds the person's texts.")
+    return folder_adapter(options.folder, read_folder_file(options.folder))
 
 
-def _given_prompts(path: Path | Sequence[str] | None) -> list[str]:
-    """Of a file a prompt a line; empty lines and lines that begin with # are left out."""
-    if not isinstance(path, Path):
-        return list(path or ())
+def _read_prompts(path: Path) -> list[str]:
+    """A prompt a line; empty lines and lines that begin with # are left out."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             lines = file.read(_MAX_PROMPTS_FILE_BYTES).splitlines()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ditto_cli.cli.arguments import ExportOptions
 from ditto_cli.cli.context import check_base, confirm, find_base, open_store
 from ditto_cli.cli.render import print_text, say, warn
 from ditto_cli.errors import DiskError, DittoError, IncompatibleError, InputError
@@ -28,29 +29,10 @@ from ditto_cli.store import (
 from ditto_cli.voices import BASE_VOICE, Voice
 
 if TYPE_CHECKING:
-    from ditto_cli.exchange.parity import Parity
     from ditto_cli.model.base.source import BaseSource
     from ditto_cli.model.policy.lora import Lora
-    from ditto_cli.model.policy.policy import Policy
 
 _ADVICE = "It holds weights that were trained on private texts: share it only with people who may have these texts."
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """The options of `ditto export`."""
-
-    voice: str
-    target: str
-    out: Path | None
-    stage: str | None
-    all_stages: bool
-    with_base: str | None
-    check: bool | None
-    repository: str | None
-    base: str | None
-    force: bool
-    sure: bool
 
 
 def run_export(options: ExportOptions) -> None:
@@ -69,7 +51,7 @@ def export_voice(options: ExportOptions) -> tuple[Path, str]:
     if options.target == "ditto":
         if voice != Voice(voice.adapter):
             raise InputError("--to ditto carries an adapter as it was trained: no stage, strength or mix.")
-        return write_archive(voice.adapter, options.out, all_stages=options.all_stages, force=options.force), ""
+        return _write_archive(options, voice.adapter), ""
     store = open_store()
     record = store.record(voice.adapter)
     for part in voice.also:
@@ -86,16 +68,16 @@ def export_voice(options: ExportOptions) -> tuple[Path, str]:
     return place, _Export(options, voice, record, lora).write(place)
 
 
-def write_archive(name: str, target: Path | None, *, all_stages: bool, force: bool) -> Path:
-    """Write an adapter to a file, `NAME.ditto` in the current folder where none is given."""
-    target = target or Path(f"{name}{ARCHIVE_SUFFIX}")
+def _write_archive(options: ExportOptions, name: str) -> Path:
+    """`NAME.ditto` in the current folder where no place is given."""
+    target = options.out or Path(f"{name}{ARCHIVE_SUFFIX}")
     store = open_store()
     store.record(name)  # an unknown adapter is the first thing to say
     if target.is_dir():
         raise InputError(f"{target} is a folder: give the file to write, as in {target / (name + ARCHIVE_SUFFIX)}.")
-    if not force and os.path.lexists(target):
+    if not options.force and os.path.lexists(target):
         raise InputError(f"{target} is already there: give another file, or --force to replace it.")
-    record, data = export_archive(store, name, all_stages=all_stages)
+    record, data = export_archive(store, name, all_stages=options.all_stages)
     for stage in record.stages:
         for warning in stage.warnings:
             warn(f"{stage.stage}: {warning}")
@@ -142,10 +124,22 @@ class _Export:
                     self._write_peft(folder)
                     told = f"model = PeftModel.from_pretrained(base, {str(place)!r})"
                 case "vllm":
+                    from ditto_cli.exchange.programs import vllm_command
+
                     self._write_peft(folder)
-                    told = self._vllm_command(place)
+                    source = self._source(weights=False)
+                    base, revision = (source.id, source.revision) if source.kind == "hub" else (source.folder, None)
+                    adapters = [(_file_name(self.voice), place.resolve())]
+                    told = vllm_command(str(base), revision, adapters, self.lora.config.r)
                 case "merged":
-                    told = self._write_merged(folder, place)
+                    from ditto_cli.exchange.parity import check_merged
+                    from ditto_cli.model.base.loading import merge
+
+                    source = self._source()
+                    dtype = merge(source, self.lora, folder, say)
+                    if self.options.check:
+                        check_merged(source, self.lora, folder, dtype, say)
+                    told = f"AutoModelForCausalLM.from_pretrained({str(place)!r})"
                 case _:
                     told = self._write_gguf(folder, place)
         say(f"Wrote {place}. {_ADVICE}")
@@ -153,100 +147,50 @@ class _Export:
 
     def _write_peft(self, folder: Path) -> None:
         from ditto_cli.exchange.programs import model_card
+        from ditto_cli.model.base.conversions import EMBEDDED_HUB_ID
         from ditto_cli.model.policy.lora import contents
 
-        base = _public_base(self.record)
-        for name, data in contents(self.lora, base, self.record.base.revision).items():
+        known = self.record.base
+        base = {"embedded": EMBEDDED_HUB_ID, "hub": known.id}.get(known.source, Path(known.id).name)
+        for name, data in contents(self.lora, base, known.revision).items():
             write_bytes(folder / name, data)
         write_text(folder / "README.md", model_card(self.voice.title, base, self.record, self.lora.config.r))
 
-    def _vllm_command(self, place: Path) -> str:
-        from ditto_cli.exchange.programs import vllm_command
-
-        source = self._source(weights=False)
-        base = str(source.folder) if source.kind != "hub" else source.id
-        revision = source.revision if source.kind == "hub" else None
-        return vllm_command(base, revision, [(_file_name(self.voice), place.resolve())], self.lora.config.r)
-
-    def _write_merged(self, folder: Path, place: Path) -> str:
-        from ditto_cli.model.base.loading import merge
-        from ditto_cli.model.base.source import BaseSource
-
-        source = self._source()
-        dtype = merge(source, self.lora, folder, say)
-        if self.options.check:
-            from ditto_cli.exchange.parity import Told, compare, greedy, limit_of_merging
-            from ditto_cli.model.base.loading import load_source
-            from ditto_cli.model.hardware import detect
-
-            policy, prompts = self._policy(source)
-            ours = greedy(policy, prompts)
-            del policy  # two bases need not be in memory
-            merged = load_source(BaseSource("local", str(place), None, folder), "none", detect("cpu"))
-            theirs = [Told(text, ended=False) for text in greedy(merged, prompts)]
-            _judge(compare(ours, theirs, merged.chat.tokenizer), limit_of_merging(dtype))
-        return f"AutoModelForCausalLM.from_pretrained({str(place)!r})"
-
     def _write_gguf(self, folder: Path, place: Path) -> str:
         from ditto_cli.exchange.gguf_files import write_adapter, write_base
-        from ditto_cli.exchange.parity import is_installed
+        from ditto_cli.exchange.parity import check_gguf, is_installed
         from ditto_cli.exchange.programs import llama_command, modelfile
         from ditto_cli.model.base.conversions import find_gguf
         from ditto_cli.model.base.loading import load_skeleton
 
-        source = self._source(weights=self.options.with_base is not None)
-        base: Path | None = find_gguf() if source.kind == "embedded" else None
-        if self.options.with_base is not None:
-            base = Path(f"base-{self.options.with_base}.gguf")
-        if self.options.check and base is None:  # said before a base is written for minutes
+        with_base, check = self.options.with_base, self.options.check
+        source = self._source(weights=with_base is not None)
+        base = find_gguf() if source.kind == "embedded" else None
+        if with_base is not None:
+            base = Path(f"base-{with_base}.gguf")
+        if check and base is None:  # said before a base is written for minutes
             raise InputError("--check needs the base as GGUF: add --with-base f16.")
-        if self.options.check and not is_installed():
+        if check and not is_installed():
             raise InputError("--check runs llama.cpp: pip install 'ditto-cli[llamacpp]'.")
         skeleton = load_skeleton(source)
-        adapter = f"{_file_name(self.voice)}.gguf"
-        write_adapter(self.lora, skeleton, folder / adapter, self.voice.title)
-        if self.options.with_base is not None and base is not None:
-            write_base(source.folder, skeleton, folder / base, self.options.with_base)
-        temperature, limit = self.record.settings.sampling.temperature, self.record.max_new_tokens
-        shown = "base.gguf" if base is None else str(base)
+        name = _file_name(self.voice)
+        write_adapter(self.lora, skeleton, folder / f"{name}.gguf", self.voice.title)
+        if with_base is not None and base is not None:
+            write_base(source.folder, skeleton, folder / base, with_base)
+        shown = base or Path("base.gguf")
         recipe = modelfile(
-            shown if base and base.is_absolute() else f"./{shown}",
-            f"./{adapter}",
-            temperature=temperature,
-            max_new_tokens=limit,
+            str(shown) if shown.is_absolute() else f"./{shown}",
+            f"./{name}.gguf",
+            temperature=self.record.settings.sampling.temperature,
+            max_new_tokens=self.record.max_new_tokens,
         )
         write_text(folder / "Modelfile", recipe)
         if base is None:
             say(f"The base is not with it: put {source.id} as a GGUF file there as base.gguf, or add --with-base f16.")
-        if base is not None and self.options.check is not False and is_installed():
-            self._check_gguf(folder / base, folder / adapter, source)
-        recipe_place = place / "Modelfile"
-        commands = [
-            llama_command(str(place / shown), str(place / adapter)),
-            f"ollama create {_file_name(self.voice)} -f {recipe_place}",
-        ]
-        return "\n".join(commands)
-
-    def _check_gguf(self, base: Path, adapter: Path, source: BaseSource) -> None:
-        from ditto_cli.exchange.parity import MAX_TOKENS, PROMPTS, LlamaCpp, compare, greedy, limit_of
-
-        policy, prompts = self._policy(source)
-        ours = greedy(policy, prompts)
-        policy.switch(None)
-        ours_of_base = greedy(policy, prompts)
-        engine = LlamaCpp(base, adapter, max(map(len, prompts)) + MAX_TOKENS)
-        theirs, theirs_of_base = engine.greedy(prompts), engine.greedy(prompts, strength=0.0)
-
-        tokenizer = policy.chat.tokenizer
-        of_base = compare(ours_of_base, theirs_of_base, tokenizer)
-        _judge(compare(ours, theirs, tokenizer), limit_of(of_base, self.options.with_base))
-        if self.options.with_base is not None:
-            num, own = engine.num_chat_tokens(PROMPTS[0]), len(prompts[0])
-            if num != own:
-                say(
-                    f"llama.cpp's chat makes {num} tokens of a prompt of which ours makes {own}: it may think first, "
-                    "greet with another system text, or know the base's tokenizer otherwise. Compare its prompt."
-                )
+        elif check is not False and is_installed():
+            check_gguf(source, self.lora, folder / base, folder / f"{name}.gguf", with_base, say)
+        command = llama_command(str(place / shown), str(place / f"{name}.gguf"))
+        return f"{command}\nollama create {name} -f {place / 'Modelfile'}"
 
     def _source(self, *, weights: bool = True) -> BaseSource:
         """Where the base lies, after a look that it is the one."""
@@ -258,16 +202,6 @@ class _Export:
         if any(source.folder.glob("*.safetensors")):
             check_base(self.voice.adapter, self.record, load_skeleton(source).identity)
         return source
-
-    def _policy(self, source: BaseSource) -> tuple[Policy, list[tuple[int, ...]]]:
-        """Our side of a check: the base in full precision with the adapter on it, and the prompts."""
-        from ditto_cli.exchange.parity import PROMPTS
-        from ditto_cli.model.base.loading import load_source
-        from ditto_cli.model.hardware import detect
-
-        policy = load_source(source, "none", detect("cpu"), noted=say)
-        policy.put_adapter("exported", self.lora)
-        return policy, [policy.chat.prompt_ids(prompt) for prompt in PROMPTS]
 
     def _upload(self) -> str:
         from huggingface_hub import HfApi
@@ -295,30 +229,6 @@ class _Export:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
                 raise InputError(f"The hub did not take the adapter ({reason}): `hf auth login` signs in.") from None
         return f"Sent to {repository}, private."
-
-
-def _judge(parity: Parity, limit: float) -> None:
-    """Show what a check found."""
-    say(
-        f"Checked: {parity.num_same} of {parity.num_tokens} tokens are the same; the largest difference of a token's "
-        f"log-probability is {parity.gap:.1e} nats (limit {limit:.1e})."
-    )
-    for margin in parity.margins:
-        say(f"A text parts where our two likeliest tokens lie {margin:.4f} nats apart.")
-    if not parity.is_within(limit):
-        raise IncompatibleError(
-            "What was exported does not write what the adapter writes here, so it was not kept: please report which "
-            "base this is; --no-check writes it all the same."
-        )
-
-
-def _public_base(record: AdapterRecord) -> str:
-    """The base's name for other programs."""
-    from ditto_cli.model.base.conversions import EMBEDDED_HUB_ID
-
-    if record.base.source == "embedded":
-        return EMBEDDED_HUB_ID
-    return record.base.id if record.base.source == "hub" else Path(record.base.id).name
 
 
 @contextmanager

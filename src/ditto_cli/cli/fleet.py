@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ditto_cli.cli.arguments import TrainOptions
+from ditto_cli.cli.arguments import FleetOptions
 from ditto_cli.cli.context import find_base, folder_adapter, open_store
 from ditto_cli.cli.fleet_status import detail, summary
 from ditto_cli.cli.folder import add_prompts
 from ditto_cli.cli.network import host_log
-from ditto_cli.cli.plan import plan_job, prepare, read_order, stored_prompts, with_stand_ins
 from ditto_cli.cli.progress import live_lines
 from ditto_cli.cli.render import as_json_ready, print_json, print_table, say
-from ditto_cli.config import read_folder_file, resolved_quantize
+from ditto_cli.cli.train import plan_order, read_order
+from ditto_cli.config import read_folder_file
 from ditto_cli.errors import DeviceError, DittoError, InputError
 from ditto_cli.evaluation.eval_prompts import evaluation_prompts
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.fleet.cluster import Ended, Failure, Resources, check_resources, cluster, run_tasks
-from ditto_cli.fleet.status import (
-    FLEET_FOLDER,
-    PAGE_FILE,
-    FleetStatus,
-    PersonStatus,
-    State,
-    StatusBoard,
-    only_fleet,
-)
+from ditto_cli.fleet.status import FLEET_FOLDER, PAGE_FILE, FleetStatus, PersonStatus, StatusBoard, only_fleet
 from ditto_cli.fleet.tasks import EvalTask, Task, evaluate_person, is_trained, publish, train_person
 from ditto_cli.shown import duration, size
 from ditto_cli.store import AdapterStore, store_home, write_text
@@ -42,162 +35,140 @@ _PROGRAM_BYTES = 4 * 2**30  # and of an evaluation on a CPU
 
 
 @dataclass(frozen=True)
-class FleetOptions:
-    """Whose work, and where it runs."""
-
-    people: Path
-    address: str | None
-    num_gpus: float
-    num_cpus: float
-
-
-@dataclass(frozen=True)
 class _Person:
-    """One folder: its task, or why there is none; `row` is its line of the table."""
+    """One folder: where its training stands, the task if there is one, and its line of the table."""
 
-    name: str
-    task: Task | None
-    problem: str
+    status: PersonStatus
     row: tuple[str, ...]
+    task: Task | None = None
     peak_bytes: int = 0
 
 
-def run_fleet_train(options: FleetOptions, train: TrainOptions, *, fresh: bool) -> None:
+def run_fleet_train(options: FleetOptions) -> None:
     """See `ditto fleet train --help`."""
-    with only_fleet(store_home(os.environ)):
-        _train(options, train, fresh=fresh)
-
-
-def run_fleet_eval(options: FleetOptions, *, as_json: bool) -> None:
-    """See `ditto fleet eval --help`."""
-    with only_fleet(store_home(os.environ)):
-        _evaluate(options, as_json=as_json)
-
-
-def _train(options: FleetOptions, train: TrainOptions, *, fresh: bool) -> None:
     store = open_store()
-    people = _read_people(options, train, store, fresh=fresh)
+    people = _read_people(options, store)
     columns = ("person", "texts", "tokens", "updates", "adapter", "")
     print_table(f"{len(people)} folders in {options.people}", columns, [person.row for person in people])
-    tasks = {person.name: person.task for person in people if person.task is not None}
-    if all(person.problem for person in people):
+    if all(person.status.state == "refused" for person in people):
         raise InputError("Nobody can be trained: see above.")
-    board = _start_board(options.people, {p.name: p.problem for p in people}, tasks)
+    tasks = {person.status.name: person.task for person in people if person.task is not None}
+    statuses = [person.status for person in people]
     if not tasks:
-        board.end()
-        say("All who can be are trained already; --fresh trains them again.")
+        with _status_board(options, statuses):
+            say("All who can be are trained already; --fresh trains them again.")
         return
 
-    def keep(name: str, outcome: Any) -> str:
+    def keep(name: str, outcome: Any) -> tuple[float, str]:
         """Put what came of a person into the store."""
-        task = tasks[name]
+        task, record = tasks[name], outcome.record
         add_prompts(Path(task.folder), [(t, outcome.prompts[t.id]) for t in task.texts if t.id in outcome.prompts])
         publish(store, task, outcome)
-        board.set(name, "done", seconds=outcome.record.seconds)
-        return f"{name} is done, {duration(outcome.record.seconds)}: {outcome.record.published} is published."
+        return record.seconds, f"{name} is done, {duration(record.seconds)}: {record.published} is published."
 
-    _run(options, tasks, train_person, max(person.peak_bytes for person in people), board, keep)
+    _run(options, statuses, tasks, train_person, max(person.peak_bytes for person in people), keep)
 
 
-def _evaluate(options: FleetOptions, *, as_json: bool) -> None:
+def run_fleet_eval(options: FleetOptions) -> None:
+    """See `ditto fleet eval --help`."""
     from ditto_cli.evaluation.html import render_html, render_overview
     from ditto_cli.evaluation.report import total_style
     from ditto_cli.evaluation.traces import mark_of, marked_page
 
     store = open_store()
-    tasks, problems = {}, {}
+    tasks, statuses = {}, {}
     for folder in _person_folders(options.people):
         name = folder.name
         try:
             name = folder_adapter(folder, read_folder_file(folder))
             tasks[name] = _eval_task(store, name, folder, is_on_gpu=bool(options.num_gpus))
-            problems[name] = ""
+            statuses[name] = PersonStatus(name=name, state="waiting")
         except DittoError as error:
-            problems[name] = str(error)
+            statuses[name] = PersonStatus(name=name, state="refused", detail=str(error))
             say(f"{name}: {error}")
     if not tasks:
         raise InputError("Nobody can be evaluated: see above.")
-    board = _start_board(options.people, problems, tasks)
     reports: dict[str, EvalReport] = {}
 
-    def keep(name: str, outcome: Any) -> str:
+    def keep(name: str, outcome: Any) -> tuple[float, str]:
         """Write a person's own report beside the adapter."""
         folder = store.evaluation_folder(name)
         write_text(folder / REPORT_FILE, marked_page(render_html(outcome), [mark_of(folder)]))
         reports[name] = outcome
-        board.set(name, "done", seconds=outcome.run.seconds)
-        return f"{name}: {outcome.verdict.advice}"
+        return outcome.run.seconds, f"{name}: {outcome.verdict.advice}"
+
+    def worth(report: EvalReport) -> float:
+        own = next(c for c in report.contestants if c.title.startswith(f"{report.adapter}:"))
+        return (total_style(own.style) or 0.0) + own.task.value
 
     try:
-        _run(options, tasks, evaluate_person, _PROGRAM_BYTES, board, keep)
+        _run(options, list(statuses.values()), tasks, evaluate_person, _PROGRAM_BYTES, keep)
     finally:
         if reports:
-
-            def worth(report: EvalReport) -> float:
-                own = next(c for c in report.contestants if c.title.startswith(f"{report.adapter}:"))
-                return (total_style(own.style) or 0.0) + own.task.value
-
             ordered = sorted(reports.values(), key=worth)
             pages = [(r, (store.evaluation_folder(r.adapter) / REPORT_FILE).as_uri()) for r in ordered]
             page = store_home(os.environ) / FLEET_FOLDER / PAGE_FILE
             write_text(page, render_overview(f"{len(ordered)} people of {options.people.name}", pages))
-            if as_json:
+            if options.as_json:
                 print_json([as_json_ready(report) for report in ordered])
             else:
                 print_table("", ("person", "verdict"), [(r.adapter, r.verdict.advice) for r in ordered])
             say(f"All of them, the worst first: {page}")
 
 
-def _start_board(people: Path, problems: Mapping[str, str], tasks: Collection[str]) -> StatusBoard:
-    """The status that other terminals see, as it begins."""
-
-    def first(name: str) -> State:
-        return "refused" if problems[name] else "waiting" if name in tasks else "done"
-
-    statuses = [PersonStatus(name=name, state=first(name), detail=problem) for name, problem in problems.items()]
-    now = time.time()
-    status = FleetStatus(folder=str(people), begun=now, updated=now, people=statuses)
-    board = StatusBoard(store_home(os.environ), status)
-    board.write()
-    return board
+@contextmanager
+def _status_board(options: FleetOptions, people: list[PersonStatus]) -> Iterator[StatusBoard]:
+    """What other terminals see of the people; there is one fleet at a time."""
+    home, now = store_home(os.environ), time.time()
+    with only_fleet(home):
+        board = StatusBoard(home, FleetStatus(folder=str(options.people), begun=now, updated=now, people=people))
+        board.write()
+        try:
+            yield board
+        finally:
+            board.end()
 
 
 def _run(
     options: FleetOptions,
+    people: list[PersonStatus],
     tasks: Mapping[str, Any],
     work: Callable[[Any, Any], Any],
     memory_bytes: int,
-    board: StatusBoard,
-    keep: Callable[[str, Any], str],
+    keep: Callable[[str, Any], tuple[float, str]],
 ) -> None:
-    """Have all tasks done; `keep` takes each outcome and says it. Who fails does not hold up the others."""
+    """Have all tasks done; who fails does not hold up the others.
+
+    `keep` takes each outcome: how many seconds it took, and what there is to say of it.
+    """
     # On a GPU the weights lie there, and what is left is the program.
     resources = Resources(options.num_gpus, options.num_cpus, _PROGRAM_BYTES if options.num_gpus else memory_bytes)
-    with cluster(options.address) as machines, live_lines() as shown:
+    with (
+        _status_board(options, people) as board,
+        cluster(options.address) as machines,
+        live_lines() as shown,
+    ):
         for machine in machines:
             host_log().add(machine)
         if machines:
             say(f"Texts and adapters travel between here and {', '.join(machines)}.")
         say(f"{len(tasks)} to do, {min(len(tasks), check_resources(resources))} at a time.")
-        try:
-            for event in run_tasks(tasks.items(), work, resources):
-                if isinstance(event, Ended):
-                    outcome = event.outcome
-                    try:
-                        if isinstance(outcome, Failure):
-                            raise DittoError(outcome.reason)
-                        board.set(event.name, "done", detail="", seconds_left=None)
-                        shown.say(keep(event.name, outcome))
-                    except DittoError as error:  # of the task, or of the disk here
-                        shown.say(f"{event.name} failed: {error}")
-                        board.set(event.name, "failed", detail=str(error), seconds_left=None)
-                else:
-                    for name, one in event.items():
-                        board.set(name, "running", detail=one.stage, seconds_left=one.seconds_left, tries=one.tries)
-                board.write()
-                shown.show(list(_lines(board.status)))
-        finally:
-            board.end()
+        for event in run_tasks(tasks.items(), work, resources):
+            if isinstance(event, Ended):
+                try:
+                    if isinstance(event.outcome, Failure):
+                        raise DittoError(event.outcome.reason)
+                    seconds, told = keep(event.name, event.outcome)
+                    board.set(event.name, "done", detail="", seconds_left=None, seconds=seconds)
+                    shown.say(told)
+                except DittoError as error:  # of the task, or of the disk here
+                    shown.say(f"{event.name} failed: {error}")
+                    board.set(event.name, "failed", detail=str(error), seconds_left=None)
+            else:
+                for name, one in event.items():
+                    board.set(name, "running", detail=one.stage, seconds_left=one.seconds_left, tries=one.tries)
+            board.write()
+            shown.show(list(_lines(board.status)))
     counts = board.status.counts()
     say(summary(counts))
     if counts.get("failed"):
@@ -213,7 +184,7 @@ def _person_folders(people: Path) -> list[Path]:
     return folders
 
 
-def _read_people(options: FleetOptions, train: TrainOptions, store: AdapterStore, *, fresh: bool) -> list[_Person]:
+def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
     """Each folder as `ditto train` would read it, counted on a base without weights.
 
     Raises:
@@ -223,8 +194,9 @@ def _read_people(options: FleetOptions, train: TrainOptions, store: AdapterStore
     folders = _person_folders(options.people)
     from ditto_cli.model.hardware import detect
 
-    hardware = detect("auto" if options.num_gpus else "cpu")
-    if options.num_gpus and not hardware.is_cuda and not (train.preset or os.environ.get("DITTO_PRESET")):
+    is_on_gpu = bool(options.num_gpus)
+    hardware = detect("auto" if is_on_gpu else "cpu")
+    if is_on_gpu and not hardware.is_cuda and not (options.preset or os.environ.get("DITTO_PRESET")):
         raise DeviceError("This machine has no GPU to choose a preset by: say --preset, as in --preset qwen3-8b-24gb.")
     from ditto_cli.model.base.loading import load_skeleton
     from ditto_cli.model.policy.policy import Policy
@@ -234,39 +206,28 @@ def _read_people(options: FleetOptions, train: TrainOptions, store: AdapterStore
     for folder in folders:
         name = folder.name
         try:
-            order = read_order(replace(train, folder=folder))
-            name = order.adapter
-            if name in {person.name for person in people}:
+            order = read_order(options.train_options(folder))
+            if order.adapter in {person.status.name for person in people}:
                 raise InputError("another folder has this name already: give one of them a `name` in its ditto.yaml.")
+            name = order.adapter
             _, settings = order.settings(hardware)
             base = f"{settings.base.id}@{settings.base.revision}"
             if base not in skeletons:
                 found = find_base(settings.base.id, settings.base.revision, weights=False)
                 skeletons[base] = load_skeleton(found, hardware)
-            prompts, _ = stored_prompts(folder, order)
-            job, selector = prepare(
-                skeletons[base],
-                name,
-                with_stand_ins(order, prompts),
-                settings,
-                watch_prompt=order.watch_prompt,
-                publish="best",
-                pairs=order.view.reading.pairs,
-            )
-            quantize = resolved_quantize(settings.base.quantize, is_cuda=bool(options.num_gpus))
-            plan = plan_job(skeletons[base], job, selector, quantize, store)
-            texts = tuple(order.view.reading.texts)
+            plan = plan_order(order, settings, skeletons[base], is_cuda=is_on_gpu)
+            texts, pairs = order.reading.texts, order.reading.pairs
             where = str(folder.resolve())
-            pairs = order.view.reading.pairs
-            task = Task(name, where, texts, prompts, settings, order.watch_prompt, bool(options.num_gpus), pairs)
-            is_done = not fresh and is_trained(store, task)
+            task = Task(name, where, texts, order.prompts, settings, order.watch_prompt, is_on_gpu, pairs)
+            is_done = not options.fresh and is_trained(store, task)
             steps = settings.sft.max_steps + settings.rounds.num * settings.rounds.steps
-            cells = (str(len(texts)), str(job.texts.num_tokens), str(steps), size(plan.need.adapter))
+            cells = (str(len(texts)), str(plan.job.texts.num_tokens), str(steps), size(plan.need.adapter))
             row = (name, *cells, "trained already" if is_done else "")
-            people.append(_Person(name, None if is_done else task, "", row, plan.need.peak))
+            status = PersonStatus(name=name, state="done" if is_done else "waiting")
+            people.append(_Person(status, row, None if is_done else task, plan.need.peak))
         except DittoError as error:
-            problem = str(error)
-            people.append(_Person(name, None, problem, (name, "", "", "", "", problem)))
+            status = PersonStatus(name=name, state="refused", detail=str(error))
+            people.append(_Person(status, (name, "", "", "", "", str(error))))
     return people
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,32 +45,20 @@ if TYPE_CHECKING:
 _NUM_NAMES_SHOWN = 3
 
 
-@dataclass(frozen=True)
-class FolderView:
-    """A demonstrations folder as it is read: what is trained on, what is kept back, what is left out."""
-
-    reading: Reading
-    held_out: Reading
-
-    @property
-    def texts(self) -> tuple[SourceText, ...]:
-        """All texts that need a prompt."""
-        return (*self.reading.texts, *self.held_out.texts)
-
-
-def view_folder(folder: Path, folder_file: FolderFile) -> FolderView:
-    """Read a folder and say on stderr what is left out."""
-    view = FolderView(read_folder(folder, folder_file), read_held_out(folder, folder_file))
+def view_folder(folder: Path, folder_file: FolderFile) -> tuple[Reading, tuple[SourceText, ...]]:
+    """What a folder holds, and all texts that need a prompt, those kept back too; what is left out is said."""
+    reading, held_out = read_folder(folder, folder_file), read_held_out(folder, folder_file)
+    texts = (*reading.texts, *held_out.texts)
     read_prompts(folder)  # a file that cannot be read is said before a base is loaded
-    say_skipped((*view.reading.skipped, *view.held_out.skipped))
-    for name in stale_prompts(view.texts, folder_file.prompts):
+    say_skipped((*reading.skipped, *held_out.skipped))
+    for name in stale_prompts(texts, folder_file.prompts):
         warn(f"{FOLDER_FILE} has a prompt for {name}, which is not in the folder.")
-    if len(view.reading.texts) >= MANY_TEXTS:
+    if len(reading.texts) >= MANY_TEXTS:
         warn(
-            f"{len(view.reading.texts)} texts are many: DITTO is made for fewer than ten, and time grows with their "
+            f"{len(reading.texts)} texts are many: DITTO is made for fewer than ten, and time grows with their "
             "number. Four to seven good ones serve as well."
         )
-    return view
+    return reading, texts
 
 
 def say_skipped(skipped: Sequence[Skipped]) -> None:

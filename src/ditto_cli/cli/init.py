@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
+from ditto_cli.cli.arguments import InitOptions
 from ditto_cli.cli.context import folder_adapter, folder_base, in_terminal
 from ditto_cli.cli.demos import converse
 from ditto_cli.cli.folder import (
@@ -24,14 +24,7 @@ from ditto_cli.cli.folder import (
     write_new_texts,
 )
 from ditto_cli.cli.render import ask, print_json, print_table, say, warn
-from ditto_cli.config import (
-    FOLDER_FILE,
-    HELD_OUT_FOLDER,
-    FolderFile,
-    load_preset,
-    read_folder_file,
-)
-from ditto_cli.demonstrations.audit import AuditRow
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile, load_preset, read_folder_file
 from ditto_cli.demonstrations.authorship import UnknownAuthorError
 from ditto_cli.demonstrations.choice import pick
 from ditto_cli.demonstrations.folder import (
@@ -48,79 +41,58 @@ from ditto_cli.demonstrations.prompts import Value, attach_stored_prompts, read_
 from ditto_cli.demonstrations.sources import file_names, gather
 from ditto_cli.errors import InputError
 from ditto_cli.store import make_private_folder, move, write_text
-from ditto_cli.types import Reading, SourceText
+from ditto_cli.types import Reading
 
 
-@dataclass(frozen=True)
-class InitOptions:
-    """The options of `ditto init`."""
-
-    folder: Path
-    sources: Sequence[Path]
-    pick: int | None
-    hold_out: int
-    words: tuple[int, int] | None
-    me: Sequence[str]
-    split: bool
-    redact: bool | Literal["names"]
-    name: str | None
-    preset: str | None
-    write_prompts: bool
-    device: str
-
-
-def run_init(options: InitOptions, *, as_json: bool) -> None:
+def run_init(options: InitOptions) -> None:
     """See `ditto init --help`."""
     folder = options.folder
     _check(options)
+    can_ask = not options.as_json and in_terminal() and sys.stderr.isatty()
     folder_file = read_folder_file(folder)
     adapter = folder_adapter(folder, folder_file, options.name)
-    changes = _changes(options)
+    changes: dict[str, Value] = {"redact": options.redact} if options.redact else {}
+    if not options.sources:  # texts that come in are chosen and divided already
+        changes |= ({"split": True} if options.split else {}) | ({"me": options.me} if options.me else {})
     name = options.name if (folder / FOLDER_FILE).exists() else adapter
     settings: dict[str, Value | None] = {"name": name, "preset": options.preset, **changes}
     check_folder_file(folder, settings)  # before anything is written
     read_prompts(folder)
     intake: Intake | None = None
     if options.sources:
-        intake = _take_in(options, folder_file, can_ask=_in_terminal(as_json))
+        intake = _take_in(options, options.sources, folder_file, can_ask=can_ask)
     elif _is_empty(folder):
-        _refuse_without_texts(options)
-        if _in_terminal(as_json):
-            make_private_folder(folder)
-            converse(folder)
-        if _is_empty(folder):
-            _start_folder(options, adapter, as_json=as_json)
+        if not _begin(options, adapter, can_ask=can_ask):
             return
-    if options.hold_out and not options.sources:
+    elif options.hold_out:
         _put_aside(folder, folder_file.model_copy(update=changes), options.hold_out)
     folder_file = read_folder_file(folder).model_copy(update=changes)
-    view = view_folder(folder, folder_file)
+    reading, texts = view_folder(folder, folder_file)
     store_folder_file(folder, settings)
     base = folder_base(folder_file, options.preset, options.device)
     if options.write_prompts:
-        demonstrations = find_prompts(folder, view.texts, folder_file, base, device=options.device)
+        demonstrations = find_prompts(folder, texts, folder_file, base, device=options.device)
     else:
-        demonstrations, _ = attach_stored_prompts(folder, view.texts, folder_file)
-    rows = audit_texts(view.texts, {one.id: one.prompt for one in demonstrations}, base)
-    if as_json:
-        _print_json(folder, adapter, view.reading, rows, intake)
+        demonstrations, _ = attach_stored_prompts(folder, texts, folder_file)
+    rows = audit_texts(texts, {one.id: one.prompt for one in demonstrations}, base)
+    if options.as_json:
+        skipped = (*(intake.left_out if intake else ()), *reading.skipped)
+        document: dict[str, object] = {
+            "folder": str(folder),
+            "name": adapter,
+            "texts": [row.as_json() for row in rows],
+            "skipped": [{"name": entry.name, "reason": entry.reason} for entry in skipped],
+        }
+        if intake:
+            document["taken"] = [
+                {"file": place_of(new).as_posix(), "from": new.source, "why": new.reason} for new in intake.new
+            ]
+        print_json(document)
         return
-    show_audit(rows, f"{len(view.reading.texts)} texts in {folder}")
+    show_audit(rows, f"{len(reading.texts)} texts in {folder}")
     say(f"Wrote {folder / FOLDER_FILE}. Next: ditto train {folder}")
-    if _in_terminal(as_json):
+    if can_ask:
         converse(folder)
-
-
-def _changes(options: InitOptions) -> dict[str, Value]:
-    """What the options change in ditto.yaml; texts that came in are divided already."""
-    changes: dict[str, Value] = {}
-    if options.redact:
-        changes["redact"] = options.redact
-    if options.split and not options.sources:
-        changes["split"] = True
-    if options.me and not options.sources:
-        changes["me"] = list(options.me)
-    return changes
 
 
 def _check(options: InitOptions) -> None:
@@ -134,45 +106,47 @@ def _check(options: InitOptions) -> None:
     for option, given in (("--pick", options.pick is not None), ("--words", options.words is not None)):
         if given and not options.sources:
             raise InputError(f"{option} chooses among many texts: say where they are with --from.")
-    for source in options.sources:
+    for source in options.sources or ():
         if source.resolve() == folder.resolve():
             raise InputError(f"--from {source} is the folder itself: choose from it into a new one.")
+
+
+def _begin(options: InitOptions, adapter: str, *, can_ask: bool) -> bool:
+    """Let the user put texts into an empty folder; one that stays empty gets a template. Whether it holds texts."""
+    folder = options.folder
+    redact = "--redact-names" if options.redact_names else "--redact"
+    for flag, given in (("--hold-out", options.hold_out), ("--split", options.split), (redact, options.redact)):
+        if given:
+            raise InputError(f"{folder} holds no texts yet, so {flag} has nothing to do.")
+    make_private_folder(folder)
+    if can_ask:
+        converse(folder)
+    if not _is_empty(folder):
+        return True
+    write_text(folder / TEMPLATE_NAME, TEMPLATE)
+    store_folder_file(folder, {"name": adapter, "preset": options.preset})
+    say(f"Made {folder} with {TEMPLATE_NAME}, which shows what a demonstration looks like, and {FOLDER_FILE}.")
+    say(f"Put your text below its comment, one text a file, four to nine of them; then run: ditto init {folder}")
+    if options.as_json:
+        print_json({"folder": str(folder), "name": adapter, "texts": [], "skipped": []})
+    return False
 
 
 def _is_empty(folder: Path) -> bool:
     return not folder.exists() or all(path.name.startswith(".") for path in folder.iterdir())
 
 
-def _refuse_without_texts(options: InitOptions) -> None:
-    redact = "--redact-names" if options.redact == "names" else "--redact"
-    for flag, given in (("--hold-out", options.hold_out), ("--split", options.split), (redact, options.redact)):
-        if given:
-            raise InputError(f"{options.folder} holds no texts yet, so {flag} has nothing to do.")
-
-
-def _in_terminal(as_json: bool) -> bool:
-    """Whether there is somebody to ask."""
-    return not as_json and in_terminal() and sys.stderr.isatty()
-
-
-def _start_folder(options: InitOptions, adapter: str, *, as_json: bool) -> None:
-    folder = options.folder
-    make_private_folder(folder)
-    write_text(folder / TEMPLATE_NAME, TEMPLATE)
-    store_folder_file(folder, {"name": adapter, "preset": options.preset})
-    say(f"Made {folder} with {TEMPLATE_NAME}, which shows what a demonstration looks like, and {FOLDER_FILE}.")
-    say(f"Put your text below its comment, one text a file, four to nine of them; then run: ditto init {folder}")
-    if as_json:
-        _print_json(folder, adapter, Reading(()), [])
-
-
-def _take_in(options: InitOptions, folder_file: FolderFile, *, can_ask: bool) -> Intake:
+def _take_in(options: InitOptions, sources: Sequence[Path], folder_file: FolderFile, *, can_ask: bool) -> Intake:
     """Choose from the sources, and write what was chosen; nothing is written before all is chosen."""
     folder = options.folder
-    trained, held_out = _present(folder, folder_file)
+    held_out = read_held_out(folder, folder_file).texts
+    try:
+        trained = read_folder(folder, folder_file).texts if folder.exists() else ()
+    except NothingUsableError:
+        trained = ()
     if options.pick is not None and len(trained) >= options.pick:
         raise InputError(f"{folder} has {len(trained)} texts already, no fewer than --pick {options.pick}: raise that.")
-    found = _gather(options.sources, options.me or folder_file.me, can_ask=can_ask)
+    found = _gather(sources, options.me or folder_file.me, can_ask=can_ask)
     intake = take_in(
         found.texts,
         [*trained, *held_out],
@@ -199,17 +173,16 @@ def _gather(sources: Sequence[Path], me: Sequence[str], *, can_ask: bool) -> Rea
     except UnknownAuthorError as error:
         if not can_ask:
             raise
-        unknown = error
-    writers = unknown.writers
-    rows = [
-        (str(number), writer.name, f"{writer.num_texts:,}", f"{writer.num_words:,}")
-        for number, writer in enumerate(writers, start=1)
-    ]
-    print_table("Several people wrote these", ("", "who", "texts", "words"), rows, to_stderr=True)
-    try:
-        answer = ask("Whose style is to be learnt? Number or name: ").strip()
-    except EOFError:
-        raise unknown from None
+        writers = error.writers
+        rows = [
+            (str(number), writer.name, f"{writer.num_texts:,}", f"{writer.num_words:,}")
+            for number, writer in enumerate(writers, start=1)
+        ]
+        print_table("Several people wrote these", ("", "who", "texts", "words"), rows, to_stderr=True)
+        try:
+            answer = ask("Whose style is to be learnt? Number or name: ").strip()
+        except EOFError:
+            raise error from None
     is_number = answer.isdecimal() and 1 <= int(answer) <= len(writers)
     return gather(sources, [writers[int(answer) - 1].name if is_number else answer])
 
@@ -230,17 +203,6 @@ def _show_intake(found: Reading, intake: Intake) -> None:
     if writers:
         shown = ", ".join(f"{name} ({num:,})" for name, num in writers.most_common(5))
         say(f"Taken for the person's own: what {shown} wrote. If that is wrong, say --me NAME or ADDRESS.")
-
-
-def _present(folder: Path, folder_file: FolderFile) -> tuple[list[SourceText], list[SourceText]]:
-    """What the folder holds already, to train on and kept back; nothing where it holds no text yet."""
-    if _is_empty(folder):
-        return [], []
-    held_out = list(read_held_out(folder, folder_file).texts)
-    try:
-        return list(read_folder(folder, folder_file).texts), held_out
-    except NothingUsableError:
-        return [], held_out
 
 
 def _put_aside(folder: Path, folder_file: FolderFile, num: int) -> None:
@@ -266,20 +228,3 @@ def _put_aside(folder: Path, folder_file: FolderFile, num: int) -> None:
             add_prompts(folder, [(picked.text, prompt)])
         move(folder / name, folder / HELD_OUT_FOLDER / name)
         say(f"{name} is kept back in {HELD_OUT_FOLDER}: never trained on, and what `ditto eval` asks first.")
-
-
-def _print_json(
-    folder: Path, adapter: str, reading: Reading, rows: Sequence[AuditRow], intake: Intake | None = None
-) -> None:
-    skipped = (*(intake.left_out if intake is not None else ()), *reading.skipped)
-    document: dict[str, object] = {
-        "folder": str(folder),
-        "name": adapter,
-        "texts": [row.as_json() for row in rows],
-        "skipped": [{"name": entry.name, "reason": entry.reason} for entry in skipped],
-    }
-    if intake is not None:
-        document["taken"] = [
-            {"file": place_of(new).as_posix(), "from": new.source, "why": new.reason} for new in intake.new
-        ]
-    print_json(document)

@@ -24,14 +24,12 @@ class HostLog:
     """Hosts by name where the name was looked up, else by address. Unix sockets are no hosts."""
 
     def __init__(self) -> None:
-        self._hosts: set[str] = set()
-        self._names: dict[str, str] = {}
-        self._wanted = False
+        self.clear()
 
     def clear(self) -> None:
         """Begin anew: nothing was contacted, and no command has asked to tell it."""
-        self._hosts.clear()
-        self._names.clear()
+        self._hosts: set[str] = set()
+        self._names: dict[str, str] = {}
         self._wanted = False
 
     def tell_at_end(self) -> None:
@@ -76,24 +74,20 @@ def host_log() -> HostLog:
     """The process's log, which listens from the first call on: an audit hook cannot be taken away again."""
     log = HostLog()
     sys.addaudithook(log.hear)
-    socket.getaddrinfo = _remembering(socket.getaddrinfo, log)
-    return log
+    look_up: Callable[..., list[Any]] = socket.getaddrinfo
 
-
-def protect_process() -> None:
-    """Keep private texts out of other people's reach, and connections where they can be seen."""
-    # Read by the library when it is imported, which happens inside the commands.
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    # It downloads through Rust, past Python, where no connection is seen.
-    os.environ["HF_HUB_DISABLE_XET"] = "1"
-    # A core dump holds all that was in memory.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-
-
-def _remembering(look_up: Callable[..., list[Any]], log: HostLog) -> Callable[..., list[Any]]:
     def getaddrinfo(host: Any, *arguments: Any, **keywords: Any) -> list[Any]:
         found = look_up(host, *arguments, **keywords)
         log.remember(host, found)
         return found
 
-    return getaddrinfo
+    socket.getaddrinfo = getaddrinfo
+    return log
+
+
+def protect_process() -> None:
+    """Keep private texts out of other people's reach, and connections where they can be seen."""
+    # The hub's library, once it is imported, downloads through Rust, past Python, where no connection is seen.
+    os.environ["HF_HUB_DISABLE_XET"] = "1"
+    # A core dump holds all that was in memory.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))

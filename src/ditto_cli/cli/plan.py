@@ -1,196 +1,53 @@
-"""`ditto plan` and `ditto train --dry-run`: what a training will do, and whether it fits; `train` begins with the same.
+"""A job on a base -> what its training takes, before it takes it.
 
 Texts, tokens, steps and disk are counted, memory is a formula, and the time is that of the last training of this kind.
-No weights are loaded or downloaded, nothing is locked, and nothing written but a base's small files into the cache.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ditto_cli.cli.arguments import TrainOptions
-from ditto_cli.cli.context import find_base, folder_adapter, named_preset, open_store
-from ditto_cli.cli.folder import FolderView, view_folder
-from ditto_cli.cli.render import print_facts, print_json, warn
-from ditto_cli.config import (
-    CPU_PRESET,
-    FolderFile,
-    Settings,
-    load_preset,
-    parse_assignments,
-    preset_names,
-    read_folder_file,
-    resolve_settings,
-    resolved_quantize,
-)
-from ditto_cli.demonstrations.prompts import attach_prompts, attach_stored_prompts
-from ditto_cli.errors import DittoError, InputError
-from ditto_cli.method.comparisons import check_comparable
+from ditto_cli.config import preset_names
+from ditto_cli.errors import DittoError
 from ditto_cli.shown import duration, size
 from ditto_cli.store import AdapterRecord, AdapterStore
-from ditto_cli.types import SFT_STAGE, Demonstration, Preference, round_stage
 
 if TYPE_CHECKING:
     from ditto_cli.evaluation.selection import RoundSelector
     from ditto_cli.method.run import Job
     from ditto_cli.model.footprint import Need
-    from ditto_cli.model.hardware import Hardware
     from ditto_cli.model.policy.policy import Policy
 
-_METHODS: Mapping[str, Mapping[str, object]] = {
-    "ditto": {},
-    "sft": {"rounds.num": 0},
-    "dpo": {"sampling.completions_per_prompt": 0, "dpo.sft_weight": 0.0},
-}
 _HEADERS, _RECORDS_BYTES, _SAMPLED_TOKEN_BYTES = 1.05, 2**20, 16  # of the weights' files; in JSON
 _CHECKPOINTS, _COPIES = 3, 3  # the one in the making and two before; the weights and AdamW's two moments
-# Watched while it trains where ditto.yaml names no other.
-_WATCH_PROMPT = "Write a short email to a colleague to ask whether we can move our meeting to Tuesday."
-# As long as what the base writes where a text has no prompt yet.
-_PLACEHOLDER = "Write an email to a colleague about the change of plans for the meeting next week."
-
-
-def run_plan(options: TrainOptions, *, as_json: bool) -> None:
-    """See `ditto plan --help`."""
-    from ditto_cli.model.hardware import detect
-
-    order = read_order(options)
-    hardware = detect(options.device)
-    from ditto_cli.model.base.loading import load_skeleton
-
-    preset, settings = order.settings(hardware)
-    quantize = resolved_quantize(settings.base.quantize, is_cuda=hardware.is_cuda)
-    policy = load_skeleton(find_base(settings.base.id, settings.base.revision, weights=False), hardware)
-    prompts, num_missing = stored_prompts(options.folder, order)
-    demonstrations = with_stand_ins(order, prompts)
-    job, selector = prepare(
-        policy,
-        order.adapter,
-        demonstrations,
-        settings,
-        watch_prompt=order.watch_prompt,
-        publish=options.publish,
-        pairs=order.view.reading.pairs,
-    )
-    plan = plan_job(policy, job, selector, quantize, open_store())
-    notes = [*hardware.notes(), *plan.warnings]
-    if num_missing:
-        notes.append(f"{num_missing} of the texts have no prompt yet: one of usual length is counted for each.")
-    if as_json:
-        print_json(_as_json(plan, preset, num_missing, notes))
-        return
-    print_facts(plan_facts(plan, preset))
-    for line in notes:
-        warn(line)
-
-
-@dataclass(frozen=True)
-class Order:
-    """What the user asked for, as far as it is known without a model."""
-
-    folder_file: FolderFile
-    view: FolderView
-    adapter: str
-    preset: str | None
-    overrides: Mapping[str, object]
-
-    @property
-    def watch_prompt(self) -> str:
-        """The prompt whose samples are shown while it trains."""
-        return self.folder_file.watch_prompt or _WATCH_PROMPT
-
-    def settings(self, hardware: Hardware) -> tuple[str, Settings]:
-        """The preset on this machine, and all settings."""
-        preset = self.preset or hardware.default_preset()
-        return preset, resolve_settings(preset, self.folder_file, os.environ, self.overrides)
-
-
-def stored_prompts(folder: Path, order: Order) -> tuple[dict[str, str], int]:
-    """The prompts that are known of the texts, by their ids; and how many texts have none yet."""
-    found, without = attach_stored_prompts(folder, order.view.reading.texts, order.folder_file)
-    return {demonstration.id: demonstration.prompt for demonstration in found}, len(without)
-
-
-def with_stand_ins(order: Order, prompts: Mapping[str, str]) -> list[Demonstration]:
-    """The texts with their prompts, and with one of usual length where there is none: to be counted."""
-    texts = order.view.reading.texts
-    return attach_prompts(texts, {text.id: prompts.get(text.id, _PLACEHOLDER) for text in texts})[0]
-
-
-def read_order(options: TrainOptions) -> Order:
-    """Read the folder and refuse all that can be refused without loading torch."""
-    folder_file = read_folder_file(options.folder)
-    flags = {"base.id": options.base, "base.revision": options.revision, "base.quantize": options.quantize}
-    given = options.assignments
-    assignments = given if isinstance(given, Mapping) else parse_assignments(given or [])
-    if decided := sorted(_METHODS[options.method].keys() & assignments.keys()):
-        raise InputError(f"--method {options.method} decides {decided[0]} itself: leave it or --set out.")
-    overrides = {**flags, "seed": options.seed, **assignments, **_METHODS[options.method]}
-    preset = named_preset(options.preset, folder_file)
-    if preset is not None:
-        load_preset(preset)
-    settings = resolve_settings(preset or CPU_PRESET, folder_file, os.environ, overrides)
-    check_publish(options.publish, settings)
-    adapter = folder_adapter(options.folder, folder_file, options.name)
-    view = view_folder(options.folder, folder_file)
-    check_comparable(settings, view.reading.pairs)
-    return Order(folder_file, view, adapter, preset, overrides)
-
-
-def check_publish(publish: str, settings: Settings) -> str:
-    """The stage that is asked for, in full."""
-    if publish in ("best", "last"):
-        return publish
-    stages = [SFT_STAGE, *(round_stage(number) for number in range(1, settings.rounds.num + 1))]
-    for stage in stages:
-        if publish in (stage, stage.removeprefix("round")):
-            return stage
-    raise InputError(f"--publish {publish}: this run has no such stage; take best, last, {', '.join(stages)}.")
-
-
-def prepare(
-    policy: Policy,
-    name: str,
-    demonstrations: Sequence[Demonstration],
-    settings: Settings,
-    *,
-    watch_prompt: str,
-    publish: str,
-    folder: str | None = None,
-    pairs: Sequence[Preference] = (),
-) -> tuple[Job, RoundSelector]:
-    """The job, and who chooses the stage that it publishes; the same for every training, its plan and a fold."""
-    from ditto_cli.evaluation.selection import RoundSelector, selection_plan
-    from ditto_cli.method.run import Job
-
-    job = Job.of(policy, name, demonstrations, settings, watch_prompt, folder, pairs)
-    plan = selection_plan(
-        job.learnt_prompts,
-        seed=settings.seed,
-        temperature=settings.sampling.temperature,
-        max_new_tokens=job.texts.max_new_tokens,
-    )
-    return job, RoundSelector(policy, job.demonstrations, plan, publish=publish, pairs=job.pairs)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is shown: what is trained, on which base, the memory that it needs, and the newest such training."""
+    """What a job takes on a base, which may be loaded or not."""
 
     job: Job
-    base: str
+    policy: Policy
     quantize: str
-    device: str
+    store: AdapterStore
     need: Need
     available_bytes: int
     disk_bytes: int
-    last: AdapterRecord | None
-    store_folder: str
+
+    @property
+    def base(self) -> str:
+        """The base's name with its revision."""
+        identity = self.policy.identity
+        return identity.id if identity.revision is None else f"{identity.id} at {identity.revision[:12]}"
+
+    @cached_property
+    def last(self) -> AdapterRecord | None:
+        """The newest training on this base and device; every record is read for it."""
+        return last_training(self.store, self.policy.identity.id, self.policy.hardware.name)
 
     @property
     def warnings(self) -> list[str]:
@@ -209,10 +66,10 @@ class Plan:
 
 
 def plan_job(policy: Policy, job: Job, selector: RoundSelector, quantize: str, store: AdapterStore) -> Plan:
-    """What a job will take on this base, which may be loaded or not."""
+    """Count and estimate what a job will take."""
     from ditto_cli.model.footprint import memory_need
 
-    texts, settings, identity = job.texts, job.settings, policy.identity
+    texts, settings = job.texts, job.settings
     own = {name: len(texts.prompts[name]) + len(ids) for name, ids in texts.completions.items()}
     pairs = [sum(map(len, parts)) for parts in texts.pairs.values()]
     longest = max(len(ids) for ids in texts.prompts.values()) + texts.max_new_tokens
@@ -229,20 +86,12 @@ def plan_job(policy: Policy, job: Job, selector: RoundSelector, quantize: str, s
         batch_tokens=sum(sorted(own.values())[-settings.sft.batch_size :]),
     )
     num_sampled = settings.rounds.num * settings.sampling.completions_per_prompt * len(own) * texts.max_new_tokens
-    base = identity.id if identity.revision is None else f"{identity.id} at {identity.revision[:12]}"
-    return Plan(
-        job,
-        base,
-        quantize,
-        policy.hardware.name,
-        need,
-        policy.hardware.available_bytes(),
+    disk_bytes = (
         int(need.adapter * (1 + settings.rounds.num + _CHECKPOINTS * _COPIES) * _HEADERS)
         + _RECORDS_BYTES
-        + _CHECKPOINTS * num_sampled * _SAMPLED_TOKEN_BYTES,
-        last_training(store, identity.id, policy.hardware.name),
-        str(store.folder(job.name)),
+        + _CHECKPOINTS * num_sampled * _SAMPLED_TOKEN_BYTES
     )
+    return Plan(job, policy, quantize, store, need, policy.hardware.available_bytes(), disk_bytes)
 
 
 def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
@@ -261,7 +110,7 @@ def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
         "adapter": job.name,
         "texts": f"{texts}, {job.texts.num_tokens} tokens" + (f"; pairs: {len(job.pairs)}" if job.pairs else ""),
         "base": f"{plan.base}, {'4-bit NF4' if plan.quantize == 'nf4' else 'not quantised'}",
-        "device": plan.device,
+        "device": plan.policy.hardware.name,
         "preset": preset,
         "steps": steps,
         "samples": f"at most {job.texts.max_new_tokens} tokens each",
@@ -270,11 +119,12 @@ def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
         "time": f"last time {duration(last.seconds)} ({last.name}, {last.num_demonstrations} texts)"
         if last
         else "not known before the first training on this base",
-        "stored in": plan.store_folder,
+        "stored in": str(plan.store.folder(job.name)),
     }
 
 
-def _as_json(plan: Plan, preset: str, num_missing: int, notes: Sequence[str]) -> dict[str, Any]:
+def plan_document(plan: Plan, preset: str, num_missing: int, notes: Sequence[str]) -> dict[str, Any]:
+    """The same as JSON."""
     job, need, settings = plan.job, plan.need, plan.job.settings
     return {
         "schema_version": 2,
@@ -285,7 +135,7 @@ def _as_json(plan: Plan, preset: str, num_missing: int, notes: Sequence[str]) ->
         "missing_prompts": num_missing,
         "base": plan.base,
         "quantize": plan.quantize,
-        "device": plan.device,
+        "device": plan.policy.hardware.name,
         "preset": preset,
         "max_new_tokens": job.texts.max_new_tokens,
         "sft_updates": settings.sft.max_steps,

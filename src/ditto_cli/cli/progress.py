@@ -16,91 +16,60 @@ from ditto_cli.cli.render import say, stderr_console
 from ditto_cli.shown import visible
 from ditto_cli.types import Reporter, WatchedSample
 
-_SHOWN_METRICS = {"loss": "loss", "rewards/margins": "margin", "rewards/accuracies": "accuracy"}
+_METRICS = {"loss": "loss", "rewards/margins": "margin", "rewards/accuracies": "accuracy"}
 _PLAIN_INTERVAL_SECONDS = 10.0
 
 
-def _figures(metrics: Mapping[str, float]) -> str:
-    return "  ".join(f"{label} {metrics[key]:.2f}" for key, label in _SHOWN_METRICS.items() if key in metrics)
+class StderrReporter:
+    """A `Reporter`: bars on a terminal; else a line at the end of each stage, and one now and then before."""
 
-
-def _print_sample(console: Console, sample: WatchedSample) -> None:
-    console.print(Text(f"  {sample.stage} writes:", style="bold"))
-    for line in visible(sample.text).splitlines():
-        console.print(Text(f"    {line}"))
-    if not sample.ended:
-        console.print(Text("    […] (cut at the length limit)", style="dim"))
-
-
-class LiveReporter:
-    """Bars that move, with the time that is left; finished stages stay on the screen."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task: TaskID | None = None
-
-    def stage_started(self, stage: str, total: int, unit: str) -> None:
-        """Show a new bar."""
-        self._task = self._progress.add_task(stage, total=total, unit=unit, figures="")
-
-    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
-        """Move the bar."""
-        assert self._task is not None
-        self._progress.update(self._task, completed=completed, figures=_figures(metrics))
-
-    def stage_ended(self) -> None:
-        """Fill the bar: SFT may end before its last step."""
-        assert self._task is not None
-        completed = self._progress.tasks[self._task].completed
-        self._progress.update(self._task, total=completed)
-        self._progress.stop_task(self._task)
-
-    def sample_shown(self, sample: WatchedSample) -> None:
-        """Print the sample above the bars."""
-        _print_sample(self._progress.console, sample)
-
-    def noted(self, message: str) -> None:
-        """Print the note above the bars."""
-        self._progress.console.print(Text(f"note: {visible(message)}", style="yellow"))
-
-
-class PlainReporter:
-    """A line when a stage begins and ends, and one now and then between; no control sequences."""
-
-    def __init__(self) -> None:
-        self._console = stderr_console()
+    def __init__(self, console: Console, bars: Progress | None = None) -> None:
+        self._console, self._bars = console, bars
+        self._task = TaskID(0)
         self._stage, self._total, self._unit = "", 0, ""
         self._started = self._last = 0.0
-        self._completed = 0
-        self._figures = ""
+        self._completed, self._figures = 0, ""
 
     def stage_started(self, stage: str, total: int, unit: str) -> None:
-        """Remember the stage."""
+        """Show a new bar, or remember the stage."""
         self._stage, self._total, self._unit = stage, total, unit
         self._started = self._last = time.monotonic()
         self._completed, self._figures = 0, ""
+        if self._bars:
+            self._task = self._bars.add_task(stage, total=total, unit=unit, figures="")
 
     def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
-        """Print a line if the last one is some seconds old."""
-        self._completed, self._figures = completed, _figures(metrics)
+        """Move the bar, or print a line if the last one is some seconds old."""
+        self._completed = completed
+        self._figures = "  ".join(f"{label} {metrics[key]:.2f}" for key, label in _METRICS.items() if key in metrics)
         now = time.monotonic()
-        if now - self._last >= _PLAIN_INTERVAL_SECONDS and 0 < completed < self._total:
+        if self._bars:
+            self._bars.update(self._task, completed=completed, figures=self._figures)
+        elif now - self._last >= _PLAIN_INTERVAL_SECONDS and 0 < completed < self._total:
             self._last = now
             left = (now - self._started) / completed * (self._total - completed)
             self._line(f"{completed}/{self._total} {self._unit}  {self._figures}  about {left:.0f} s left")
 
     def stage_ended(self) -> None:
-        """Print what the stage took."""
-        seconds = time.monotonic() - self._started
-        self._line(f"{self._completed} {self._unit} in {seconds:.0f} s  {self._figures}")
+        """Fill the bar, as SFT may end before its last step; or print what the stage took."""
+        if self._bars:
+            self._bars.update(self._task, total=self._completed)
+            self._bars.stop_task(self._task)
+        else:
+            seconds = time.monotonic() - self._started
+            self._line(f"{self._completed} {self._unit} in {seconds:.0f} s  {self._figures}")
 
     def sample_shown(self, sample: WatchedSample) -> None:
-        """Print the sample."""
-        _print_sample(self._console, sample)
+        """Print the sample, above bars if there are any."""
+        self._console.print(Text(f"  {sample.stage} writes:", style="bold"))
+        for line in visible(sample.text).splitlines():
+            self._console.print(Text(f"    {line}"))
+        if not sample.ended:
+            self._console.print(Text("    […] (cut at the length limit)", style="dim"))
 
     def noted(self, message: str) -> None:
-        """Print the note."""
-        self._console.print(Text(f"note: {visible(message)}"))
+        """Print the note, above bars if there are any."""
+        self._console.print(Text(f"note: {visible(message)}", style="yellow"))
 
     def _line(self, message: str) -> None:
         self._console.print(Text(f"{self._stage}: {message}".rstrip()))
@@ -142,10 +111,11 @@ def live_lines() -> Iterator[LiveLines]:
 @contextmanager
 def reporter() -> Iterator[Reporter]:
     """The reporter for where stderr goes, as long as the block lasts."""
+    console = stderr_console()
     if not sys.stderr.isatty():
-        yield PlainReporter()
+        yield StderrReporter(console)
         return
-    progress = Progress(
+    bars = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
@@ -153,7 +123,7 @@ def reporter() -> Iterator[Reporter]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}", markup=False),
-        console=stderr_console(),
+        console=console,
     )
-    with progress:
-        yield LiveReporter(progress)
+    with bars:
+        yield StderrReporter(console, bars)

@@ -16,7 +16,8 @@ from ditto_cli.shown import visible
 from ditto_cli.voices import BASE_VOICE, Voice
 
 if TYPE_CHECKING:
-    from ditto_cli.cli.session import Chosen, Session
+    from ditto_cli.cli.session import Session
+    from ditto_cli.evaluation.types import Writing
 
 _CHAT_HELP = (
     "/adapter NAME swaps the voice (base too), /round STAGE shows another stage (sft, 1, 2, ...), "
@@ -24,49 +25,49 @@ _CHAT_HELP = (
 )
 
 
-def run_sample(options: SampleOptions, prompt: str | None, *, as_json: bool) -> None:
+def run_sample(options: SampleOptions) -> None:
     """Write `options.num` texts with each voice."""
-    text = _read_prompt(prompt)
+    text = _read_prompt(options.prompt)
     session, voices = open_voices(options)
     seed = seed_of(options)
-    samples = {voice: session.write_best(text, options, seed, voice) for voice in voices}
-    if as_json:
+    samples = {voice: session.write(text, options, seed, voice) for voice in voices}
+    if options.as_json:
         rows = [
             {
                 "adapter": voice.adapter,
                 "stage": voice.stage,
                 "voice": voice.title,
-                "text": session.text(chosen.tokens),
-                "ended": chosen.tokens.ended,
-                "tokens": len(chosen.tokens.token_ids),
-                "best_of": chosen.num_drafts,
+                "text": one.text,
+                "ended": one.ended,
+                "tokens": one.num_tokens,
+                "best_of": num_drafts,
             }
-            for voice, sampled in samples.items()
-            for chosen in sampled
+            for voice, (writings, num_drafts) in samples.items()
+            for one in writings
         ]
         print_json({"prompt": text, "seed": seed, "samples": rows})
         return
-    for voice, (first, *_) in samples.items():
-        if first.num_drafts > 1:
-            say(f"{voice.title}: the best of {first.num_drafts} in style and task.")
-    warn_of_cuts([chosen for sampled in samples.values() for chosen in sampled])
+    for voice, (_, num_drafts) in samples.items():
+        if num_drafts > 1:
+            say(f"{voice.title}: the best of {num_drafts} in style and task.")
+    warn_of_cuts([one for writings, _ in samples.values() for one in writings])
     for index in range(options.num):
         if len(voices) > 1:
-            print_side_by_side(text, [(voice.title, session.text(samples[voice][index].tokens)) for voice in voices])
+            print_side_by_side(text, [(voice.title, samples[voice][0][index].text) for voice in voices])
             continue
         if index > 0:
             print_text("\n---\n")
-        print_text(session.text(samples[voices[0]][index].tokens))
+        print_text(samples[voices[0]][0][index].text)
 
 
-def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> None:
+def run_keep(options: SampleOptions) -> None:
     """Write `options.num` texts, let the user edit each, and add what was edited to the adapter's texts."""
     from ditto_cli.cli.demos import keep_edited
     from ditto_cli.cli.editor import edited
 
-    if not is_alone:
+    if options.chat or options.as_json or options.compare is not None:
         raise InputError("--keep is for the texts of one adapter: leave --compare, --chat and --json out.")
-    text = _read_prompt(prompt)
+    text = _read_prompt(options.prompt)
     store = open_store()
     name = (options.voices or [only_adapter(store)])[0]
     adapter = Voice.parse(name).adapter
@@ -77,18 +78,18 @@ def run_keep(options: SampleOptions, prompt: str | None, *, is_alone: bool) -> N
             "save the text and run ditto demos add FOLDER FILE."
         )
     session, (voice, *_) = open_voices(options)
-    for chosen in session.write_best(text, options, seed_of(options), voice):
-        sample = session.text(chosen.tokens)
-        print_text(sample)
-        with edited(visible(sample) + "\n", suffix=".txt") as raw:
-            say(keep_edited(raw, visible(sample), text, Path(folder), voice.adapter))
+    writings, _ = session.write(text, options, seed_of(options), voice)
+    for one in writings:
+        print_text(one.text)
+        with edited(visible(one.text) + "\n", suffix=".txt") as raw:
+            say(keep_edited(raw, visible(one.text), text, Path(folder), voice.adapter))
 
 
-def run_chat(options: SampleOptions, first_prompt: str | None) -> None:
+def run_chat(options: SampleOptions) -> None:
     """Prompt after prompt until /quit or the end of the input; a mistake is said, and the conversation goes on."""
     session, (voice, *_) = open_voices(options)
     say(f"Writing as {voice.title}. {_CHAT_HELP}")
-    seed, last, line = seed_of(options), "", first_prompt
+    seed, last, line = seed_of(options), "", options.prompt
     while True:
         try:
             line = line if line is not None else ask(f"{voice.title}> ")
@@ -110,8 +111,8 @@ def run_chat(options: SampleOptions, first_prompt: str | None) -> None:
             elif command:
                 last = last if command == "/retry" else line.strip()
                 seed += 1
-                for chosen in session.write_best(last, options, seed, voice):
-                    print_text(session.text(chosen.tokens))
+                for one in session.write(last, options, seed, voice)[0]:
+                    print_text(one.text)
         except DittoError as error:
             warn(str(error))
         except UnicodeEncodeError:
@@ -149,12 +150,12 @@ def _read_prompt(prompt: str | None) -> str:
     return text.strip()
 
 
-def warn_of_cuts(texts: Sequence[Chosen]) -> None:
+def warn_of_cuts(writings: Sequence[Writing]) -> None:
     """Say it where a text did not end by itself."""
-    if not all(chosen.tokens.ended for chosen in texts):
+    if not all(one.ended for one in writings):
         warn("a text was cut at the length limit; --max-tokens raises it.")
 
 
 def seed_of(options: SampleOptions) -> int:
     """The seed that is given, else any."""
-    return options.seed if options.seed is not None else secrets.randbelow(2**32)
+    return secrets.randbelow(2**32) if options.seed is None else options.seed

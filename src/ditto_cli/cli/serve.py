@@ -8,10 +8,10 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from ditto_cli.cli.arguments import ServeOptions
 from ditto_cli.cli.context import find_base, open_store
 from ditto_cli.cli.render import print_text, say, warn
 from ditto_cli.errors import IncompatibleError, InputError
@@ -20,7 +20,6 @@ from ditto_cli.store import (
     make_exclusively,
     make_private_folder,
     read_bytes,
-    remove_tree,
     store_home,
 )
 from ditto_cli.voices import BASE_VOICE, Voice
@@ -33,20 +32,6 @@ if TYPE_CHECKING:
 _KEY_FILE = "server-key"
 _LOG_FILE = "vllm.log"
 _HERE = ("127.0.0.1", "localhost", "[::1]")
-
-
-@dataclass(frozen=True)
-class ServeOptions:
-    """The options of `ditto serve`."""
-
-    adapters: list[str]
-    host: str
-    port: int
-    base: str | None
-    quantize: str | None
-    device: str
-    engine: Literal["builtin", "vllm"] = "builtin"
-    vllm: str | None = None
 
 
 def run_serve(options: ServeOptions) -> None:
@@ -76,7 +61,7 @@ def _serve(options: ServeOptions, store: AdapterStore, names: list[str], listeni
 
     start = _vllm if options.engine == "vllm" else _builtin
     with start(options, store, names, detect(options.device)) as (engine, base):
-        library = VoiceLibrary(store, engine, base.identity, frozenset(options.adapters) or None)
+        library = VoiceLibrary(store, engine, base.identity, frozenset(options.adapters or ()) or None)
         host = f"[{options.host}]" if ":" in options.host else options.host
         key = None if host.lower() in _HERE else _server_key(store_home(os.environ))
         app = make_app(
@@ -146,15 +131,14 @@ def _vllm(
     say("vLLM starts, which may take minutes.")
     most = vllm_rank(2 * rank)  # two may be mixed
     log, is_cpu = store_home(os.environ) / _LOG_FILE, hardware.device.type == "cpu"
-    with running_vllm(
-        program, source.folder, max_rank=most, max_tokens=_room(skeleton), log=log, is_cpu=is_cpu
-    ) as address:
-        folder = store.scratch_folder()
-        try:
-            stops = sorted(skeleton.chat.stop_token_ids)
-            yield VllmEngine(address, max_rank=most, stop_token_ids=stops, folder=folder), skeleton
-        finally:
-            remove_tree(folder)
+    with (
+        running_vllm(
+            program, source.folder, max_rank=most, max_tokens=_room(skeleton), log=log, is_cpu=is_cpu
+        ) as address,
+        store.scratch_folder() as folder,
+    ):
+        stops = sorted(skeleton.chat.stop_token_ids)
+        yield VllmEngine(address, max_rank=most, stop_token_ids=stops, folder=folder), skeleton
 
 
 def _room(base: Policy) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ditto_cli.cli.arguments import SampleOptions
@@ -25,14 +24,6 @@ from ditto_cli.voices import BASE_VOICE, Voice
 
 _DEFAULT_TEMPERATURE = 0.8
 _DEFAULT_MAX_NEW_TOKENS = 400
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A text that was given, and of how many drafts it was the best."""
-
-    tokens: SampledTokens
-    num_drafts: int
 
 
 @dataclass
@@ -75,63 +66,38 @@ class Session:
         contents = self.policy.serialise(adapter)
         return hashlib.sha256(b"".join(contents[name] for name in sorted(contents))).hexdigest()
 
-    def write(
-        self,
-        prompt: str,
-        *,
-        num: int,
-        seed: int,
-        temperature: float | None,
-        max_new_tokens: int | None,
-        voice: Voice,
-        shots: Sequence[tuple[str, str]] = (),
-    ) -> list[SampledTokens]:
-        """`num` texts of `voice`, with `shots` (prompt and text) before the prompt, as many of the last ones as fit.
+    def write(self, prompt: str, options: SampleOptions, seed: int, voice: Voice) -> tuple[list[Writing], int]:
+        """`options.num` texts, and of how many drafts each is the best: as is asked for, or as the settings say.
 
-        Temperature and length limit are those of its training where None is given.
+        Texts that are shown before the prompt are as many of the nearest ones as fit.
         """
         if not prompt.strip():
             raise InputError('The prompt is empty: say what to write, as in ditto sample --adapter alice "Write ...".')
         self.use(voice)
         record = None if voice.adapter == BASE_VOICE else self.store.record(voice.adapter)
-        limit = max_new_tokens or (record.max_new_tokens if record else _DEFAULT_MAX_NEW_TOKENS)
+        aid = self._shelf.aid_for(record, options.best_of, options.with_texts)
+        limit = options.max_new_tokens or (record.max_new_tokens if record else _DEFAULT_MAX_NEW_TOKENS)
+        temperature = options.temperature
         if temperature is None:
             temperature = record.settings.sampling.temperature if record else _DEFAULT_TEMPERATURE
         context = self.policy.context_tokens
         prompt_ids = self.policy.chat.prompt_ids(prompt)
         if len(prompt_ids) >= context:
             raise InputError(f"The prompt has {len(prompt_ids)} tokens; this base reads at most {context}: shorten it.")
-        if shots:
+        if aid.texts and (shots := aid.texts.shots(prompt, aid.with_texts)):
             prompt_ids = self.policy.chat.shown_ids([("user", prompt)], shots, context - limit)
-        return sample(
+        num = aid.best_of
+        sampled = sample(
             self.policy,
-            [SampleRequest(prompt_ids, derive_seed(seed, "write", index)) for index in range(num)],
+            [SampleRequest(prompt_ids, derive_seed(seed, "write", index)) for index in range(options.num * num)],
             max_new_tokens=min(limit, context - len(prompt_ids)),
             temperature=temperature,
         )
-
-    def write_best(self, prompt: str, options: SampleOptions, seed: int, voice: Voice) -> list[Chosen]:
-        """`options.num` texts, each the best of as many drafts as are asked for, or as the adapter's settings say."""
-        record = None if voice.adapter == BASE_VOICE else self.store.record(voice.adapter)
-        aid = self._shelf.aid_for(record, options.best_of, options.with_texts)
-        num = aid.best_of
-        written = self.write(
-            prompt,
-            num=options.num * num,
-            seed=seed,
-            temperature=options.temperature,
-            max_new_tokens=options.max_new_tokens,
-            voice=voice,
-            shots=aid.texts.shots(prompt, aid.with_texts) if aid.texts else (),
-        )
+        drafts = [Writing(voice.title, "", 0, self.text(one), len(one.token_ids), one.ended) for one in sampled]
         if aid.texts is None or num == 1:
-            return [Chosen(tokens, 1) for tokens in written]
-        drafts = [
-            Writing(voice.title, "", 0, self.text(tokens), len(tokens.token_ids), tokens.ended) for tokens in written
-        ]
-        starts = range(0, len(written), num)
-        best = [start + aid.texts.best(prompt, drafts[start : start + num]) for start in starts]
-        return [Chosen(written[index], num) for index in best]
+            return drafts, 1
+        groups = [drafts[start : start + num] for start in range(0, len(drafts), num)]
+        return [group[aid.texts.best(prompt, group)] for group in groups], num
 
     def text(self, tokens: SampledTokens) -> str:
         """Token ids as text."""

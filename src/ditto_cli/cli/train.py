@@ -1,69 +1,192 @@
-"""`ditto train`: the plan, the run as it goes, and what changed."""
+"""`ditto train` and `ditto plan`: what is asked for, the plan, the run as it goes, and what changed."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from ditto_cli.cli.arguments import TrainOptions
-from ditto_cli.cli.context import load_base, open_store, require_training
-from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit, warn_of_pairs
-from ditto_cli.cli.plan import Order, check_publish, plan_facts, plan_job, prepare, read_order
+from ditto_cli.cli.context import find_base, folder_adapter, load_base, named_preset, open_store, require_training
+from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit, view_folder, warn_of_pairs
+from ditto_cli.cli.plan import Plan, plan_document, plan_facts, plan_job
 from ditto_cli.cli.progress import reporter
-from ditto_cli.cli.render import print_facts, print_side_by_side, print_table, say, warn
+from ditto_cli.cli.render import print_facts, print_json, print_side_by_side, print_table, say, warn
 from ditto_cli.cli.tracking import check_tracker, tracked
+from ditto_cli.config import (
+    CPU_PRESET,
+    FolderFile,
+    Settings,
+    load_preset,
+    parse_assignments,
+    read_folder_file,
+    resolve_settings,
+    resolved_quantize,
+)
+from ditto_cli.demonstrations.prompts import attach_prompts, attach_stored_prompts
+from ditto_cli.errors import InputError
+from ditto_cli.method.comparisons import check_comparable
 from ditto_cli.shown import size
-from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun
+from ditto_cli.store import AdapterRecord
+from ditto_cli.types import SFT_STAGE, Reading, round_stage
+
+if TYPE_CHECKING:
+    from ditto_cli.model.hardware import Hardware
+    from ditto_cli.model.policy.policy import Policy
+
+_METHODS: Mapping[str, Mapping[str, object]] = {
+    "ditto": {},
+    "sft": {"rounds.num": 0},
+    "dpo": {"sampling.completions_per_prompt": 0, "dpo.sft_weight": 0.0},
+}
+# Watched while it trains where ditto.yaml names no other.
+_WATCH_PROMPT = "Write a short email to a colleague to ask whether we can move our meeting to Tuesday."
+# As long as what the base writes where a text has no prompt yet.
+_PLACEHOLDER = "Write an email to a colleague about the change of plans for the meeting next week."
 
 
-def run_train(options: TrainOptions, *, fresh: bool) -> None:
-    """See `ditto train --help`."""
-    _show_result(train_adapter(options, fresh=fresh))
-
-
-def train_adapter(options: TrainOptions, *, fresh: bool) -> AdapterRecord:
-    """Train and publish an adapter; the plan, the progress and what should be known go to stderr."""
-    check_tracker(options.track)
-    order = read_order(options)
-    store = open_store()
-    with store.training(order.adapter) as kept:  # a second training of this name ends here, before it loads anything
-        if fresh:
-            kept.start_over()
-        return _train(options, order, store, kept)
-
-
-def _train(options: TrainOptions, order: Order, store: AdapterStore, kept: UnfinishedRun) -> AdapterRecord:
+def run_plan(options: TrainOptions) -> None:
+    """See `ditto plan --help`; no weights are loaded, and nothing written but a base's small files into the cache."""
     from ditto_cli.model.hardware import detect
 
+    order = read_order(options)
     hardware = detect(options.device)
-    require_training(hardware)
-    from ditto_cli.method.run import train_ditto
+    from ditto_cli.model.base.loading import load_skeleton
 
     preset, settings = order.settings(hardware)
-    publish = check_publish(options.publish, settings)
-    policy = load_base(settings.base, hardware)
-    texts = order.view.reading.texts
-    demonstrations = find_prompts(options.folder, texts, order.folder_file, settings.base, policy=policy)
-    job, selector = prepare(
-        policy,
-        order.adapter,
-        demonstrations,
-        settings,
-        watch_prompt=order.watch_prompt,
-        publish=publish,
-        folder=str(options.folder.resolve()),
-        pairs=order.view.reading.pairs,
-    )
-    prompts = {demonstration.id: demonstration.prompt for demonstration in demonstrations}
-    show_audit(audit_texts(texts, prompts, settings.base), for_log=True)
-    warn_of_pairs(order.view.reading.pairs)
-    plan = plan_job(policy, job, selector, policy.quantize, store)
-    print_facts(plan_facts(plan, preset), to_stderr=True)
-    for line in (*hardware.notes(), *plan.warnings):
+    policy = load_skeleton(find_base(settings.base.id, settings.base.revision, weights=False), hardware)
+    plan = plan_order(order, settings, policy, is_cuda=hardware.is_cuda)
+    notes = [*hardware.notes(), *plan.warnings]
+    num_missing = len(plan.job.demonstrations) - len(order.prompts)
+    if num_missing:
+        notes.append(f"{num_missing} of the texts have no prompt yet: one of usual length is counted for each.")
+    if options.as_json:
+        print_json(plan_document(plan, preset, num_missing, notes))
+        return
+    print_facts(plan_facts(plan, preset))
+    for line in notes:
         warn(line)
-    if store.exists(job.name):
-        warn(f"There is an adapter {job.name} already: it stays in use until this run is finished, which replaces it.")
-    with reporter() as shown, tracked(shown, options.track, settings, store.folder(job.name)) as told:
-        record = train_ditto(policy, job, kept, told, selector)
-    say(f"Memory: planned {size(plan.need.peak)}, used {size(hardware.peak_memory_bytes())}.")
-    return record
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the user asked for, as far as it is known without a model."""
+
+    options: TrainOptions
+    folder_file: FolderFile
+    reading: Reading
+    adapter: str
+    preset: str | None
+    overrides: Mapping[str, object]
+
+    @property
+    def watch_prompt(self) -> str:
+        """The prompt whose samples are shown while it trains."""
+        return self.folder_file.watch_prompt or _WATCH_PROMPT
+
+    @cached_property
+    def prompts(self) -> dict[str, str]:
+        """Those that are known of the texts, by their ids."""
+        found, _ = attach_stored_prompts(self.options.folder, self.reading.texts, self.folder_file)
+        return {demonstration.id: demonstration.prompt for demonstration in found}
+
+    def settings(self, hardware: Hardware) -> tuple[str, Settings]:
+        """The preset on this machine, and all settings."""
+        preset = self.preset or hardware.default_preset()
+        return preset, resolve_settings(preset, self.folder_file, os.environ, self.overrides)
+
+
+def read_order(options: TrainOptions, given: Mapping[str, object] | None = None) -> Order:
+    """Read the folder and refuse all that can be refused without torch; `given` are more settings by dotted names."""
+    folder_file = read_folder_file(options.folder)
+    flags = {"base.id": options.base, "base.revision": options.revision, "base.quantize": options.quantize}
+    assignments = {**parse_assignments(options.assignments or []), **(given or {})}
+    if decided := sorted(_METHODS[options.method].keys() & assignments.keys()):
+        raise InputError(f"--method {options.method} decides {decided[0]} itself: leave it or --set out.")
+    overrides = {**flags, "seed": options.seed, **assignments, **_METHODS[options.method]}
+    preset = named_preset(options.preset, folder_file)
+    if preset is not None:
+        load_preset(preset)
+    settings = resolve_settings(preset or CPU_PRESET, folder_file, os.environ, overrides)
+    check_publish(options.publish, settings)
+    adapter = folder_adapter(options.folder, folder_file, options.name)
+    reading, _ = view_folder(options.folder, folder_file)
+    check_comparable(settings, reading.pairs)
+    return Order(options, folder_file, reading, adapter, preset, overrides)
+
+
+def check_publish(publish: str, settings: Settings) -> str:
+    """The stage that is asked for, in full."""
+    if publish in ("best", "last"):
+        return publish
+    stages = [SFT_STAGE, *(round_stage(number) for number in range(1, settings.rounds.num + 1))]
+    for stage in stages:
+        if publish in (stage, stage.removeprefix("round")):
+            return stage
+    raise InputError(f"--publish {publish}: this run has no such stage; take best, last, {', '.join(stages)}.")
+
+
+def plan_order(order: Order, settings: Settings, policy: Policy, *, is_cuda: bool) -> Plan:
+    """What an order will take on a base without weights; for a text without a prompt one of usual length is counted."""
+    from ditto_cli.evaluation.selection import selector_of
+    from ditto_cli.method.run import Job
+
+    texts, pairs = order.reading.texts, order.reading.pairs
+    prompts = {text.id: order.prompts.get(text.id, _PLACEHOLDER) for text in texts}
+    demonstrations, _ = attach_prompts(texts, prompts)
+    job = Job.of(policy, order.adapter, demonstrations, settings, order.watch_prompt, pairs=pairs)
+    selector = selector_of(policy, demonstrations, pairs, settings, job.texts.max_new_tokens)
+    quantize = resolved_quantize(settings.base.quantize, is_cuda=is_cuda)
+    return plan_job(policy, job, selector, quantize, open_store())
+
+
+def run_train(options: TrainOptions) -> None:
+    """See `ditto train --help`."""
+    _show_result(train_adapter(options))
+
+
+def train_adapter(options: TrainOptions, given: Mapping[str, object] | None = None) -> AdapterRecord:
+    """Train and publish an adapter; the plan, the progress and what should be known go to stderr.
+
+    `given` are settings by dotted names, besides those of the options.
+    """
+    check_tracker(options.track)
+    order = read_order(options, given)
+    store = open_store()
+    with store.training(order.adapter) as kept:  # a second training of this name ends here, before it loads anything
+        if options.fresh:
+            kept.start_over()
+        from ditto_cli.model.hardware import detect
+
+        hardware = detect(options.device)
+        require_training(hardware)
+        from ditto_cli.evaluation.selection import selector_of
+        from ditto_cli.method.run import Job, train_ditto
+
+        preset, settings = order.settings(hardware)
+        publish = check_publish(options.publish, settings)
+        policy = load_base(settings.base, hardware)
+        texts = order.reading.texts
+        demonstrations = find_prompts(options.folder, texts, order.folder_file, settings.base, policy=policy)
+        pairs, where = order.reading.pairs, str(options.folder.resolve())
+        job = Job.of(policy, order.adapter, demonstrations, settings, order.watch_prompt, where, pairs)
+        selector = selector_of(policy, demonstrations, pairs, settings, job.texts.max_new_tokens, publish)
+        prompts = {demonstration.id: demonstration.prompt for demonstration in demonstrations}
+        show_audit(audit_texts(texts, prompts, settings.base), for_log=True)
+        warn_of_pairs(pairs)
+        plan = plan_job(policy, job, selector, policy.quantize, store)
+        print_facts(plan_facts(plan, preset), to_stderr=True)
+        for line in (*hardware.notes(), *plan.warnings):
+            warn(line)
+        if store.exists(job.name):
+            there = f"There is an adapter {job.name} already"
+            warn(f"{there}: it stays in use until this run is finished, which replaces it.")
+        with reporter() as shown, tracked(shown, options.track, settings, store.folder(job.name)) as told:
+            record = train_ditto(policy, job, kept, told, selector)
+        say(f"Memory: planned {size(plan.need.peak)}, used {size(hardware.peak_memory_bytes())}.")
+        return record
 
 
 def _show_result(record: AdapterRecord) -> None:

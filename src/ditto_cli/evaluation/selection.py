@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import stdev
 
+from ditto_cli.config import Settings
 from ditto_cli.evaluation.appraisal import Appraiser
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan, writing_requests, writings_of
 from ditto_cli.evaluation.eval_prompts import new_prompts
@@ -140,6 +141,24 @@ def selection_plan(learnt_prompts: Sequence[str], *, seed: int, temperature: flo
         temperature,
         max_new_tokens,
     )
+
+
+def selector_of(
+    policy: Policy,
+    demonstrations: Sequence[Demonstration],
+    pairs: Sequence[Preference],
+    settings: Settings,
+    max_new_tokens: int,
+    publish: str = BEST,
+) -> RoundSelector:
+    """Who chooses the stage that a training publishes; the same for every training, its plan and a fold."""
+    plan = selection_plan(
+        [*(text.prompt for text in demonstrations), *(pair.prompt for pair in pairs)],
+        seed=settings.seed,
+        temperature=settings.sampling.temperature,
+        max_new_tokens=max_new_tokens,
+    )
+    return RoundSelector(policy, demonstrations, plan, publish=publish, pairs=pairs)
 
 
 def background_plan(demonstrations: Sequence[Demonstration], plan: WritingPlan) -> WritingPlan:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ from typing import Any
 import torch
 
 from ditto_cli.errors import IncompatibleError
+from ditto_cli.model.base.loading import load_source
+from ditto_cli.model.base.source import BaseSource
+from ditto_cli.model.hardware import detect
+from ditto_cli.model.policy.lora import Lora
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.types import SampleRequest
@@ -185,3 +189,71 @@ class LlamaCpp:
             steps = [Step(token["id"], token["logprob"]) for token in told]
             texts.append(Told(steps, choice["finish_reason"] == "stop"))
         return texts
+
+
+def policy_for_check(
+    source: BaseSource, lora: Lora, noted: Callable[[str], None]
+) -> tuple[Policy, list[tuple[int, ...]]]:
+    """Our side of a check: the base in full precision with the adapter on it, and the prompts as token ids."""
+    policy = load_source(source, "none", detect("cpu"), noted=noted)
+    policy.put_adapter("exported", lora)
+    return policy, [policy.chat.prompt_ids(prompt) for prompt in PROMPTS]
+
+
+def require_parity(parity: Parity, limit: float, noted: Callable[[str], None]) -> None:
+    """Say what a check found.
+
+    Raises:
+        IncompatibleError: more than `limit` nats.
+    """
+    noted(
+        f"Checked: {parity.num_same} of {parity.num_tokens} tokens are the same; the largest difference of a token's "
+        f"log-probability is {parity.gap:.1e} nats (limit {limit:.1e})."
+    )
+    for margin in parity.margins:
+        noted(f"A text parts where our two likeliest tokens lie {margin:.4f} nats apart.")
+    if not parity.is_within(limit):
+        raise IncompatibleError(
+            "What was exported does not write what the adapter writes here, so it was not kept: please report which "
+            "base this is; --no-check writes it all the same."
+        )
+
+
+def check_merged(
+    source: BaseSource, lora: Lora, folder: Path, dtype: torch.dtype, noted: Callable[[str], None]
+) -> None:
+    """Check that the merged model in `folder` writes what the adapter writes on its base; raises what differs."""
+    policy, prompts = policy_for_check(source, lora, noted)
+    ours = greedy(policy, prompts)
+    del policy  # two bases need not be in memory
+    merged = load_source(BaseSource("local", str(folder), None, folder), "none", detect("cpu"))
+    theirs = [Told(text, ended=False) for text in greedy(merged, prompts)]
+    require_parity(compare(ours, theirs, merged.chat.tokenizer), limit_of_merging(dtype), noted)
+
+
+def check_gguf(
+    source: BaseSource, lora: Lora, base: Path, adapter: Path, dtype: str | None, noted: Callable[[str], None]
+) -> None:
+    """Check that an adapter writes in llama.cpp what it writes here; `noted` is told what was found.
+
+    `base` and `adapter` are GGUF files, the base in `dtype` where it was written by us.
+
+    Raises:
+        IncompatibleError: it does not.
+    """
+    policy, prompts = policy_for_check(source, lora, noted)
+    ours = greedy(policy, prompts)
+    policy.switch(None)
+    ours_of_base = greedy(policy, prompts)
+    engine = LlamaCpp(base, adapter, max(map(len, prompts)) + MAX_TOKENS)
+    theirs, theirs_of_base = engine.greedy(prompts), engine.greedy(prompts, strength=0.0)
+
+    tokenizer = policy.chat.tokenizer
+    of_base = compare(ours_of_base, theirs_of_base, tokenizer)
+    require_parity(compare(ours, theirs, tokenizer), limit_of(of_base, dtype), noted)
+    num, own = engine.num_chat_tokens(PROMPTS[0]), len(prompts[0])
+    if dtype is not None and num != own:
+        noted(
+            f"llama.cpp's chat makes {num} tokens of a prompt of which ours makes {own}: it may think first, "
+            "greet with another system text, or know the base's tokenizer otherwise. Compare its prompt."
+        )

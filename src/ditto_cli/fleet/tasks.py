@@ -56,7 +56,7 @@ def train_person(task: Task, reporter: Reporter) -> Trained:
     from ditto_cli.model.hardware import detect
 
     hardware = detect("cuda" if task.is_on_gpu else "cpu")
-    from ditto_cli.evaluation.selection import RoundSelector, selection_plan
+    from ditto_cli.evaluation.selection import selector_of
     from ditto_cli.method.run import Job, train_ditto
     from ditto_cli.model.base.loading import load_policy
     from ditto_cli.model.instructions import can_write_instructions, write_instructions
@@ -71,14 +71,8 @@ def train_person(task: Task, reporter: Reporter) -> Trained:
         prompts = {text.id: one or plain_instruction(text) for text, one in zip(without, written, strict=True)}
         demonstrations, _ = attach_prompts(task.texts, {**task.prompts, **prompts})
     job = Job.of(policy, task.name, demonstrations, settings, task.watch_prompt, task.folder, task.pairs)
-    plan = selection_plan(
-        job.learnt_prompts,
-        seed=settings.seed,
-        temperature=settings.sampling.temperature,
-        max_new_tokens=job.texts.max_new_tokens,
-    )
+    selector = selector_of(policy, job.demonstrations, job.pairs, settings, job.texts.max_new_tokens)
     kept = _InMemory()
-    selector = RoundSelector(policy, job.demonstrations, plan, publish="best", pairs=job.pairs)
     record = train_ditto(policy, job, cast(UnfinishedRun, kept), reporter, selector)
     return Trained(record, kept.stages, prompts)
 

@@ -78,11 +78,6 @@ class Job:
     folder: str | None = None
     pairs: tuple[Preference, ...] = ()
 
-    @property
-    def learnt_prompts(self) -> list[str]:
-        """The prompts of all texts and pairs."""
-        return [*(text.prompt for text in self.demonstrations), *(pair.prompt for pair in self.pairs)]
-
     @staticmethod
     def of(
         policy: Policy,

@@ -214,11 +214,15 @@ class AdapterStore:
             files.remove_tree(folder)
         return len(doomed)
 
-    def scratch_folder(self) -> Path:
-        """A new private folder for a store that lives as long as this process; the caller removes it."""
+    @contextmanager
+    def scratch_folder(self) -> Iterator[Path]:
+        """A new private folder that is removed after the block."""
         folder = self._home / scratch_name()
         files.make_private_folder(folder)
-        return folder
+        try:
+            yield folder
+        finally:
+            files.remove_tree(folder)
 
     def size_bytes(self, name: str) -> int:
         """Bytes of all files of a name, all generations and an unfinished training together."""
