@@ -13,7 +13,7 @@ def show_report(report: EvalReport) -> None:
     """Print the report for people, the answer first."""
     render.print_facts({"verdict": "\n         ".join(report.verdict.lines)})
     bars = []
-    for row in win_rates(report).table.rows:
+    for row in win_rates(report).rows:
         rate, shows, rests_on = row.cells
         assert rate.bar is not None
         assert rate.interval is not None
@@ -28,7 +28,7 @@ def show_report(report: EvalReport) -> None:
         if table.rows and names[part]:
             rows = [(row.name, *(cell.text for cell in row.cells[part])) for row in table.rows]
             render.print_text("")
-            render.print_table("", (table.head, *names[part]), rows)
+            render.print_table("", ("contestant", *names[part]), rows)
     warnings = warnings_by_subject(report)
     if warnings:
         render.print_text("")
