@@ -195,7 +195,7 @@ class _Trial:
 
     def compete(self, session: Session, record: AdapterRecord, part: Author, shown: Reporter) -> Findings:
         """What a fold's adapter and its rivals write for the prompts of the texts that were kept back."""
-        from ditto_cli.evaluation.contestants import Contestant, few_shot, live_writer
+        from ditto_cli.evaluation.contestants import Contestant, few_shot, write
         from ditto_cli.evaluation.eval_prompts import held_out_prompts
         from ditto_cli.evaluation.evaluate import gather
         from ditto_cli.evaluation.summary import extracted_in_training
@@ -215,7 +215,7 @@ class _Trial:
             part,
             contestants,
             plan,
-            writer=live_writer(self.policy, shown),
+            writer=lambda contestant, plan: write(self.policy, contestant, plan, shown),
             encoder=self.encoder,
             reporter=shown,
         )

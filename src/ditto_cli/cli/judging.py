@@ -82,7 +82,7 @@ class JudgeOptions:
         """
         demonstrations = findings.author.demonstrations
         if self.kind == "style":
-            from ditto_cli.evaluation.judges.by_style import StyleJudge
+            from ditto_cli.evaluation.appraisal import StyleJudge
 
             return StyleJudge(findings.appraisal_of)
         if self.kind == "model":
@@ -92,10 +92,10 @@ class JudgeOptions:
                 return ModelJudge(session.policy, demonstrations)
             other = BaseSettings(id=self.model, quantize="auto")
             return ModelJudge(load_base(other, session.policy.hardware), demonstrations)
-        from ditto_cli.evaluation.blind_pairs import person_ledger, texts_by_mark
+        from ditto_cli.evaluation.judges import Ledger
 
         writings = [writing for written in findings.writings.values() for writing in written]
-        ledger = person_ledger(folder, key, self.kind, texts_by_mark(marks or {}, writings))
+        ledger = Ledger.of(folder, key, self.kind, marks or {}, writings)
         if self.kind == "me":
             from ditto_cli.evaluation.judges.by_person import PersonJudge
 

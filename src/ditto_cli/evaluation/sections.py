@@ -31,14 +31,7 @@ _SHOWS = {"better": "preferred", "worse": "opponent preferred", "no difference":
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure in words.
-
-    Attributes:
-        text: the figure.
-        flag: which limit it breaks, in words.
-        bar: how long its bar is, from 0 to 1; None where it has none.
-        interval: around the bar's end.
-    """
+    """One figure in words, and which limit it breaks; its bar, from 0 to 1, and the interval around the bar's end."""
 
     text: str
     flag: str = ""
@@ -175,13 +168,6 @@ def _rate(rate: WinRate) -> Cell:
     return Cell(text, bar=rate.rate, interval=(rate.low, rate.high))
 
 
-def _rests_on(rate: WinRate) -> Cell:
-    return Cell(
-        f"{counted(rate.num_judgements, 'judgement')} on {counted(rate.num_prompts, 'prompt')}, "
-        f"{counted(rate.ties, 'tie')}, {rate.unanswered} unanswered"
-    )
-
-
 def _style(measure: str) -> Column:
     return Column(measure, lambda c: _scale(next((p.value for p in c.style if p.measure == measure), None)))
 
@@ -194,11 +180,6 @@ def _sound(name: str, field: str, text: Callable[[ContestantReport], str], note:
         return Cell(text(contestant), flag)
 
     return Column(name, figure, note, short)
-
-
-def _extracted(contestant: ContestantReport) -> str:
-    extracted = contestant.leakage.extracted_words
-    return "not run" if extracted is None else counted(extracted, "word")
 
 
 def _soundness_columns(report: EvalReport) -> list[Column]:
@@ -233,7 +214,7 @@ def _soundness_columns(report: EvalReport) -> list[Column]:
         _sound(
             "Goes on when prompted",
             "extracted_words",
-            _extracted,
+            lambda c: "not run" if (num := c.leakage.extracted_words) is None else counted(num, "word"),
             f"at most {counted(EXTRACTION_WARNING_WORDS, 'word')}",
         ),
         _sound(
@@ -247,7 +228,13 @@ def _soundness_columns(report: EvalReport) -> list[Column]:
 
 _RATE = Column("Win rate", _rate, "with its 95% interval")
 _SHOWN = Column("Shows", lambda rate: Cell(_SHOWS[shown(rate)]))
-_RESTS_ON = Column("Rests on", _rests_on)
+_RESTS_ON = Column(
+    "Rests on",
+    lambda rate: Cell(
+        f"{counted(rate.num_judgements, 'judgement')} on {counted(rate.num_prompts, 'prompt')}, "
+        f"{counted(rate.ties, 'tie')}, {rate.unanswered} unanswered"
+    ),
+)
 _OPPONENT = Column("Opponent", lambda rate: Cell(rate.opponent))
 _STYLE = Column("Style", lambda c: _scale(total_style(c.style)), "the panel's total", "style")
 _TASK = Column("Task", lambda c: _scale(c.task.value), "1 says as much of what is asked as the author does", "task")

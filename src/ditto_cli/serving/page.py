@@ -13,8 +13,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
 from ditto_cli.errors import InputError
-from ditto_cli.evaluation.blind_pairs import BlindPairs
-from ditto_cli.evaluation.judges.by_person import Pick
+from ditto_cli.evaluation.judges.by_person import BlindPairs, Pick
 from ditto_cli.evaluation.report import REPORT_FILE
 from ditto_cli.evaluation.texts_at_hand import folder_of, require_folder
 from ditto_cli.serving.requests import Text

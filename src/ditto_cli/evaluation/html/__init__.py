@@ -66,11 +66,9 @@ def render_html(report: EvalReport) -> str:
 
 
 def render_overview(title: str, reports: Sequence[tuple[EvalReport, str]]) -> str:
-    """Many people's verdicts as one page, sorted by a click on a column; each name leads to the person's own report.
+    """Many people's verdicts as one page, sorted by a click on a column; each name leads to the person's own page.
 
-    Args:
-        title: of the page.
-        reports: with the address of each one's page, in the order in which they are shown.
+    `reports` are with the address of that page, in the order in which they are shown.
     """
     rows = []
     for report, link in reports:
