@@ -17,7 +17,7 @@ from ditto_cli.evaluation.appraisal import Appraiser
 from ditto_cli.evaluation.soundness import leakage, recitation_check
 from ditto_cli.evaluation.style.features import masked
 from ditto_cli.evaluation.types import Author, Writing
-from ditto_cli.evaluation.win_rates import mean_interval
+from ditto_cli.evaluation.verdict import mean_interval
 from ditto_cli.seeds import derive_seed
 
 Row = dict

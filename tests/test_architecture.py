@@ -234,7 +234,7 @@ def test_what_needs_no_torch_imports_none_indirectly():
         "sections",
         "verdict",
         "eval_prompts",
-        "judges.by_style",
+        "appraisal",
         "judges.by_person",
         "judges.by_openai",
     )

@@ -170,8 +170,17 @@ def test_style_and_task_are_one_picture_with_a_point_for_everybody(realistic):
     up = {sign.classes[1]: -float(sign.attributes["y"]) for sign in signs}
     assert across["base"] < across["few-shot"] < across["evaluated"] < across["author"]
     assert up["base"] < up["few-shot"] == up["evaluated"] < up["author"]
-    heights = sorted(float(label.attributes["y"]) for label in drawing.all("text", "value"))
-    assert all(after - before >= 14 for before, after in itertools.pairwise(heights))  # none on another
+
+
+@pytest.mark.parametrize("name", ["realistic_report", "crowded_report"])
+def test_no_label_of_the_picture_stands_on_another_on_the_words_of_a_line_or_on_a_sign(name):
+    drawing = section(tree_of(REPORTS[name]()), "Style and task").one("figure")
+    labels = [text for text in drawing.all("text") if "value" in text.classes or text.classes == ["axis", "start"]]
+    assert len(labels) == len(list(drawing.all("svg", "sign"))) + 2
+    heights = sorted(float(label.attributes["y"]) for label in labels)
+    assert all(after - before >= 14.9 for before, after in itertools.pairwise(heights))
+    signs = [float(sign.attributes["y"]) + 4 for sign in drawing.all("svg", "sign")]
+    assert all(sum(abs(height - sign) < 14.9 for sign in signs) <= 1 for height in heights)  # its own
 
 
 @pytest.mark.parametrize("name", ["realistic_report", "crowded_report"])

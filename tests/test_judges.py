@@ -9,9 +9,8 @@ from dataclasses import replace
 import pytest
 
 from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.evaluation.judges import LETTER_ANSWER, Answer, Ledger, question, read_choice, without_longest
 from ditto_cli.evaluation.judges.by_person import PersonJudge
-from ditto_cli.evaluation.judges.ledger import Answer, Ledger
-from ditto_cli.evaluation.judges.question import LETTER_ANSWER, question, read_choice, without_longest
 from ditto_cli.model.base.conversions import find_gguf
 from ditto_cli.types import Demonstration
 from judge_helpers import DEMONSTRATIONS, INJECTIONS, framed_texts, pair
@@ -75,7 +74,7 @@ def test_the_mark_follows_from_the_texts_and_stands_in_none_of_them(monkeypatch)
     assert mark(question(DEMONSTRATIONS[:1], PLAIN, swapped=False)) != first
     # A text that holds the mark drawn first: the next one is taken.
     draws = iter([0xAB, 0xCD])
-    monkeypatch.setattr("ditto_cli.evaluation.judges.question.derive_seed", lambda *purpose: next(draws))
+    monkeypatch.setattr("ditto_cli.evaluation.judges.derive_seed", lambda *purpose: next(draws))
     assert mark(question(DEMONSTRATIONS, pair("00000000000000ab", "x"), swapped=False)) == "00000000000000cd"
 
 
@@ -108,7 +107,7 @@ def test_the_longest_demonstrations_are_left_out_whole_and_the_order_stays(monke
     demonstrations = tuple(Demonstration(name, "p", text) for name, text in texts.items())
 
     def shown(max_characters):
-        monkeypatch.setattr("ditto_cli.evaluation.judges.question.MAX_CHARACTERS", max_characters)
+        monkeypatch.setattr("ditto_cli.evaluation.judges.MAX_CHARACTERS", max_characters)
         asked = question(demonstrations, PLAIN, swapped=False)
         return "".join(text[0] for title, text in framed_texts(asked).items() if title.startswith("author"))
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ditto_cli.errors import DiskError
-from ditto_cli.evaluation.judges.ledger import Answer, Ledger
+from ditto_cli.evaluation.judges import Answer, Ledger
 from ditto_cli.store import append_line
 
 ANSWER = Answer("A", 120, 8)
@@ -167,7 +167,7 @@ def test_a_line_holds_a_keyed_digest_and_no_text(path):
 
 def test_another_version_of_the_question_is_another_question(path, monkeypatch):
     Ledger(path).add("judge", "question", ANSWER)
-    monkeypatch.setattr("ditto_cli.evaluation.judges.ledger.QUESTION_VERSION", 2)
+    monkeypatch.setattr("ditto_cli.evaluation.judges.QUESTION_VERSION", 2)
     assert Ledger(path).get("judge", "question") is None
 
 

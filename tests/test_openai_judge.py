@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from ditto_cli.errors import DiskError, DittoError, InputError
+from ditto_cli.evaluation.judges import Ledger, question
 from ditto_cli.evaluation.judges.by_openai import CostEstimate, OpenAIJudge, Usage
 from ditto_cli.evaluation.judges.chat_server import Endpoint, leaves_machine
-from ditto_cli.evaluation.judges.ledger import Ledger
-from ditto_cli.evaluation.judges.question import question
 from judge_helpers import (
     ANSWER_A,
     ANSWER_B,

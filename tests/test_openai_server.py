@@ -11,9 +11,9 @@ import urllib.request
 
 import pytest
 
+from ditto_cli.evaluation.judges import Ledger
 from ditto_cli.evaluation.judges.by_openai import CostEstimate, OpenAIJudge, Usage
 from ditto_cli.evaluation.judges.chat_server import Endpoint, leaves_machine
-from ditto_cli.evaluation.judges.ledger import Ledger
 from ditto_cli.model.base.conversions import find_gguf
 from ditto_cli.model.base.source import locate_base
 from ditto_cli.store import cache_home

@@ -13,7 +13,16 @@ import pytest
 
 from ditto_cli.demonstrations.folder import read_folder
 from ditto_cli.errors import InputError
-from ditto_cli.evaluation.style import StylePanel, read_background
+from ditto_cli.evaluation.style import (
+    Calibration,
+    FittedMeasure,
+    ImposterProfile,
+    SparseVectors,
+    SpreadProfile,
+    StylePanel,
+    read_background,
+    within_voice_variance,
+)
 from ditto_cli.evaluation.style.features import (
     MEASURES,
     character_ngrams,
@@ -26,14 +35,6 @@ from ditto_cli.evaluation.style.features import (
     punctuation,
     sentence_lengths,
     without_repeats,
-)
-from ditto_cli.evaluation.style.panel import (
-    Calibration,
-    FittedMeasure,
-    ImposterProfile,
-    SparseVectors,
-    SpreadProfile,
-    within_voice_variance,
 )
 
 ROOT = Path(__file__).parents[1]

@@ -6,9 +6,8 @@ import pytest
 
 from conftest import shake
 from ditto_cli.config import LoraSettings
-from ditto_cli.evaluation.appraisal import Appraisal, Appraiser
+from ditto_cli.evaluation.appraisal import Appraisal, Appraiser, StyleJudge
 from ditto_cli.evaluation.contestants import nearest_texts
-from ditto_cli.evaluation.judges.by_style import StyleJudge
 from ditto_cli.evaluation.model_figures import told_shares
 from ditto_cli.evaluation.task import TaskScale, content_words, covered, echoed, order
 from ditto_cli.evaluation.types import Author, EvalPrompt, Pair, Writing

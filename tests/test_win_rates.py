@@ -7,7 +7,7 @@ import pytest
 
 from ditto_cli.evaluation.report import POOL
 from ditto_cli.evaluation.types import EvalPrompt, Judgement, Pair, Writing
-from ditto_cli.evaluation.win_rates import mean_interval, pool_rate, win_rate
+from ditto_cli.evaluation.verdict import mean_interval, pool_rate, win_rate
 
 
 def judged(prompt, first, second, score, index=0):

@@ -164,7 +164,7 @@ class _Trial:
     def compete(self, part: Author, store: AdapterStore, shown: Reporter) -> tuple[Session, Findings]:
         """Train a fold's adapter in a store that goes away; what it and its rivals write for the texts kept back."""
         from ditto_cli.cli.session import Session
-        from ditto_cli.evaluation.contestants import Contestant, few_shot, live_writer
+        from ditto_cli.evaluation.contestants import Contestant, few_shot, write
         from ditto_cli.evaluation.eval_prompts import held_out_prompts
         from ditto_cli.evaluation.evaluate import gather
         from ditto_cli.evaluation.selection import selector_of
@@ -186,8 +186,15 @@ class _Trial:
             *([] if shown_texts is None else [shown_texts]),
             Contestant(SFT_STAGE, "sft", sft),
         ]
-        writer = live_writer(self.policy, shown)
-        findings = gather(self.policy, part, contestants, plan, writer=writer, encoder=self.encoder, reporter=shown)
+        findings = gather(
+            self.policy,
+            part,
+            contestants,
+            plan,
+            writer=lambda contestant, plan: write(self.policy, contestant, plan, shown),
+            encoder=self.encoder,
+            reporter=shown,
+        )
         findings.extracted.update(extracted_in_training(record, self.title))
         return session, findings
 

@@ -77,10 +77,10 @@ def evaluate_adapter(
 
     hardware = detect(options.device)
     from ditto_cli.cli.session import open_session
-    from ditto_cli.evaluation.blind_pairs import keep_pairs
     from ditto_cli.evaluation.contestants import Contestant
     from ditto_cli.evaluation.eval_prompts import evaluation_prompts, given_prompts
     from ditto_cli.evaluation.evaluate import gather, pairs_to_judge
+    from ditto_cli.evaluation.judges.by_person import keep_pairs
     from ditto_cli.evaluation.summary import build_report, describe_run, extracted_in_training
     from ditto_cli.evaluation.traces import mark_of
 
@@ -133,7 +133,7 @@ def show_report(report: EvalReport, *, as_json: bool = False) -> None:
         return
     print_facts({"verdict": "\n         ".join(report.verdict.lines)})
     bars = []
-    for row in win_rates(report).table.rows:
+    for row in win_rates(report).rows:
         rate, shows, rests_on = row.cells
         assert rate.bar is not None
         assert rate.interval is not None
@@ -148,7 +148,7 @@ def show_report(report: EvalReport, *, as_json: bool = False) -> None:
         if table.rows and names[part]:
             rows = [(row.name, *(cell.text for cell in row.cells[part])) for row in table.rows]
             print_text("")
-            print_table("", (table.head, *names[part]), rows)
+            print_table("", ("contestant", *names[part]), rows)
     warnings = warnings_by_subject(report)
     if warnings:
         print_text("")

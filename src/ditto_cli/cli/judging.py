@@ -112,7 +112,7 @@ def _make_judge(
 ) -> Judge:
     demonstrations = findings.author.demonstrations
     if options.judge == "style":
-        from ditto_cli.evaluation.judges.by_style import StyleJudge
+        from ditto_cli.evaluation.appraisal import StyleJudge
 
         return StyleJudge(findings.appraisal_of)
     if options.judge == "model":
@@ -122,10 +122,11 @@ def _make_judge(
             return ModelJudge(session.policy, demonstrations)
         other = BaseSettings(id=options.model, quantize="auto")
         return ModelJudge(load_base(other, session.policy.hardware), demonstrations)
-    from ditto_cli.evaluation.blind_pairs import person_ledger, texts_by_mark
+
+    from ditto_cli.evaluation.judges import Ledger
 
     writings = [writing for written in findings.writings.values() for writing in written]
-    ledger = person_ledger(folder, key, options.judge, texts_by_mark(marks, writings))
+    ledger = Ledger.of(folder, key, options.judge, marks, writings)
     if options.judge == "me":
         from ditto_cli.evaluation.judges.by_person import PersonJudge
 

@@ -76,11 +76,10 @@ def kept_writer(session: Session, store: AdapterStore, name: str, others: Mappin
 
     Writings are kept in `store`; those of other adapters (`others`, by title) with these adapters.
     """
-    from ditto_cli.evaluation.contestants import live_writer
-    from ditto_cli.evaluation.traces import mark_of
-    from ditto_cli.evaluation.writings import WritingStore
+    from ditto_cli.evaluation.contestants import write
+    from ditto_cli.evaluation.traces import WritingStore, mark_of
 
-    policy, key, write_now = session.policy, store.key(), live_writer(session.policy, shown)
+    policy, key = session.policy, store.key()
     base = f"{policy.identity.model_dump_json()} {policy.quantize} {policy.hardware.device.type}"
     folders = {owner: store.evaluation_folder(owner) for owner in (name, *others.values())}
     marks = {owner: mark_of(folder) for owner, folder in folders.items()}
@@ -94,7 +93,7 @@ def kept_writer(session: Session, store: AdapterStore, name: str, others: Mappin
         weights = session.digest(contestant.adapter)
         writings = kept.get(contestant, weights, plan)
         if writings is None:
-            writings = write_now(contestant, plan)
+            writings = write(policy, contestant, plan, shown)
             kept.put(contestant, weights, plan, writings)
         return writings
 

@@ -1,4 +1,8 @@
-"""A text for a prompt -> how far it is the author's (style) and does what was asked (task), and both in one figure."""
+"""A text for a prompt -> how far it is the author's (style) and does what was asked (task), and both in one figure.
+
+Also as a judge of pairs, offline and deterministic. A text that recites a demonstration or has collapsed into
+repetition loses against one that does not: a copy is no writing in somebody's style.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,10 @@ from dataclasses import dataclass
 from ditto_cli.evaluation.soundness import collapsed, recitation_check
 from ditto_cli.evaluation.style import StylePanel, TextEncoder
 from ditto_cli.evaluation.task import TaskScale
-from ditto_cli.evaluation.types import Author, Writing
+from ditto_cli.evaluation.types import Author, Judgement, Pair, Writing
 
 _STEEPNESS = 4.0
+_TIE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,8 @@ class Appraiser:
     ) -> Appraiser:
         """Calibrate both axes for an author.
 
-        Args:
-            author: whose texts.
-            base_texts: what the base wrote for the demonstrations' prompts, in their order; or nothing.
-            own_told: see `TaskScale.fit`.
-            others_told: see `TaskScale.fit`.
-            encoder: see `StylePanel.fit`.
+        `base_texts` are what the base wrote for the demonstrations' prompts, in their order, or nothing; for the others
+        see `TaskScale.fit` and `StylePanel.fit`.
         """
         return cls(
             StylePanel.fit(author.texts, base_texts, encoder=encoder),
@@ -80,3 +81,24 @@ class Appraiser:
 
 def _chance(value: float) -> float:
     return 1 / (1 + math.exp(-_STEEPNESS * (value - 0.5)))
+
+
+class StyleJudge:
+    """Which of two texts is worth more, by what was measured of each writing."""
+
+    name = "style and task"
+
+    def __init__(self, appraise: Callable[[Writing], Appraisal]) -> None:
+        self._appraise = appraise
+
+    def judge(self, pairs: Sequence[Pair], *, on_judged: Callable[[int], None]) -> list[Judgement]:
+        """One judgement a pair, in their order."""
+        judgements = []
+        for number, pair in enumerate(pairs, start=1):
+            first, second = self._appraise(pair.first), self._appraise(pair.second)
+            ahead = first.worth - second.worth
+            score = 0.5 if abs(ahead) <= _TIE else float(ahead > 0)
+            reasons = [one.fault for one in (first, second) if one.fault]
+            judgements.append(Judgement(pair, score, "; ".join(reasons)))
+            on_judged(number)
+        return judgements

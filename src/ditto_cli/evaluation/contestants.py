@@ -17,21 +17,17 @@ from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord
-from ditto_cli.types import Demonstration, Reporter, SampledTokens, SampleRequest
+from ditto_cli.types import Demonstration, Reporter, SampledTokens, SampleRequest, SilentReporter
 
-_TEXTS_AT_HAND = 3
+_SILENT = SilentReporter()
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who writes.
+    """Who writes, under a title for people.
 
-    Attributes:
-        title: for people.
-        kind: what it is.
-        adapter: its name in the policy, None for the base.
-        shots: demonstrations that are shown before the prompt.
-        nearest: of these only so many, those nearest to the prompt; None for all.
+    `adapter` is its name in the policy, None for the base. Before the prompt `shots` are shown; of these only the
+    `nearest` so many to the prompt, None for all.
     """
 
     title: str
@@ -43,15 +39,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class WritingPlan:
-    """What all contestants share.
-
-    Attributes:
-        prompts: what to write for.
-        num: writings of each contestant for a prompt.
-        seed: equal seeds give equal draws to all contestants.
-        temperature: of the sampling.
-        max_new_tokens: length limit.
-    """
+    """What all contestants share: each has `num` writings for a prompt, and equal seeds give equal draws to all."""
 
     prompts: tuple[EvalPrompt, ...]
     num: int
@@ -60,19 +48,19 @@ class WritingPlan:
     max_new_tokens: int
 
 
-def write(
-    policy: Policy, contestant: Contestant, plan: WritingPlan, *, on_finished: Callable[[int], None] | None = None
-) -> list[Writing]:
+def write(policy: Policy, contestant: Contestant, plan: WritingPlan, reporter: Reporter = _SILENT) -> list[Writing]:
     """`plan.num` writings for each prompt, in one batch."""
     requests = writing_requests(policy, contestant, plan)
+    reporter.stage_started(f"{contestant.title}: writing", len(requests), "samples")
     with policy.using(contestant.adapter):
         sampled = sample(
             policy,
             requests,
             max_new_tokens=plan.max_new_tokens,
             temperature=plan.temperature,
-            on_finished=on_finished,
+            on_finished=lambda done: reporter.stage_advanced(done, {}),
         )
+    reporter.stage_ended()
     return writings_of(policy, contestant, plan, sampled)
 
 
@@ -82,16 +70,22 @@ def writing_requests(policy: Policy, contestant: Contestant, plan: WritingPlan) 
     Raises:
         InputError: a prompt does not fit the base's context.
     """
-    return [
-        SampleRequest(
-            _prompt_ids(policy, contestant, prompt, plan),
-            derive_seed(plan.seed, "evaluate", prompt.id, index),
-            plan.max_new_tokens,
-            plan.temperature,
-        )
-        for prompt in plan.prompts
-        for index in range(plan.num)
-    ]
+    room = policy.context_tokens - plan.max_new_tokens
+    requests = []
+    for prompt in plan.prompts:
+        shots = contestant.shots
+        if contestant.nearest is not None:
+            near = nearest_texts(shots, prompt.prompt, contestant.nearest)
+            shots = fitting_shots(policy.chat, near, [prompt.prompt], max_tokens=room)
+        ids = policy.chat.prompt_ids(prompt.prompt, turns(shots))
+        if len(ids) > room:
+            raise InputError(
+                f"A prompt has {len(ids)} tokens for {contestant.title}, and this base has room for {room} beside a "
+                f"text of {plan.max_new_tokens}: shorten the prompt, or take a base with a longer context."
+            )
+        seeds = (derive_seed(plan.seed, "evaluate", prompt.id, index) for index in range(plan.num))
+        requests += [SampleRequest(ids, seed, plan.max_new_tokens, plan.temperature) for seed in seeds]
+    return requests
 
 
 def writings_of(
@@ -100,14 +94,7 @@ def writings_of(
     """The writings that were sampled for `writing_requests`."""
     wanted = [(prompt.id, index) for prompt in plan.prompts for index in range(plan.num)]
     return [
-        Writing(
-            contestant=contestant.title,
-            prompt_id=name,
-            index=index,
-            text=policy.chat.text(tokens.token_ids),
-            num_tokens=len(tokens.token_ids),
-            ended=tokens.ended,
-        )
+        Writing(contestant.title, name, index, policy.chat.text(tokens.token_ids), len(tokens.token_ids), tokens.ended)
         for (name, index), tokens in zip(wanted, sampled, strict=True)
     ]
 
@@ -117,11 +104,7 @@ def fitting_shots(
 ) -> tuple[Demonstration, ...]:
     """The demonstrations for a few-shot prompt: as many as fit whole, the longest left out first, in their order.
 
-    Args:
-        chat: the tokenisation.
-        demonstrations: of one person.
-        prompts: what will be asked after them.
-        max_tokens: most tokens of the whole prompt.
+    With each of `prompts` after them they have at most `max_tokens`.
     """
     kept = list(demonstrations)
     longest = max(prompts, key=lambda prompt: len(chat.prompt_ids(prompt)))
@@ -145,34 +128,8 @@ def few_shot(policy: Policy, author: Author, plan: WritingPlan, noted: Callable[
 
 def with_texts(adapter: str, author: Author, record: AdapterRecord) -> Contestant:
     """An adapter, by its name in the policy, with the person's texts at hand."""
-    num = record.settings.sampling.with_texts or _TEXTS_AT_HAND
+    num = record.settings.sampling.with_texts or 3
     return Contestant(TEXTS_CONTESTANT, "texts", adapter, author.demonstrations, nearest=num)
-
-
-def live_writer(policy: Policy, shown: Reporter) -> Callable[[Contestant, WritingPlan], list[Writing]]:
-    """Writes as a contestant, and shows how far it is."""
-
-    def writer(contestant: Contestant, plan: WritingPlan) -> list[Writing]:
-        shown.stage_started(f"{contestant.title}: writing", len(plan.prompts) * plan.num, "samples")
-        writings = write(policy, contestant, plan, on_finished=lambda done: shown.stage_advanced(done, {}))
-        shown.stage_ended()
-        return writings
-
-    return writer
-
-
-def _prompt_ids(policy: Policy, contestant: Contestant, prompt: EvalPrompt, plan: WritingPlan) -> tuple[int, ...]:
-    room, shots = policy.context_tokens - plan.max_new_tokens, contestant.shots
-    if contestant.nearest is not None:
-        near = nearest_texts(shots, prompt.prompt, contestant.nearest)
-        shots = fitting_shots(policy.chat, near, [prompt.prompt], max_tokens=room)
-    ids = policy.chat.prompt_ids(prompt.prompt, turns(shots))
-    if len(ids) > room:
-        raise InputError(
-            f"A prompt has {len(ids)} tokens for {contestant.title}, and this base has room for {room} beside a text "
-            f"of {plan.max_new_tokens}: shorten the prompt, or take a base with a longer context."
-        )
-    return ids
 
 
 def turns(shots: Sequence[Demonstration]) -> list[tuple[str, str]]:

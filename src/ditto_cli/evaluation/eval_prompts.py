@@ -7,7 +7,6 @@ so that later ones ask for the same. Knows nothing of the texts. No torch.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.soundness import words
-from ditto_cli.evaluation.types import Author, EvalPrompt
+from ditto_cli.evaluation.types import Author, EvalPrompt, parsed
 from ditto_cli.store import read_bytes, write_text
 
 Purpose = Literal["selection", "evaluation"]
@@ -29,25 +28,17 @@ PURPOSES: tuple[Purpose, ...] = ("selection", "evaluation")
 PROMPTS_FILE = "prompts.json"
 # Judgements on one prompt resemble each other, so twelve prompts with one text each tell more than six with two.
 NUM_PROMPTS = 12
-_BANK = Path(__file__).parent / "data" / "prompts.yaml"
-_DEFAULT_KIND = "email"
-# Which kinds fill up when the right one has too few tasks: the most similar first.
-_NEAREST = {
-    "email": ("letter", "post", "essay", "news"),
-    "letter": ("email", "post", "essay", "news"),
-    "essay": ("post", "news", "letter", "email"),
-    "news": ("essay", "post", "letter", "email"),
-    "post": ("email", "essay", "letter", "news"),
-}
 _RESEMBLANCE_LIMIT = 0.5
 # Up to the noun only; what may describe it stands in the bank.
+_LENGTH = re.compile(r"\d+(-words?)?")
 _ORDER = re.compile(r"(?:please )?(?:write|draft|compose)(?: me| us)? an?(?P<describing> .*)? \S+")
 
 
 class Kind(BaseModel):
     """One kind of text in the bank: a prompt is `opening` and one of the tasks.
 
-    `nouns` and `hints` name this kind in a prompt; after a noun any of the tasks can follow.
+    `nouns` and `hints` name this kind in a prompt; after a noun any of the tasks can follow. `nearest` are the kinds
+    that fill up when this one has too few tasks, the most similar first.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +46,7 @@ class Kind(BaseModel):
     opening: str
     nouns: list[str]
     hints: list[str]
+    nearest: list[str]
     tasks: list[str]
 
 
@@ -92,7 +84,7 @@ class _StoredPrompts(BaseModel):
 @cache
 def read_bank() -> Bank:
     """The bank that comes with ditto."""
-    return Bank(**yaml.safe_load(_BANK.read_text(encoding="utf-8")))
+    return Bank(**yaml.safe_load((Path(__file__).parent / "data" / "prompts.yaml").read_text(encoding="utf-8")))
 
 
 def kind_of(prompts: Sequence[str]) -> str:
@@ -103,7 +95,7 @@ def kind_of(prompts: Sequence[str]) -> str:
         for prompt in prompts
     ]
     counts = Counter(kind for kind in asked if kind is not None)
-    return counts.most_common(1)[0][0] if counts else _DEFAULT_KIND
+    return counts.most_common(1)[0][0] if counts else "email"
 
 
 def new_prompts(demonstration_prompts: Sequence[str], *, num: int, purpose: Purpose) -> list[str]:
@@ -112,10 +104,7 @@ def new_prompts(demonstration_prompts: Sequence[str], *, num: int, purpose: Purp
     Where all demonstrations' prompts begin alike with an order for a text of a certain length or tone, e.g. "Write a
     short email", new ones begin so too.
 
-    Args:
-        demonstration_prompts: what contestants were trained on; what resembles one of them is left out.
-        num: how many.
-        purpose: the two purposes never share a task.
+    What resembles a demonstration's prompt is left out, and the two purposes never share a task.
 
     Raises:
         InputError: the bank has fewer.
@@ -123,7 +112,7 @@ def new_prompts(demonstration_prompts: Sequence[str], *, num: int, purpose: Purp
     bank = read_bank()
     own_kind = kind_of(demonstration_prompts)
     prompts = []
-    for name in (own_kind, *_NEAREST[own_kind]):
+    for name in (own_kind, *bank.kinds[own_kind].nearest):
         kind = bank.kinds[name]
         openings = {_opening(bank, prompt, kind.nouns) for prompt in demonstration_prompts}
         opening = (openings.pop() if len(openings) == 1 else None) or kind.opening
@@ -151,7 +140,8 @@ def _opening(bank: Bank, prompt: str, nouns: Sequence[str]) -> str | None:
         return None
     opening = " ".join(parts[: place + 1])
     order = _ORDER.fullmatch(opening.lower())
-    if not order or not all(_describes(bank, part) for part in (order["describing"] or "").split()):
+    describing = [part.rstrip(",") for part in (order["describing"] or "").split()] if order else []
+    if not order or not all(part in bank.describing_words or _LENGTH.fullmatch(part) for part in describing):
         return None
     followed = words(" ".join(parts[place + 1 : place + 2]))
     # "email newsletter": another noun changes what the first one means.
@@ -160,26 +150,18 @@ def _opening(bank: Bank, prompt: str, nouns: Sequence[str]) -> str | None:
     return opening.rstrip(".,:;")
 
 
-def _describes(bank: Bank, part: str) -> bool:
-    return part.rstrip(",") in bank.describing_words or re.fullmatch(r"\d+(-words?)?", part) is not None
-
-
 def evaluation_prompts(author: Author, folder: Path, *, num: int = NUM_PROMPTS) -> tuple[EvalPrompt, ...]:
-    """`num` prompts: one for each text kept back, filled up with new ones.
-
-    Args:
-        author: whose texts.
-        folder: where the new prompts are kept.
-        num: how many are wanted.
-    """
+    """`num` prompts: one for each text kept back, filled up with new ones, which are kept in `folder`."""
     prompts = held_out_prompts(author)[:num]
     missing = num - len(prompts)
     if missing > 0:
-        stored = _stored(folder / PROMPTS_FILE)
+        path = folder / PROMPTS_FILE
+        earlier = parsed(_StoredPrompts, read_bytes(path)) if path.exists() else None
+        stored = [] if earlier is None else earlier.prompts
         known = [d.prompt for d in (*author.learnt, *author.held_out)]
         if len(stored) < missing or not all(is_new(prompt, known) for prompt in stored):
             stored = new_prompts(known, num=missing, purpose="evaluation")
-            write_text(folder / PROMPTS_FILE, _StoredPrompts(prompts=stored).model_dump_json(indent=2) + "\n")
+            write_text(path, _StoredPrompts(prompts=stored).model_dump_json(indent=2) + "\n")
         prompts += [EvalPrompt(f"new-{i}", prompt, "new") for i, prompt in enumerate(stored[:missing], start=1)]
     return tuple(prompts)
 
@@ -193,13 +175,3 @@ def held_out_prompts(author: Author) -> list[EvalPrompt]:
 def given_prompts(prompts: Sequence[str]) -> tuple[EvalPrompt, ...]:
     """Prompts of the user's own, each once."""
     return tuple(EvalPrompt(f"given-{i}", text, "given") for i, text in enumerate(dict.fromkeys(prompts), start=1))
-
-
-def _stored(path: Path) -> list[str]:
-    """The prompts of an earlier evaluation; none where there are none, or where they cannot be read."""
-    if not path.exists():
-        return []
-    try:
-        return _StoredPrompts.model_validate(json.loads(read_bytes(path))).prompts
-    except (ValueError, ValidationError):  # damaged: they are made anew
-        return []

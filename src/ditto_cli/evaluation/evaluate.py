@@ -5,7 +5,7 @@ The story of an evaluation: let all write, calibrate style and task, measure, ju
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from statistics import fmean
@@ -59,26 +59,42 @@ def gather(
 ) -> Findings:
     """Let every contestant write, and measure all that needs the model in memory.
 
-    Args:
-        policy: the base with every contestant's adapter loaded.
-        author: whose style is the aim.
-        contestants: the evaluated one first.
-        plan: prompts, draws and limits that all share.
-        writer: how writings are made, or found again.
-        encoder: a neural style encoder for the panel, or None.
-        reporter: told of the progress.
+    The policy has every contestant's adapter loaded; the evaluated contestant is the first; `writer` makes writings, or
+    finds them again.
     """
     writings, background = _write_all(author, contestants, plan, writer)
-    appraiser, told = _calibrate(policy, author, plan, writings, background, encoder, reporter)
     prompts = {prompt.id: prompt.prompt for prompt in plan.prompts}
+    own = [(text.prompt, text.completion) for text in author.demonstrations]
+    others = [(prompt, background[number - 1]) for number, (prompt, _) in enumerate(own) if len(own) > 1]
+    written = [(prompts[w.prompt_id], w.text) for texts in writings.values() for w in texts]
+    pairs = [*own, *others, *written]
+    reporter.stage_started("task", len(pairs), "texts")
+    told = iter(told_shares(policy, pairs, on_finished=lambda done: reporter.stage_advanced(done, {})))
+    reporter.stage_ended()
+    own_told, others_told = ([next(told) for _ in part] for part in (own, others))
+    appraiser = Appraiser.fit(author, background, own_told=own_told, others_told=others_told, encoder=encoder)
     appraisals = {
-        title: [appraiser.appraise(prompts[w.prompt_id], w, share) for w, share in zip(texts, told[title], strict=True)]
+        title: [appraiser.appraise(prompts[w.prompt_id], w, next(told)) for w in texts]
         for title, texts in writings.items()
     }
-    own = fmean(appraiser.scale.value(text.prompt, text.completion) for text in author.demonstrations)
-    losses = _measure_losses(policy, author, contestants, reporter)
+    losses = {}
+    if author.held_out:
+        models = [contestant for contestant in contestants if not contestant.shots]
+        reporter.stage_started("held-out texts", len(models), "contestants")
+        for number, contestant in enumerate(models, start=1):
+            with policy.using(contestant.adapter):
+                losses[contestant.title] = held_out_loss(policy, author.held_out)
+            reporter.stage_advanced(number, {})
+        reporter.stage_ended()
     return Findings(
-        author, plan, tuple(contestants), appraiser.panel, writings, appraisals, own, held_out_losses=losses
+        author=author,
+        plan=plan,
+        contestants=tuple(contestants),
+        panel=appraiser.panel,
+        writings=writings,
+        appraisals=appraisals,
+        author_task=fmean(appraiser.scale.value(*pair) for pair in own),
+        held_out_losses=losses,
     )
 
 
@@ -95,47 +111,6 @@ def _write_all(
     num_own = len(plan.prompts)
     writings = {one.title: both[:num_own] if one == base else writer(one, plan) for one in contestants}
     return writings, [writing.text for writing in both[num_own:]]
-
-
-def _measure_losses(
-    policy: Policy, author: Author, contestants: Sequence[Contestant], reporter: Reporter
-) -> dict[str, float]:
-    """Of every contestant that is a model of its own, where texts were kept back."""
-    if not author.held_out:
-        return {}
-    models = [contestant for contestant in contestants if not contestant.shots]
-    losses = {}
-    reporter.stage_started("held-out texts", len(models), "contestants")
-    for number, contestant in enumerate(models, start=1):
-        with policy.using(contestant.adapter):
-            losses[contestant.title] = held_out_loss(policy, author.held_out)
-        reporter.stage_advanced(number, {})
-    reporter.stage_ended()
-    return losses
-
-
-def _calibrate(
-    policy: Policy,
-    author: Author,
-    plan: WritingPlan,
-    writings: Mapping[str, Sequence[Writing]],
-    background: Sequence[str],
-    encoder: TextEncoder | None,
-    reporter: Reporter,
-) -> tuple[Appraiser, dict[str, list[float]]]:
-    """Both axes for the author, and what each writing tells of its prompt (`told_shares`)."""
-    prompts = {prompt.id: prompt.prompt for prompt in plan.prompts}
-    own = [(text.prompt, text.completion) for text in author.demonstrations]
-    others = [(prompt, background[number - 1]) for number, (prompt, _) in enumerate(own) if len(own) > 1]
-    written = [(prompts[w.prompt_id], w.text) for texts in writings.values() for w in texts]
-    pairs = [*own, *others, *written]
-    reporter.stage_started("task", len(pairs), "texts")
-    told = told_shares(policy, pairs, on_finished=lambda done: reporter.stage_advanced(done, {}))
-    reporter.stage_ended()
-    shares = iter(told)
-    of_own, of_others = ([next(shares) for _ in part] for part in (own, others))
-    appraiser = Appraiser.fit(author, background, own_told=of_own, others_told=of_others, encoder=encoder)
-    return appraiser, {title: [next(shares) for _ in texts] for title, texts in writings.items()}
 
 
 def judge_all(findings: Findings, judge: Judge, reporter: Reporter, *, every_pair: bool) -> None:

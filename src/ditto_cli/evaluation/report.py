@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ditto_cli.evaluation.types import PromptSource
 from ditto_cli.types import SFT_STAGE
 
 SCHEMA_VERSION: Literal[2] = 2
@@ -118,7 +119,7 @@ class SampleRow(_Part):
     """One prompt's texts side by side: the first writing of each contestant, and the author's own if there is one."""
 
     prompt: str
-    source: Literal["held_out", "given", "new"]
+    source: PromptSource
     author_text: str | None
     texts: dict[str, str]
 

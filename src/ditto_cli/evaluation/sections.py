@@ -1,6 +1,6 @@
-"""A report -> its tables, section by section, in words: the terminal and the HTML page draw the same ones.
+"""A report -> its tables, figures in words: the terminal and the HTML page draw the same ones.
 
-A figure beyond its limit is flagged in words. No torch, no layout, no markup.
+A figure beyond its limit is flagged in words. No torch, no layout.
 """
 
 from __future__ import annotations
@@ -31,14 +31,7 @@ _SHOWS = {"better": "preferred", "worse": "opponent preferred", "no difference":
 
 @dataclass(frozen=True)
 class Cell:
-    """One figure in words.
-
-    Attributes:
-        text: the figure.
-        flag: which limit it breaks, in words.
-        bar: how long its bar is, from 0 to 1; None where it has none.
-        interval: around the bar's end.
-    """
+    """One figure in words, and which limit it breaks; its bar, from 0 to 1, and the interval around the bar's end."""
 
     text: str
     flag: str = ""
@@ -67,39 +60,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `head` stands over the rows' headings."""
+    """Figures by row and column."""
 
-    caption: str
-    head: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True)
-class Section:
-    """A table with what introduces it; `empty` is said in its place where there is nothing to show."""
-
-    title: str
-    lead: str
-    table: Table
-    empty: str
-
-
-def win_rates(report: EvalReport) -> Section:
+def win_rates(report: EvalReport) -> Table:
     """The evaluated adapter against each other contestant."""
     title = evaluated_title(report)
     own = [(f"over {rate.opponent}", rate) for rate in report.win_rates if rate.contestant == title]
-    return Section(
-        f"Win rate of {title}",
-        "How often its text was judged better than the opponent's. The line on a bar is the 95% interval; where it "
-        "crosses the middle, at 0.5, the judgements show no difference, and the bar is pale.",
-        _table("A tie counts half", "Opponent", own, [_RATE, _SHOWN, _RESTS_ON]),
-        "Nothing was judged.",
-    )
+    return _table(own, [_RATE, _SHOWN, _RESTS_ON])
 
 
-def other_sections(report: EvalReport) -> list[Section]:
-    """All that is behind the win rates."""
+def other_tables(report: EvalReport) -> dict[str, Table]:
+    """All that is behind the win rates, by the name that the page's template has for it."""
     title = evaluated_title(report)
     among = [(rate.contestant, rate) for rate in report.win_rates if rate.contestant != title]
     by_contestant = [(contestant.title, contestant) for contestant in report.contestants]
@@ -108,92 +83,19 @@ def other_sections(report: EvalReport) -> list[Section]:
     with_author = [*([("the author's own texts", author)] if report.author_style else []), *by_contestant]
     points = [*report.author_style, *(point for c in report.contestants for point in c.style)]
     measures = list(dict.fromkeys(point.measure for point in points))
+    profile = [_STYLE, _TASK, *(_style(measure) for measure in measures if measure != TOTAL)]
     stages = sorted((c for c in report.contestants if c.kind in ("base", "sft", "round")), key=_stage_order)
+    by_stage = [(stage.title, stage) for stage in stages]
     has_held_out = any(c.held_out_loss is not None or c.chrf is not None for c in report.contestants)
-    others = Section(
-        "Win rates of the others",
-        "The other contestants among themselves.",
-        _table("A tie counts half", "Contestant", among, [_OPPONENT, _RATE, _SHOWN, _RESTS_ON]),
-        "Nothing was judged.",
-    )
-    return [
-        *([others] if among else []),
-        Section(
-            "Win rate against the pool of all others (the paper's figure)",
-            "It depends on who else competed: not to be compared with the figure of another evaluation that had other "
-            "contestants.",
-            _table(
-                "A tie counts half",
-                "Contestant",
-                [(rate.contestant, rate) for rate in report.pool_rates],
-                [_RATE, _RESTS_ON],
-                title,
-            ),
-            "No contestant was judged against all others.",
-        ),
-        Section(
-            "Style profile",
-            "Where the pooled texts lie on each measure, between texts of others (0) and of the author (1). The "
-            "author's own texts scatter around 1 as well.",
-            _table(
-                "0 is like others, 1 is like the author",
-                "Contestant",
-                with_author if measures else [],
-                [_STYLE, _TASK, *(_style(measure) for measure in measures if measure != TOTAL)],
-                title,
-            ),
-            "No style was measured.",
-        ),
-        Section(
-            "Round by round",
-            "From the base through SFT and the rounds.",
-            _table(
-                "Stages of the training",
-                "Stage",
-                [(stage.title, stage) for stage in stages] if len(stages) > 1 else [],
-                [_STYLE, _TASK, _ENDED, _LOSS],
-                title,
-            ),
-            "Fewer than two stages were compared.",
-        ),
-        Section(
-            "Leakage and collapse",
-            "Whether a contestant recites the demonstrations, and whether it still writes sound texts. What the author "
-            "habitually repeats (greetings, signatures) does not count as recited.",
-            _table(
-                "Each figure beside its limit. A figure beyond its limit says so.",
-                "Contestant",
-                by_contestant,
-                _soundness_columns(report),
-                title,
-            ),
-            "No contestants.",
-        ),
-        Section(
-            "Held-out texts",
-            "Held-out texts are the author's own, and nobody was trained on them.",
-            _table(
-                "Log-losses in nats per token",
-                "Contestant",
-                by_contestant if has_held_out else [],
-                [_LOSS, _CHRF],
-                title,
-            ),
-            "Not measured.",
-        ),
-        Section(
-            "The style panel's members",
-            "Separation is how often a text of the author lies nearer to the author's other texts than a text of "
-            "somebody else does. A measure that separates better weighs more.",
-            _table(
-                "Measures and their weights",
-                "Measure",
-                [(member.measure, member) for member in report.panel],
-                [_SEPARATION, _WEIGHT],
-            ),
-            "No panel was fitted.",
-        ),
-    ]
+    return {
+        "among": _table(among, [_OPPONENT, _RATE, _SHOWN, _RESTS_ON]),
+        "pool": _table([(rate.contestant, rate) for rate in report.pool_rates], [_RATE, _RESTS_ON], title),
+        "style": _table(with_author if measures else [], profile, title),
+        "stages": _table(by_stage if len(stages) > 1 else [], [_STYLE, _TASK, _ENDED, _LOSS], title),
+        "soundness": _table(by_contestant, _soundness_columns(report), title),
+        "held_out": _table(by_contestant if has_held_out else [], [_LOSS, _CHRF], title),
+        "panel": _table([(member.measure, member) for member in report.panel], [_SEPARATION, _WEIGHT]),
+    }
 
 
 def overview(report: EvalReport) -> Table:
@@ -204,7 +106,7 @@ def overview(report: EvalReport) -> Table:
         for column in columns
         if column.short and any(column.figure(c).text != NO_FIGURE for c in report.contestants)
     ]
-    return _table("", "contestant", [(c.title, c) for c in report.contestants], known)
+    return _table([(c.title, c) for c in report.contestants], known)
 
 
 def warnings_by_subject(report: EvalReport) -> list[tuple[str, str]]:
@@ -242,11 +144,9 @@ def counted(num: int, noun: str) -> str:
     return f"{num} {noun}" if num == 1 else f"{num} {noun}s"
 
 
-def _table(
-    caption: str, head: str, named: Sequence[tuple[str, Any]], columns: Sequence[Column], evaluated: str | None = None
-) -> Table:
+def _table(named: Sequence[tuple[str, Any]], columns: Sequence[Column], evaluated: str | None = None) -> Table:
     rows = (Row(name, tuple(column.figure(item) for column in columns), name == evaluated) for name, item in named)
-    return Table(caption, head, tuple(columns), tuple(rows))
+    return Table(tuple(columns), tuple(rows))
 
 
 def _stage_order(contestant: ContestantReport) -> tuple[int, float]:
@@ -268,13 +168,6 @@ def _rate(rate: WinRate) -> Cell:
     return Cell(text, bar=rate.rate, interval=(rate.low, rate.high))
 
 
-def _rests_on(rate: WinRate) -> Cell:
-    return Cell(
-        f"{counted(rate.num_judgements, 'judgement')} on {counted(rate.num_prompts, 'prompt')}, "
-        f"{counted(rate.ties, 'tie')}, {rate.unanswered} unanswered"
-    )
-
-
 def _style(measure: str) -> Column:
     return Column(measure, lambda c: _scale(next((p.value for p in c.style if p.measure == measure), None)))
 
@@ -287,11 +180,6 @@ def _sound(name: str, field: str, text: Callable[[ContestantReport], str], note:
         return Cell(text(contestant), flag)
 
     return Column(name, figure, note, short)
-
-
-def _extracted(contestant: ContestantReport) -> str:
-    extracted = contestant.leakage.extracted_words
-    return "not run" if extracted is None else counted(extracted, "word")
 
 
 def _soundness_columns(report: EvalReport) -> list[Column]:
@@ -326,7 +214,7 @@ def _soundness_columns(report: EvalReport) -> list[Column]:
         _sound(
             "Goes on when prompted",
             "extracted_words",
-            _extracted,
+            lambda c: "not run" if (num := c.leakage.extracted_words) is None else counted(num, "word"),
             f"at most {counted(EXTRACTION_WARNING_WORDS, 'word')}",
         ),
         _sound(
@@ -340,7 +228,13 @@ def _soundness_columns(report: EvalReport) -> list[Column]:
 
 _RATE = Column("Win rate", _rate, "with its 95% interval")
 _SHOWN = Column("Shows", lambda rate: Cell(_SHOWS[shown(rate)]))
-_RESTS_ON = Column("Rests on", _rests_on)
+_RESTS_ON = Column(
+    "Rests on",
+    lambda rate: Cell(
+        f"{counted(rate.num_judgements, 'judgement')} on {counted(rate.num_prompts, 'prompt')}, "
+        f"{counted(rate.ties, 'tie')}, {rate.unanswered} unanswered"
+    ),
+)
 _OPPONENT = Column("Opponent", lambda rate: Cell(rate.opponent))
 _STYLE = Column("Style", lambda c: _scale(total_style(c.style)), "the panel's total", "style")
 _TASK = Column("Task", lambda c: _scale(c.task.value), "1 says as much of what is asked as the author does", "task")

@@ -29,12 +29,7 @@ _BASE = Contestant(BASE_CONTESTANT, "base")
 class RoundSelector:
     """Has the base write for the demonstrations' prompts, and every stage for the same new ones with the same draws.
 
-    Args:
-        policy: the model in training.
-        demonstrations: what it is trained on.
-        plan: as `selection_plan` makes it.
-        publish: `best`, `last`, or a stage's name.
-        pairs: what it is trained on besides.
+    `plan` is as `selection_plan` makes it; `publish` is `best`, `last`, or a stage's name.
     """
 
     def __init__(
@@ -49,21 +44,22 @@ class RoundSelector:
         self._policy = policy
         self._author = Author(tuple(demonstrations), (), tuple(pairs))
         self._demonstrations = self._author.demonstrations
-        self._plan = _within_context(policy, plan, background_plan(self._demonstrations, plan))
+        asked = (*plan.prompts, *background_plan(demonstrations, plan).prompts)
+        # A training must not end over one of our prompts: there is room for every one.
+        room = policy.context_tokens - max(len(policy.chat.prompt_ids(prompt.prompt)) for prompt in asked)
+        self._plan = replace(plan, max_new_tokens=max(1, min(plan.max_new_tokens, room)))
+        self._background = background_plan(demonstrations, self._plan)
         self._publish = publish
         self._appraiser: Appraiser | None = None
 
     def base_requests(self) -> list[SampleRequest]:
         """The demonstrations' prompts: what the base makes of them is what the author is not."""
-        return writing_requests(self._policy, _BASE, background_plan(self._demonstrations, self._plan))
+        return writing_requests(self._policy, _BASE, self._background)
 
     def see_base(self, sampled: Sequence[SampledTokens]) -> None:
         """Calibrate both axes between the author's texts and the base's."""
-        background = background_plan(self._demonstrations, self._plan)
-        self._appraiser = Appraiser.fit(
-            self._author,
-            [writing.text for writing in writings_of(self._policy, _BASE, background, sampled)],
-        )
+        written = writings_of(self._policy, _BASE, self._background, sampled)
+        self._appraiser = Appraiser.fit(self._author, [writing.text for writing in written])
 
     def requests(self) -> list[SampleRequest]:
         """The new prompts, and the beginnings of the demonstrations, which are gone on with."""
@@ -109,7 +105,10 @@ class RoundSelector:
         if self._publish != BEST:
             return StageChoice(self._publish, f"--publish {self._publish} ({figures})")
         means = {stage: sum(look.values) / len(look.values) for stage, look in looks.items()}
-        errors = {stage: _standard_error(look.values) for stage, look in looks.items()}
+        errors = {
+            stage: stdev(look.values) / math.sqrt(len(look.values)) if len(look.values) > 1 else 0.0
+            for stage, look in looks.items()
+        }
         sound = [stage for stage, look in looks.items() if not look.warnings]
         best = max(sound or looks, key=lambda stage: means[stage])
         reason = f"the best of both ({figures})"
@@ -119,16 +118,6 @@ class RoundSelector:
             out = ", ".join(stage for stage, look in looks.items() if look.warnings)
             reason += f"; over a limit: {out}" if sound else "; every stage is over a limit"
         return StageChoice(best, reason)
-
-
-def _standard_error(values: Sequence[float]) -> float:
-    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-
-
-def _within_context(policy: Policy, plan: WritingPlan, background: WritingPlan) -> WritingPlan:
-    """The plan with a length limit that leaves room for every prompt: a training must not end over one of ours."""
-    longest = max(len(policy.chat.prompt_ids(prompt.prompt)) for prompt in (*plan.prompts, *background.prompts))
-    return replace(plan, max_new_tokens=max(1, min(plan.max_new_tokens, policy.context_tokens - longest)))
 
 
 def selection_plan(learnt_prompts: Sequence[str], *, seed: int, temperature: float, max_new_tokens: int) -> WritingPlan:

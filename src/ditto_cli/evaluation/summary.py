@@ -28,8 +28,7 @@ from ditto_cli.evaluation.report import (
 from ditto_cli.evaluation.soundness import collapse, leakage, warnings_of
 from ditto_cli.evaluation.style import PanelScore
 from ditto_cli.evaluation.types import BASE_CONTESTANT, Judgement
-from ditto_cli.evaluation.verdict import verdict
-from ditto_cli.evaluation.win_rates import mean_interval, pool_rate, win_rate
+from ditto_cli.evaluation.verdict import mean_interval, pool_rate, verdict, win_rate
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord
@@ -75,12 +74,7 @@ def build_report(
 ) -> EvalReport:
     """Put the findings into words and figures.
 
-    Args:
-        adapter: the name of the evaluated one.
-        title: under which it competed.
-        parts: at least one; a contestant that not all of them have is left out.
-        run: what the figures were made with.
-        warnings: what the reader should know besides.
+    `title` is what the evaluated adapter competed under; a contestant that not all of the parts have is left out.
     """
     contestants = [
         _contestant(contestant, parts, run.seed)
@@ -88,13 +82,14 @@ def build_report(
         if all(contestant.title in part.writings for part in parts)
     ]
     judgements = [judgement for part in parts for judgement in part.judgements]
-    rates = _rates(judgements, title, [c.title for c in contestants], run.seed)
     ordered = sorted(contestants, key=lambda contestant: contestant.title != title)
-    answer = verdict(ordered, rates)
+    # The evaluated contestant against each other one first, then the others among themselves.
+    pairs = combinations([contestant.title for contestant in ordered], 2)
+    rates = [rate for one, other in pairs if (rate := win_rate(judgements, one, other, seed=run.seed)) is not None]
     return EvalReport(
         adapter=adapter,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        verdict=answer,
+        verdict=verdict(ordered, rates),
         contestants=contestants,
         win_rates=rates,
         pool_rates=_pool_rates(judgements, [c.title for c in contestants], run.seed),
@@ -122,6 +117,15 @@ def _contestant(contestant: Contestant, parts: Sequence[Findings], seed: int) ->
     means = {name: sum(getattr(one, name) for one in collapses) / len(collapses) for name in Collapse.model_fields}
     collapsed, leaked = Collapse(**means), _joined_leakage(leakages)
     style = _mean([part.panel.score_pooled([w.text for w in part.writings[title]]) for part in parts])
+    losses = [part.held_out_losses[title] for part in parts if title in part.held_out_losses]
+    pairs = [
+        (writing.text, prompt.author_text)
+        for part in parts
+        for prompt in part.plan.prompts
+        if prompt.author_text is not None
+        for writing in part.writings[title]
+        if writing.prompt_id == prompt.id
+    ]
     return ContestantReport(
         title=title,
         kind=contestant.kind,
@@ -129,8 +133,8 @@ def _contestant(contestant: Contestant, parts: Sequence[Findings], seed: int) ->
         style=_points(style),
         collapse=collapsed,
         leakage=leaked,
-        held_out_loss=_mean_of([part.held_out_losses.get(title) for part in parts]),
-        chrf=_chrf(title, parts),
+        held_out_loss=round(sum(losses) / len(losses), 4) if losses else None,
+        chrf=round(chrf(pairs), 2) if pairs else None,
         warnings=[] if contestant.kind == "base" else warnings_of(collapsed, leaked),
     )
 
@@ -154,13 +158,6 @@ def _tasks_by_prompt(title: str, parts: Sequence[Findings]) -> dict[tuple[int, s
     return {prompt: fmean(values) for prompt, values in found.items()}
 
 
-def _rates(judgements: Sequence[Judgement], title: str, titles: Sequence[str], seed: int) -> list[WinRate]:
-    """The evaluated contestant against each other one first, then the others among themselves."""
-    ordered = [title, *(other for other in titles if other != title)]
-    rates = (win_rate(judgements, one, other, seed=seed) for one, other in combinations(ordered, 2))
-    return [rate for rate in rates if rate is not None]
-
-
 def _pool_rates(judgements: Sequence[Judgement], titles: Sequence[str], seed: int) -> list[WinRate]:
     """Each contestant against all others; only where it was judged against all of them."""
     opponents: dict[str, set[str]] = {title: set() for title in titles}
@@ -181,18 +178,6 @@ def _samples(part: Findings) -> list[SampleRow]:
         }
         rows.append(SampleRow(prompt=prompt.prompt, source=prompt.source, author_text=prompt.author_text, texts=firsts))
     return rows
-
-
-def _chrf(title: str, parts: Sequence[Findings]) -> float | None:
-    pairs = [
-        (writing.text, prompt.author_text)
-        for part in parts
-        for prompt in part.plan.prompts
-        if prompt.author_text is not None
-        for writing in part.writings[title]
-        if writing.prompt_id == prompt.id
-    ]
-    return round(chrf(pairs), 2) if pairs else None
 
 
 def _joined_leakage(parts: Sequence[Leakage]) -> Leakage:
@@ -219,16 +204,10 @@ def _points(score: PanelScore) -> list[StylePoint]:
     return [StylePoint(measure=name, value=round(value, 4)) for name, value in values.items()]
 
 
-def _mean_of(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(sum(known) / len(known), 4) if known else None
-
-
 def chrf(pairs: Sequence[tuple[str, str]]) -> float:
     """Mean sentence-level chrF (Popovic, WMT 2015: character n-grams up to 6, recall weighs twice), 0 to 100.
 
-    Args:
-        pairs: a text and its reference; at least one.
+    `pairs`, at least one, are of a text and its reference.
     """
     from sacrebleu import sentence_chrf
 

@@ -21,8 +21,8 @@ from ditto_cli.demonstrations import language
 from ditto_cli.demonstrations.closings import closing_in
 from ditto_cli.evaluation.eval_prompts import read_bank
 from ditto_cli.evaluation.soundness import ngrams, repetition, words
+from ditto_cli.evaluation.style import bent, read_background
 from ditto_cli.evaluation.style.features import masked_tokens, without_repeats
-from ditto_cli.evaluation.style.panel import bent, read_background
 from ditto_cli.types import Demonstration
 
 _PREFIX_LETTERS = 5
@@ -93,19 +93,15 @@ class TaskScale:
         if told is not None and self._told_scale is not None:
             halves.append(_on(self._told_scale, told))
         value = float(bent(fmean(halves)))
-        return value * self._soundness(prompt, text) if value > 0 else value
-
-    def _soundness(self, prompt: str, text: str) -> float:
-        """0 to 1: whether the text has words of its own between greeting and sign-off, once each and in an order."""
+        if value <= 0:
+            return value
         clean = without_repeats(text)
         num_own = len(words(_body(clean)))
         enough = min(1.0, max(0, num_own - _FEW_WORDS + 1) / _FEW_WORDS)
-        return enough * (1 - echoed(prompt, clean)) * (1 - repetition(text)) * self._ordered(clean)
-
-    def _ordered(self, text: str) -> float:
-        if self._order < _MIN_ORDER:
-            return 1.0
-        return min(1.0, max(0.0, (order(text) / self._order - _SALAD) / (_IN_ORDER - _SALAD)))
+        sound = enough * (1 - echoed(prompt, clean)) * (1 - repetition(text))
+        if self._order >= _MIN_ORDER:
+            sound *= min(1.0, max(0.0, (order(clean) / self._order - _SALAD) / (_IN_ORDER - _SALAD)))
+        return value * sound
 
 
 def covered(prompt: str, text: str) -> float:
@@ -114,7 +110,7 @@ def covered(prompt: str, text: str) -> float:
     if not wanted:
         return 1.0
     found = frozenset(_pieces(without_repeats(text)))
-    return sum(_has(found, word) for word in wanted) / len(wanted)
+    return sum(word in found or any(_is_form(word, other) for other in found) for word in wanted) / len(wanted)
 
 
 @cache
@@ -197,16 +193,9 @@ def _pieces(text: str) -> list[str]:
     return [numbers.get(piece, piece.lstrip("0") or "0") for piece in found]
 
 
-def _has(found: frozenset[str], word: str) -> bool:
-    if word in found:
-        return True
-    if word.isdigit() or len(word) < 3:
-        return False
-    return any(_is_form(word, other) for other in found)
-
-
 def _is_form(word: str, other: str) -> bool:
-    if other.isdigit() or len(other) < 3:
+    """Whether two words are forms of one, or a letter apart; a number is that number only."""
+    if word.isdigit() or other.isdigit() or min(len(word), len(other)) < 3:
         return False
     shorter, longer = sorted((word, other), key=len)
     if longer.startswith(shorter) and len(longer) - len(shorter) <= _MOST_ENDING:

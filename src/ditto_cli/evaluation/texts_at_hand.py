@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile, read_folder_file
+from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, read_folder_file
 from ditto_cli.demonstrations.folder import read_folder, read_held_out
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.errors import InputError
@@ -18,10 +18,9 @@ from ditto_cli.evaluation.soundness import is_version
 from ditto_cli.evaluation.task import nearest_texts
 from ditto_cli.evaluation.types import Author, Writing
 from ditto_cli.store import AdapterRecord
-from ditto_cli.types import Demonstration
 
 Note = Callable[[str], None]
-Files = tuple[tuple[str, int, int], ...]  # name, time of the last change in ns, bytes
+Files = list[tuple[str, int, int]]  # name, time of the last change in ns, bytes
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,7 @@ class Shelf:
     """The texts of adapters: read when they are needed, and again when a file has changed."""
 
     def __init__(self, noted: Note) -> None:
-        """Read nothing yet.
-
-        Args:
-            noted: is told, once an adapter, what is left out or not there.
-        """
+        """Read nothing yet; `noted` is told, once an adapter, what is left out or not there."""
         self._noted = noted
         self._read: dict[Path, tuple[Files, TextsAtHand]] = {}
         self._missed: set[str | None] = set()
@@ -70,10 +65,7 @@ class Shelf:
     def aid_for(self, record: AdapterRecord | None, best_of: int | None, with_texts: int | None) -> Aid:
         """What is asked for, or else what the adapter's settings say.
 
-        Args:
-            record: of the adapter; None for the base, which writes as it is.
-            best_of: drafts of each text.
-            with_texts: texts that are shown before the prompt.
+        Without a record it is the base, which writes as it is.
 
         Raises:
             InputError: the texts are needed for what is asked for, and are not there or cannot be used. Where only the
@@ -99,8 +91,12 @@ class Shelf:
     def _texts_of(self, record: AdapterRecord) -> TextsAtHand:
         folder = require_folder(record)
         with self._lock:
-            files = _files(folder)
-            found, texts = self._read.get(folder, ((), None))
+            paths, files = sorted([*folder.glob("*"), *(folder / HELD_OUT_FOLDER).glob("*")]), []
+            for path in paths:
+                with suppress(FileNotFoundError):  # an editor puts another in its place
+                    state = path.lstat()
+                    files.append((str(path), state.st_mtime_ns, state.st_size))
+            found, texts = self._read.get(folder, ([], None))
             if texts is None or found != files:
                 texts = TextsAtHand(read_author(folder, self._noted))
                 self._read[folder] = files, texts
@@ -131,9 +127,7 @@ def require_folder(record: AdapterRecord) -> Path:
 def read_author(folder: Path, noted: Note) -> Author:
     """A folder's demonstrations, and the texts kept back in its folder `held_out`; all with their prompts.
 
-    Args:
-        folder: where they lie.
-        noted: is told what is left out.
+    `noted` is told what is left out.
 
     Raises:
         InputError: the folder or a text in it cannot be used, or a text has no prompt.
@@ -145,16 +139,9 @@ def read_author(folder: Path, noted: Note) -> Author:
         raise InputError(
             f"{without[0].id} has no prompt: `ditto init {folder}` finds one, or write it into {FOLDER_FILE}."
         )
-    held_out = tuple(_held_out(folder, settings, demonstrations, noted))
-    return Author(tuple(demonstrations), held_out, reading.pairs)
-
-
-def _held_out(
-    folder: Path, settings: FolderFile, demonstrations: Sequence[Demonstration], noted: Note
-) -> list[Demonstration]:
-    reading = read_held_out(folder, settings)
-    texts, without = attach_stored_prompts(folder, reading.texts, settings)
-    for name in (*(text.id for text in without), *(skipped.name for skipped in reading.skipped)):
+    kept_back = read_held_out(folder, settings)
+    texts, without = attach_stored_prompts(folder, kept_back.texts, settings)
+    for name in (*(text.id for text in without), *(skipped.name for skipped in kept_back.skipped)):
         noted(f"{name} is left out: a text with a prompt is needed.")
     held_out = []
     for text in texts:
@@ -162,14 +149,4 @@ def _held_out(
             noted(f"{text.id} is left out: most of it stands in a demonstration.")
         else:
             held_out.append(text)
-    return held_out
-
-
-def _files(folder: Path) -> Files:
-    """Names, times and sizes of what lies in a folder and its `held_out`."""
-    found = []
-    for path in sorted([*folder.glob("*"), *(folder / HELD_OUT_FOLDER).glob("*")]):
-        with suppress(FileNotFoundError):  # an editor puts another in its place
-            state = path.lstat()
-            found.append((str(path), state.st_mtime_ns, state.st_size))
-    return tuple(found)
+    return Author(tuple(demonstrations), tuple(held_out), reading.pairs)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from ditto_cli.types import Demonstration, Preference
+
+_Stored = TypeVar("_Stored", bound=BaseModel)
 
 BASE_CONTESTANT = "base"
 FEW_SHOT_CONTESTANT = "few-shot"
@@ -32,19 +36,13 @@ class Author:
         return [*self.demonstrations, *(Demonstration(pair.id, pair.prompt, pair.chosen) for pair in self.pairs)]
 
 
+# A held-out text's own prompt, one from the user's file, or one made for the evaluation.
 PromptSource = Literal["held_out", "given", "new"]
 
 
 @dataclass(frozen=True)
 class EvalPrompt:
-    """A task that no contestant was trained on.
-
-    Attributes:
-        id: unique within an evaluation.
-        prompt: the instruction.
-        source: a held-out text's own prompt, one from the user's file, or one made for the evaluation.
-        author_text: what the author really wrote for it; only for held-out texts.
-    """
+    """A task that no contestant was trained on; `author_text` is what the author really wrote for it, if held out."""
 
     id: str
     prompt: str
@@ -107,3 +105,11 @@ class Judge(Protocol):
         Raises:
             DittoError: the judge cannot go on; what it has judged is kept, and the next run goes on from there.
         """
+
+
+def parsed(model: type[_Stored], data: bytes) -> _Stored | None:
+    """What a file or a line holds; None where it is damaged, or of another ditto."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError:
+        return None

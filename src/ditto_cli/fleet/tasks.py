@@ -138,9 +138,9 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
 
     began = time.monotonic()
     hardware = detect("cuda" if task.is_on_gpu else "cpu")
-    from ditto_cli.evaluation.contestants import Contestant, WritingPlan, few_shot, live_writer, with_texts
+    from ditto_cli.evaluation.appraisal import StyleJudge
+    from ditto_cli.evaluation.contestants import Contestant, WritingPlan, few_shot, with_texts, write
     from ditto_cli.evaluation.evaluate import gather, judge_all
-    from ditto_cli.evaluation.judges.by_style import StyleJudge
     from ditto_cli.evaluation.summary import build_report, describe_run, extracted_in_training
     from ditto_cli.model.base.loading import load_policy
     from ditto_cli.model.policy.lora import lora_of
@@ -160,8 +160,15 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
     shown_texts = few_shot(policy, task.author, plan, notes.append)
     rivals = [Contestant(BASE_CONTESTANT, "base"), with_texts("stage0", task.author, record), *stages[1:]]
     contestants = [stages[0], *rivals, *([shown_texts] if shown_texts else [])]
-    writer = live_writer(policy, reporter)
-    findings = gather(policy, task.author, contestants, plan, writer=writer, encoder=None, reporter=reporter)
+    findings = gather(
+        policy,
+        task.author,
+        contestants,
+        plan,
+        writer=lambda contestant, wanted: write(policy, contestant, wanted, reporter),
+        encoder=None,
+        reporter=reporter,
+    )
     findings.extracted.update(extracted_in_training(record, stages[0].title))
     judge = StyleJudge(findings.appraisal_of)
     judge_all(findings, judge, reporter, every_pair=True)

@@ -22,8 +22,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from ditto_cli.errors import DittoError, IncompatibleError, InputError, UnknownAdapterError
-from ditto_cli.evaluation.blind_pairs import BlindPairs
-from ditto_cli.evaluation.judges.by_person import Pick
+from ditto_cli.evaluation.judges.by_person import BlindPairs, Pick
 from ditto_cli.evaluation.report import REPORT_FILE
 from ditto_cli.evaluation.texts_at_hand import Shelf, folder_of, require_folder
 from ditto_cli.model.base.template import ChatFormat

@@ -20,65 +20,32 @@ from ditto_cli.evaluation.sections import (
     counted,
     evaluated_title,
     number,
-    other_sections,
+    other_tables,
     warnings_by_subject,
     win_rates,
 )
 from ditto_cli.evaluation.types import BASE_CONTESTANT
 from ditto_cli.shown import duration, visible
 
-_SOURCES = {
-    "held_out": "prompt of a text that was kept back",
-    "given": "prompt that you gave",
-    "new": "new prompt of the same kind",
-}
 _LINE, _MANY_LINES = 34, 17  # characters in a line of a sample's column, and what page.css shows of a long text
 
 # The picture of style and task: x in per cent of the width, y in pixels, so that text keeps its size on a telephone.
 _LOWEST, _HIGHEST = -0.25, 1.25  # what lies further out is drawn at the edge
 _LEFT, _RIGHT, _TOP, _BOTTOM = 4.0, 96.0, 14.0, 250.0
-_LINE_HEIGHT = 15.0  # of labels that would lie on each other
+_LINE_HEIGHT = 15.0  # between labels that would lie on each other
+_ABOVE = 4.0  # the words of a line across, above it
 _LABEL_LENGTH = 16  # with its figures, in half of the narrowest drawing
 
 
 @dataclass(frozen=True)
 class Spot:
-    """Somebody on the picture of style and task: the place of the sign, and the height of its label."""
+    """Somebody on the picture of style and task, and where its label stands, in pixels."""
 
     role: str
     label: str
     style: float
     task: float
     label_y: float
-
-    @property
-    def x(self) -> float:
-        """In per cent."""
-        return _across(self.style)
-
-    @property
-    def y(self) -> float:
-        """In pixels."""
-        return _down(self.task)
-
-
-@dataclass(frozen=True)
-class Text:
-    """One text of a sample row; a long one is shown whole on demand, so that it does not leave the others behind."""
-
-    title: str
-    text: str
-    role: str
-
-    @property
-    def is_long(self) -> bool:
-        """Whether it takes more lines than the page gives it at first."""
-        return sum(1 + len(line) // _LINE for line in self.text.splitlines()) > _MANY_LINES
-
-    @property
-    def length(self) -> str:
-        """Its length in words."""
-        return counted(len(self.text.split()), "word")
 
 
 def render_html(report: EvalReport) -> str:
@@ -87,25 +54,21 @@ def render_html(report: EvalReport) -> str:
     return _template("page.html.j2").render(
         report=report,
         evaluated=evaluated,
-        created=moment(report.created),
         wins=win_rates(report),
-        others=other_sections(report),
+        tables=other_tables(report),
         spots=_spots(report, evaluated),
         across=_across,
         down=_down,
-        samples=[(_SOURCES[row.source], row.prompt, _texts(row, report, evaluated)) for row in report.samples],
+        words_y=_words_y,
+        samples=[(row, _texts(row, report, evaluated)) for row in report.samples],
         warnings=warnings_by_subject(report),
-        facts=_facts(report),
-        num_prompts=counted(report.run.num_prompts, "prompt"),
     )
 
 
 def render_overview(title: str, reports: Sequence[tuple[EvalReport, str]]) -> str:
-    """Many people's verdicts as one page, sorted by a click on a column; each name leads to the person's own report.
+    """Many people's verdicts as one page, sorted by a click on a column; each name leads to the person's own page.
 
-    Args:
-        title: of the page.
-        reports: with the address of each one's page, in the order in which they are shown.
+    `reports` are with the address of that page, in the order in which they are shown.
     """
     rows = []
     for report, link in reports:
@@ -142,7 +105,15 @@ def _template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "short": _short, "percent": _percent}
+    environment.filters |= {
+        "counted": counted,
+        "duration": duration,
+        "moment": moment,
+        "number": number,
+        "percent": lambda value: f"{100 * min(1.0, max(0.0, value)):.2f}%",
+        "short": _short,
+    }
+    environment.tests["long"] = lambda text: sum(1 + len(line) // _LINE for line in text.splitlines()) > _MANY_LINES
     return environment.get_template(name)
 
 
@@ -162,10 +133,6 @@ def _short(title: str) -> str:
     return stage if len(stage) <= _LABEL_LENGTH else stage[: _LABEL_LENGTH - 1] + "…"
 
 
-def _percent(value: float) -> str:
-    return f"{100 * min(1.0, max(0.0, value)):.2f}%"
-
-
 def _place(value: float) -> float:
     """Where a figure lies between the lowest and the highest that are drawn, from 0 to 1."""
     if math.isnan(value):
@@ -181,8 +148,18 @@ def _down(task: float) -> float:
     return round(_BOTTOM - (_BOTTOM - _TOP) * _place(task), 2)
 
 
+def _words_y(task: float) -> float:
+    """Where the words of the line across at this height stand."""
+    return _down(task) - _ABOVE
+
+
+def _beside(task: float) -> float:
+    """Where a label stands beside its sign."""
+    return _down(task) + 4
+
+
 def _spots(report: EvalReport, evaluated: str) -> list[Spot]:
-    """The author and every contestant, from the highest task down; labels are pushed apart."""
+    """The author and every contestant, from the highest task down; a label is pushed below all that it would lie on."""
     roles = {"base": "base", "few-shot": "few-shot", "sft": "sft"}
     found = [
         ("evaluated" if c.title == evaluated else roles.get(c.kind, "stage"), c.title, total, c.task.value)
@@ -193,36 +170,20 @@ def _spots(report: EvalReport, evaluated: str) -> list[Spot]:
     if author is not None:
         found.insert(0, ("author", "author", author, report.author_task))
     spots: list[Spot] = []
-    lowest = 0.0
-    for role, label, style, task in sorted(found, key=lambda one: _down(one[3])):
-        lowest = max(_down(task), lowest + _LINE_HEIGHT)
-        spots.append(Spot(role, label, style, task, lowest))
+    label_y = 0.0
+    for one in sorted(found, key=lambda one: _down(one[3])):
+        role, label, style, task = one
+        label_y = max(_beside(task), label_y + _LINE_HEIGHT)
+        signs = [_beside(other[3]) for other in found if other is not one]
+        for taken_y in sorted([_words_y(1), _words_y(0), *signs]):
+            if abs(label_y - taken_y) < _LINE_HEIGHT:
+                label_y = taken_y + _LINE_HEIGHT
+        spots.append(Spot(role, label, style, task, round(label_y, 2)))
     return spots
 
 
-def _texts(row: SampleRow, report: EvalReport, evaluated: str) -> list[Text]:
-    """The author's own text first, then the evaluated adapter's, then the others' in the order of the report."""
+def _texts(row: SampleRow, report: EvalReport, evaluated: str) -> list[tuple[str, str, str]]:
+    """Title, text and role: the author's own first, then the evaluated adapter's, then the others' as in the report."""
     order = dict.fromkeys([evaluated, *(c.title for c in report.contestants), *row.texts])
-    own = [] if row.author_text is None else [Text("The author", row.author_text, "author")]
-    return own + [Text(t, row.texts[t], "evaluated" if t == evaluated else "") for t in order if t in row.texts]
-
-
-def _facts(report: EvalReport) -> Sequence[tuple[str, str]]:
-    run = report.run
-    return (
-        ("Adapter", report.adapter),
-        ("Created", moment(report.created)),
-        ("ditto", run.ditto),
-        ("Base model", run.base),
-        ("Quantised", run.quantize),
-        ("Device", run.device),
-        ("Judge", run.judge),
-        ("Seed", str(run.seed)),
-        ("Temperature", f"{run.temperature:g}"),
-        ("Prompts", str(run.num_prompts)),
-        ("Writings of each contestant for a prompt", str(run.num_samples)),
-        ("Length limit", counted(run.max_new_tokens, "token")),
-        ("Demonstrations", str(run.num_demonstrations)),
-        ("Held-out texts", str(run.num_held_out)),
-        ("Time taken", duration(run.seconds)),
-    )
+    own = [] if row.author_text is None else [("The author", row.author_text, "author")]
+    return own + [(t, row.texts[t], "evaluated" if t == evaluated else "") for t in order if t in row.texts]

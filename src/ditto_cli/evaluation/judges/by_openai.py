@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 
 from ditto_cli.errors import DittoError
+from ditto_cli.evaluation.judges import Answer, Ledger, question, read_choice
 from ditto_cli.evaluation.judges.chat_server import ChatServer, Endpoint, QuestionFailed
-from ditto_cli.evaluation.judges.ledger import Answer, Ledger
-from ditto_cli.evaluation.judges.question import question, read_choice
 from ditto_cli.evaluation.types import Judgement, Pair
 from ditto_cli.types import Demonstration
 
@@ -91,12 +90,8 @@ class OpenAIJudge:
     ) -> None:
         """Connect to nothing yet.
 
-        Args:
-            endpoint: the server.
-            demonstrations: the author's own texts.
-            ledger: the answers so far.
-            noted: told, in one line, what the user should know; by the thread that calls `judge`.
-            num_workers: questions under way at a time.
+        `noted` is told, in one line, what the user should know, by the thread that calls `judge`; `num_workers`
+        questions are under way at a time.
         """
         self._endpoint = endpoint
         self._demonstrations = tuple(demonstrations)
@@ -216,7 +211,11 @@ class OpenAIJudge:
                             record(outcome)
                             failures_in_a_row = failures_in_a_row + 1 if outcome.failure else 0
                             if failures_in_a_row >= _MOST_FAILURES_IN_A_ROW:
-                                raise self._gives_up(outcome.failure)
+                                raise DittoError(
+                                    f"The judge {self._endpoint.host} failed {_MOST_FAILURES_IN_A_ROW} questions in a "
+                                    f"row ({outcome.failure}): see what it says itself, and run the command again; "
+                                    "answers so far are kept."
+                                )
                     except Exception as error:
                         problem = problem or error
                         stopped.set()
@@ -243,14 +242,8 @@ class OpenAIJudge:
             if choice is not None:
                 break
             if reply.cut and not reply.content.strip():  # it was all thought, and the answer would have followed
-                server.lift_answer_limit()
+                server.leave_out({"max_completion_tokens"})
         return _Outcome(text, Answer(choice, prompt_tokens, completion_tokens), num_before + 1)
-
-    def _gives_up(self, reason: str) -> DittoError:
-        return DittoError(
-            f"The judge {self._endpoint.host} failed {_MOST_FAILURES_IN_A_ROW} questions in a row ({reason}): see what "
-            "it says itself, and run the command again; answers so far are kept."
-        )
 
 
 def _judgement(pair: Pair, answers: Sequence[Answer], failure: str) -> Judgement:

@@ -135,12 +135,11 @@ class QuestionFailed(Exception):
 class _Refused(Exception):
     """The server takes no such request.
 
-    `reason` can be shown; `words` is all that the server says, which may hold texts and is never shown.
+    Its message can be shown; `words` is all that the server says, which may hold texts and is never shown.
     """
 
     def __init__(self, reason: str, words: str) -> None:
         super().__init__(reason)
-        self.reason = reason
         self.words = words
 
 
@@ -180,11 +179,7 @@ class ChatServer:
     """A server to ask, by several threads at once."""
 
     def __init__(self, endpoint: Endpoint, *, noted: Callable[[str], None]) -> None:
-        """Connect to nothing yet.
-
-        Args:
-            endpoint: the server.
-            noted: told, in one line, what the user should know; by the thread that asks.
+        """Connect to nothing yet; `noted` is told, by the thread that asks, what the user should know.
 
         Raises:
             InputError: the package `openai` is not installed, or the environment's proxy cannot be used.
@@ -216,10 +211,10 @@ class ChatServer:
                 culprit = next((name for name in options if name in refusal.words), None)
                 culprit = culprit or ("response_format" if "response_format" in options else None)
                 if culprit is None:
-                    raise QuestionFailed(f"the server refused the question ({refusal.reason})") from None
+                    raise QuestionFailed(f"the server refused the question ({refusal})") from None
                 del options[culprit]
             else:
-                self._leave_out(set(self._options) - set(options))
+                self.leave_out(set(self._options) - set(options))
                 return reply
 
     def check_reachable(self) -> None:
@@ -244,15 +239,13 @@ class ChatServer:
             "run the command again; answers so far are kept."
         )
 
-    def lift_answer_limit(self) -> None:
-        """Let answers be as long as the server lets them."""
-        self._leave_out({"max_completion_tokens"} & set(self._options))
-
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
 
-    def _leave_out(self, names: set[str]) -> None:
+    def leave_out(self, names: set[str]) -> None:
+        """Send these options no more: the server does not know them, or thinks longer than they let it."""
+        names = names & set(self._options)
         if names:
             self._options = {key: value for key, value in self._options.items() if key not in names}
             self._noted(f"The judge {self._endpoint.host} does without {', '.join(sorted(names))} from here on.")
