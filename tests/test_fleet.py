@@ -153,6 +153,7 @@ def test_a_second_fleet_on_a_store_is_refused(ditto, people):
         result = ditto.process("fleet", "train", people, "--base", ditto.base, *SHORT)
     assert result.code == 7
     assert "The fleet of this store is in use by process" in result.error
+    assert "folders in" not in result.out  # nobody was looked at, who may be trained when the other ends
 
 
 def test_at_the_end_nobody_runs(ditto):

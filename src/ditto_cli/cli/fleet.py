@@ -46,7 +46,17 @@ class _Person:
 
 def run_fleet_train(options: FleetOptions) -> None:
     """See `ditto fleet train --help`."""
-    store = open_store()
+    with only_fleet(store_home(os.environ)):  # before it is looked who is trained already
+        _train(options, open_store())
+
+
+def run_fleet_eval(options: FleetOptions) -> None:
+    """See `ditto fleet eval --help`."""
+    with only_fleet(store_home(os.environ)):
+        _evaluate(options, open_store())
+
+
+def _train(options: FleetOptions, store: AdapterStore) -> None:
     people = _read_people(options, store)
     columns = ("person", "texts", "tokens", "updates", "adapter", "")
     print_table(f"{len(people)} folders in {options.people}", columns, [person.row for person in people])
@@ -69,13 +79,11 @@ def run_fleet_train(options: FleetOptions) -> None:
     _run(options, statuses, tasks, train_person, max(person.peak_bytes for person in people), keep)
 
 
-def run_fleet_eval(options: FleetOptions) -> None:
-    """See `ditto fleet eval --help`."""
+def _evaluate(options: FleetOptions, store: AdapterStore) -> None:
     from ditto_cli.evaluation.html import render_html, render_overview
     from ditto_cli.evaluation.report import total_style
     from ditto_cli.evaluation.traces import mark_of, marked_page
 
-    store = open_store()
     tasks, statuses = {}, {}
     for folder in _person_folders(options.people):
         name = folder.name
@@ -118,15 +126,15 @@ def run_fleet_eval(options: FleetOptions) -> None:
 
 @contextmanager
 def _status_board(options: FleetOptions, people: list[PersonStatus]) -> Iterator[StatusBoard]:
-    """What other terminals see of the people; there is one fleet at a time."""
-    home, now = store_home(os.environ), time.time()
-    with only_fleet(home):
-        board = StatusBoard(home, FleetStatus(folder=str(options.people), begun=now, updated=now, people=people))
-        board.write()
-        try:
-            yield board
-        finally:
-            board.end()
+    """What other terminals see of the people."""
+    now = time.time()
+    status = FleetStatus(folder=str(options.people), begun=now, updated=now, people=people)
+    board = StatusBoard(store_home(os.environ), status)
+    board.write()
+    try:
+        yield board
+    finally:
+        board.end()
 
 
 def _run(
