@@ -322,12 +322,13 @@ def test_mistakes_are_found_without_torch(stored, archive, tmp_path):
 def test_the_import_of_the_private_fields_that_a_stranger_filled_in_drops_them(empty, archive, tmp_path):
     record, *others = read_members(archive.read_bytes())
     content = json.loads(record.data) | {"folder": "/etc", "watch_prompt": "x", "demonstration_hashes": ["ab" * 32]}
-    content["pair_hashes"] = ["cd" * 32]
+    content |= {"pair_hashes": ["cd" * 32], "rejected_hashes": ["ef" * 32]}
     path = tmp_path / "filled.ditto"
     path.write_bytes(write_zip([type(record)(record.name, json.dumps(content).encode()), *others]))
     assert empty("adapters", "import", path, "--base", empty.base).code == 0
     kept = empty.record("alice")
-    assert (kept.folder, kept.watch_prompt, kept.demonstration_hashes, kept.pair_hashes) == (None, "", [], [])
+    assert (kept.folder, kept.watch_prompt) == (None, "")
+    assert kept.demonstration_hashes == kept.pair_hashes == kept.rejected_hashes == []
 
 
 def test_a_good_archive_written_anew_is_taken(empty, archive, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from ditto_cli.demonstrations.folder import pair_line, read_folder, read_pairs, 
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.soundness import recitation_check
 from ditto_cli.evaluation.types import Author, EvalPrompt, Judgement, Pair, Writing
+from ditto_cli.fleet.tasks import Task, is_trained
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.ditto import Place, ditto
 from ditto_cli.method.run import Job, train_ditto
@@ -307,6 +309,16 @@ def test_a_training_learns_from_pairs_and_says_so(ditto, texts):
     assert "pairs.jsonl#2 is left out: not a line of JSON" in result.err
     assert "; pairs: 1" in result.err
     assert len(ditto.record("alice").pair_hashes) == 1
+
+
+@pytest.mark.parametrize(("changed", "is_known"), [({}, True), ({"rejected": "Thanks."}, False), ({"chosen": "x"}, False)])
+def test_a_fleet_trains_who_changed_either_side_of_a_pair(ditto, texts, changed, is_known):
+    folder_with(texts, line())
+    assert ditto.train(texts).code == 0
+    reading, record = read_folder(texts, FolderFile()), ditto.record("alice")
+    pairs = tuple(replace(pair, **changed) for pair in reading.pairs)
+    task = Task("alice", str(texts), reading.texts, {}, record.settings, "", is_on_gpu=False, pairs=pairs)
+    assert is_trained(AdapterStore(ditto.home), task) == is_known
 
 
 def train_by(method, ditto, folder):

@@ -108,6 +108,7 @@ def _hashes(store: AdapterStore, task: Task, demonstrations: list[Demonstration]
     return {
         "demonstration_hashes": [keyed_hash(key, f"{one.prompt}\0{one.completion}") for one in demonstrations],
         "pair_hashes": [keyed_hash(key, f"{pair.prompt}\0{pair.chosen}") for pair in task.pairs],
+        "rejected_hashes": [keyed_hash(key, f"{pair.prompt}\0{pair.rejected}") for pair in task.pairs],
     }
 
 

@@ -362,6 +362,7 @@ class _Run:
             num_demonstration_tokens=job.texts.num_tokens,
             demonstration_hashes=[keyed_hash(self.kept.key, f"{d.prompt}\0{d.completion}") for d in job.demonstrations],
             pair_hashes=[keyed_hash(self.kept.key, f"{pair.prompt}\0{pair.chosen}") for pair in job.pairs],
+            rejected_hashes=[keyed_hash(self.kept.key, f"{pair.prompt}\0{pair.rejected}") for pair in job.pairs],
             folder=job.folder,
             max_new_tokens=job.texts.max_new_tokens,
             watch_prompt=job.watch_prompt,

@@ -236,6 +236,7 @@ def _shared(record: AdapterRecord, name: str, stages: Sequence[str]) -> AdapterR
             "settings": record.settings.model_copy(update={"base": base_settings}),
             "demonstration_hashes": [],
             "pair_hashes": [],
+            "rejected_hashes": [],
             "folder": None,
             "watch_prompt": "",
             "base_sample": "",

@@ -100,6 +100,7 @@ class AdapterRecord(StoredDocument):
     num_demonstration_tokens: int
     demonstration_hashes: list[Sha256]
     pair_hashes: list[Sha256] = Field([], description="of the given pairs' prompts and preferred texts")
+    rejected_hashes: list[Sha256] = Field([], description="of the same pairs' prompts and other texts")
     folder: str | None = Field(None, description="where the demonstrations lay, to find them again for an evaluation")
     max_new_tokens: int
     watch_prompt: str
