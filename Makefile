@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := DITTO_HOME=$(CURDIR)/.demo HF_HUB_OFFLINE=1 $(BIN)/ditto
 
+LAST ?= 2
+
 DEMO_PROMPT := "Write a short email to Owen asking him to send the signed contract for the seed packets before Tuesday."
 
 .PHONY: demo test slow assurance fuzz bases parity vllm fleet check docs bench tables gpu clean
@@ -66,12 +68,12 @@ docs: $(READY)  ## docs/cli.md from the commands' --help; docs/demo.svg from wha
 bench: $(READY)  ## one round on the embedded base: ours, the released code's way, TRL; half an hour
 	$(BIN)/python benchmarks/round.py
 
-tables: $(READY)  ## the paper's other tables and figures, on the last two authors of each corpus; hours, and goes on where it stopped
+tables: $(READY)  ## the paper's other tables and figures, on the last LAST authors of each corpus; hours, and goes on where it stopped
 	$(if $(CORPORA),,$(error say where the authors' folders lie: make tables CORPORA="CMCC CCAT50"))
 	$(BIN)/pip install --quiet --constraint constraints.txt lambdag==0.2.0
 	mkdir -p tables
 	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python benchmarks/authors.py run $(CORPORA) --out tables/samples.jsonl \
-		--tables --demonstrations 7 --last 2
+		--tables --demonstrations 7 --last $(LAST)
 	$(BIN)/python benchmarks/authors.py table tables/samples.jsonl --corpus $(CORPORA) \
 		--tables --demonstrations 7 --lambdag --plots tables
 

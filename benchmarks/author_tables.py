@@ -155,14 +155,15 @@ def complete_authors(rows: Sequence[Row], methods: Sequence[str]) -> list[str]:
     return complete
 
 
-def print_figures(found: Found, methods: Sequence[str]) -> None:
-    """Markdown: a row an arm; means over the authors, of the passages the longest."""
+def print_figures(found: Found, methods: Sequence[str], published: Mapping[str, str] | None = None) -> None:
+    """Markdown: a row an arm; means over the authors, of the passages the longest, and what is `published` of it."""
     shown = [name for name in MEASURES if all(name in own for arms in found.values() for own in arms.values())]
-    print(f"Means over {len(found)} authors\n\n| arm | {' | '.join(shown)} |")
-    print("|---" * (len(shown) + 1) + "|")
+    heads = ["arm", *shown, *(["the paper's win rate"] if published else [])]
+    print(f"Means over {len(found)} authors\n\n| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     for method in methods:
         values = [MEASURES[name]([arms[method][name] for arms in found.values()]) for name in shown]
-        print(f"| {method} | {' | '.join(f'{value:.2f}' for value in values)} |")
+        cells = [method, *(f"{value:.2f}" for value in values), *([published.get(method, "")] if published else [])]
+        print(f"| {' | '.join(cells)} |")
 
 
 def print_differences(found: Found, pairs: Sequence[tuple[str, str]]) -> None:

@@ -426,8 +426,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def table(arguments: argparse.Namespace) -> None:
     """Each arm's figures as means over the authors, and the paired differences that matter."""
-    rows = read_rows(arguments.samples)
     corpora = {corpus.name: corpus for corpus in arguments.corpus}
+    rows = [row for row in read_rows(arguments.samples) if row["author"].partition("/")[0] in corpora]
     figures: dict[str, AuthorFigures] = {}
 
     def measured(methods: Sequence[str]) -> Found:
@@ -451,7 +451,7 @@ def table(arguments: argparse.Namespace) -> None:
             raise SystemExit(nothing)
         for one in (one for one in TABLES if one.title in found):
             print(f"\n### {one.title}\n")
-            print_figures(found[one.title], one.arms)
+            print_figures(found[one.title], one.arms, one.published)
             print_differences(found[one.title], [(arm, one.baseline) for arm in one.arms if arm != one.baseline])
         if arguments.plots:
             write_figures(FIGURES, found, arguments.plots)

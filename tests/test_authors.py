@@ -366,6 +366,7 @@ def test_the_papers_tables_and_figures(authors, call, corpus, tmp_path, capsys):
         "| 5 samples less 1 sample",
         "| 10 samples less 1 sample",
     ]
+    assert next(row for row in shown.out.splitlines() if row.startswith("| 4 rounds |")).endswith(" | +31.5 % |")
     svg = "{http://www.w3.org/2000/svg}"
     panels = {"figure-2": [4, 4, 7] * 2, "figure-3": [4, 4, 4] * 2}  # of style and task, by their lines' points
     for name, num_points in panels.items():
