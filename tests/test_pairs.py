@@ -311,7 +311,9 @@ def test_a_training_learns_from_pairs_and_says_so(ditto, texts):
     assert len(ditto.record("alice").pair_hashes) == 1
 
 
-@pytest.mark.parametrize(("changed", "is_known"), [({}, True), ({"rejected": "Thanks."}, False), ({"chosen": "x"}, False)])
+@pytest.mark.parametrize(
+    ("changed", "is_known"), [({}, True), ({"rejected": "Thanks."}, False), ({"chosen": "x"}, False)]
+)
 def test_a_fleet_trains_who_changed_either_side_of_a_pair(ditto, texts, changed, is_known):
     folder_with(texts, line())
     assert ditto.train(texts).code == 0

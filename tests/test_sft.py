@@ -137,12 +137,14 @@ class Listener(SilentReporter):
         self.told.append(("ended",))
 
 
-def test_it_stops_at_the_first_batch_below_stop_loss(policy, tiny_demonstrations):
-    settings, listener = SETTINGS.model_copy(update={"max_steps": 40, "stop_loss": 5.5}), Listener()
-    losses = imitate_texts(policy, tiny_demonstrations, settings, reporter=listener)
+@pytest.mark.parametrize(("stop_loss", "stop_share"), [(5.0, 1.0), (100.0, 0.8)])
+def test_it_stops_at_the_first_batch_below_both_limits(policy, tiny_demonstrations, stop_loss, stop_share):
+    limits, listener = {"max_steps": 40, "stop_loss": stop_loss, "stop_share": stop_share}, Listener()
+    losses = imitate_texts(policy, tiny_demonstrations, SETTINGS.model_copy(update=limits), reporter=listener)
     assert 1 < len(losses) < 40
-    assert losses[-1] < 5.5
-    assert all(loss >= 5.5 for loss in losses[:-1])
+    limit = min(stop_loss, stop_share * losses[0])
+    assert losses[-1] < limit
+    assert all(loss >= limit for loss in losses[:-1])
     advanced = [("advanced", step, {"loss": loss}) for step, loss in enumerate(losses, start=1)]
     assert listener.told == [("started", "SFT", 40, "updates"), *advanced, ("ended",)]
 

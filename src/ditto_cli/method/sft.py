@@ -26,12 +26,16 @@ _IGNORED = -100  # label of tokens that take no part in the loss
 
 
 class _LossWatcher(TrainerCallback):
-    """Keeps and reports each step's loss; ends the training when one is below `stop_loss`, or not finite."""
+    """Keeps and reports each step's loss; ends the training when one is low enough, or not finite.
 
-    def __init__(self, reporter: Reporter, stop_loss: float) -> None:
+    Deviation: a loss below `stop_loss` alone is not enough. How low it is before anything is learnt depends on the texts
+    (plain prose, a prompt that tells the text): one update would be all, and no text would ever end.
+    """
+
+    def __init__(self, reporter: Reporter, settings: SftSettings) -> None:
         self.losses: list[float] = []
         self._reporter = reporter
-        self._stop_loss = stop_loss
+        self._settings = settings
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         """See `transformers.TrainerCallback`."""
@@ -39,12 +43,14 @@ class _LossWatcher(TrainerCallback):
             loss = float(logs["loss"])
             self.losses.append(loss)
             self._reporter.stage_advanced(state.global_step, {"loss": loss})
-            if not math.isfinite(loss) or loss < self._stop_loss:
+            if not math.isfinite(loss) or loss < min(
+                self._settings.stop_loss, self._settings.stop_share * self.losses[0]
+            ):
                 control.should_training_stop = True
 
 
 def imitate(policy: Policy, texts: Texts, settings: Settings, reporter: Reporter) -> list[float]:
-    """Train the active adapter until a batch's loss is below `sft.stop_loss`, or for `sft.max_steps`.
+    """Train the active adapter until a batch's loss is low enough, or for `sft.max_steps`.
 
     When memory is full, the adapter is put back and all begins anew, each batch in smaller parts. Returns the batch
     losses, one a step: mean over the completions' tokens, end token included.
@@ -53,7 +59,7 @@ def imitate(policy: Policy, texts: Texts, settings: Settings, reporter: Reporter
 
     def train(limit: int) -> list[float]:
         texts_at_a_time = _smaller_part(sft.batch_size, limit + 1)  # a remembered limit may be of another batch size
-        watcher = _LossWatcher(reporter, sft.stop_loss)
+        watcher = _LossWatcher(reporter, sft)
         _train(policy, before, texts, trainer_arguments(policy, sft, texts_at_a_time, settings.seed), watcher)
         return watcher.losses
 
