@@ -28,8 +28,8 @@ _IGNORED = -100  # label of tokens that take no part in the loss
 class _LossWatcher(TrainerCallback):
     """Keeps and reports each step's loss; ends the training when one is low enough, or not finite.
 
-    Deviation: a loss below `stop_loss` alone is not enough. How low it is before anything is learnt depends on the texts
-    (plain prose, a prompt that tells the text): one update would be all, and no text would ever end.
+    Deviation: a loss below `stop_loss` alone is not enough. How low it is before anything is learnt depends on the
+    texts (plain prose, a prompt that tells the text): one update would be all, and no text would ever end.
     """
 
     def __init__(self, reporter: Reporter, settings: SftSettings) -> None:
