@@ -25,14 +25,7 @@ from ditto_cli.types import Demonstration, SilentReporter, StepMetrics
 SETTINGS = {
     "base": {"id": "tiny"},
     "lora": {"r": 2, "alpha": 8, "dropout": 0.1, "targets": ("q_proj", "v_proj")},
-    "sft": {
-        "learning_rate": 1e-2,
-        "batch_size": 2,
-        "max_steps": 4,
-        "warmup_ratio": 0.25,
-        "stop_loss": 0.0,
-        "stop_share": 1.0,
-    },
+    "sft": {"learning_rate": 1e-2, "batch_size": 2, "max_steps": 4, "warmup_ratio": 0.25, "stop_loss": 0.0},
     "dpo": {"learning_rate": 1e-3, "beta": 0.1, "warmup_ratio": 0.25, "max_grad_norm": 0.1},
     "rounds": {"num": 2, "steps": 2},
     "sampling": {"completions_per_prompt": 3, "length_factor": 0.75},

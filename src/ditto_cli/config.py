@@ -87,7 +87,7 @@ class SftSettings(_Section):
     max_steps: int = Field(30, ge=1)
     warmup_ratio: Share = 0.1
     stop_loss: float = Field(1.0, ge=0, description="end SFT when a batch's mean token loss falls below this")
-    stop_share: float = Field(0.5, gt=0, le=1, description="... and below this share of the first batch's loss")
+    stop_share: float = Field(1.0, gt=0, le=1, description="... and below this share of the first batch's loss")
 
 
 class MixtureSettings(_Section):
