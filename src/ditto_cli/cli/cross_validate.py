@@ -223,7 +223,7 @@ def _load(
     if options.judge == "model" and options.model is not None:
         find_base(options.model)
     elif options.judge == "openai":
-        from ditto_cli.evaluation.judges.chat_server import connect
+        from ditto_cli.evaluation.judges.by_openai import connect
 
         connect(server_of(options))  # sends nothing
     policy = load_base(settings.base, hardware)

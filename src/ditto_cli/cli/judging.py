@@ -18,8 +18,7 @@ from ditto_cli.types import SilentReporter
 if TYPE_CHECKING:
     from ditto_cli.cli.session import Session
     from ditto_cli.evaluation.evaluate import Findings
-    from ditto_cli.evaluation.judges.by_openai import OpenAIJudge
-    from ditto_cli.evaluation.judges.chat_server import Endpoint
+    from ditto_cli.evaluation.judges.by_openai import Endpoint, OpenAIJudge
     from ditto_cli.evaluation.types import Judge, Pair
 
 _MUCH_BIAS = 0.5
@@ -28,7 +27,7 @@ _NOBODY_TO_ASK = "Texts would leave this machine: say --yes where nobody can be 
 
 def sends_texts_away(options: EvalOptions) -> bool:
     """Whether the judge is on another machine."""
-    from ditto_cli.evaluation.judges.chat_server import leaves_machine
+    from ditto_cli.evaluation.judges.by_openai import leaves_machine
 
     return options.judge == "openai" and leaves_machine(options.base_url or "")
 
@@ -51,7 +50,7 @@ def check_judge(options: EvalOptions) -> None:
 
 def server_of(options: EvalOptions) -> Endpoint:
     """The judge's server, to which nothing is sent yet."""
-    from ditto_cli.evaluation.judges.chat_server import Endpoint
+    from ditto_cli.evaluation.judges.by_openai import Endpoint
 
     if not options.model or not options.base_url:
         raise InputError(
@@ -140,7 +139,7 @@ def _ask_consent(server: OpenAIJudge, options: EvalOptions, pairs: Sequence[Pair
     """Say what a server will be sent and what that costs, and ask before texts leave the machine."""
     cost = server.describe_cost(pairs)
     say(
-        f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens_estimate} tokens"
+        f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens} tokens"
         + (f", about {cost.money(*options.prices):.2f} at the given prices" if options.prices else "")
         + (f"; {cost.num_cached} are answered already." if cost.num_cached else ".")
     )
