@@ -127,9 +127,14 @@ def _make_judge(
     writings = [writing for written in findings.writings.values() for writing in written]
     ledger = Ledger.of(folder, key, options.judge, marks, writings)
     if options.judge == "me":
-        from ditto_cli.evaluation.judges.by_person import PersonJudge
+        from ditto_cli.evaluation.judges.by_person import PersonJudge, Shown
 
-        return PersonJudge(demonstrations, ledger, ask, _show_pair, seed=findings.plan.seed)
+        def show(shown: Shown) -> None:
+            say(f"\n{shown.number} of {shown.total}. A text of the author's, to compare with:")
+            say(demonstrations[(shown.number - 1) % len(demonstrations)].completion + "\n")
+            print_side_by_side(shown.prompt, [("a", shown.left), ("b", shown.right)], console=stderr_console())
+
+        return PersonJudge(ledger, ask, show, seed=findings.plan.seed)
     from ditto_cli.evaluation.judges.by_openai import OpenAIJudge
 
     return OpenAIJudge(server_of(options), demonstrations, ledger, noted=warn)
@@ -152,8 +157,3 @@ def _ask_consent(server: OpenAIJudge, options: EvalOptions, pairs: Sequence[Pair
     if not options.sure and not confirm("Send them?", _NOBODY_TO_ASK):
         raise InterruptedRun("Nothing was sent.")
 
-
-def _show_pair(reference_texts: Sequence[str], prompt: str, left: str, right: str, number: int, total: int) -> None:
-    say(f"\n{number} of {total}. A text of the author's, to compare with:")
-    say(reference_texts[(number - 1) % len(reference_texts)] + "\n")
-    print_side_by_side(prompt, [("a", left), ("b", right)], console=stderr_console())
