@@ -115,7 +115,7 @@ def load_base(preset: str, device: str) -> Policy:
 
 def measure(author: Author, others: Sequence[Author], base: dict[str, str], cut: Callable[[str], str]) -> Row:
     """The panel of one author on all pairs."""
-    panel = StylePanel.fit(
+    panel = StylePanel(
         [text.completion for text in author.demonstrations], [base[text.prompt] for text in author.demonstrations]
     )
     own = [panel.score(cut(text.completion)) for text in author.held_out]

@@ -156,4 +156,3 @@ def _ask_consent(server: OpenAIJudge, options: EvalOptions, pairs: Sequence[Pair
     )
     if not options.sure and not confirm("Send them?", _NOBODY_TO_ASK):
         raise InterruptedRun("Nothing was sent.")
-

@@ -60,10 +60,10 @@ class Appraiser:
         """Calibrate both axes for an author.
 
         `base_texts` are what the base wrote for the demonstrations' prompts, in their order, or nothing; for the others
-        see `TaskScale.fit` and `StylePanel.fit`.
+        see `TaskScale.fit` and `StylePanel`.
         """
         return cls(
-            StylePanel.fit(author.texts, base_texts, encoder=encoder),
+            StylePanel(author.texts, base_texts, encoder=encoder),
             TaskScale.fit(author.demonstrations, base_texts, own_told=own_told, others_told=others_told),
             recitation_check(author.learnt, [text.completion for text in author.held_out]),
         )

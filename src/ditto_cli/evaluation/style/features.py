@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, pstdev
+from typing import Any
 
 import numpy as np
 
@@ -96,17 +97,13 @@ Features = Mapping[str, float]
 class Measure:
     """One way to look at a text.
 
-    Attributes:
-        name: for reports.
-        prior: its weight before it is known how well it separates the author; relative.
-        features: the text's figures.
-        sparse: whether the names differ from text to text.
-        joins: whether short texts may be read one after the other as one.
+    `prior` is its weight, relative, before it is known how well it separates the author. Of a `sparse` one the names
+    of the features differ from text to text. Where it `joins`, short texts may be read one after the other as one.
     """
 
     name: str
     prior: float
-    features: Callable[[str], Features]
+    features: Callable[[str], Any]
     sparse: bool
     joins: bool = True
 
