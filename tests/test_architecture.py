@@ -43,7 +43,7 @@ HOMES = {
     "rich": ("cli/render.py", "cli/progress.py"),
     "typer": ("cli/app.py", "cli/arguments.py"),
     "jinja2": ("evaluation/html/", "model/base/template.py"),
-    "sacrebleu": ("evaluation/summary.py",),
+    "sacrebleu": ("evaluation/evaluate.py",),
     "openai": ("evaluation/judges/",),
     "ftfy": ("demonstrations/encoding.py",),
     "webencodings": ("demonstrations/encoding.py",),

@@ -7,8 +7,8 @@ import pytest
 from ditto_cli.config import LoraSettings
 from ditto_cli.evaluation import selection
 from ditto_cli.evaluation.appraisal import Appraisal
-from ditto_cli.evaluation.contestants import WritingPlan
-from ditto_cli.evaluation.selection import RoundSelector, background_plan, selection_plan
+from ditto_cli.evaluation.contestants import WritingPlan, background_plan
+from ditto_cli.evaluation.selection import RoundSelector, selection_plan
 from ditto_cli.evaluation.soundness import collapsed
 from ditto_cli.evaluation.types import EvalPrompt, Writing
 from ditto_cli.types import Demonstration, SampledTokens

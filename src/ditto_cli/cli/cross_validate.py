@@ -96,7 +96,7 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
         but = " but answers of the judge" if answers and options.judge in ("openai", "me") else ""
         raise stopped(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
 
-    from ditto_cli.evaluation.summary import build_report, describe_run
+    from ditto_cli.evaluation.evaluate import build_report, describe_run
     from ditto_cli.evaluation.traces import mark_of
 
     first = f"{trial.title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."
@@ -166,9 +166,8 @@ class _Trial:
         from ditto_cli.cli.session import Session
         from ditto_cli.evaluation.contestants import Contestant, few_shot, write
         from ditto_cli.evaluation.eval_prompts import held_out_prompts
-        from ditto_cli.evaluation.evaluate import gather
+        from ditto_cli.evaluation.evaluate import extracted_in_training, gather
         from ditto_cli.evaluation.selection import selector_of
-        from ditto_cli.evaluation.summary import extracted_in_training
         from ditto_cli.method.run import Job, train_ditto
 
         texts, watch_prompt = part.demonstrations, part.held_out[0].prompt

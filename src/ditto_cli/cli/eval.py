@@ -79,9 +79,14 @@ def evaluate_adapter(
     from ditto_cli.cli.session import open_session
     from ditto_cli.evaluation.contestants import Contestant
     from ditto_cli.evaluation.eval_prompts import evaluation_prompts, given_prompts
-    from ditto_cli.evaluation.evaluate import gather, pairs_to_judge
+    from ditto_cli.evaluation.evaluate import (
+        build_report,
+        describe_run,
+        extracted_in_training,
+        gather,
+        pairs_to_judge,
+    )
     from ditto_cli.evaluation.judges.by_person import keep_pairs
-    from ditto_cli.evaluation.summary import build_report, describe_run, extracted_in_training
     from ditto_cli.evaluation.traces import mark_of
 
     main = Voice(name, record.published)

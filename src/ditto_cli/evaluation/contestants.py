@@ -48,6 +48,12 @@ class WritingPlan:
     max_new_tokens: int
 
 
+def background_plan(demonstrations: Sequence[Demonstration], plan: WritingPlan) -> WritingPlan:
+    """One writing for each demonstration's prompt: the same topics as the author's, in the base's own style."""
+    prompts = tuple(EvalPrompt(f"background-{d.id}", d.prompt, "given") for d in demonstrations)
+    return WritingPlan(prompts, 1, plan.seed, plan.temperature, plan.max_new_tokens)
+
+
 def write(policy: Policy, contestant: Contestant, plan: WritingPlan, reporter: Reporter = _SILENT) -> list[Writing]:
     """`plan.num` writings for each prompt, in one batch."""
     requests = writing_requests(policy, contestant, plan)

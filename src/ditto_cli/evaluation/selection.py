@@ -13,7 +13,7 @@ from statistics import stdev
 
 from ditto_cli.config import Settings
 from ditto_cli.evaluation.appraisal import Appraiser
-from ditto_cli.evaluation.contestants import Contestant, WritingPlan, writing_requests, writings_of
+from ditto_cli.evaluation.contestants import Contestant, WritingPlan, background_plan, writing_requests, writings_of
 from ditto_cli.evaluation.eval_prompts import new_prompts
 from ditto_cli.evaluation.model_figures import extracted_words, extraction_requests
 from ditto_cli.evaluation.soundness import collapse, leakage, warnings_of
@@ -148,9 +148,3 @@ def selector_of(
         max_new_tokens=max_new_tokens,
     )
     return RoundSelector(policy, demonstrations, plan, publish=publish, pairs=pairs)
-
-
-def background_plan(demonstrations: Sequence[Demonstration], plan: WritingPlan) -> WritingPlan:
-    """One writing for each demonstration's prompt: the same topics as the author's, in the base's own style."""
-    prompts = tuple(EvalPrompt(f"background-{d.id}", d.prompt, "given") for d in demonstrations)
-    return WritingPlan(prompts, 1, plan.seed, plan.temperature, plan.max_new_tokens)

@@ -20,7 +20,7 @@ from rapidfuzz import fuzz
 from ditto_cli.demonstrations import language
 from ditto_cli.demonstrations.closings import closing_in
 from ditto_cli.evaluation.eval_prompts import read_bank
-from ditto_cli.evaluation.soundness import ngrams, repetition, words
+from ditto_cli.evaluation.soundness import repetition, shared_positions, words
 from ditto_cli.evaluation.style import bent, read_background
 from ditto_cli.evaluation.style.features import masked_tokens, without_repeats
 from ditto_cli.types import Demonstration
@@ -134,9 +134,7 @@ def content_words(prompt: str) -> tuple[str, ...]:
 def echoed(prompt: str, text: str) -> float:
     """Share of the text's words that lie in runs of five which stand in the prompt."""
     own = words(text)
-    known = set(ngrams(words(prompt), _ECHO_WORDS))
-    starts = [start for start, gram in enumerate(ngrams(own, _ECHO_WORDS)) if gram in known]
-    return len({start + offset for start in starts for offset in range(_ECHO_WORDS)}) / len(own) if own else 0.0
+    return len(shared_positions(own, words(prompt), _ECHO_WORDS)) / len(own) if own else 0.0
 
 
 def order(text: str) -> float:

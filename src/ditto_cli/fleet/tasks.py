@@ -140,8 +140,7 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
     hardware = detect("cuda" if task.is_on_gpu else "cpu")
     from ditto_cli.evaluation.appraisal import StyleJudge
     from ditto_cli.evaluation.contestants import Contestant, WritingPlan, few_shot, with_texts, write
-    from ditto_cli.evaluation.evaluate import gather, judge_all
-    from ditto_cli.evaluation.summary import build_report, describe_run, extracted_in_training
+    from ditto_cli.evaluation.evaluate import build_report, describe_run, extracted_in_training, gather, judge_all
     from ditto_cli.model.base.loading import load_policy
     from ditto_cli.model.policy.lora import lora_of
 
