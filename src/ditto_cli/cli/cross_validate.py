@@ -166,13 +166,13 @@ class _Trial:
         from ditto_cli.cli.session import Session
         from ditto_cli.evaluation.contestants import Contestant, few_shot, write
         from ditto_cli.evaluation.eval_prompts import held_out_prompts
-        from ditto_cli.evaluation.evaluate import extracted_in_training, gather
-        from ditto_cli.evaluation.selection import selector_of
+        from ditto_cli.evaluation.evaluate import gather
+        from ditto_cli.evaluation.selection import RoundSelector
         from ditto_cli.method.run import Job, train_ditto
 
         texts, watch_prompt = part.demonstrations, part.held_out[0].prompt
         job = Job.of(self.policy, _FOLD_ADAPTER, texts, self.settings, watch_prompt, pairs=part.pairs)
-        selector = selector_of(self.policy, texts, part.pairs, self.settings, job.texts.max_new_tokens)
+        selector = RoundSelector(self.policy, texts, part.pairs, self.settings, job.texts.max_new_tokens)
         with store.training(job.name) as kept:
             record = train_ditto(self.policy, job, kept, shown, selector)
         session = Session(self.policy, store)
@@ -190,11 +190,11 @@ class _Trial:
             part,
             contestants,
             plan,
+            record,
             writer=lambda contestant, plan: write(self.policy, contestant, plan, shown),
             encoder=self.encoder,
             reporter=shown,
         )
-        findings.extracted.update(extracted_in_training(record, self.title))
         return session, findings
 
 

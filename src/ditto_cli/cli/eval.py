@@ -79,13 +79,7 @@ def evaluate_adapter(
     from ditto_cli.cli.session import open_session
     from ditto_cli.evaluation.contestants import Contestant
     from ditto_cli.evaluation.eval_prompts import evaluation_prompts, given_prompts
-    from ditto_cli.evaluation.evaluate import (
-        build_report,
-        describe_run,
-        extracted_in_training,
-        gather,
-        pairs_to_judge,
-    )
+    from ditto_cli.evaluation.evaluate import build_report, describe_run, gather, pairs_to_judge
     from ditto_cli.evaluation.judges.by_person import keep_pairs
     from ditto_cli.evaluation.traces import mark_of
 
@@ -113,8 +107,9 @@ def evaluate_adapter(
     with reporter() as shown:
         writer = kept_writer(session, store, name, others, shown)
         encoder = load_encoder(options, hardware)
-        findings = gather(session.policy, author, contestants, plan, writer=writer, encoder=encoder, reporter=shown)
-    findings.extracted.update(extracted_in_training(record, main.title))
+        findings = gather(
+            session.policy, author, contestants, plan, record, writer=writer, encoder=encoder, reporter=shown
+        )
     keep_pairs(folder, pairs_to_judge(findings, every_pair=False), plan.seed, mark_of(folder), marks)
     judge = have_judged(options, session, findings, store.key(), folder, marks)
     run = describe_run(

@@ -70,6 +70,7 @@ def gather(
     author: Author,
     contestants: Sequence[Contestant],
     plan: WritingPlan,
+    record: AdapterRecord,
     *,
     writer: Writer,
     encoder: TextEncoder | None,
@@ -77,8 +78,8 @@ def gather(
 ) -> Findings:
     """Let every contestant write, and measure all that needs the model in memory.
 
-    The policy has every contestant's adapter loaded; the evaluated contestant is the first; `writer` makes writings, or
-    finds them again.
+    The policy has every contestant's adapter loaded; the evaluated contestant, that of `record`, is the first; `writer`
+    makes writings, or finds them again.
     """
     writings, background = _write_all(author, contestants, plan, writer)
     prompts = {prompt.id: prompt.prompt for prompt in plan.prompts}
@@ -113,6 +114,7 @@ def gather(
         appraisals=appraisals,
         author_task=fmean(appraiser.scale.value(*pair) for pair in own),
         held_out_losses=losses,
+        extracted=extracted_in_training(record, contestants[0].title),
     )
 
 
