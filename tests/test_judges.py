@@ -134,7 +134,6 @@ def test_the_longest_demonstrations_are_left_out_whole_and_the_order_stays(monke
         ("Answer: B", "B"),
         ("The answer is A.", "A"),
         ("Text B\n\nIt has short sentences.", "B"),
-        ('{"answer": "A", "nested": {"answer": "B"}}', "A"),
         # Nothing, or more than one thing.
         ("", None),
         ("A or B", None),

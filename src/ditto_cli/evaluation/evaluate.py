@@ -153,12 +153,31 @@ def pairs_to_judge(findings: Findings, *, every_pair: bool) -> list[Pair]:
     ]
 
 
-def describe_run(
-    parts: Sequence[Findings], policy: Policy, judge: str, *, seconds: float, is_judged_elsewhere: bool = False
-) -> WhatWasRun:
-    """The facts of an evaluation for its report."""
+def extracted_in_training(record: AdapterRecord, title: str) -> dict[str, int]:
+    """What each stage gave away of the demonstrations (`extracted_words`); the published one goes by `title` besides.
+
+    Nothing of an adapter that was trained elsewhere: its figures are the sender's word.
+    """
+    if not record.demonstration_hashes:
+        return {}
+    key = "selection/extracted"
+    found = {stage.stage: int(stage.metrics[key]) for stage in record.stages if key in stage.metrics}
+    return found | ({title: found[record.published]} if record.published in found else {})
+
+
+def build_report(
+    adapter: str,
+    parts: Sequence[Findings],
+    policy: Policy,
+    judge: str,
+    *,
+    seconds: float,
+    is_judged_elsewhere: bool = False,
+    warnings: Sequence[str] = (),
+) -> EvalReport:
+    """Put the findings into words and figures; a contestant that not all of the parts have is left out."""
     plan, identity = parts[0].plan, policy.identity
-    return WhatWasRun(
+    run = WhatWasRun(
         ditto=__version__,
         base=identity.id if identity.revision is None else f"{identity.id} at {identity.revision}",
         quantize=policy.quantize,
@@ -174,36 +193,14 @@ def describe_run(
         num_held_out=len({d.id for part in parts for d in part.author.held_out}),
         seconds=round(seconds, 1),
     )
-
-
-def extracted_in_training(record: AdapterRecord, title: str) -> dict[str, int]:
-    """What each stage gave away of the demonstrations (`extracted_words`); the published one goes by `title` besides.
-
-    Nothing of an adapter that was trained elsewhere: its figures are the sender's word.
-    """
-    if not record.demonstration_hashes:
-        return {}
-    key = "selection/extracted"
-    found = {stage.stage: int(stage.metrics[key]) for stage in record.stages if key in stage.metrics}
-    return found | ({title: found[record.published]} if record.published in found else {})
-
-
-def build_report(
-    adapter: str, title: str, parts: Sequence[Findings], run: WhatWasRun, *, warnings: Sequence[str] = ()
-) -> EvalReport:
-    """Put the findings into words and figures.
-
-    `title` is what the evaluated adapter competed under; a contestant that not all of the parts have is left out.
-    """
     contestants = [
         _contestant(contestant, parts, run.seed)
         for contestant in parts[0].contestants
         if all(contestant.title in part.writings for part in parts)
     ]
     judgements = [judgement for part in parts for judgement in part.judgements]
-    ordered = sorted(contestants, key=lambda contestant: contestant.title != title)
     # The evaluated contestant against each other one first, then the others among themselves.
-    pairs = list(combinations([contestant.title for contestant in ordered], 2))
+    pairs = list(combinations([contestant.title for contestant in contestants], 2))
     rates = [rate for pair in pairs if (rate := win_rate(judgements, *pair, seed=run.seed)) is not None]
     # Against the pool only who was judged against all of it.
     met = {frozenset((one.pair.first.contestant, one.pair.second.contestant)) for one in judgements}
@@ -212,7 +209,7 @@ def build_report(
     return EvalReport(
         adapter=adapter,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        verdict=verdict(ordered, rates),
+        verdict=verdict(contestants, rates),
         contestants=contestants,
         win_rates=rates,
         pool_rates=[rate for rate in pooled if rate is not None],

@@ -80,9 +80,9 @@ def stage_kind(stage: str) -> ContestantKind:
     return "sft" if stage == SFT_STAGE else "round"
 
 
-def total_style(points: list[StylePoint]) -> float | None:
-    """The panel's total; None where no style was measured."""
-    return next((point.value for point in points if point.measure == TOTAL), None)
+def style_of(points: list[StylePoint], measure: str = TOTAL) -> float | None:
+    """The value of a measure; None where it was not measured."""
+    return next((point.value for point in points if point.measure == measure), None)
 
 
 class Task(_Part):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from ditto_cli.evaluation.report import TOTAL, ContestantReport, EvalReport, Task, WinRate, total_style
+from ditto_cli.evaluation.report import TOTAL, ContestantReport, EvalReport, Task, WinRate, style_of
 from ditto_cli.evaluation.soundness import (
     ENDED_LIMIT,
     EXTRACTION_WARNING_WORDS,
@@ -81,7 +81,7 @@ def other_tables(report: EvalReport) -> dict[str, Table]:
     with_author = [*([("the author's own texts", author)] if report.author_style else []), *by_contestant]
     points = [*report.author_style, *(point for c in report.contestants for point in c.style)]
     measures = list(dict.fromkeys(point.measure for point in points))
-    profile = [_STYLE, _TASK, *(_style(measure) for measure in measures if measure != TOTAL)]
+    members = [_style(measure) for measure in measures if measure != TOTAL]
     in_order = sorted(
         by_contestant, key=lambda one: (len(stage := one[0].rpartition(":")[2]), stage)
     )  # round9, round10
@@ -91,7 +91,7 @@ def other_tables(report: EvalReport) -> dict[str, Table]:
     return {
         "among": _table(among, [_OPPONENT, _RATE, _SHOWN, _RESTS_ON]),
         "pool": _table([(rate.contestant, rate) for rate in report.pool_rates], [_RATE, _RESTS_ON], title),
-        "style": _table(with_author if measures else [], profile, title),
+        "style": _table(with_author if measures else [], [_STYLE, _TASK, *members], title),
         "stages": _table(stages if len(stages) > 1 else [], [_STYLE, _TASK, soundness[0], _LOSS], title),
         "soundness": _table(by_contestant, soundness, title),
         "held_out": _table(by_contestant if has_held_out else [], [_LOSS, _CHRF], title),
@@ -165,7 +165,7 @@ def _rate(rate: WinRate) -> Cell:
 
 
 def _style(measure: str) -> Column:
-    return Column(measure, lambda c: _scale(next((p.value for p in c.style if p.measure == measure), None)))
+    return Column(measure, lambda c: _scale(style_of(c.style, measure)))
 
 
 def _soundness_columns(report: EvalReport) -> list[Column]:
@@ -216,7 +216,7 @@ _RESTS_ON = Column(
     ),
 )
 _OPPONENT = Column("Opponent", lambda rate: Cell(rate.opponent))
-_STYLE = Column("Style", lambda c: _scale(total_style(c.style)), "the panel's total", "style")
+_STYLE = Column("Style", lambda c: _scale(style_of(c.style)), "the panel's total", "style")
 _TASK = Column("Task", lambda c: _scale(c.task.value), "1 says as much of what is asked as the author does", "task")
 _LOSS = Column("Loss on held-out texts", lambda c: _figure(c.held_out_loss, 3), "lower is nearer", "held-out loss")
 _CHRF = Column("chrF against held-out texts", lambda c: _figure(c.chrf, 1), "0 to 100, higher is nearer", "chrF")

@@ -65,12 +65,8 @@ class TaskScale:
     ) -> TaskScale:
         """A scale between texts for other prompts and the author's own texts for their prompts.
 
-        Args:
-            own: the author's texts and their prompts.
-            others: what the base wrote for the same prompts, in their order, to be held against the other prompts; may
-                be empty, as the shipped texts are always added.
-            own_told: of `own`.
-            others_told: of prompts of `own` with texts for other prompts.
+        `others` are what the base wrote for the same prompts, in their order, to be held against the other prompts, or
+        nothing: the shipped texts are always added. `others_told` are of prompts of `own` with texts for others.
         """
         texts = [item.text for item in read_background()]
         floor = [covered(text.prompt, other) for text in own for other in texts]

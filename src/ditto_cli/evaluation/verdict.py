@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from ditto_cli.evaluation.report import POOL, ContestantReport, Verdict, WinRate, total_style
+from ditto_cli.evaluation.report import POOL, ContestantReport, Verdict, WinRate, style_of
 from ditto_cli.evaluation.types import BASE_CONTESTANT, TEXTS_CONTESTANT, Judgement
 from ditto_cli.seeds import derive_seed
 
@@ -135,7 +135,7 @@ def verdict(contestants: Sequence[ContestantReport], rates: Sequence[WinRate]) -
     plainer = [(name, c) for kind, name in _NAMES.items() if (c := _of_kind(others, kind)) is not None]
     axes = []
     for one in (main, *(c for _, c in plainer)):
-        style = total_style(one.style)
+        style = style_of(one.style)
         axes.append(f"{one.title} {'-' if style is None else f'{style:.2f}'} and {one.task.value:.2f}")
     figures = [f"Style and task (1 is you): {'; '.join(filter(None, (axes[0], ', '.join(axes[1:]))))}."]
     named = [

@@ -140,7 +140,7 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
     hardware = detect("cuda" if task.is_on_gpu else "cpu")
     from ditto_cli.evaluation.appraisal import StyleJudge
     from ditto_cli.evaluation.contestants import Contestant, WritingPlan, few_shot, with_texts, write
-    from ditto_cli.evaluation.evaluate import build_report, describe_run, gather, judge_all
+    from ditto_cli.evaluation.evaluate import build_report, gather, judge_all
     from ditto_cli.model.base.loading import load_policy
     from ditto_cli.model.policy.lora import lora_of
 
@@ -171,8 +171,8 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
     )
     judge = StyleJudge(findings.appraisal_of)
     judge_all(findings, judge, reporter, every_pair=True)
-    run = describe_run([findings], policy, judge.name, seconds=time.monotonic() - began)
-    return build_report(task.name, stages[0].title, [findings], run, warnings=notes)
+    seconds = time.monotonic() - began
+    return build_report(task.name, [findings], policy, judge.name, seconds=seconds, warnings=notes)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from ditto_cli.evaluation.report import EvalReport, SampleRow, total_style
+from ditto_cli.evaluation.report import EvalReport, SampleRow, style_of
 from ditto_cli.evaluation.sections import (
     counted,
     evaluated_title,
@@ -57,7 +57,7 @@ def render_overview(title: str, reports: Sequence[tuple[EvalReport, str]]) -> st
         figures = [
             "-" if value is None else number(value)
             for one in (evaluated, base)
-            for value in ((None, None) if one is None else (total_style(one.style), one.task.value))
+            for value in ((None, None) if one is None else (style_of(one.style), one.task.value))
         ]
         rows.append({"name": report.adapter, "link": link, "cells": [*figures, report.verdict.advice]})
     columns = ("person", "style", "task", "base: style", "base: task", "verdict")
@@ -109,11 +109,11 @@ def _shown(value: object) -> Markup | str:
 
 def _spots(report: EvalReport, evaluated: str) -> list[tuple[str, str, float, float]]:
     """Role, title, style and task of the author and of every contestant, from the highest task down."""
-    found = [("author", "author", total_style(report.author_style), report.author_task)]
+    found = [("author", "author", style_of(report.author_style), report.author_task)]
     for one in report.contestants:
         kind = one.kind if one.kind in ("base", "few-shot", "sft") else "stage"
         role = "evaluated" if one.title == evaluated else kind
-        found.append((role, one.title, total_style(one.style), one.task.value))
+        found.append((role, one.title, style_of(one.style), one.task.value))
     spots = [(role, title, style, task) for role, title, style, task in found if style is not None]
     return sorted(spots, key=lambda spot: -spot[3])
 
