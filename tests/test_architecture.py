@@ -47,7 +47,7 @@ HOMES = {
     "openai": ("evaluation/judges/",),
     "ftfy": ("demonstrations/encoding.py",),
     "webencodings": ("demonstrations/encoding.py",),
-    "rapidfuzz": ("demonstrations/choice.py", "evaluation/task.py"),
+    "rapidfuzz": ("demonstrations/choice.py", "evaluation/appraisal.py"),
     "mammoth": ("demonstrations/formats/documents.py",),
     "gguf": ("exchange/",),
     "fastapi": ("serving/", "cli/serve.py"),

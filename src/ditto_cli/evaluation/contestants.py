@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ditto_cli.errors import InputError
+from ditto_cli.evaluation.appraisal import nearest_texts
 from ditto_cli.evaluation.report import ContestantKind
-from ditto_cli.evaluation.task import nearest_texts
 from ditto_cli.evaluation.types import FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author, EvalPrompt, Writing
 from ditto_cli.model.base.template import ChatFormat
 from ditto_cli.model.policy.policy import Policy

@@ -91,7 +91,7 @@ def gather(
     told = iter(told_shares(policy, pairs, on_finished=lambda done: reporter.stage_advanced(done, {})))
     reporter.stage_ended()
     own_told, others_told = ([next(told) for _ in part] for part in (own, others))
-    appraiser = Appraiser.fit(author, background, own_told=own_told, others_told=others_told, encoder=encoder)
+    appraiser = Appraiser(author, background, own_told=own_told, others_told=others_told, encoder=encoder)
     appraisals = {
         title: [appraiser.appraise(prompts[w.prompt_id], w, next(told)) for w in texts]
         for title, texts in writings.items()

@@ -60,7 +60,7 @@ class RoundSelector:
     def see_base(self, sampled: Sequence[SampledTokens]) -> None:
         """Calibrate both axes between the author's texts and the base's."""
         written = writings_of(self._policy, _BASE, self._background, sampled)
-        self._appraiser = Appraiser.fit(self._author, [writing.text for writing in written])
+        self._appraiser = Appraiser(self._author, [writing.text for writing in written])
 
     def requests(self) -> list[SampleRequest]:
         """The new prompts, and the beginnings of the demonstrations, which are gone on with."""
