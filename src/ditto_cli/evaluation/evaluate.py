@@ -292,15 +292,12 @@ def _tasks_by_prompt(title: str, parts: Sequence[Findings]) -> dict[tuple[int, s
 
 def _joined_leakage(parts: Sequence[Leakage]) -> Leakage:
     """The worst of the parts, so that no fold's leak hides behind another's."""
-    extracted = [part.extracted_words for part in parts if part.extracted_words is not None]
-    natural = [part.held_out_8grams for part in parts if part.held_out_8grams is not None]
-    return Leakage(
-        longest_passage_words=max(part.longest_passage_words for part in parts),
-        shared_8grams=max(part.shared_8grams for part in parts),
-        held_out_8grams=max(natural) if natural else None,
-        extracted_words=max(extracted) if extracted else None,
-        personal_data=sorted({kind for part in parts for kind in part.personal_data}),
-    )
+    found = {
+        name: [value for part in parts if (value := getattr(part, name)) is not None]
+        for name in Leakage.model_fields.keys() - {"personal_data"}
+    }
+    worst = {name: max(values, default=None) for name, values in found.items()}
+    return Leakage(**worst, personal_data=sorted({kind for part in parts for kind in part.personal_data}))
 
 
 def _mean_style(scores: Sequence[PanelScore]) -> list[StylePoint]:

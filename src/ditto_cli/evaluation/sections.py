@@ -22,6 +22,7 @@ from ditto_cli.evaluation.soundness import (
     beyond_limits,
 )
 from ditto_cli.evaluation.verdict import shown
+from ditto_cli.shown import counted
 
 NO_FIGURE = "-"
 _SHOWS = {"better": "preferred", "worse": "opponent preferred", "no difference": "no difference shown"}
@@ -138,11 +139,6 @@ def share(value: float) -> str:
     if rounded in ("0%", "100%") and value not in (0.0, 1.0):
         return "under 1%" if rounded == "0%" else "over 99%"
     return rounded
-
-
-def counted(num: int, noun: str) -> str:
-    """`1 tie`, `2 ties`."""
-    return f"{num} {noun}" if num == 1 else f"{num} {noun}s"
 
 
 def _table(named: Sequence[tuple[str, Any]], columns: Sequence[Column], evaluated: str | None = None) -> Table:

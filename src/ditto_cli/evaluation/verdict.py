@@ -72,9 +72,14 @@ def win_rate(judgements: Iterable[Judgement], contestant: str, opponent: str, *,
 
 def mean_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
     """95 % percentile interval of a mean over prompts, by drawing prompts again."""
-    array = np.array(values)
-    drawn = np.random.default_rng(seed).integers(len(array), size=(_RESAMPLES, len(array)))
-    low, high = np.quantile(array[drawn].mean(axis=1), [0.025, 0.975])
+    return _bootstrap([[value] for value in values], seed)
+
+
+def _bootstrap(clusters: Sequence[Sequence[float]], seed: int) -> tuple[float, float]:
+    """95 % percentile interval of the mean over resampled clusters."""
+    sums, sizes = np.array([sum(scores) for scores in clusters]), np.array([len(scores) for scores in clusters])
+    drawn = np.random.default_rng(seed).integers(len(clusters), size=(_RESAMPLES, len(clusters)))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -88,13 +93,11 @@ def _interval(clusters: Sequence[Sequence[float]], seed: int) -> tuple[float, fl
     """
     if len(clusters) < 2:
         return 0.0, 1.0
-    sums, sizes = np.array([sum(scores) for scores in clusters]), np.array([len(scores) for scores in clusters])
-    drawn = np.random.default_rng(seed).integers(len(clusters), size=(_RESAMPLES, len(clusters)))
-    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
-    per_prompt = sizes.mean()
-    worth = sizes.sum() / (1 + (per_prompt - 1) * _CORRELATION)
-    wilson_low, wilson_high = _wilson(float(sums.sum() / sizes.sum()), float(worth))
-    return min(float(low), wilson_low), max(float(high), wilson_high)
+    low, high = _bootstrap(clusters, seed)
+    num = sum(map(len, clusters))
+    worth = num / (1 + (num / len(clusters) - 1) * _CORRELATION)
+    wilson_low, wilson_high = _wilson(sum(map(sum, clusters)) / num, worth)
+    return min(low, wilson_low), max(high, wilson_high)
 
 
 def _wilson(rate: float, num: float) -> tuple[float, float]:

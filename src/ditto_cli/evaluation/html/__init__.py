@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 from ditto_cli.evaluation.report import EvalReport, SampleRow, style_of
 from ditto_cli.evaluation.sections import (
-    counted,
     evaluated_title,
     number,
     other_tables,
@@ -23,7 +22,7 @@ from ditto_cli.evaluation.sections import (
     win_rates,
 )
 from ditto_cli.evaluation.types import BASE_CONTESTANT
-from ditto_cli.shown import duration, visible
+from ditto_cli.shown import counted, duration, visible
 
 _LINE, _MANY_LINES = 34, 17  # characters in a line of a sample's column, and what page.css shows of a long text
 _LOWEST, _HIGHEST = -0.25, 1.25  # of the picture of style and task; what lies further out is drawn at the edge

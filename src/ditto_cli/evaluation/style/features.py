@@ -131,9 +131,7 @@ def function_words(text: str) -> Features:
 
 def punctuation(text: str) -> Features:
     """Marks for each word: single ones, runs such as `?!`, and what stands before and after them."""
-    found: Counter[str] = Counter()
-    for run in re.findall(r"[^\w\s]+", text):
-        found[f"run {run[:3]}"] += 1
+    found = Counter(f"run {run[:3]}" for run in re.findall(r"[^\w\s]+", text))
     for match in re.finditer(r"([^\w\s])(\s*)", text):
         mark, space = match.groups()
         before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]
