@@ -83,9 +83,8 @@ def other_tables(report: EvalReport) -> dict[str, Table]:
     points = [*report.author_style, *(point for c in report.contestants for point in c.style)]
     measures = list(dict.fromkeys(point.measure for point in points))
     members = [_style(measure) for measure in measures if measure != TOTAL]
-    in_order = sorted(
-        by_contestant, key=lambda one: (len(stage := one[0].rpartition(":")[2]), stage)
-    )  # round9, round10
+    # round9 before round10
+    in_order = sorted(by_contestant, key=lambda one: (len(stage := one[0].rpartition(":")[2]), stage))
     stages = [one for kind in ("base", "sft", "round") for one in in_order if one[1].kind == kind]
     soundness = _soundness_columns(report)
     has_held_out = any(c.held_out_loss is not None or c.chrf is not None for c in report.contestants)
