@@ -27,12 +27,13 @@ from ditto_cli.cli.eval import check_report_place, load_encoder, plan_of, show_r
 from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away, server_of
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say, warn
+from ditto_cli.cli.rivals import contestant_of
 from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
 from ditto_cli.demonstrations.folder import without_kept_back
 from ditto_cli.errors import InputError, InterruptedRun
 from ditto_cli.evaluation.report import Verdict
 from ditto_cli.evaluation.texts_at_hand import read_author
-from ditto_cli.evaluation.types import BASE_CONTESTANT, Author
+from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, Author
 from ditto_cli.interrupts import stopped
 from ditto_cli.method.comparisons import check_comparable
 from ditto_cli.seeds import derive_seed
@@ -96,18 +97,19 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
         but = " but answers of the judge" if answers and options.judge in ("openai", "me") else ""
         raise stopped(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
 
-    from ditto_cli.evaluation.summary import build_report, describe_run
+    from ditto_cli.evaluation.evaluate import build_report
     from ditto_cli.evaluation.traces import mark_of
 
     first = f"{trial.title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."
-    facts = describe_run(
+    report = build_report(
+        name,
         parts,
         trial.policy,
         judge_name,
-        is_judged_elsewhere=sends_texts_away(options),
         seconds=time.monotonic() - started,
+        is_judged_elsewhere=sends_texts_away(options),
+        warnings=[first, *dict.fromkeys(notes)],
     )
-    report = build_report(name, trial.title, parts, facts, warnings=[first, *dict.fromkeys(notes)])
     if record is None:
         report = report.model_copy(update={"verdict": what_to_do(report.verdict)})
     show_report(report, as_json=options.as_json)
@@ -164,38 +166,35 @@ class _Trial:
     def compete(self, part: Author, store: AdapterStore, shown: Reporter) -> tuple[Session, Findings]:
         """Train a fold's adapter in a store that goes away; what it and its rivals write for the texts kept back."""
         from ditto_cli.cli.session import Session
-        from ditto_cli.evaluation.contestants import Contestant, few_shot, write
+        from ditto_cli.evaluation.contestants import Contestant, write
         from ditto_cli.evaluation.eval_prompts import held_out_prompts
         from ditto_cli.evaluation.evaluate import gather
-        from ditto_cli.evaluation.selection import selector_of
-        from ditto_cli.evaluation.summary import extracted_in_training
+        from ditto_cli.evaluation.selection import RoundSelector
         from ditto_cli.method.run import Job, train_ditto
 
         texts, watch_prompt = part.demonstrations, part.held_out[0].prompt
         job = Job.of(self.policy, _FOLD_ADAPTER, texts, self.settings, watch_prompt, pairs=part.pairs)
-        selector = selector_of(self.policy, texts, part.pairs, self.settings, job.texts.max_new_tokens)
+        selector = RoundSelector(self.policy, texts, part.pairs, self.settings, job.texts.max_new_tokens)
         with store.training(job.name) as kept:
             record = train_ditto(self.policy, job, kept, shown, selector)
         session = Session(self.policy, store)
         plan = plan_of(record, held_out_prompts(part), self.options)
-        published, sft = (session.load(Voice(_FOLD_ADAPTER, stage)) for stage in (record.published, SFT_STAGE))
-        shown_texts = few_shot(self.policy, part, plan, warn)
-        contestants = [
-            Contestant(self.title, "round", published),
-            Contestant(BASE_CONTESTANT, "base"),
-            *([] if shown_texts is None else [shown_texts]),
-            Contestant(SFT_STAGE, "sft", sft),
-        ]
+        rivals = (
+            contestant_of(rival, session, record, _FOLD_ADAPTER, part, plan)
+            for rival in (BASE_CONTESTANT, FEW_SHOT_CONTESTANT, SFT_STAGE)
+        )
+        published = Contestant(self.title, "round", session.load(Voice(_FOLD_ADAPTER, record.published)))
+        contestants = [published, *(rival for rival in rivals if rival is not None)]
         findings = gather(
             self.policy,
             part,
             contestants,
             plan,
+            record,
             writer=lambda contestant, plan: write(self.policy, contestant, plan, shown),
             encoder=self.encoder,
             reporter=shown,
         )
-        findings.extracted.update(extracted_in_training(record, self.title))
         return session, findings
 
 
@@ -223,7 +222,7 @@ def _load(
     if options.judge == "model" and options.model is not None:
         find_base(options.model)
     elif options.judge == "openai":
-        from ditto_cli.evaluation.judges.chat_server import connect
+        from ditto_cli.evaluation.judges.by_openai import connect
 
         connect(server_of(options))  # sends nothing
     policy = load_base(settings.base, hardware)

@@ -81,7 +81,7 @@ def _train(options: FleetOptions, store: AdapterStore) -> None:
 
 def _evaluate(options: FleetOptions, store: AdapterStore) -> None:
     from ditto_cli.evaluation.html import render_html, render_overview
-    from ditto_cli.evaluation.report import total_style
+    from ditto_cli.evaluation.report import style_of
     from ditto_cli.evaluation.traces import mark_of, marked_page
 
     tasks, statuses = {}, {}
@@ -107,7 +107,7 @@ def _evaluate(options: FleetOptions, store: AdapterStore) -> None:
 
     def worth(report: EvalReport) -> float:
         own = next(c for c in report.contestants if c.title.startswith(f"{report.adapter}:"))
-        return (total_style(own.style) or 0.0) + own.task.value
+        return (style_of(own.style) or 0.0) + own.task.value
 
     try:
         _run(options, list(statuses.values()), tasks, evaluate_person, _PROGRAM_BYTES, keep)

@@ -18,8 +18,7 @@ from ditto_cli.types import SilentReporter
 if TYPE_CHECKING:
     from ditto_cli.cli.session import Session
     from ditto_cli.evaluation.evaluate import Findings
-    from ditto_cli.evaluation.judges.by_openai import OpenAIJudge
-    from ditto_cli.evaluation.judges.chat_server import Endpoint
+    from ditto_cli.evaluation.judges.by_openai import Endpoint, OpenAIJudge
     from ditto_cli.evaluation.types import Judge, Pair
 
 _MUCH_BIAS = 0.5
@@ -28,7 +27,7 @@ _NOBODY_TO_ASK = "Texts would leave this machine: say --yes where nobody can be 
 
 def sends_texts_away(options: EvalOptions) -> bool:
     """Whether the judge is on another machine."""
-    from ditto_cli.evaluation.judges.chat_server import leaves_machine
+    from ditto_cli.evaluation.judges.by_openai import leaves_machine
 
     return options.judge == "openai" and leaves_machine(options.base_url or "")
 
@@ -51,7 +50,7 @@ def check_judge(options: EvalOptions) -> None:
 
 def server_of(options: EvalOptions) -> Endpoint:
     """The judge's server, to which nothing is sent yet."""
-    from ditto_cli.evaluation.judges.chat_server import Endpoint
+    from ditto_cli.evaluation.judges.by_openai import Endpoint
 
     if not options.model or not options.base_url:
         raise InputError(
@@ -128,9 +127,14 @@ def _make_judge(
     writings = [writing for written in findings.writings.values() for writing in written]
     ledger = Ledger.of(folder, key, options.judge, marks, writings)
     if options.judge == "me":
-        from ditto_cli.evaluation.judges.by_person import PersonJudge
+        from ditto_cli.evaluation.judges.by_person import PersonJudge, Shown
 
-        return PersonJudge(demonstrations, ledger, ask, _show_pair, seed=findings.plan.seed)
+        def show(shown: Shown) -> None:
+            say(f"\n{shown.number} of {shown.total}. A text of the author's, to compare with:")
+            say(demonstrations[(shown.number - 1) % len(demonstrations)].completion + "\n")
+            print_side_by_side(shown.prompt, [("a", shown.left), ("b", shown.right)], console=stderr_console())
+
+        return PersonJudge(ledger, ask, show, seed=findings.plan.seed)
     from ditto_cli.evaluation.judges.by_openai import OpenAIJudge
 
     return OpenAIJudge(server_of(options), demonstrations, ledger, noted=warn)
@@ -140,7 +144,7 @@ def _ask_consent(server: OpenAIJudge, options: EvalOptions, pairs: Sequence[Pair
     """Say what a server will be sent and what that costs, and ask before texts leave the machine."""
     cost = server.describe_cost(pairs)
     say(
-        f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens_estimate} tokens"
+        f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens} tokens"
         + (f", about {cost.money(*options.prices):.2f} at the given prices" if options.prices else "")
         + (f"; {cost.num_cached} are answered already." if cost.num_cached else ".")
     )
@@ -152,9 +156,3 @@ def _ask_consent(server: OpenAIJudge, options: EvalOptions, pairs: Sequence[Pair
     )
     if not options.sure and not confirm("Send them?", _NOBODY_TO_ASK):
         raise InterruptedRun("Nothing was sent.")
-
-
-def _show_pair(reference_texts: Sequence[str], prompt: str, left: str, right: str, number: int, total: int) -> None:
-    say(f"\n{number} of {total}. A text of the author's, to compare with:")
-    say(reference_texts[(number - 1) % len(reference_texts)] + "\n")
-    print_side_by_side(prompt, [("a", left), ("b", right)], console=stderr_console())
