@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.mail.quotes import html_mail_to_text, remove_quoted
+from ditto_cli.demonstrations.quotes import html_mail_to_text, remove_quoted
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from ditto_cli.demonstrations.formats.chats import read_chat_text
+from ditto_cli.demonstrations.chats import read_chat_text
 from ditto_cli.demonstrations.sources import READERS, gather, read_safely
 from ditto_cli.errors import InputError
 

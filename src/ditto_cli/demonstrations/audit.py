@@ -21,7 +21,7 @@ from ditto_cli.demonstrations.language import (
     language_of,
     split_note,
 )
-from ditto_cli.demonstrations.mail.quotes import remove_quoted
+from ditto_cli.demonstrations.quotes import remove_quoted
 from ditto_cli.demonstrations.redaction import personal_data
 from ditto_cli.types import Preference, SourceText
 

@@ -1,6 +1,6 @@
 """A folder -> the texts and pairs in it, and what was left out and why. Nothing is left out silently or waited for.
 
-Knows the folder's rules (which files count, in which order); what is inside a file is `formats`' business. pairs.jsonl
+Knows the folder's rules (which files count, in which order); what is inside a file is `sources`' business. pairs.jsonl
 beside the texts has a line for each pair of texts of which the person preferred one, in TRL's format,
 `{"prompt", "chosen", "rejected"}` as texts or as conversations, so pairs from elsewhere work.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, PROMPT_FILE, FolderFile
 from ditto_cli.demonstrations.encoding import normalise_text, opened, read_whole, readable_name
 from ditto_cli.demonstrations.language import Limits, divided
-from ditto_cli.demonstrations.mail.mailboxes import apple_mbox_file, is_maildir
+from ditto_cli.demonstrations.mail import apple_mbox_file, is_maildir
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.demonstrations.redaction import Redactor, redactor_for
 from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, read_source, reason_to_skip

@@ -18,7 +18,7 @@ from typing import Literal
 import yaml
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PROMPT_FILE, SCHEMA_VERSION, FolderFile, read_yaml
-from ditto_cli.demonstrations.closings import closing_in
+from ditto_cli.demonstrations.authorship import closing_in
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.redaction import prompt_key, redactor_for
 from ditto_cli.demonstrations.words import words

@@ -30,21 +30,20 @@ from typing import BinaryIO, cast
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, PROMPT_FILE
 from ditto_cli.demonstrations.authorship import own_texts
+from ditto_cli.demonstrations.chats import read_chat_text
+from ditto_cli.demonstrations.documents import read_office, read_pdf
 from ditto_cli.demonstrations.encoding import damaged, opened, read_whole, readable_name
-from ditto_cli.demonstrations.formats.chats import read_chat_text
-from ditto_cli.demonstrations.formats.documents import read_office, read_pdf
-from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
-from ditto_cli.demonstrations.formats.records import read_csv, read_json, read_jsonl
-from ditto_cli.demonstrations.formats.web import read_page
-from ditto_cli.demonstrations.mail.mailboxes import (
+from ditto_cli.demonstrations.mail import (
     apple_mbox_file,
     is_maildir,
     is_mbox,
     link_originals,
+    read_email,
     read_maildir,
     read_mbox,
 )
-from ditto_cli.demonstrations.mail.message import read_email
+from ditto_cli.demonstrations.posts import read_markdown, read_page, read_plain
+from ditto_cli.demonstrations.records import read_csv, read_json, read_jsonl
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import People, Reader, Reading, Skipped, SourceText

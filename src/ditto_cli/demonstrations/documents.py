@@ -21,8 +21,8 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from ditto_cli.demonstrations.encoding import damaged, normalise_text, usable
-from ditto_cli.demonstrations.formats.plain import titled_prompt
 from ditto_cli.demonstrations.html_text import html_to_text
+from ditto_cli.demonstrations.posts import titled_prompt
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText

@@ -15,15 +15,7 @@ from dataclasses import replace
 from math import isnan, nan
 from typing import Any
 
-from ditto_cli.demonstrations.encoding import (
-    BY_OTHERS,
-    decoded,
-    empty,
-    normalise_text,
-    repair_mojibake,
-    unify_line_ends,
-)
-from ditto_cli.demonstrations.formats.chats import (
+from ditto_cli.demonstrations.chats import (
     FORWARDED,
     SYSTEM_LINE,
     Message,
@@ -32,8 +24,16 @@ from ditto_cli.demonstrations.formats.chats import (
     posts_reading,
     seconds_of,
 )
-from ditto_cli.demonstrations.formats.plain import titled_prompt
+from ditto_cli.demonstrations.encoding import (
+    BY_OTHERS,
+    decoded,
+    empty,
+    normalise_text,
+    repair_mojibake,
+    unify_line_ends,
+)
 from ditto_cli.demonstrations.html_text import html_to_text, looks_like_html
+from ditto_cli.demonstrations.posts import titled_prompt
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import People, Reading, Skipped, SourceText

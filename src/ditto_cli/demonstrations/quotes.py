@@ -19,7 +19,7 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
 
-from ditto_cli.demonstrations.closings import closing_in, name_in
+from ditto_cli.demonstrations.authorship import closing_in, name_in
 from ditto_cli.demonstrations.html_text import html_to_text, tidied
 from ditto_cli.demonstrations.words import one_of, words
 
