@@ -34,8 +34,9 @@ from ditto_cli.demonstrations.encoding import (
     repair_mojibake,
     unify_line_ends,
 )
+from ditto_cli.demonstrations.html_text import html_mail_to_text
 from ditto_cli.demonstrations.language import excerpt
-from ditto_cli.demonstrations.quotes import html_mail_to_text, remove_quoted, unwrap_flowed
+from ditto_cli.demonstrations.quotes import remove_quoted, unwrap_flowed
 from ditto_cli.demonstrations.words import one_of, words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, Reading, Skipped, SourceText
