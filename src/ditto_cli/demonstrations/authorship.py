@@ -21,11 +21,8 @@ from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, Skipped, SourceText
 
 _MAX_CHARACTERS, _MAX_WORDS = 80, 9
-_MAX_PHRASE_WORDS, _MAX_NAME_WORDS = 4, 4
 _MAX_MORE = 6  # characters that stand at once behind a closing of a script without spaces
-_MAX_IDEOGRAPHS = 5  # of a name
 _STOPS = ".,!?;:\u3002\uff0c\u3001\uff01\u060c\u2026"
-_SENTENCE_ENDS = (".", "!", "?")
 _AROUND = " \t\u3000\u200e\u200f*_~>-\u2013\u2014()<>\"'" + _STOPS
 _ROLE = re.compile(r"\s*[|/(;:@\u2022\u00b7]\s*|\s+[\u2013\u2014-]\s+")
 _COMMA = re.compile(r"\s*[,\uff0c\u3001\u060c]\s*")
@@ -58,7 +55,7 @@ def closing_in(line: str) -> str | None:
     return _spaced_closing(pieces, keys) if 0 < len(pieces) <= _MAX_WORDS else None
 
 
-def name_in(text: str, max_words: int = _MAX_NAME_WORDS) -> str | None:
+def name_in(text: str, max_words: int = 4) -> str | None:
     """The name that a line begins with, up to a comma, a bar or what else leads to a role; None if it is none.
 
     A name of several words has no small letters in front but those of "van" and its like.
@@ -89,7 +86,7 @@ def _without_kisses(pieces: Sequence[str]) -> str:
 
 
 def _phrase_length(keys: Sequence[str], start: int, phrases: frozenset[str]) -> int:
-    for length in range(min(_MAX_PHRASE_WORDS, len(keys) - start), 0, -1):
+    for length in range(min(4, len(keys) - start), 0, -1):
         if " ".join(keys[start : start + length]) in phrases:
             return length
     return 0
@@ -112,7 +109,7 @@ def _spaced_closing(pieces: Sequence[str], keys: Sequence[str]) -> str | None:
     if end < len(pieces):
         is_name = is_set_off and not pieces[end][0].islower()  # "Best, June"
         is_time = _phrase_length(keys, end, _plain("after")) or any(map(str.isdigit, keys[end]))
-        if is_time and not is_name and not pieces[end - 1].endswith(_SENTENCE_ENDS):
+        if is_time and not is_name and not pieces[end - 1].endswith((".", "!", "?")):
             end = next((n + 1 for n in range(end, len(pieces)) if pieces[n][-1] in _STOPS), len(pieces))
             is_set_off = True
         elif keys[end] in _plain("of"):
@@ -135,7 +132,7 @@ def _spaced_closing(pieces: Sequence[str], keys: Sequence[str]) -> str | None:
 
 def _is_name_word(word: str) -> bool:
     """Letters of any script with their marks, hyphens, and the dot of an initial."""
-    if len(word) > _MAX_IDEOGRAPHS and "\u3040" <= word[0] <= "\u9fff":
+    if len(word) > 5 and "\u3040" <= word[0] <= "\u9fff":  # of a name
         return False
     return word[0].isalpha() and all(
         character in "'\u2019-." or unicodedata.category(character)[0] in "LM" for character in word
@@ -156,8 +153,6 @@ def _plain(field: str) -> frozenset[str]:
 
 # --- whose texts
 
-_MOSTLY, _ALMOST_ALWAYS = 0.8, 0.9
-_OWN_SHARE = 0.2
 _NUM_SHOWN = 8
 _NUMBER = re.compile(r"\+?[\d ()./-]{7,20}")
 
@@ -272,22 +267,19 @@ def _owner_addresses(mails: Sequence[Mail]) -> set[str]:
     # One mail of somebody else in a folder of sent ones, moved there or redirected, makes nobody an owner.
     sent = Counter(mail.sender for mail in mails if mail.is_sent and mail.sender)
     if sent:
-        return {address for address, count in sent.items() if count >= _OWN_SHARE * sent.total()}
+        return {address for address, count in sent.items() if count >= 0.2 * sent.total()}
     senders = Counter(mail.sender for mail in mails if mail.sender)
-    if senders and senders.most_common(1)[0][1] >= _ALMOST_ALWAYS * len(mails):
+    if senders and senders.most_common(1)[0][1] >= 0.9 * len(mails):
         return {senders.most_common(1)[0][0]}
     taking_part = Counter(address for mail in mails for address in {mail.sender, *mail.recipients} if address)
     # Two people who write to each other and to hardly anybody else: either may be the owner.
-    often = [address for address, count in taking_part.items() if count >= _MOSTLY * len(mails)]
+    often = [address for address, count in taking_part.items() if count >= 0.8 * len(mails)]
     return {often[0]} if len(often) == 1 and senders[often[0]] else set()
 
 
 # --- signatures
 
-_MAJORITY = 0.6  # of those that sign; below, it is not known who "the person" is
-_MIN_SIGNED = 3
 _TAIL_LINES = 8
-_MAX_GREETING_WORDS = 6
 _TITLES = frozenset("dr prof mr mrs ms miss herr frau dipl ing phd md mme mlle sr sra jr".split())  # noqa: SIM905
 
 
@@ -298,7 +290,7 @@ def signature_of(text: str) -> str | None:
     Mia", "Thanks Mia!"), or what stands alone on the last line behind a blank one.
     """
     whole = [line.strip() for line in text.strip().split("\n")]
-    greeting = whole[0].split() if len(whole[0].split()) <= _MAX_GREETING_WORDS else []
+    greeting = whole[0].split() if len(whole[0].split()) <= 6 else []
     greeted = set(map(plain_word, greeting))
     lines = whole[-_TAIL_LINES:]
     for index in range(len(lines) - 1, 0, -1):
@@ -325,7 +317,7 @@ def other_authors(texts: Sequence[SourceText]) -> dict[str, str]:
     most = min(counts, key=lambda name: (-counts[name], name), default="")
     ours = [name for name in counts if are_one_person(most, name)]
     total = sum(counts[name] for name in ours)
-    if total < max(_MIN_SIGNED, _MAJORITY * counts.total()):
+    if total < max(3, 0.6 * counts.total()):  # of those that sign; below, it is not known who "the person" is
         return {}
     return {
         identity: "signed by somebody else than most"

@@ -33,7 +33,6 @@ NEARLY_THE_SAME = "nearly the same as another"
 FORM_LETTER = "a form letter sent many times"
 JOINED_WORDS = 15  # a text of fewer words teaches nothing alone
 _LANGUAGE_WORDS = 12  # of fewer nobody can tell
-_TYPICAL_SHARE = 0.5  # the others are taken only where nothing else is left
 _WITHIN, _LENGTH, _JOINED, _ALIKE, _FORM, _TINY = range(6)  # what is taken first
 _FORMS = {"new": "emails", "reply": "replies", "forward": "forwarded emails"}
 
@@ -185,7 +184,7 @@ def _represent(entries: Sequence[_Entry], num: int) -> list[_Entry]:
     figures = style_figures([entry.text.text for entry in entries])
     scores = typicality(figures)
     ranked = sorted(range(len(entries)), key=lambda row: (-scores[row], row))
-    left = ranked[: max(num, round(_TYPICAL_SHARE * len(ranked)))]
+    left = ranked[: max(num, round(0.5 * len(ranked)))]  # the others are taken only where nothing else is left
     chosen: list[int] = []
     while left and len(chosen) < num:
         near = (figures[left] @ figures[chosen].T).max(axis=1) if chosen else np.zeros(len(left))
@@ -210,11 +209,9 @@ _MIN_WORDS = 6  # shorter texts are nearly the same only if their words are
 _MAX_CHARACTERS = 20_000  # texts that begin with as many of the same are the same
 _RUN_WORDS = 4
 _NUM_RUNS = 64  # that are looked up of each text: those with the smallest hashes, which two that are alike share
-_NUM_LIKELY = 4  # texts that share the most of them are compared
 _WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 
 _NUM_FIGURES = 2048
-_CORE_SHARE = 0.7
 # Odd, so that multiplying loses nothing modulo 2^64; one for each place in a run of three characters.
 _FACTORS = tuple(np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
 
@@ -241,7 +238,7 @@ def near_duplicates(texts: Sequence[str]) -> list[int]:
                 shared.update({firsts[first], firsts[latest]})
         spelt.append(words)
         firsts.append(index)
-        for other, _ in shared.most_common(_NUM_LIKELY):
+        for other, _ in shared.most_common(4):  # texts that share the most of them are compared
             is_long = min(len(spelt[other]), len(words)) >= _MIN_WORDS
             if spelt[other] == words or (is_long and ratio(spelt[other], words, score_cutoff=100 * SAME_SHARE) > 0):
                 firsts[index] = other
@@ -271,6 +268,6 @@ def typicality(figures: Figures) -> list[float]:
     The middle is that of the nearer seven tenths, so that pasted texts of others do not pull it.
     """
     near = figures @ figures.sum(axis=0)
-    core = figures[near >= np.quantile(near, 1 - _CORE_SHARE)] if len(near) else figures
+    core = figures[near >= np.quantile(near, 0.3)] if len(near) else figures
     middle = core.sum(axis=0)
     return [round(float(value), 6) for value in figures @ middle / max(np.linalg.norm(middle), 1e-12)]

@@ -53,7 +53,6 @@ _OTHER_MARKS = "€…‘’“”–—«»°"  # noqa: RUF001
 _ALSO_LOST = re.compile(f"{_LOST}+|\u951f\u65a4\u62f7")  # U+FFFD itself, read as GBK
 
 _META_CHARSET = re.compile(rb"<meta\s[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{2,30})", re.IGNORECASE)
-_SAMPLE_BYTES = 4000
 _ONLY_AT_END = "ךםןףץς"  # of a word
 _QUOTES, _SIGNS = "“”‘’–—…«»„‚\xa0", "€°§£·•ªº²½©®™№µ"  # noqa: RUF001
 
@@ -257,7 +256,7 @@ def _alphabets() -> list[tuple[str, bool, dict[str, float], float]]:
 
 def _likeliest_codec(raw: bytes) -> str:
     """The codec whose text is the likeliest by the letters of an alphabet, and by how letters stand together."""
-    sample = b"\n".join(line for line in raw.splitlines() if not line.isascii())[:_SAMPLE_BYTES]
+    sample = b"\n".join(line for line in raw.splitlines() if not line.isascii())[:4000]
     traits = {codec: _traits(_decode(sample, codec)) for codec in {model[0] for model in _alphabets()}}
     frequent = words("charsets")["frequent"]
 

@@ -29,7 +29,6 @@ _HTML_SPACE = re.compile(r"[ \t\r\n\f\xa0]+")
 _COMMENTED_STYLE = re.compile(r"(<style\b[^<>]{0,200}>)\s{0,20}<!--", re.IGNORECASE)  # as Word hides its sheets
 _MARGIN = re.compile(r"\bmargin(-top|-bottom)?\s*:([^;]*)")
 _NUMBER = re.compile(r"\d*\.?\d+")
-_MAX_ALT_CHARACTERS = 12  # a family in skin tones has eleven
 # What Word writes for ":)", "-->" and what else it corrects; its own private characters lie 0xf000 above.
 _WINGDINGS = dict(zip(map(ord, "JKLàßçèóüûCDFRY«n§v"), "🙂😐🙁→←⇐⇒⇔✓✗👍👎☞☀✡★■▪❖", strict=True))
 _WORD_PRIVATE = {0xF000 + code: character for code, character in _WINGDINGS.items()}
@@ -207,7 +206,7 @@ def _has_no_margins(style: str) -> bool | None:
 def _emoji(attributes: dict[str, str | None]) -> str:
     """The character that a picture stands for; "" for other pictures, whatever their description says."""
     alt = (attributes.get("data-emoji") or attributes.get("alt") or "").strip()
-    if not 0 < len(alt) <= _MAX_ALT_CHARACTERS or any(map(str.isalpha, alt)):
+    if not 0 < len(alt) <= 12 or any(map(str.isalpha, alt)):  # a family in skin tones has eleven
         return ""
     names = f"{attributes.get('class')} {attributes.get('src')}".lower()
     is_sign = any(character > "\u2000" and unicodedata.category(character) in ("So", "Me") for character in alt)

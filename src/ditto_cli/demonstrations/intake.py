@@ -22,9 +22,6 @@ from ditto_cli.demonstrations.sources import READERS
 from ditto_cli.errors import InputError
 from ditto_cli.types import Skipped, SourceText
 
-_DEFAULT_PICK = 7
-_MOST_WITHOUT_PICK = 9
-
 
 @dataclass(frozen=True)
 class NewText:
@@ -126,8 +123,8 @@ def kept_back(picked: Sequence[Picked], num: int) -> list[Picked]:
 
 def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int, limits: Limits | None) -> Choice:
     """All of a few texts, but those that nobody wrote; of many, or where lengths are given, the best ones."""
-    if num is not None or limits is not None or len(candidates) - num_held_out > _MOST_WITHOUT_PICK:
-        return pick(candidates, (num or _DEFAULT_PICK) + num_held_out, limits)
+    if num is not None or limits is not None or len(candidates) - num_held_out > 9:  # else all
+        return pick(candidates, (num or 7) + num_held_out, limits)
     picked, left_out = [], []
     for text in candidates:
         if text.mail is not None and text.mail.not_written is not None:

@@ -65,7 +65,7 @@ def parse_mail(name: str, raw: bytes, *, is_of_archive: bool = True) -> SourceTe
     """A mail's own text with what its headers say, or why there is none; drafts and the like only out of an archive."""
     try:
         fields, message = open_mail(raw)
-        if fields.keys().isdisjoint(_KNOWN_FIELDS):
+        if fields.keys().isdisjoint(("from", "to", "subject", "date", "message-id", "mime-version", "content-type")):
             return Skipped(name, _NOT_READABLE)
         kinds_of_folder = _labelled_kinds(fields)
         if any(map(_EXPUNGED.match, fields.get("x-mozilla-status", []))):
@@ -151,7 +151,6 @@ def _best(alternatives: list[tuple[str, bool]]) -> tuple[str, bool]:
 
 # --- headers
 
-_KNOWN_FIELDS = ("from", "to", "subject", "date", "message-id", "mime-version", "content-type")
 _CALENDAR = "a calendar message"
 NOT_KEPT = {"drafts": "a draft", "spam": "marked as spam", "trash": "in the trash"}  # by kind of folder
 _PREFIX = re.compile(
@@ -288,7 +287,6 @@ Fields = dict[str, list[str]]  # by lower-case name, on one line; encoded words 
 _ABOVE_THE_HEAD = re.compile(rb"(?:\xef\xbb\xbf|[\r\n]+|>?From [^\r\n]*[\r\n]+){1,9}")
 _BASE64_LINE = re.compile(rb"(?:[A-Za-z0-9+/]+={1,2})*[A-Za-z0-9+/]*={0,2}")
 _FULL_LINE = 60  # bytes in a line of base64 that another one follows
-_MAX_TEXT_BYTES = 2 * 2**20
 _MAX_WORD_CHARACTERS = 2000  # of a header with encoded words
 
 
@@ -355,7 +353,7 @@ def part_text(part: Message) -> str:
     content = part.get_payload(decode=True)
     raw = content if isinstance(content, bytes) else b""
     raw = _from_base64(raw) if is_base64 else raw
-    if len(raw) > _MAX_TEXT_BYTES:
+    if len(raw) > 2 * 2**20:
         raise UndecodableTextError("a text of more than 2 MiB")
     is_page = part.get_content_subtype() == "html"
     return decode_text(raw, parameter(part, "charset") or (charset_of_page(raw) if is_page else None))
@@ -386,7 +384,6 @@ def _from_base64(raw: bytes) -> bytes:
 
 MAX_MESSAGE_BYTES = 32 * 2**20
 
-_LINE_BYTES = 2**16
 _HEAD_LINES, _HEAD_BYTES = 40, 4000  # of the headers below a separator
 _LINE = re.compile(rb"From(?: ([^\r\n]{0,250}))?\r?\n")
 _HEAD_LINE = re.compile(rb">?From |[!-9;-~]{1,76}:")
@@ -509,7 +506,7 @@ def _messages(name: str, stream: BinaryIO) -> Iterator[bytes | None]:
     held: list[bytes] = []
     below: deque[bytes] = deque()  # lines that were read to tell whether a message begins above them
     size = num_separators = 0
-    read = partial(stream.readline, _LINE_BYTES)
+    read = partial(stream.readline, 2**16)
     try:
         while line := below.popleft() if below else read():
             if line.startswith(b"From"):

@@ -36,7 +36,6 @@ _TOML_LINE = re.compile(r"\s*(?:[\"']?[\w.-]{1,40}[\"']?\s*=|\[)")
 _PROPERTY = re.compile(r"([^\s:#>-][^:\n]{0,50}):(\s.*|$)")
 _NOTION_NAME = re.compile(r" [0-9a-f]{32}$")
 _OUR_KEY = "prompt"
-_TITLE_CHARACTERS, _ABOUT_CHARACTERS = 200, 400
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 # Lines of nothing but tags of Liquid ({% ... %}, {{ ... }}), shortcodes of Hugo ({{< ... >}}), attributes ({: ...}), or
 # the frames of Notion.
@@ -182,7 +181,7 @@ def _prompt_of(fields: Mapping[str, Any], body: str) -> str | None:
 
 def titled_prompt(kind: str, title: str, about: str = "") -> str | None:
     """The instruction that a text with this title answers; None if neither that nor what it is about says anything."""
-    title, about = _one_line(title, _TITLE_CHARACTERS), _one_line(about, _ABOUT_CHARACTERS)
+    title, about = _one_line(title, 200), _one_line(about, 400)
     if not title:
         return f"Write {kind} about this: {about}" if about else None
     prompt = f'Write {kind} with the title "{title}".'

@@ -38,7 +38,6 @@ class _Body:
     is_above_quote: Sequence[bool]  # whether the next line with text is a quoted one
 
 
-_ATTRIBUTION_LINES = 4  # a long name and address push "wrote:" down
 _ATTRIBUTION_CHARACTERS, _ATTRIBUTION_WORDS = 500, 30
 _COLONS = (":", "\uff1a", "\u0589", "\ufe55", "\u1366")
 _COLON = re.compile("[:\uff1a]")
@@ -55,7 +54,6 @@ _DAY = re.compile(r"(?<!\d)(?:1[34]|19|2[05])\d\d(?!\d)|(?<!\d)\d{1,4}([./-])\s?
 _TIME = re.compile(r"(?<!\d)\d{1,2}\s?[:.h\u6642\u65f6\uc2dc]\s?\d\d(?!\d)")
 _ADDRESS = re.compile(r"[<(\[]?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}[>)\]]?")
 _BRACKETED_ADDRESS = re.compile(r"[<(\[]\s?(?:mailto:)?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}[>)\]]")
-_ABBREVIATION_CHARACTERS = 4  # "Dr.", "p.m."
 _BULLET = re.compile(r"[-*\u2022\u2013+]\s|\d{1,3}[.)]\s")
 _MESSAGE_RULE = re.compile(
     rf"[-_=*\u2013\u2014]{{2,40}}\s*(?:{one_of('quotes', 'message_rules')})\s*[-_=*:\u2013\u2014]{{1,60}}",
@@ -63,13 +61,9 @@ _MESSAGE_RULE = re.compile(
 )
 _ZOHO_RULE = re.compile(r"-{3,8} .{10,300} -{3,8}")
 _FORWARD_LINE = re.compile(rf"(?:{one_of('quotes', 'forward_lines')})\s*[:\uff1a]", re.IGNORECASE)
-_RULE_CHARACTERS = 160
-_FIELD_NAME_CHARACTERS = 40
 _SENDER_FIELDS, _OTHER_FIELDS = frozenset(_WORDS["sender_fields"]), frozenset(_WORDS["other_fields"])
-_FIELD_LINES = 7  # the lines below the first that may hold its fellow fields
 _UNKNOWN_FIELD = re.compile(r"\*?[^\W\d_][^\d:\uff1a<>@]{1,30}[:\uff1a]\*?\s?(.{1,300})")
 _BLANK_LINES = re.compile(r"\n{4,}")  # that many say no more than two
-_MAX_ORIGINAL_CHARACTERS = 20_000
 
 
 def remove_quoted(body: str) -> OwnPart:
@@ -81,7 +75,7 @@ def remove_quoted(body: str) -> OwnPart:
     own, quoted = _split(_BLANK_LINES.sub("\n\n\n", body).split("\n"))
     original = ""
     if any(line.strip() for line in quoted):
-        first, nested = _split(_without_fields("\n".join(quoted)[:_MAX_ORIGINAL_CHARACTERS].split("\n")))
+        first, nested = _split(_without_fields("\n".join(quoted)[:20_000].split("\n")))
         original = "\n".join(first).strip()
         original = original or "\n".join(without_program_marks(_without_fields(nested))).strip()
     return OwnPart("\n".join(own), original)
@@ -163,7 +157,7 @@ def _introduction_height(body: _Body, index: int) -> int:
     if not line or line.startswith(">"):
         return 0
     if len(line) <= _ATTRIBUTION_CHARACTERS and (line.endswith(_COLONS) or line[0] in "-_=*\u2013\u2014"):
-        if len(line) <= _RULE_CHARACTERS and (_MESSAGE_RULE.fullmatch(line) or _FORWARD_LINE.fullmatch(line)):
+        if len(line) <= 160 and (_MESSAGE_RULE.fullmatch(line) or _FORWARD_LINE.fullmatch(line)):
             # With the headers or the attribution below it.
             below = next((position for position in range(index + 1, len(body.bare)) if body.bare[position]), None)
             if below is None:
@@ -182,7 +176,7 @@ def _header_height(body: _Body, index: int) -> int:
     bare = body.bare
     if ":" not in bare[index] and _field(bare[index]) is None:
         return 0
-    region = range(index, min(len(bare), index + 1 + _FIELD_LINES))
+    region = range(index, min(len(bare), index + 8))  # the lines below the first that may hold its fellow fields
     fields = {position: field for position in region if (field := _field(bare[position]))}
     has_sender = any(
         field in _SENDER_FIELDS and _COLON.split(bare[at], 1)[1].strip(" *") for at, field in fields.items()
@@ -200,7 +194,7 @@ def _header_height(body: _Body, index: int) -> int:
 @lru_cache(maxsize=64)
 def _field(line: str) -> str | None:
     """The name of the mail header that a line is, in lower case; None if it is none."""
-    colon = _COLON.search(line, 0, _FIELD_NAME_CHARACTERS)
+    colon = _COLON.search(line, 0, 40)
     name = line[: colon.start()].strip(" \t*\u00a0").lower() if colon else ""
     return name if name in _SENDER_FIELDS or name in _OTHER_FIELDS else None
 
@@ -211,7 +205,7 @@ def _attribution_height(body: _Body, index: int) -> int:
     It ends with a line that ends with a colon, or that stands above a quote.
     """
     window: list[str] = []
-    for position in range(index, min(len(body.bare), index + _ATTRIBUTION_LINES)):
+    for position in range(index, min(len(body.bare), index + 4)):  # a long name and address push "wrote:" down
         line = body.bare[position]
         if not line or len(line) > _ATTRIBUTION_CHARACTERS or line.startswith(">"):
             break
@@ -229,7 +223,7 @@ def _attribution_height(body: _Body, index: int) -> int:
 def _begins_in_first(window: Sequence[str]) -> bool:
     """Whether an attribution of several lines begins with the first: it says what the others do not say."""
     first, others = window[0], " ".join(window[1:])
-    has_full_stop = first.endswith(".") and len(first.split()[-1]) > _ABBREVIATION_CHARACTERS
+    has_full_stop = first.endswith(".") and len(first.split()[-1]) > 4  # "Dr.", "p.m."
     if first.endswith(("!", "?", "\u2026", "\u3002")) or (has_full_stop and others[0].isupper()):
         return False
     patterns = (_DAY, _TIME, _BRACKETED_ADDRESS)
@@ -291,7 +285,6 @@ _RULE_LINE = re.compile(r"[_\-=*\u2014\u2500]{5,}")
 _SENT_LINE_CHARACTERS, _SENT_LINE_WORDS = 130, 14
 _LINK = re.compile(r"<?https?://\S+|<\S*>|\[image:[^\]]*\]")
 _TAIL_LINES = 16  # no contact block is longer
-_BLOCK_CHARACTERS, _BLOCK_WORDS = 90, 8  # nor its lines
 _LABEL_WORDS = 3  # beside the number to call or the address: "Tel", "Mobile (office)"
 _CONTACT = re.compile(r"\+?[\d(][\d\s()./\-\u2013]{5,28}\d|[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}")
 _NUM_LEGAL_WORDS = 10  # no disclaimer is shorter
@@ -301,9 +294,6 @@ _OF_DISCLAIMERS = (
     _pattern("legal_words"),
 )
 _FOOTER, _MAILING_LIST = _pattern("footers", r"\W*(?:{})"), _pattern("mailing_lists")
-_PARAGRAPH_CHARACTERS = 4000  # as much of a paragraph as is looked at
-_LAST_PARAGRAPHS = 6
-_LINES_BELOW_CLOSING = 60
 # What Gmail and Outlook write in plain text for a picture, a link and bold letters.
 _PICTURE = re.compile(
     r"\[(?:cid:|image: ?|image removed by sender|inline image|https?://\S{1,500}\.(?:png|jpe?g|gif)\b)([^\]\n]{0,500})\]",
@@ -385,9 +375,9 @@ def _without_footers(lines: list[str]) -> list[str]:
         index for index, line in enumerate(lines) if line.strip() and (index == 0 or not lines[index - 1].strip())
     ]
     last_closing = _last_closing(lines)
-    for start in starts[-_LAST_PARAGRAPHS:]:
+    for start in starts[-6:]:
         end = next((index for index in range(start, len(lines)) if not lines[index].strip()), len(lines))
-        paragraph = " ".join(lines[start:end])[:_PARAGRAPH_CHARACTERS]
+        paragraph = " ".join(lines[start:end])[:4000]  # as much of a paragraph as is looked at
         is_long = len(paragraph.split()) >= _NUM_LEGAL_WORDS or (not paragraph.isascii() and len(paragraph) >= 60)
         is_disclaimer = is_long and all(word.search(paragraph) for word in _OF_DISCLAIMERS)
         if (is_disclaimer or _FOOTER.match(paragraph)) and last_closing < end:
@@ -397,7 +387,7 @@ def _without_footers(lines: list[str]) -> list[str]:
 
 def _last_closing(lines: Sequence[str]) -> int:
     """The last line that is a closing, or -1: up to there, what looks like a mark or a footer is the letter's."""
-    first = max(0, len(lines) - _LINES_BELOW_CLOSING)
+    first = max(0, len(lines) - 60)
     return next((index for index in range(len(lines) - 1, first - 1, -1) if closing_in(lines[index]) is not None), -1)
 
 
@@ -414,7 +404,7 @@ def _without_contact_block(lines: list[str]) -> list[str]:
     else:
         place = next((place for place, index in enumerate(tail) if index and _is_name_apart(lines, index)), len(tail))
     block = [lines[index].strip() for index in tail[place + 1 :]]
-    is_block = all(len(line) <= _BLOCK_CHARACTERS and len(line.split()) <= _BLOCK_WORDS for line in block)
+    is_block = all(len(line) <= 90 and len(line.split()) <= 8 for line in block)  # nor its lines
     without_contacts = [_CONTACT.subn(" ", line) for line in block]
     has_contact = any(num and len(label.split()) <= _LABEL_WORDS for label, num in without_contacts)
     # "My number is 0170 ..." and the name below are of the letter.

@@ -70,7 +70,6 @@ READERS: dict[str, Reader] = {
     ".txt": _chat_or(read_plain),
 }
 # Their readers run here, unless it is a chat of years; those of all other kinds in a process that may hang.
-_QUICK_SUFFIXES = (".eml", ".markdown", ".md", ".txt")
 _MEBIBYTE = 2**20
 _TEXT_BYTES = 2 * _MEBIBYTE  # a novel
 _MAX_BYTES = {
@@ -80,9 +79,7 @@ _MAX_BYTES = {
     **dict.fromkeys((".csv", ".js", ".json", ".jsonl", ".tsv"), 64 * _MEBIBYTE),
 }
 REFUSED: dict[str, str] = {suffix: reason for reason, suffixes in words("refused_kinds").items() for suffix in suffixes}
-_OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 MAX_FILES = 20_000  # in a zip archive
-_MAX_DEPTH = 200  # of folders
 MAX_TEXTS = 200_000
 MAX_CHARACTERS = 2**21  # in one text
 _HEAD_BYTES = 4096
@@ -183,7 +180,7 @@ def _of_folder(folder: Path, name: str) -> Iterator[Item]:
     if (mbox := apple_mbox_file(folder)) is not None:
         yield from read_source(mbox, name)
         return
-    names = sorted(file_names(folder)) if name.count("/") < _MAX_DEPTH else []
+    names = sorted(file_names(folder)) if name.count("/") < 200 else []  # of folders
     # What is kept back in a folder of demonstrations is never trained on.
     own = (FOLDER_FILE, PROMPT_FILE, PAIRS_FILE, HELD_OUT_FOLDER) if FOLDER_FILE in names else ()
     for entry in names:
@@ -266,7 +263,7 @@ STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[Item]]] = {".mbox":
 
 def read_safely(suffix: str, name: str, raw: bytes) -> Reading:
     """What a file holds, whatever its bytes are and whatever a library makes of them; `suffix` is in `READERS`."""
-    is_quick = suffix in _QUICK_SUFFIXES and (suffix == ".eml" or len(raw) <= _TEXT_BYTES)
+    is_quick = suffix in (".eml", ".markdown", ".md", ".txt") and (suffix == ".eml" or len(raw) <= _TEXT_BYTES)
     return READERS[suffix](name, raw) if is_quick else _process.read(suffix, name, raw)
 
 
@@ -278,7 +275,7 @@ def max_bytes(suffix: str) -> int:
 def reason_to_skip(name: str) -> str | None:
     """Why a file is left out, told by its name, or its path in an archive, alone; None if it is to be read."""
     path = PurePosixPath(name)
-    if any(part.startswith(".") or part.lower() in _OF_SYSTEMS for part in path.parts):
+    if any(part.startswith((".", "__MACOSX")) or part.lower() in ("thumbs.db", "desktop.ini") for part in path.parts):
         return "a hidden file"
     if path.name.lower().startswith("readme"):
         return "a README, not a text to learn from"
