@@ -85,17 +85,21 @@ def _reading(name: str, content: Any, rows: Sequence[tuple[int, Any]], header: S
     is_ours = any(_is_demonstration(entry) for _, entry in rows)
     if not is_ours and (archive := archive_reading(name, content)) is not None:
         return archive
-    columns = _Columns(name, [entry for _, entry in rows if isinstance(entry, dict)], header)
+    columns = _find_kinds(name, [entry for _, entry in rows if isinstance(entry, dict)], header)
     texts: list[SourceText] = []
     skipped: list[Skipped] = []
     for number, entry in rows:
         identity = f"{name}#{number}"
-        is_exchange = is_ours and isinstance(entry, dict) and "messages" in entry
-        prompt, text = (_exchange(entry) or ("", "")) if is_exchange else columns.prompt_and_text(entry)
-        if columns.is_received(entry):
+        row = entry if isinstance(entry, dict) else {}
+        is_exchange = is_ours and "messages" in row
+        if is_exchange:
+            prompt, text = _exchange(row) or ("", "")
+        else:
+            prompt, text = ("", entry) if isinstance(entry, str) else _prompt_and_text(row, columns)
+        if any(_plain(row.get(column)) in words("columns")["received"] for column in columns["directions"]):
             skipped.append(Skipped(identity, BY_OTHERS))
         elif text := normalise_text(text):
-            authors = columns.authors(entry)
+            authors = _names(row, columns["authors"])
             texts.append(SourceText(identity, text, normalise_text(prompt).strip() or None, authors=authors))
         else:
             skipped.append(Skipped(identity, _NO_EXCHANGE if is_exchange else "no text in it"))
@@ -104,65 +108,55 @@ def _reading(name: str, content: Any, rows: Sequence[tuple[int, Any]], header: S
     return Reading(tuple(texts), tuple(skipped))
 
 
-class _Columns:
-    """Which column of a table holds the text, which says what it answers, and which who wrote it."""
+def _find_kinds(name: str, rows: Sequence[Mapping[str, Any]], header: Sequence[str]) -> dict[str, list[str]]:
+    """Which columns of a table hold the text, what it answers, who wrote it and whether it was sent, by kind."""
+    every = list(header or dict.fromkeys(key for row in rows for key in row))
+    columns = {kind: _find_columns(every, kind) for kind in ("texts", "prompts", "titles", "subjects", "directions")}
+    if not header:
+        columns["texts"] = [key for key in columns["texts"] if any(isinstance(row.get(key), str) for row in rows)]
+    if every and not columns["texts"] and not any(map(_is_demonstration, rows)):
+        raise InputError(
+            f'{name} has no column of texts: name the column of the texts "completion" (and that of the '
+            'instructions "prompt").'
+        )
+    authors = [*_find_columns(every, "authors"), *_find_columns(every, "author_ids")]
+    for column in [] if authors else _find_columns(every, "names"):
+        names = [row[column] for row in rows if isinstance(row.get(column), str) and row[column].strip()]
+        # The name of a thing is there once, that of a person with each of their texts.
+        authors += [column] if len(set(names)) < len(names) else []
+    # Where a table has no column of authors, as those of telephones: one that says sent of some rows, received of
+    # others, and nothing else.
+    received, sent = words("columns")["received"], words("columns")["sent"]
+    said = {column: {_plain(row.get(column)) for row in rows} for column in columns["directions"]}
+    columns["directions"] = [
+        column
+        for column, values in said.items()
+        if not authors and not values.isdisjoint(received) and values <= {*received, *sent}
+    ][:1]
+    return {**columns, "authors": authors}
 
-    def __init__(self, name: str, rows: Sequence[Mapping[str, Any]], header: Sequence[str]) -> None:
-        every = list(header or dict.fromkeys(key for row in rows for key in row))
-        texts = [
-            column
-            for column in _find_columns(every, "texts")
-            if header or any(isinstance(row.get(column), str) for row in rows)
-        ]
-        if every and not texts and not any(map(_is_demonstration, rows)):
-            raise InputError(
-                f'{name} has no column of texts: name the column of the texts "completion" (and that of the '
-                'instructions "prompt").'
-            )
-        self._text = texts[0] if texts else "completion"
-        self._prompts = _find_columns(every, "prompts")
-        self._titles = _find_columns(every, "titles")
-        self._subjects = _find_columns(every, "subjects")
-        self._authors = [*_find_columns(every, "authors"), *_find_columns(every, "author_ids")]
-        for column in [] if self._authors else _find_columns(every, "names"):
-            names = [row[column] for row in rows if isinstance(row.get(column), str) and row[column].strip()]
-            # The name of a thing is there once, that of a person with each of their texts.
-            self._authors += [column] if len(set(names)) < len(names) else []
-        # Where a table has no column of authors, as those of telephones: one that says sent of some rows, received of
-        # others, and nothing else.
-        self._direction = ""
-        received, sent = words("columns")["received"], words("columns")["sent"]
-        for column in [] if self._authors else _find_columns(every, "directions"):
-            said = {_plain(row.get(column)) for row in rows}
-            if not said.isdisjoint(received) and said <= {*received, *sent}:
-                self._direction = self._direction or column
 
-    def prompt_and_text(self, row: Any) -> tuple[str, str]:
-        """What a row answers, and its text; "" for what is not there."""
-        if isinstance(row, str):
-            return "", row
-        text = row.get(self._text) if isinstance(row, dict) else None
-        if not isinstance(text, str):
-            return "", ""
-        # Before anything is taken away: of letters that were read wrongly, some are invisible marks.
-        text = repair_mojibake(text)
-        prompt = _first_value(row, self._prompts)
-        if not prompt and (subject := " ".join(_first_value(row, self._subjects).split()).replace('"', "'")):
-            prompt = f'Write an email with the subject "{subject}".'
-        prompt = prompt or titled_prompt("a post", _first_value(row, self._titles)) or ""
-        return prompt, html_to_text(text) if looks_like_html(text) else text
+def _prompt_and_text(row: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """What a row answers, and its text; "" for what is not there."""
+    text = row.get((*columns["texts"], "completion")[0])
+    if not isinstance(text, str):
+        return "", ""
+    # Before anything is taken away: of letters that were read wrongly, some are invisible marks.
+    text = repair_mojibake(text)
+    prompt = _first_value(row, columns["prompts"])
+    if not prompt and (subject := " ".join(_first_value(row, columns["subjects"]).split()).replace('"', "'")):
+        prompt = f'Write an email with the subject "{subject}".'
+    prompt = prompt or titled_prompt("a post", _first_value(row, columns["titles"])) or ""
+    return prompt, html_to_text(text) if looks_like_html(text) else text
 
-    def is_received(self, row: Any) -> bool:
-        """Whether the row says that it came from somebody else."""
-        return isinstance(row, dict) and _plain(row.get(self._direction)) in words("columns")["received"]
 
-    def authors(self, row: Any) -> tuple[str, ...]:
-        """The names of who wrote a row."""
-        names: list[str] = []
-        for value in [row.get(column) for column in self._authors] if isinstance(row, dict) else ():
-            values = [value.get(key) for key in words("columns")["name_keys"]] if isinstance(value, dict) else [value]
-            names += [str(one).strip() for one in values if isinstance(one, (str, int)) and not isinstance(one, bool)]
-        return tuple(dict.fromkeys(repair_mojibake(name) for name in names if name))
+def _names(row: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
+    """The names of who wrote a row."""
+    names: list[str] = []
+    for value in map(row.get, columns):
+        values = map(value.get, words("columns")["name_keys"]) if isinstance(value, dict) else [value]
+        names += [str(one).strip() for one in values if isinstance(one, (str, int)) and not isinstance(one, bool)]
+    return tuple(dict.fromkeys(repair_mojibake(name) for name in names if name))
 
 
 # --- JSON
