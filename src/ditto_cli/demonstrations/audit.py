@@ -10,17 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ditto_cli.demonstrations import language
 from ditto_cli.demonstrations.authorship import other_authors
 from ditto_cli.demonstrations.choice import near_duplicates
 from ditto_cli.demonstrations.encoding import damaged_places
-from ditto_cli.demonstrations.language import (
-    Limits,
-    count_words,
-    language_group,
-    language_name,
-    language_of,
-    split_note,
-)
 from ditto_cli.demonstrations.quotes import remove_quoted
 from ditto_cli.demonstrations.redaction import personal_data
 from ditto_cli.types import Preference, SourceText
@@ -59,13 +52,13 @@ def audit(
     """A row for each text, in their order; `prompts`, by id, win over a text's own."""
     firsts = near_duplicates([source.text for source in texts])
     others = other_authors(texts)
-    languages = [language_of(source.text) for source in texts]
-    groups = Counter(language_group(code) for code in languages if code is not None)
+    languages = [language.language_of(source.text) for source in texts]
+    groups = Counter(language.language_group(code) for code in languages if code is not None)
     usual = next((group for group, num in groups.items() if 2 * num > groups.total()), None)
-    most_words = Limits().max_words
+    most_words = language.Limits().max_words
     rows: list[AuditRow] = []
-    for index, (source, language) in enumerate(zip(texts, languages, strict=True)):
-        num_words = count_words(source.text)
+    for index, (source, code) in enumerate(zip(texts, languages, strict=True)):
+        num_words = language.count_words(source.text)
         tokens = None if count_tokens is None else count_tokens(source.text)
         warnings: list[Warning] = []
         if firsts[index] != index:
@@ -78,10 +71,10 @@ def audit(
             warnings.append(Warning("too_long", many))
         if source.id in others:
             warnings.append(Warning("other_author", f"{others[source.id]}: is it the same person?"))
-        if language is not None and usual is not None and language_group(language) != usual:
-            warnings.append(Warning("other_language", f"in {language_name(language)}, the others are not"))
+        if code is not None and usual is not None and language.language_group(code) != usual:
+            warnings.append(Warning("other_language", f"in {language.language_name(code)}, the others are not"))
         warnings += _about_text(source.text)
-        if (num := len(split_note(source.text))) > 1:
+        if (num := len(language.split_note(source.text))) > 1:
             several = f"looks like {num} texts in one file, divided by lines of ---: --split divides them"
             warnings.append(Warning("several_texts", several))
         if source.mail is not None and source.mail.not_written is not None:
@@ -90,15 +83,15 @@ def audit(
             quoted = "quoted lines, or the head of another message: take out what others wrote"
             warnings.append(Warning("quoted", quoted))
         prompt = prompts.get(source.id, "").strip() or (source.prompt or "").strip() or None
-        rows.append(AuditRow(source.id, num_words, tokens, language, prompt, tuple(warnings)))
+        rows.append(AuditRow(source.id, num_words, tokens, code, prompt, tuple(warnings)))
     return tuple(rows)
 
 
 def audit_pair(pair: Preference) -> list[Warning]:
     """What a person should look at in a given pair."""
-    most_words = Limits().max_words
+    most_words = language.Limits().max_words
     found = {warning.code: warning for text in (pair.chosen, pair.rejected) for warning in _about_text(text)}
-    if max(count_words(pair.chosen), count_words(pair.rejected)) > most_words:
+    if max(language.count_words(pair.chosen), language.count_words(pair.rejected)) > most_words:
         found["too_long"] = Warning("too_long", f"more than {most_words} words: take a shorter pair")
     return list(found.values())
 

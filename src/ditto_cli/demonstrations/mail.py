@@ -111,7 +111,7 @@ def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
     kind = part.get_content_type()
     below = part.get_payload()
     is_mail = isinstance(below, list) and part.get_content_maintype() != "multipart"  # that was attached
-    disposition = str(part.get("content-disposition", "")).partition(";")[0].strip().lower()
+    disposition = part.get_content_disposition()
     is_named = bool(parameter(part, "name")) and disposition != "inline"  # some programs name the body
     is_file = disposition == "attachment" or is_named or bool(parameter(part, "filename", "content-disposition"))
     if is_mail or (is_file and not is_whole):
@@ -284,7 +284,7 @@ def _labelled_kinds(fields: Fields) -> set[str]:
 Fields = dict[str, list[str]]  # by lower-case name, on one line; encoded words are not yet decoded
 
 # A mark, blank lines, and what an archive puts above a mail.
-_ABOVE_THE_HEAD = re.compile(rb"(?:\xef\xbb\xbf|[\r\n]+|>?From [^\r\n]*[\r\n]+){1,9}")
+_ABOVE_THE_HEAD = re.compile(rb"\A(?:\xef\xbb\xbf|[\r\n]+|>?From [^\r\n]*[\r\n]+){1,9}")
 _BASE64_LINE = re.compile(rb"(?:[A-Za-z0-9+/]+={1,2})*[A-Za-z0-9+/]*={0,2}")
 _FULL_LINE = 60  # bytes in a line of base64 that another one follows
 _MAX_WORD_CHARACTERS = 2000  # of a header with encoded words
@@ -292,8 +292,7 @@ _MAX_WORD_CHARACTERS = 2000  # of a header with encoded words
 
 def open_mail(raw: bytes) -> tuple[Fields, Message]:
     """The header fields, and the mail with its parts; `UndecodableTextError` where they are beyond repair."""
-    above = _ABOVE_THE_HEAD.match(raw)
-    message = message_from_bytes(raw[above.end() :] if above else raw)
+    message = message_from_bytes(_ABOVE_THE_HEAD.sub(b"", raw, count=1))
     fields: Fields = {}
     for name, value in message.raw_items():
         line = " ".join(str(value).split())
@@ -332,11 +331,8 @@ def decoded_words(value: str) -> str:
 
 def parameter(part: Message, name: str, header: str = "content-type") -> str:
     """A parameter of Content-Type or of another header; "" if it is not there."""
-    value = str(part.get(header, ""))[:4000]
-    if name not in value.lower():
-        return ""
     short = Message()
-    short[header] = value
+    short[header] = str(part.get(header, ""))[:4000]
     try:
         found = short.get_param(name, header=header)
         return collapse_rfc2231_value(found) if found is not None else ""

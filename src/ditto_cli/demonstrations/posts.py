@@ -225,13 +225,8 @@ def read_html(name: str, raw: bytes) -> Reading:
     page = decoded(name, raw, charset_of_page(raw))
     body, prompt_above = split_front_matter(name, page) or (page, None)  # of a post of Jekyll
     soup = BeautifulSoup(tidied(body), "html.parser")
-    articles: list[Tag] = []
-    inside: set[int] = set()
-    for article in soup.find_all("article"):
-        if id(article) in inside:
-            continue
-        articles.append(article)
-        inside.update(map(id, article.find_all("article")))
+    articles = [article for article in soup.find_all("article") if article.find_parent("article") is None]
+    for article in articles:
         # Its header is left out, but for the heading.
         if (header := article.find("header")) is not None and (heading := header.find(["h1", "h2", "h3"])) is not None:
             header.insert_before(heading)
@@ -284,13 +279,10 @@ def _is_left_out(tag: Tag) -> bool:
     if tag.name in _FRAME or not tag.attrs:
         return False
     names = {*_words(tag.get("class")), *_words(tag.get("id"))}
-    return (
-        not names.isdisjoint(left_out["names"])
-        or tag.has_attr("hidden")
-        or tag.get("aria-hidden") == "true"
-        or not set(_words(tag.get("role"))).isdisjoint(left_out["roles"])
-        or _HIDDEN_STYLE.search(" ".join(_words(tag.get("style")))) is not None
-    )
+    is_hidden = tag.has_attr("hidden") or tag.get("aria-hidden") == "true"
+    is_hidden = is_hidden or _HIDDEN_STYLE.search(" ".join(_words(tag.get("style")))) is not None
+    is_part = bool(names.intersection(left_out["names"])) or bool({*_words(tag.get("role"))} & {*left_out["roles"]})
+    return is_hidden or is_part
 
 
 def _words(value: str | Iterable[str] | None) -> list[str]:

@@ -15,15 +15,7 @@ from dataclasses import replace
 from math import isnan, nan
 from typing import Any
 
-from ditto_cli.demonstrations.chats import (
-    FORWARDED,
-    SYSTEM_LINE,
-    Message,
-    chat_reading,
-    in_order,
-    posts_reading,
-    seconds_of,
-)
+from ditto_cli.demonstrations import chats
 from ditto_cli.demonstrations.encoding import (
     BY_OTHERS,
     decoded,
@@ -262,38 +254,38 @@ def archive_reading(name: str, content: Any) -> Reading | None:
             places = _values_at(content, path)
             # The nodes of a conversation with ChatGPT lie in an object, all other records in a list.
             lists += [places] if path.endswith("mapping{}") else [place for place in places if isinstance(place, list)]
-        if chats := [
+        if found := [
             records
             for records in lists
             if any(all(_values_at(one, path) for path in form["needs"]) for one in records[:200])
         ]:
             if form.get("people"):
-                people = (_read_message(form, record, "").authors for records in chats for record in records)
+                people = (_read_message(form, record, "").authors for records in found for record in records)
                 return Reading((), (People(name, "a list of people, no texts", tuple(filter(None, people))),))
             owner = _text_at(content, form.get("top_owner", ""))
-            messages = [part for records in chats for part in _read_chats(form, records, owner)]
-            return posts_reading(name, messages) if "posts" in form else chat_reading(name, messages)
+            messages = [part for records in found for part in _read_chats(form, records, owner)]
+            return chats.posts_reading(name, messages) if "posts" in form else chats.chat_reading(name, messages)
     return None
 
 
-def _read_chats(form: Mapping[str, Any], records: list[Any], owner: str) -> list[list[Message]]:
-    chats: dict[str, list[Message]] = {}
+def _read_chats(form: Mapping[str, Any], records: list[Any], owner: str) -> list[list[chats.Message]]:
+    by_chat: dict[str, list[chats.Message]] = {}
     for record in records:
         if isinstance(record, dict):
             key = _text_at(record, form["apart"]) if "apart" in form else ""
-            chats.setdefault(key, []).append(_read_message(form, record, owner))
-    for key, messages in chats.items():
+            by_chat.setdefault(key, []).append(_read_message(form, record, owner))
+    for key, messages in by_chat.items():
         # Slack says a person's name with some of the messages only, the id with all.
         names: dict[str, tuple[str, ...]] = {}
         for message in messages:
             if message.authors and len(message.authors) > len(names.get(message.authors[-1], ())):
                 names[message.authors[-1]] = message.authors
         named = [replace(each, authors=names.get((each.authors or ("",))[-1], ())) for each in messages]
-        chats[key] = in_order(named)
-    return list(chats.values())
+        by_chat[key] = chats.in_order(named)
+    return list(by_chat.values())
 
 
-def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -> Message:
+def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -> chats.Message:
     names = [repair_mojibake(text) for path in form.get("authors", ()) if (text := _text_at(record, path).strip())]
     authors = tuple(dict.fromkeys(names))
     text = next((text for path in form["text"] if (text := _text_at(record, path))), "")
@@ -308,16 +300,16 @@ def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -
         and not any(_is_filled(record, path) for path in form.get("never", ()))
         and not ("posts" in form and text.startswith("RT @"))
     )
-    reason = "" if is_persons else form.get("posts", SYSTEM_LINE)
+    reason = "" if is_persons else form.get("posts", chats.SYSTEM_LINE)
     if not reason and any(_is_filled(record, path) for path in form.get("foreign", ())):
-        reason = FORWARDED
+        reason = chats.FORWARDED
     is_owner = any(
         _text_at(record, path) in values if values else _is_filled(record, path)
         for path, values in form.get("owner", {}).items()
     )
     identity, answers = _text_at(record, form.get("id", "")), _text_at(record, form.get("answers", ""))
-    times = (seconds_of(value) for path in form.get("time", ()) for value in _values_at(record, path))
-    return Message(
+    times = (chats.seconds_of(value) for path in form.get("time", ()) for value in _values_at(record, path))
+    return chats.Message(
         authors,
         text,
         seconds=next((time for time in times if not isnan(time)), nan),

@@ -29,19 +29,11 @@ from queue import SimpleQueue
 from typing import BinaryIO, cast
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, PROMPT_FILE
+from ditto_cli.demonstrations import mail
 from ditto_cli.demonstrations.authorship import own_texts
 from ditto_cli.demonstrations.chats import read_chat_text
 from ditto_cli.demonstrations.documents import read_office, read_pdf
 from ditto_cli.demonstrations.encoding import damaged, opened, read_whole, readable_name
-from ditto_cli.demonstrations.mail import (
-    apple_mbox_file,
-    is_maildir,
-    is_mbox,
-    link_originals,
-    read_email,
-    read_maildir,
-    read_mbox,
-)
 from ditto_cli.demonstrations.posts import read_markdown, read_page, read_plain
 from ditto_cli.demonstrations.records import read_csv, read_json, read_jsonl
 from ditto_cli.demonstrations.words import words
@@ -56,7 +48,7 @@ def _chat_or(read: Reader) -> Reader:
 READERS: dict[str, Reader] = {
     ".csv": read_csv,
     ".docx": read_office,
-    ".eml": read_email,
+    ".eml": mail.read_email,
     ".htm": read_page,
     ".html": read_page,
     ".js": read_json,
@@ -134,7 +126,7 @@ def only_own(items: Sequence[Item], me: Sequence[str] = (), *, given: Collection
     `given` are ids of mails that were handed in one by one, and are the person's whatever their sender.
     """
     people = {names[-1]: names for item in items if isinstance(item, People) for names in item.names}
-    texts = link_originals(
+    texts = mail.link_originals(
         [
             replace(item, authors=people.get((item.authors or ("",))[-1], item.authors))
             for item in items
@@ -157,10 +149,10 @@ def read_source(path: Path, name: str | None = None) -> Iterator[Item]:
         yield from _of_bytes(suffix, name, read_whole(path, name, max_bytes(suffix)))
     else:
         with opened(path, name) as file:
-            if suffix not in STREAM_READERS and not is_mbox(file.read(_HEAD_BYTES)):
+            if suffix not in STREAM_READERS and not mail.is_mbox(file.read(_HEAD_BYTES)):
                 raise InputError(f"{name} is left out: {reason_to_skip(path.name) or 'not a text'}.")
             file.seek(0)
-            yield from STREAM_READERS.get(suffix, read_mbox)(name, file)
+            yield from STREAM_READERS.get(suffix, mail.read_mbox)(name, file)
 
 
 def _of_bytes(suffix: str, name: str, raw: bytes) -> Iterator[Item]:
@@ -174,10 +166,10 @@ def _of_bytes(suffix: str, name: str, raw: bytes) -> Iterator[Item]:
 
 def _of_folder(folder: Path, name: str) -> Iterator[Item]:
     """The files in a folder and below it, in the order of their names; links to folders are not followed."""
-    if is_maildir(folder):
-        yield from read_maildir(name, folder)
+    if mail.is_maildir(folder):
+        yield from mail.read_maildir(name, folder)
         return
-    if (mbox := apple_mbox_file(folder)) is not None:
+    if (mbox := mail.apple_mbox_file(folder)) is not None:
         yield from read_source(mbox, name)
         return
     names = sorted(file_names(folder)) if name.count("/") < 200 else []  # of folders
@@ -245,7 +237,7 @@ def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
             try:
                 if are_mails:
                     with package.open(member) as mails:
-                        yield from read_mbox(identity, cast("BinaryIO", mails))
+                        yield from mail.read_mbox(identity, cast("BinaryIO", mails))
                 else:
                     yield from _of_bytes(suffix, identity, package.read(member))
             except InputError as error:
@@ -255,7 +247,7 @@ def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
 
 
 # (name for the user, the open file) -> what is in it, one text after the other: they may be larger than the memory.
-STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[Item]]] = {".mbox": read_mbox, ".zip": read_zip}
+STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[Item]]] = {".mbox": mail.read_mbox, ".zip": read_zip}
 
 
 # --- one file
