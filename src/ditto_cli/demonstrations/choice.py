@@ -150,23 +150,20 @@ def _join_short(entries: Sequence[_Entry], limits: Limits) -> list[_Entry]:
             remainder = parts.pop()
             parts[-1] += remainder
         for members in parts:
-            entry = _join(members) if len(members) > 1 else members[0]
+            entry, num = members[0], len(members)
+            if num > 1:
+                names = "messages" if entry.text.mail is None else _form(entry.text)
+                texts = tuple(member.text for member in members)
+                joined = replace(
+                    entry.text,
+                    id=f"{entry.text.id} and {num - 1} more",
+                    text="\n\n".join(text.text for text in texts),
+                    prompt=f"Write {num} short {names}, with a blank line between them.",
+                )
+                entry = _Entry(joined, sum(member.words for member in members), texts, doubt=entry.doubt)
             entry.rank = (_JOINED if entry.words >= most else _TINY,)
             found.append(entry)
     return found
-
-
-def _join(entries: Sequence[_Entry]) -> _Entry:
-    first, num = entries[0].text, len(entries)
-    names = "messages" if first.mail is None else _form(first)
-    joined = replace(
-        first,
-        id=f"{first.id} and {num - 1} more",
-        text="\n\n".join(entry.text.text for entry in entries),
-        prompt=f"Write {num} short {names}, with a blank line between them.",
-    )
-    members = tuple(entry.text for entry in entries)
-    return _Entry(joined, sum(entry.words for entry in entries), members, doubt=entries[0].doubt)
 
 
 def _refuse_other_languages(entries: Sequence[_Entry]) -> None:

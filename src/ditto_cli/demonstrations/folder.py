@@ -20,7 +20,7 @@ from ditto_cli.demonstrations.language import Limits, divided
 from ditto_cli.demonstrations.mail import apple_mbox_file, is_maildir
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.demonstrations.redaction import Redactor, redactor_for
-from ditto_cli.demonstrations.sources import Item, file_names, is_one_mail, only_own, read_source, reason_to_skip
+from ditto_cli.demonstrations.sources import Item, file_names, only_own, read_source, reason_to_skip
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Preference, Reading, Skipped, SourceText
@@ -52,7 +52,7 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
         for path in _entries(folder):
             name = readable_name(path.name)
             items += [Skipped(name, reason)] if (reason := _reason_to_skip(path)) else read_source(path, name)
-            if is_one_mail(path):
+            if path.suffix.lower() == ".eml":
                 given.add(name)
     reading = only_own(items, settings.me, given=given)
     unique: dict[str, SourceText] = {}

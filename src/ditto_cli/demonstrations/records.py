@@ -143,7 +143,6 @@ def _prompt_and_text(row: Mapping[str, Any], columns: Mapping[str, Sequence[str]
 
 
 def _names(row: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
-    """The names of who wrote a row."""
     names: list[str] = []
     for value in map(row.get, columns):
         values = map(value.get, words("columns")["name_keys"]) if isinstance(value, dict) else [value]
@@ -239,6 +238,7 @@ def _plain(value: Any) -> str:
 
 # --- archives of known programs
 
+_OF_OTHERS = re.compile(r"<(quote|at)\b.*?(?:</\1>|\Z)", re.DOTALL)  # words and names in Skype and Teams
 _LINE_ELEMENT = re.compile(r"<(?:p|div|br)\b")
 _EMOJI_ELEMENT = re.compile(r"<emoji [^<>]{0,200}?\balt=\"([^\"<>]{1,20})\"[^<>]{0,200}>")
 # Parts of a message in Telegram.
@@ -290,7 +290,7 @@ def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -
     authors = tuple(dict.fromkeys(names))
     text = next((text for path in form["text"] if (text := _text_at(record, path))), "")
     if form.get("html"):
-        bare = _without_element(_without_element(text, "quote"), "at")  # others' words and names in Skype and Teams
+        bare = _OF_OTHERS.sub("", text)
         bare = bare if _LINE_ELEMENT.search(bare) else bare.replace("\n", "<br>")
         text = html_to_text(_EMOJI_ELEMENT.sub(r"\1", bare)).strip().removeprefix(">")
     for other in {str(one) for path in form.get("mentions", ()) for one in _values_at(record, path)}:
@@ -321,7 +321,6 @@ def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -
 
 
 def _values_at(node: Any, path: str) -> list[Any]:
-    """All that lies at a path."""
     found = [node]
     for part in path.split(".") if path else ():
         key = part.rstrip("[]{}")
@@ -357,9 +356,3 @@ def _text_of(value: Any) -> str:
         for part in value
     )
     return "".join(part for part in parts if isinstance(part, str))
-
-
-def _without_element(html: str, element: str) -> str:
-    """The HTML without an element and what is in it."""
-    first, *others = re.split(rf"<{element}\b", html)
-    return "".join([first, *(other.partition(f"</{element}>")[2] for other in others)])

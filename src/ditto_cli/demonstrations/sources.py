@@ -102,7 +102,7 @@ def gather(paths: Sequence[Path], me: Sequence[str] = ()) -> Reading:
                 num_texts[item.id] += 1
                 if (num := num_texts[item.id]) > 1:
                     item = replace(item, id=f"{item.id} ({num})")  # noqa: PLW2901
-                if is_one_mail(path):
+                if path.suffix.lower() == ".eml":  # who hands in a single mail says that it is the person's
                     given.add(item.id)
             items.append(item)
             if len(items) > MAX_TEXTS:
@@ -113,11 +113,6 @@ def gather(paths: Sequence[Path], me: Sequence[str] = ()) -> Reading:
         reasons = "; ".join(list(dict.fromkeys(entry.reason for entry in reading.skipped))[:3]) or "nothing"
         raise InputError(f"{shown}: there is no text of yours in it ({reasons}): give files or mail that you wrote.")
     return reading
-
-
-def is_one_mail(path: Path) -> bool:
-    """Whether it is a single mail, not an archive: who hands it in says that it is the person's."""
-    return path.suffix.lower() == ".eml"
 
 
 def only_own(items: Sequence[Item], me: Sequence[str] = (), *, given: Collection[str] = ()) -> Reading:
