@@ -106,19 +106,16 @@ class _Turn:
         return "\n".join(self.parts)
 
 
-def chat_reading(name: str, chats: Iterable[Sequence[Message]]) -> Reading:
+def chat_reading(name: str, chats: Sequence[Sequence[Message]]) -> Reading:
     """The turns of one file's chats, each with its people's names; ids count the messages of the file."""
     texts: list[SourceText] = []
     skipped: list[Skipped] = []
     num_messages = 0
-    turns_of_chats: list[list[_Turn]] = []
+    knows_owner = any(message.writer == _OWNER and not message.reason for chat in chats for message in chat)
     for chat in chats:
         turns, left_out = _divide_turns(name, chat, num_messages)
         num_messages += len(chat)
-        turns_of_chats.append(turns)
         skipped += left_out
-    knows_owner = any(turn.key == _OWNER for turns in turns_of_chats for turn in turns)
-    for turns in turns_of_chats:
         by_id = {each: turn for turn in turns for each in turn.ids if each}
         for before, turn in zip([None, *turns], turns, strict=False):
             identity = f"{name}#{turn.number}"
@@ -131,9 +128,8 @@ def chat_reading(name: str, chats: Iterable[Sequence[Message]]) -> Reading:
                 skipped.append(Skipped(identity, NO_WORDS))
                 continue
             answered = by_id.get(turn.first.answers, turn)
-            if answered is turn and before is not None:
-                is_late = turn.first.seconds - before.last_seconds > _DAY_SECONDS
-                answered = turn if is_late else before
+            if answered is turn and before and not turn.first.seconds - before.last_seconds > _DAY_SECONDS:
+                answered = before
             is_answer = answered.key != turn.key and answered.parts
             prompt = f"Write a reply to this message:\n\n{excerpt(answered.text)}" if is_answer else None
             authors = () if turn.key == _OWNER else turn.first.authors

@@ -45,38 +45,24 @@ def _chat_or(read: Reader) -> Reader:
     return lambda name, raw: read_chat_text(name, raw) or read(name, raw)
 
 
-READERS: dict[str, Reader] = {
-    ".csv": read_csv,
-    ".docx": read_office,
-    ".eml": mail.read_email,
-    ".htm": read_page,
-    ".html": read_page,
-    ".js": read_json,
-    ".json": read_json,
-    ".jsonl": read_jsonl,
-    ".markdown": _chat_or(read_markdown),
-    ".md": _chat_or(read_markdown),
-    ".odt": read_office,
-    ".pdf": read_pdf,
-    ".tsv": read_csv,
-    ".txt": _chat_or(read_plain),
-}
-# Their readers run here, unless it is a chat of years; those of all other kinds in a process that may hang.
 _MEBIBYTE = 2**20
-_TEXT_BYTES = 2 * _MEBIBYTE  # a novel
-_MAX_BYTES = {
-    **dict.fromkeys((".htm", ".html"), 16 * _MEBIBYTE),
-    # With pictures and attachments; a chat of years.
-    **dict.fromkeys((".docx", ".eml", ".odt", ".pdf", ".txt"), 32 * _MEBIBYTE),
-    **dict.fromkeys((".csv", ".js", ".json", ".jsonl", ".tsv"), 64 * _MEBIBYTE),
-}
+_FORMATS: tuple[tuple[str, Reader, int], ...] = (  # suffixes, and how many MiB such a file may have
+    (".csv .tsv", read_csv, 64),
+    (".docx .odt", read_office, 32),  # with pictures, as mails have attachments
+    (".eml", mail.read_email, 32),
+    (".htm .html", read_page, 16),
+    (".js .json", read_json, 64),
+    (".jsonl", read_jsonl, 64),
+    (".markdown .md", _chat_or(read_markdown), 2),  # a novel
+    (".pdf", read_pdf, 32),
+    (".txt", _chat_or(read_plain), 32),  # a chat of years
+)
+READERS: dict[str, Reader] = {suffix: read for suffixes, read, _ in _FORMATS for suffix in suffixes.split()}
+_MAX_BYTES = {suffix: num * _MEBIBYTE for suffixes, _, num in _FORMATS for suffix in suffixes.split()}
 REFUSED: dict[str, str] = {suffix: reason for reason, suffixes in words("refused_kinds").items() for suffix in suffixes}
 MAX_FILES = 20_000  # in a zip archive
 MAX_TEXTS = 200_000
 MAX_CHARACTERS = 2**21  # in one text
-_HEAD_BYTES = 4096
-_MAX_RATIO = 200  # uncompressed to compressed; text reaches 20, zeros 1,000
-_RATIO_COUNTS_FROM_BYTES = 10 * _MEBIBYTE
 # What the standard library raises on damaged, protected and unknown archives and members.
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
@@ -144,7 +130,7 @@ def read_source(path: Path, name: str | None = None) -> Iterator[Item]:
         yield from _of_bytes(suffix, name, read_whole(path, name, max_bytes(suffix)))
     else:
         with opened(path, name) as file:
-            if suffix not in STREAM_READERS and not mail.is_mbox(file.read(_HEAD_BYTES)):
+            if suffix not in STREAM_READERS and not mail.is_mbox(file.read(4096)):
                 raise InputError(f"{name} is left out: {reason_to_skip(path.name) or 'not a text'}.")
             file.seek(0)
             yield from STREAM_READERS.get(suffix, mail.read_mbox)(name, file)
@@ -220,7 +206,7 @@ def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
                 why = "a link, not a file"
             elif suffix == ".zip":
                 why = "an archive in the archive: unpack it, and give its folder"
-            elif member.file_size > max(_RATIO_COUNTS_FROM_BYTES, _MAX_RATIO * member.compress_size):
+            elif member.file_size > max(10 * _MEBIBYTE, 200 * member.compress_size):  # text reaches 20, zeros 1,000
                 why = "unpacks to far more than a text takes"
             elif not are_mails:
                 is_too_large = member.file_size > max_bytes(suffix)
@@ -250,13 +236,14 @@ STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[Item]]] = {".mbox":
 
 def read_safely(suffix: str, name: str, raw: bytes) -> Reading:
     """What a file holds, whatever its bytes are and whatever a library makes of them; `suffix` is in `READERS`."""
-    is_quick = suffix in (".eml", ".markdown", ".md", ".txt") and (suffix == ".eml" or len(raw) <= _TEXT_BYTES)
+    # Unless it is a chat of years; the readers of all other kinds run in a process, for they may hang.
+    is_quick = suffix == ".eml" or (suffix in (".markdown", ".md", ".txt") and len(raw) <= max_bytes(".md"))
     return READERS[suffix](name, raw) if is_quick else _process.read(suffix, name, raw)
 
 
 def max_bytes(suffix: str) -> int:
     """How large a file with this suffix (".txt", in lower case) may be to be read."""
-    return _MAX_BYTES.get(suffix, _TEXT_BYTES)
+    return _MAX_BYTES.get(suffix, 0)
 
 
 def reason_to_skip(name: str) -> str | None:
