@@ -1,5 +1,9 @@
-"""Many texts of a person -> the few that represent them, and for every other text the reason why it is not among them.
+"""Many texts -> what a person should know of each, and the few that represent their writer, with a reason for each.
 
+The audit gives a row a text: its size, its language, its prompt, and warnings. Messages name files and kinds, never
+words of a text. Knows no model; what counts tokens is handed in.
+
+The choice:
 1. Never taken: what the person did not write, and what is in another language than most.
 2. Taken first: texts within the limits of length that are like no other. Where these are too few, then one after the
    other: what is too short or too long, the nearest in length first; very short ones, several joined to one; what is
@@ -14,19 +18,112 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from sys import intern
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.fuzz import ratio
 
+from ditto_cli.demonstrations import language
 from ditto_cli.demonstrations.authorship import other_authors
-from ditto_cli.demonstrations.language import UNSPACED, Limits, count_words, language_group, language_name, language_of
-from ditto_cli.types import Skipped, SourceText
+from ditto_cli.demonstrations.encoding import damaged_places
+from ditto_cli.demonstrations.quotes import remove_quoted
+from ditto_cli.demonstrations.redaction import personal_data
+from ditto_cli.types import Preference, Skipped, SourceText
+
+TOO_SHORT_WORDS = 25
+MAX_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class Warning:
+    """Something that a person should look at: a `code` for programs, a `message` of one line for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """What there is to know of one text."""
+
+    id: str
+    words: int
+    tokens: int | None  # None if nothing was given that counts them
+    language: str | None  # ISO 639-1 code; None if unsure
+    prompt: str | None
+    warnings: tuple[Warning, ...] = ()  # in a fixed order of their codes
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as JSON values."""
+        return asdict(self)
+
+
+def audit(
+    texts: Sequence[SourceText], prompts: Mapping[str, str], count_tokens: Callable[[str], int] | None = None
+) -> tuple[AuditRow, ...]:
+    """A row for each text, in their order; `prompts`, by id, win over a text's own."""
+    firsts = near_duplicates([source.text for source in texts])
+    others = other_authors(texts)
+    languages = [language.language_of(source.text) for source in texts]
+    groups = Counter(language.language_group(code) for code in languages if code is not None)
+    usual = next((group for group, num in groups.items() if 2 * num > groups.total()), None)
+    most_words = language.Limits().max_words
+    rows: list[AuditRow] = []
+    for index, (source, code) in enumerate(zip(texts, languages, strict=True)):
+        num_words = language.count_words(source.text)
+        tokens = None if count_tokens is None else count_tokens(source.text)
+        warnings: list[Warning] = []
+        if firsts[index] != index:
+            warnings.append(Warning("duplicate", f"nearly the same as {texts[firsts[index]].id}: keep one of them"))
+        if num_words < TOO_SHORT_WORDS:
+            few = f"fewer than {TOO_SHORT_WORDS} words: there is little style to learn"
+            warnings.append(Warning("too_short", few))
+        elif num_words > most_words or (tokens is not None and tokens > MAX_TOKENS):
+            many = f"more than {most_words} words or {MAX_TOKENS} tokens: --split cuts it at paragraphs"
+            warnings.append(Warning("too_long", many))
+        if source.id in others:
+            warnings.append(Warning("other_author", f"{others[source.id]}: is it the same person?"))
+        if code is not None and usual is not None and language.language_group(code) != usual:
+            warnings.append(Warning("other_language", f"in {language.language_name(code)}, the others are not"))
+        warnings += _about_text(source.text)
+        if (num := len(language.split_note(source.text))) > 1:
+            several = f"looks like {num} texts in one file, divided by lines of ---: --split divides them"
+            warnings.append(Warning("several_texts", several))
+        if source.mail is not None and source.mail.not_written is not None:
+            warnings.append(Warning("written_by_machine", source.mail.not_written))
+        if any(line.startswith(">") for line in source.text.split("\n")) or remove_quoted(source.text).original:
+            quoted = "quoted lines, or the head of another message: take out what others wrote"
+            warnings.append(Warning("quoted", quoted))
+        prompt = prompts.get(source.id, "").strip() or (source.prompt or "").strip() or None
+        rows.append(AuditRow(source.id, num_words, tokens, code, prompt, tuple(warnings)))
+    return tuple(rows)
+
+
+def audit_pair(pair: Preference) -> list[Warning]:
+    """What a person should look at in a given pair."""
+    most_words = language.Limits().max_words
+    found = {warning.code: warning for text in (pair.chosen, pair.rejected) for warning in _about_text(text)}
+    if max(language.count_words(pair.chosen), language.count_words(pair.rejected)) > most_words:
+        found["too_long"] = Warning("too_long", f"more than {most_words} words: take a shorter pair")
+    return list(found.values())
+
+
+def _about_text(text: str) -> Iterator[Warning]:
+    """What any text shows, a pair's too."""
+    if num := damaged_places(text):
+        yield Warning("damaged", f"places that were decoded wrongly ({num}): save the original again as UTF-8")
+    if kinds := personal_data(text):
+        listed = ", ".join(f"{kind} ({len(values)})" for kind, values in sorted(kinds.items()))
+        yield Warning("personal_data", f"{listed}: --redact puts stand-ins for such")
+
+
+# --- choice
 
 NOT_AS_TYPICAL = "not as typical as those picked"
 NEARLY_THE_SAME = "nearly the same as another"
@@ -67,13 +164,13 @@ class _Entry:
     rank: tuple[float, ...] = (_WITHIN,)  # of entries in doubt, the lowest are taken first
 
 
-def pick(texts: Sequence[SourceText], num: int, limits: Limits | None = None) -> Choice:
+def pick(texts: Sequence[SourceText], num: int, limits: language.Limits | None = None) -> Choice:
     """The `num` texts that represent their writer; all usable ones if there are fewer."""
     assert num >= 1
-    limits = limits or Limits()
+    limits = limits or language.Limits()
     least, most = limits.min_words, limits.max_words
     ordered = sorted(texts, key=lambda source: (_natural_key(source.id), source.text))
-    entries = [_Entry(source, count_words(source.text), (source,)) for source in ordered]
+    entries = [_Entry(source, language.count_words(source.text), (source,)) for source in ordered]
     for entry in entries:
         entry.refusal = (entry.text.mail.not_written or "") if entry.text.mail is not None else ""
         if entry.words < least:
@@ -132,7 +229,7 @@ def _doubt_alike(entries: Sequence[_Entry]) -> None:
                 entry.rank = (_ALIKE, place, *entry.rank)
 
 
-def _join_short(entries: Sequence[_Entry], limits: Limits) -> list[_Entry]:
+def _join_short(entries: Sequence[_Entry], limits: language.Limits) -> list[_Entry]:
     """Make of neighbours of one form with fewer than `JOINED_WORDS` words one text that is within the limits."""
     most = min(JOINED_WORDS, limits.min_words)
     found: list[_Entry] = []
@@ -168,12 +265,12 @@ def _join_short(entries: Sequence[_Entry], limits: Limits) -> list[_Entry]:
 
 def _refuse_other_languages(entries: Sequence[_Entry]) -> None:
     """Refuse what is in another language than most; of a few words nobody can tell."""
-    codes = [language_of(entry.text.text) if entry.words >= _LANGUAGE_WORDS else None for entry in entries]
-    counts = Counter(language_group(code) for code in codes if code is not None)
+    codes = [language.language_of(entry.text.text) if entry.words >= _LANGUAGE_WORDS else None for entry in entries]
+    counts = Counter(language.language_group(code) for code in codes if code is not None)
     main = min(counts, key=lambda group: (-counts[group], group), default="")
     for entry, code in zip(entries, codes, strict=True):
-        if code is not None and language_group(code) != main:
-            entry.refusal = f"in another language than most ({language_name(code)})"
+        if code is not None and language.language_group(code) != main:
+            entry.refusal = f"in another language than most ({language.language_name(code)})"
 
 
 def _represent(entries: Sequence[_Entry], num: int) -> list[_Entry]:
@@ -206,7 +303,7 @@ _MIN_WORDS = 6  # shorter texts are nearly the same only if their words are
 _MAX_CHARACTERS = 20_000  # texts that begin with as many of the same are the same
 _RUN_WORDS = 4
 _NUM_RUNS = 64  # that are looked up of each text: those with the smallest hashes, which two that are alike share
-_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+_WORD = re.compile(rf"[{language.UNSPACED}]|[^\W{language.UNSPACED}]+")
 
 _NUM_FIGURES = 2048
 # Odd, so that multiplying loses nothing modulo 2^64; one for each place in a run of three characters.
