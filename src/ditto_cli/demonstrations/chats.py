@@ -292,20 +292,23 @@ def read_chat_text(name: str, raw: bytes) -> Reading | None:
 def _of_whatsapp(parts: Sequence[tuple[re.Match[str], list[str]]]) -> list[Message]:
     """Also of the exporters that write as WhatsApp does: "[date, time] name: text"."""
     messages: list[Message] = []
-    days: dict[str, int] = {}  # which number is the month is not known, and does not matter
+    day, last_date = 0, ""
     for head, below in parts:
         found = {key.rstrip("_"): value for key, value in head.groupdict().items() if value is not None}
-        day = days.setdefault(found["date"], len(days))
+        # Which number is the month is not known, and does not matter: days that are written on are counted.
+        day += found["date"] != last_date
+        last_date = found["date"]
         around = {_fold(found["between"].strip(" ,\u060c")), _fold(found.get("behind", ""))}
         hour = int(found["hour"])
         if around & (_lines_of("afternoon") | _lines_of("forenoon")):
             hour = hour % 12 + (12 if around & _lines_of("afternoon") else 0)
         seconds = day * _DAY_SECONDS + hour * 3600 + int(found["minute"]) * 60 + int(found.get("second", 0))
-        name, colon, text = f"{found['rest']} ".partition(": ")
+        rest = found["rest"]
+        name, colon, text = (f"{rest} " if rest.endswith(":") else rest).partition(": ")
         name = _MARKS.sub("", name).strip(" \u202f\u00a0~")
         # 'Mia changed the subject to "Plan: garden"' is no name.
         is_said = colon and name and len(name) <= 80 and not re.search('["\u201c\u201e\u00ab]', name)
-        text = "\n".join([text if is_said else found["rest"], *below])
+        text = "\n".join([text if is_said else rest, *below])
         messages.append(Message((name,) if is_said else (), text, seconds))
     return messages
 
