@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from sys import intern
@@ -78,49 +78,48 @@ def audit(
     for index, (source, code) in enumerate(zip(texts, languages, strict=True)):
         num_words = language.count_words(source.text)
         tokens = None if count_tokens is None else count_tokens(source.text)
-        warnings: list[Warning] = []
+        found: dict[str, str] = {}
         if firsts[index] != index:
-            warnings.append(Warning("duplicate", f"nearly the same as {texts[firsts[index]].id}: keep one of them"))
+            found["duplicate"] = f"nearly the same as {texts[firsts[index]].id}: keep one of them"
         if num_words < TOO_SHORT_WORDS:
-            few = f"fewer than {TOO_SHORT_WORDS} words: there is little style to learn"
-            warnings.append(Warning("too_short", few))
+            found["too_short"] = f"fewer than {TOO_SHORT_WORDS} words: there is little style to learn"
         elif num_words > most_words or (tokens is not None and tokens > MAX_TOKENS):
-            many = f"more than {most_words} words or {MAX_TOKENS} tokens: --split cuts it at paragraphs"
-            warnings.append(Warning("too_long", many))
+            found["too_long"] = f"more than {most_words} words or {MAX_TOKENS} tokens: --split cuts it at paragraphs"
         if source.id in others:
-            warnings.append(Warning("other_author", f"{others[source.id]}: is it the same person?"))
+            found["other_author"] = f"{others[source.id]}: is it the same person?"
         if code is not None and usual is not None and language.language_group(code) != usual:
-            warnings.append(Warning("other_language", f"in {language.language_name(code)}, the others are not"))
-        warnings += _about_text(source.text)
+            found["other_language"] = f"in {language.language_name(code)}, the others are not"
+        found |= _about_text(source.text)
         if (num := len(language.split_note(source.text))) > 1:
-            several = f"looks like {num} texts in one file, divided by lines of ---: --split divides them"
-            warnings.append(Warning("several_texts", several))
+            found["several_texts"] = (
+                f"looks like {num} texts in one file, divided by lines of ---: --split divides them"
+            )
         if source.mail is not None and source.mail.not_written is not None:
-            warnings.append(Warning("written_by_machine", source.mail.not_written))
+            found["written_by_machine"] = source.mail.not_written
         if any(line.startswith(">") for line in source.text.split("\n")) or remove_quoted(source.text).original:
-            quoted = "quoted lines, or the head of another message: take out what others wrote"
-            warnings.append(Warning("quoted", quoted))
+            found["quoted"] = "quoted lines, or the head of another message: take out what others wrote"
         prompt = prompts.get(source.id, "").strip() or (source.prompt or "").strip() or None
-        rows.append(AuditRow(source.id, num_words, tokens, code, prompt, tuple(warnings)))
+        rows.append(AuditRow(source.id, num_words, tokens, code, prompt, tuple(map(Warning, found, found.values()))))
     return tuple(rows)
 
 
 def audit_pair(pair: Preference) -> list[Warning]:
     """What a person should look at in a given pair."""
     most_words = language.Limits().max_words
-    found = {warning.code: warning for text in (pair.chosen, pair.rejected) for warning in _about_text(text)}
+    found = _about_text(pair.chosen) | _about_text(pair.rejected)
     if max(language.count_words(pair.chosen), language.count_words(pair.rejected)) > most_words:
-        found["too_long"] = Warning("too_long", f"more than {most_words} words: take a shorter pair")
-    return list(found.values())
+        found["too_long"] = f"more than {most_words} words: take a shorter pair"
+    return list(map(Warning, found, found.values()))
 
 
-def _about_text(text: str) -> Iterator[Warning]:
-    """What any text shows, a pair's too."""
+def _about_text(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
     if num := damaged_places(text):
-        yield Warning("damaged", f"places that were decoded wrongly ({num}): save the original again as UTF-8")
+        found["damaged"] = f"places that were decoded wrongly ({num}): save the original again as UTF-8"
     if kinds := personal_data(text):
         listed = ", ".join(f"{kind} ({len(values)})" for kind, values in sorted(kinds.items()))
-        yield Warning("personal_data", f"{listed}: --redact puts stand-ins for such")
+        found["personal_data"] = f"{listed}: --redact puts stand-ins for such"
+    return found
 
 
 # --- choice

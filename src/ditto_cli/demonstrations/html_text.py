@@ -81,14 +81,8 @@ def tidied(markup: str) -> str:
     The standard library's parser looks for the end of each open tag, comment and section anew: a broken mail of 100 KB
     takes it half a minute. Of sections that Office writes (<![if ...]>) it refuses some.
     """
-    markup = _COMMENTED_STYLE.sub(r"\1", markup)
-    pieces: list[str] = []
-    position = 0
-    while (start := markup.find("<!--", position)) >= 0:
-        pieces.append(markup[position:start])
-        end = markup.find("-->", start + 4)
-        position = end + 3 if end >= 0 else len(markup)  # one that never ends goes on to the end, as in browsers
-    bare = "".join([*pieces, markup[position:]]).replace("<![", "<! ")
+    # A comment that never ends goes on to the end, as in browsers.
+    bare = re.sub(r"<!--.*?(?:-->|\Z)", "", _COMMENTED_STYLE.sub(r"\1", markup), flags=re.DOTALL).replace("<![", "<! ")
     last = bare.rfind(">") + 1
     return bare[:last] + bare[last:].replace("<", "&lt;")
 

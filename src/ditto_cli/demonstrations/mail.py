@@ -21,7 +21,7 @@ from email.header import decode_header
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 from functools import cache, partial
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -213,13 +213,10 @@ def folder_kind(name: str) -> str | None:
 
     The folder nearest to the mails decides. In Maildir++, dots lie between folders.
     """
-    path = re.split(r"[/\\]", name)
-    parts = path[-1].split(".")
-    for above in reversed(path[:-1]):  # as Thunderbird and Apple Mail lay them
-        if not above.endswith((".sbd", ".mbox")):
-            break
-        parts = [*above.split("."), *parts]
-    for part in reversed(parts):
+    last, *above = reversed(re.split(r"[/\\]", name))
+    # As Thunderbird and Apple Mail lay them.
+    folders = [last, *takewhile(lambda folder: folder.endswith((".sbd", ".mbox")), above)]
+    for part in [part for folder in folders for part in reversed(folder.split("."))]:
         label = _MODIFIED_UTF7.sub(
             lambda match: f"+{match[1].replace(',', '/')}-".encode().decode("utf-7", "replace") if match[1] else "&",
             part,
@@ -321,10 +318,8 @@ def decoded_words(value: str) -> str:
             pieces: list[str] = []
             # Neighbours with one charset come joined: some programs cut in the middle of a character.
             for piece, charset in decode_header(value):
-                if isinstance(piece, bytes):
-                    pieces.append(decode_text(piece, charset) if charset else piece.decode("raw-unicode-escape"))
-                else:
-                    pieces.append(piece)
+                raw = piece if isinstance(piece, bytes) else piece.encode("raw-unicode-escape")
+                pieces.append(decode_text(raw, charset) if charset else raw.decode("raw-unicode-escape"))
             value = "".join(pieces)
     return " ".join(repair_mojibake(value).split())
 

@@ -36,7 +36,7 @@ _TOML_LINE = re.compile(r"\s*(?:[\"']?[\w.-]{1,40}[\"']?\s*=|\[)")
 _PROPERTY = re.compile(r"([^\s:#>-][^:\n]{0,50}):(\s.*|$)")
 _NOTION_NAME = re.compile(r" [0-9a-f]{32}$")
 _OUR_KEY = "prompt"
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 # Lines of nothing but tags of Liquid ({% ... %}, {{ ... }}), shortcodes of Hugo ({{< ... >}}), attributes ({: ...}), or
 # the frames of Notion.
 _TAG_LINES = re.compile(
@@ -57,9 +57,7 @@ def read_markdown(name: str, raw: bytes) -> Reading:
     text = decoded(name, raw).removeprefix("\ufeff")
     head = split_front_matter(name, text)
     body, prompt = head or (text, None)
-    # Without an end, the pattern would look for one from each beginning anew.
-    last = body.rfind("-->") + 3 if "-->" in body else 0
-    visible = _COMMENT.sub("", body[:last]) + body[last:]
+    visible = _COMMENT.sub(lambda comment: "" if comment[0].endswith("-->") else "<!--", body)
     if "<!--" in visible:
         raise InputError(f"{name} holds a comment (<!--) that never ends: close it with -->.")
     if head is None:
