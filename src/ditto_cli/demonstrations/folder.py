@@ -63,13 +63,14 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
             if path.suffix.lower() == ".eml":
                 given.add(name)
     reading = only_own(items, settings.me, given=given)
-    unique: dict[str, SourceText] = {}
-    repeated: list[Skipped] = []
-    for text in reading.texts:
-        if (first := unique.setdefault(text.text, text)) is not text:
-            repeated.append(Skipped(text.id, f"same text as {first.id}"))
-    texts = list(unique.values())
-    redactor = redactor_for(settings.redact, list(unique))
+    firsts = {text.text: text for text in reversed(reading.texts)}
+    texts = [text for text in reading.texts if firsts[text.text] is text]
+    repeated = [
+        Skipped(text.id, f"same text as {first.id}")
+        for text in reading.texts
+        if (first := firsts[text.text]) is not text
+    ]
+    redactor = redactor_for(settings.redact, [text.text for text in texts])
     found, refused = read_pairs(folder, redactor)
     kept_back: list[str] = []
     if found:  # the texts of `held_out` and their prompts, with the stand-ins that the folder's texts get
@@ -226,7 +227,6 @@ def without_kept_back(
 
 
 def _parsed(name: str, line: str, redactor: Redactor | None) -> Preference | str:
-    """A pair; or why the line holds none."""
     try:
         content = json.loads(line)
     except (ValueError, RecursionError):
@@ -300,14 +300,9 @@ def take_in(
     parts = [part for text in texts for part in divided(text, notes=divide, max_words=max_words)]
     candidates = parts if redactor is None else [redactor.redacted(part) for part in parts]
     known = {text.text for text in present}
-    repeated: list[Skipped] = []
-    fresh: list[SourceText] = []
-    for text in candidates:
-        if text.text in known:
-            repeated.append(Skipped(text.id, "same text as another"))
-        else:
-            known.add(text.text)
-            fresh.append(text)
+    firsts = {text.text: text for text in reversed(candidates) if text.text not in known}
+    fresh = [text for text in candidates if firsts.get(text.text) is text]
+    repeated = [Skipped(text.id, "same text as another") for text in candidates if firsts.get(text.text) is not text]
     if not fresh:
         raise InputError("All of these texts are in the folder already: there is nothing to add.")
     choice = _choice(fresh, num, num_held_out, limits)
@@ -355,13 +350,9 @@ def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int
     """All of a few texts, but those that nobody wrote; of many, or where lengths are given, the best ones."""
     if num is not None or limits is not None or len(candidates) - num_held_out > 9:  # else all
         return pick(candidates, (num or 7) + num_held_out, limits)
-    picked, left_out = [], []
-    for text in candidates:
-        if text.mail is not None and text.mail.not_written is not None:
-            left_out.append(Skipped(text.id, text.mail.not_written))
-        else:
-            picked.append(Picked(text, ""))
-    return Choice(tuple(picked), tuple(left_out))
+    reasons = {text.id: text.mail.not_written for text in candidates if text.mail and text.mail.not_written}
+    picked = [Picked(text, "") for text in candidates if text.id not in reasons]
+    return Choice(tuple(picked), tuple(map(Skipped, reasons, reasons.values())))
 
 
 def text_file(stem: str, text: str, prompt: str | None) -> tuple[str, str]:

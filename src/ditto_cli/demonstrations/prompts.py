@@ -209,7 +209,6 @@ def _check_lines(text: str, keys: Sequence[str], name: str) -> None:
 
 
 def _line(key: str, value: Value) -> str:
-    """A setting as YAML on one line, whatever it holds."""
     if isinstance(value, bool):
         return f"{key}: {str(value).lower()}"
     written = yaml.safe_dump(value, default_style='"', default_flow_style=True, allow_unicode=True, width=float("inf"))

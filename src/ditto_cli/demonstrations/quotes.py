@@ -133,11 +133,15 @@ def _split(lines: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _body(lines: Sequence[str]) -> _Body:
-    bare = [line.strip() if line.isascii() else _INVISIBLE.sub("", line).replace("\xa0", " ").strip() for line in lines]
+    bare = [line.strip() if line.isascii() else _with_ascii_digits(_INVISIBLE.sub("", line)).strip() for line in lines]
     is_above_quote = [False] * len(lines)
     for index in range(len(lines) - 2, -1, -1):
         is_above_quote[index] = lines[index + 1].startswith(">") or (not bare[index + 1] and is_above_quote[index + 1])
     return _Body(bare, is_above_quote)
+
+
+def _with_ascii_digits(line: str) -> str:
+    return "".join(str(unicodedata.decimal(one)) if one.isdecimal() else one for one in line).replace("\xa0", " ")
 
 
 def _without_fields(lines: Sequence[str]) -> list[str]:
@@ -187,7 +191,7 @@ def _header_height(body: _Body, index: int) -> int:
     if first is None or not _BRACKETED_ADDRESS.search(first[1]):
         return 0
     block = list(takewhile(bool, (_UNKNOWN_FIELD.fullmatch(bare[position]) for position in region)))
-    has_day = any(match and _DAY.search(_with_ascii_digits(match[1])) for match in block)
+    has_day = any(match and _DAY.search(match[1]) for match in block)
     return len(block) if has_day and len(block) >= 3 else 0
 
 
@@ -209,7 +213,7 @@ def _attribution_height(body: _Body, index: int) -> int:
         line = body.bare[position]
         if not line or len(line) > _ATTRIBUTION_CHARACTERS or line.startswith(">"):
             break
-        window.append(_with_ascii_digits(line))
+        window.append(line)
         if not line.endswith(_COLONS) and not body.is_above_quote[position]:
             continue
         below = next(filter(None, body.bare[position + 1 : position + 3]), "")
@@ -263,12 +267,6 @@ def _is_attribution(window: Sequence[str], *, is_above_quote: bool, is_above_lis
     before = joined[: verb.start()].split()
     is_name = 0 < len(before) <= 5 and all(not word[0].islower() for word in before)
     return len(window) == 1 and is_above_quote and is_name and before[0].lower() not in _WORDS["pronouns"]
-
-
-def _with_ascii_digits(line: str) -> str:
-    if line.isascii():
-        return line
-    return "".join(str(unicodedata.decimal(character)) if character.isdecimal() else character for character in line)
 
 
 # --- what the mail program adds

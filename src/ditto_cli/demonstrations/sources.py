@@ -180,7 +180,6 @@ def file_names(folder: Path) -> list[str]:
 
 
 def _left_out(name: str, error: InputError) -> Skipped:
-    """A part of what was given that cannot be read."""
     return Skipped(name, str(error).removeprefix(name).removeprefix(" is left out").lstrip(": ").rstrip("."))
 
 
@@ -364,8 +363,7 @@ def serve() -> None:
     answers.write(b".")
     answers.flush()
     while True:
-        request = requests.get()
-        suffix, name, raw = request
+        suffix, name, raw = requests.get()
         try:
             answer = pickle.dumps(READERS[suffix](name, raw))
         except InputError as error:
@@ -375,7 +373,7 @@ def serve() -> None:
         # On damaged files libraries raise whatever their code runs into: KeyError, struct.error, even SystemExit.
         except BaseException:
             answer = pickle.dumps(damaged(name))
-        del request, raw
+        del raw
         answers.write(answer)
         answers.flush()
 
