@@ -305,7 +305,15 @@ _STARS = re.compile(r"(?<![\w*\\])\*(?=[^\s*])((?:[^*\n]|\n(?!\n)){0,200}[^\s*])
 
 def without_signature(lines: Sequence[str]) -> list[str]:
     """The lines of one stretch of own text, without what was added to them; unchanged where nothing was."""
-    kept = _before_mark(without_program_marks(lines))
+    kept = without_program_marks(lines)
+    last_closing = _last_closing(kept)
+    for index, line in enumerate(kept):
+        is_mark = line == "-- " or (line.rstrip() in ("--", "\u2014\u2014") and index > last_closing)
+        # Mailman draws a rule and names the list below it.
+        is_rule = _RULE_LINE.fullmatch(line.strip()) is not None
+        if is_mark or (is_rule and any(map(_MAILING_LIST.search, kept[index + 1 : index + 3]))):
+            kept = kept[:index]
+            break
     # "Sent from my phone" stands among the last lines; elsewhere it is a sentence.
     last = [index for index, line in enumerate(kept) if line.strip()][-3:]
     kept = [line for index, line in enumerate(kept) if index not in last or not _is_sent_line(line)]
@@ -341,17 +349,6 @@ def without_rule_at_end(lines: Sequence[str]) -> list[str]:
     while kept and not kept[-1].strip():
         kept.pop()
     return kept[:-1] if kept and _RULE_LINE.fullmatch(kept[-1].strip()) else list(lines)
-
-
-def _before_mark(lines: list[str]) -> list[str]:
-    last_closing = _last_closing(lines)
-    for index, line in enumerate(lines):
-        if line == "-- " or (line.rstrip() in ("--", "\u2014\u2014") and index > last_closing):
-            return lines[:index]
-        # Mailman draws a rule and names the list below it.
-        if _RULE_LINE.fullmatch(line.strip()) and any(map(_MAILING_LIST.search, lines[index + 1 : index + 3])):
-            return lines[:index]
-    return lines
 
 
 def _is_sent_line(line: str) -> bool:
