@@ -51,8 +51,7 @@ def language_of(text: str) -> str | None:
 
 def language_name(code: str) -> str:
     """The English name; of a language without an entry the code itself."""
-    name: str = words("languages")["names"].get(code, code)
-    return name
+    return str(words("languages")["names"].get(code, code))
 
 
 @cache
