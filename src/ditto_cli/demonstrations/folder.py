@@ -348,7 +348,7 @@ def kept_back(picked: Sequence[Picked], num: int) -> list[Picked]:
 
 def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int, limits: Limits | None) -> Choice:
     """All of a few texts, but those that nobody wrote; of many, or where lengths are given, the best ones."""
-    if num is not None or limits is not None or len(candidates) - num_held_out > 9:  # else all
+    if num is not None or limits is not None or len(candidates) - num_held_out > 9:
         return pick(candidates, (num or 7) + num_held_out, limits)
     reasons = {text.id: text.mail.not_written for text in candidates if text.mail and text.mail.not_written}
     picked = [Picked(text, "") for text in candidates if text.id not in reasons]

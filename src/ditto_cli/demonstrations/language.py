@@ -46,7 +46,7 @@ def language_of(text: str) -> str | None:
     ranked: list[tuple[str, float]] = _identifier().rank(plain)
     best = ranked[0][0]
     share = sum(probability for code, probability in ranked if language_group(code) == language_group(best))
-    return best if share >= 0.7 else None  # of the probability
+    return best if share >= 0.7 else None
 
 
 def language_name(code: str) -> str:
