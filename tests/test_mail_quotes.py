@@ -212,7 +212,7 @@ def test_the_original_of_html_comes_from_its_element() -> None:
 def test_a_quote_in_an_element_of_quotes_ends_where_it_ends() -> None:
     quotes = '<div>Bo wrote:</div><div style="border-left:1px solid">come over</div><blockquote>now</blockquote>'
     html = f'<p>Yes.</p><div class="yahoo_quoted">{quotes}</div><p>And bring tea.</p>'
-    assert html_mail_to_text(html).split() == "Yes. > come over > now And bring tea.".split()
+    assert " ".join(html_mail_to_text(html).split()) == "Yes. > come over > now And bring tea."
 
 
 def test_the_quotes_of_an_original_are_no_part_of_it() -> None:
