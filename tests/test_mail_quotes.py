@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.mail.quotes import OwnPart, html_mail_to_text, remove_quoted, unwrap_flowed
+from ditto_cli.demonstrations.html_text import html_mail_to_text
+from ditto_cli.demonstrations.quotes import OwnPart, remove_quoted, unwrap_flowed
 from mail_corpus import LANGUAGES, Case, cases, marked
 
 
@@ -206,6 +207,12 @@ def test_the_original_of_html_comes_from_its_element() -> None:
     for program in ("Gmail", "Thunderbird", "Proton"):
         assert originals[f"{program}, HTML"] == "Can you make it?\n\nTom"
     assert originals["Outlook, HTML"].endswith("Can you make it?\n\nTom")
+
+
+def test_a_quote_in_an_element_of_quotes_ends_where_it_ends() -> None:
+    quotes = '<div>Bo wrote:</div><div style="border-left:1px solid">come over</div><blockquote>now</blockquote>'
+    html = f'<p>Yes.</p><div class="yahoo_quoted">{quotes}</div><p>And bring tea.</p>'
+    assert " ".join(html_mail_to_text(html).split()) == "Yes. > come over > now And bring tea."
 
 
 def test_the_quotes_of_an_original_are_no_part_of_it() -> None:

@@ -15,9 +15,15 @@ from ditto_cli.cli.pairs import keep_pair
 from ditto_cli.cli.render import ask, print_json, say, warn
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, PROMPT_FILE, FolderFile, read_folder_file
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.folder import MANY_TEXTS, TEMPLATE, is_unedited_template, read_folder, read_held_out
-from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
-from ditto_cli.demonstrations.intake import take_in
+from ditto_cli.demonstrations.folder import (
+    MANY_TEXTS,
+    TEMPLATE,
+    is_unedited_template,
+    read_folder,
+    read_held_out,
+    take_in,
+)
+from ditto_cli.demonstrations.posts import read_markdown, read_plain
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.demonstrations.sources import file_names, gather, read_source
 from ditto_cli.errors import InputError
