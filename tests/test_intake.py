@@ -65,6 +65,12 @@ def test_texts_kept_back_are_spread_over_the_ranking(num, expected):
     assert [picked.index(one) for one in kept_back(picked, num)] == expected
 
 
+@pytest.mark.parametrize("prompt", ["Dear Bo,\nsend me the hens.", "hens " * 6000])
+def test_a_prompt_that_quotes_at_length_stays_out_of_the_text_s_file(prompt):
+    (new,) = take_in([text(1, prompt=prompt)], [], [], num=None).new
+    assert (new.long_prompt, new.content) == (prompt, f"{text(1).text}\n")
+
+
 def test_a_note_with_several_texts_is_divided():
     parts = [text(number).text for number in range(3)]
     note = SourceText("note.txt", "\n\n---\n\n".join(parts), "Write it.")

@@ -109,7 +109,7 @@ def check_texts(items, name):
         assert item.text
         assert normalise_text(item.text) == item.text
         assert item.prompt is None or item.prompt.strip()
-        text_file("01-x", item.text, item.prompt)
+        text_file("01-x", item.text, (item.prompt or "")[:1000])
         item.id.encode()
 
 

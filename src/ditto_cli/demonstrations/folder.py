@@ -38,6 +38,7 @@ MAX_TEXTS = 50  # more than anybody waits for
 _TEMPLATE_REASON = "the template, not edited yet"
 _NOT_IMITATED = f"SFT imitates the first {MAX_TEXTS} texts that were preferred; the pair is compared all the same"
 _NUM_NAMES_SHOWN = 2
+_LONGEST_ABOVE_A_TEXT = 1_000  # characters of a prompt in one line
 
 
 class NothingUsableError(InputError):
@@ -260,7 +261,7 @@ class NewText:
     name: str
     content: str
     text: str
-    long_prompt: str | None  # of several lines; it quotes somebody else and so stays out of the person's file
+    long_prompt: str | None  # it quotes somebody else and so stays out of the person's file
     source: str  # the id of the text
     reason: str  # "" where nothing had to be chosen
     is_held_out: bool
@@ -315,7 +316,7 @@ def take_in(
     for picked in choice.picked:
         text = picked.text
         prompt, long_prompt = text.prompt, None
-        if prompt is not None and "\n" in prompt.strip():
+        if prompt is not None and ("\n" in prompt.strip() or len(prompt) > _LONGEST_ABOVE_A_TEXT):
             prompt, long_prompt = None, prompt
         about = PurePosixPath(text.id.split("#", 1)[0]).stem
         if text.mail is not None and text.mail.subject:  # an address in it would be given away by the file's name
