@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from ditto_cli.cli.context import (
     open_store,
     require_training,
 )
-from ditto_cli.cli.eval import check_report_place, load_encoder, plan_of, show_report, write_page
+from ditto_cli.cli.eval import check_report_place, contestant_of, load_encoder, plan_of, show_report, write_page
 from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away, server_of
 from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import say, warn
@@ -32,7 +31,7 @@ from ditto_cli.demonstrations.folder import without_kept_back
 from ditto_cli.errors import InputError, InterruptedRun
 from ditto_cli.evaluation.report import Verdict
 from ditto_cli.evaluation.texts_at_hand import read_author
-from ditto_cli.evaluation.types import BASE_CONTESTANT, Author
+from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, Author
 from ditto_cli.interrupts import stopped
 from ditto_cli.method.comparisons import check_comparable
 from ditto_cli.seeds import derive_seed
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "cross-validation.html"
 TRAINED = "a trained adapter"  # title of what each fold's training published, where no adapter has a name yet
-_FOLD_ADAPTER = "fold"
+_FOLD = "fold"  # name of each fold's adapter
 # Where the folds' adapters were all that there was: how the verdict advises one of them, and what can be done instead.
 _TO_DO = {
     TRAINED: (f"Keep {TRAINED}:", "Train on all the texts:"),
@@ -76,17 +75,23 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
     place = options.report or (answers or Path()) / REPORT_FILE
     check_report_place(place)
 
-    trial = _load(options, author, name, record, folder_file)
+    settings, policy = _load(options, author, name, record, folder_file)
+    from ditto_cli.cli.session import Session
+    from ditto_cli.evaluation.summary import build_report, describe_run
+    from ditto_cli.evaluation.traces import mark_of
+
+    title, encoder = TRAINED if record is None else name, load_encoder(options, policy.hardware)
     for part in folds:
-        check_comparable(trial.settings, part.pairs)
+        check_comparable(settings, part.pairs)
     parts, judge_name, notes = [], "", []
     try:
         for number, part in enumerate(folds, start=1):
             sizes = f"{len(part.demonstrations)} texts to train on, {len(part.held_out)} kept back"
             say(f"Fold {number} of {len(folds)}: {sizes}.")
             with store.scratch_folder() as scratch:
+                session = Session(policy, AdapterStore(scratch))
                 with reporter() as shown:
-                    session, findings = trial.compete(part, AdapterStore(scratch), shown)
+                    findings = _compete(session, part, title, settings, options, encoder, shown)
                 judge = have_judged(options, session, findings, store.key(), answers or scratch)
             session.forget()
             parts.append(findings)
@@ -96,18 +101,15 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
         but = " but answers of the judge" if answers and options.judge in ("openai", "me") else ""
         raise stopped(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
 
-    from ditto_cli.evaluation.summary import build_report, describe_run
-    from ditto_cli.evaluation.traces import mark_of
-
-    first = f"{trial.title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."
+    first = f"{title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."
     facts = describe_run(
         parts,
-        trial.policy,
+        policy,
         judge_name,
         is_judged_elsewhere=sends_texts_away(options),
         seconds=time.monotonic() - started,
     )
-    report = build_report(name, trial.title, parts, facts, warnings=[first, *dict.fromkeys(notes)])
+    report = build_report(name, title, parts, facts, warnings=[first, *dict.fromkeys(notes)])
     if record is None:
         report = report.model_copy(update={"verdict": what_to_do(report.verdict)})
     show_report(report, as_json=options.as_json)
@@ -151,68 +153,20 @@ def what_to_do(verdict: Verdict) -> Verdict:
     return Verdict(advice=verdict.advice.replace(advised, instead), figures=verdict.figures, keep=keep)
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """What all folds share; the folds' adapters compete as `title`."""
-
-    options: EvalOptions
-    title: str
-    settings: Settings
-    policy: Policy
-    encoder: StyleEncoder | None
-
-    def compete(self, part: Author, store: AdapterStore, shown: Reporter) -> tuple[Session, Findings]:
-        """Train a fold's adapter in a store that goes away; what it and its rivals write for the texts kept back."""
-        from ditto_cli.cli.session import Session
-        from ditto_cli.evaluation.contestants import Contestant, few_shot, write
-        from ditto_cli.evaluation.eval_prompts import held_out_prompts
-        from ditto_cli.evaluation.evaluate import gather
-        from ditto_cli.evaluation.selection import selector_of
-        from ditto_cli.evaluation.summary import extracted_in_training
-        from ditto_cli.method.run import Job, train_ditto
-
-        texts, watch_prompt = part.demonstrations, part.held_out[0].prompt
-        job = Job.of(self.policy, _FOLD_ADAPTER, texts, self.settings, watch_prompt, pairs=part.pairs)
-        selector = selector_of(self.policy, texts, part.pairs, self.settings, job.texts.max_new_tokens)
-        with store.training(job.name) as kept:
-            record = train_ditto(self.policy, job, kept, shown, selector)
-        session = Session(self.policy, store)
-        plan = plan_of(record, held_out_prompts(part), self.options)
-        published, sft = (session.load(Voice(_FOLD_ADAPTER, stage)) for stage in (record.published, SFT_STAGE))
-        shown_texts = few_shot(self.policy, part, plan, warn)
-        contestants = [
-            Contestant(self.title, "round", published),
-            Contestant(BASE_CONTESTANT, "base"),
-            *([] if shown_texts is None else [shown_texts]),
-            Contestant(SFT_STAGE, "sft", sft),
-        ]
-        findings = gather(
-            self.policy,
-            part,
-            contestants,
-            plan,
-            writer=lambda contestant, plan: write(self.policy, contestant, plan, shown),
-            encoder=self.encoder,
-            reporter=shown,
-        )
-        findings.extracted.update(extracted_in_training(record, self.title))
-        return session, findings
-
-
 def _load(
     options: EvalOptions, author: Author, name: str, record: AdapterRecord | None, folder_file: FolderFile
-) -> _Trial:
+) -> tuple[Settings, Policy]:
     """The base and all else that is needed, so that nothing is found missing after hours of training."""
     from ditto_cli.model.hardware import detect
 
     hardware = detect(options.device)
     require_training(hardware)
-    from ditto_cli.cli.session import trained_base
+    from ditto_cli.cli.session import base_settings
     from ditto_cli.model.base.template import tokenise
 
     if record is not None:
         say(f"Settings: those that adapter {name} was trained with.")
-        base = trained_base(record, options.base, options.quantize)
+        base = base_settings(record, hardware, options.base, options.quantize)
         settings = record.settings.model_copy(update={"base": base})
     else:
         preset = named_preset(None, folder_file) or hardware.default_preset()
@@ -233,5 +187,42 @@ def _load(
     tokenise(
         policy.chat, author.demonstrations, settings.sampling, context_tokens=policy.context_tokens, pairs=author.pairs
     )
-    title = TRAINED if record is None else name
-    return _Trial(options, title, settings, policy, load_encoder(options, hardware))
+    return settings, policy
+
+
+def _compete(
+    session: Session,
+    part: Author,
+    title: str,
+    settings: Settings,
+    options: EvalOptions,
+    encoder: StyleEncoder | None,
+    shown: Reporter,
+) -> Findings:
+    """Train a fold's adapter, which competes as `title`; what it and its rivals write for the texts kept back."""
+    from ditto_cli.evaluation.contestants import Contestant, write
+    from ditto_cli.evaluation.eval_prompts import held_out_prompts
+    from ditto_cli.evaluation.evaluate import gather
+    from ditto_cli.evaluation.selection import selector_of
+    from ditto_cli.evaluation.summary import extracted_in_training
+    from ditto_cli.method.run import Job, train_ditto
+
+    policy, texts, watch_prompt = session.policy, part.demonstrations, part.held_out[0].prompt
+    job = Job.of(policy, _FOLD, texts, settings, watch_prompt, pairs=part.pairs)
+    selector = selector_of(policy, texts, part.pairs, settings, job.texts.max_new_tokens)
+    with session.store.training(job.name) as kept:
+        record = train_ditto(policy, job, kept, shown, selector)
+    plan = plan_of(record, held_out_prompts(part), options)
+    rivals = (BASE_CONTESTANT, FEW_SHOT_CONTESTANT, SFT_STAGE)
+    competing = (contestant_of(rival, session, record, _FOLD, part, plan) for rival in rivals)
+    findings = gather(
+        policy,
+        part,
+        [Contestant(title, "round", session.load(Voice(_FOLD, record.published))), *filter(None, competing)],
+        plan,
+        writer=lambda contestant, plan: write(policy, contestant, plan, shown),
+        encoder=encoder,
+        reporter=shown,
+    )
+    findings.extracted.update(extracted_in_training(record, title))
+    return findings

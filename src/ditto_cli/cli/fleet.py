@@ -46,82 +46,76 @@ class _Person:
 
 def run_fleet_train(options: FleetOptions) -> None:
     """See `ditto fleet train --help`."""
+    store = open_store()
     with only_fleet(store_home(os.environ)):  # before it is looked who is trained already
-        _train(options, open_store())
+        people = _read_people(options, store)
+        columns = ("person", "texts", "tokens", "updates", "adapter", "")
+        print_table(f"{len(people)} folders in {options.people}", columns, [person.row for person in people])
+        if all(person.status.state == "refused" for person in people):
+            raise InputError("Nobody can be trained: see above.")
+        tasks = {person.status.name: person.task for person in people if person.task is not None}
+        statuses = [person.status for person in people]
+        if not tasks:
+            with _status_board(options, statuses):
+                say("All who can be are trained already; --fresh trains them again.")
+            return
+
+        def keep(name: str, outcome: Any) -> tuple[float, str]:
+            """Put what came of a person into the store."""
+            task, record = tasks[name], outcome.record
+            add_prompts(Path(task.folder), [(t, outcome.prompts[t.id]) for t in task.texts if t.id in outcome.prompts])
+            publish(store, task, outcome)
+            return record.seconds, f"{name} is done, {duration(record.seconds)}: {record.published} is published."
+
+        _run(options, statuses, tasks, train_person, max(person.peak_bytes for person in people), keep)
 
 
 def run_fleet_eval(options: FleetOptions) -> None:
     """See `ditto fleet eval --help`."""
-    with only_fleet(store_home(os.environ)):
-        _evaluate(options, open_store())
-
-
-def _train(options: FleetOptions, store: AdapterStore) -> None:
-    people = _read_people(options, store)
-    columns = ("person", "texts", "tokens", "updates", "adapter", "")
-    print_table(f"{len(people)} folders in {options.people}", columns, [person.row for person in people])
-    if all(person.status.state == "refused" for person in people):
-        raise InputError("Nobody can be trained: see above.")
-    tasks = {person.status.name: person.task for person in people if person.task is not None}
-    statuses = [person.status for person in people]
-    if not tasks:
-        with _status_board(options, statuses):
-            say("All who can be are trained already; --fresh trains them again.")
-        return
-
-    def keep(name: str, outcome: Any) -> tuple[float, str]:
-        """Put what came of a person into the store."""
-        task, record = tasks[name], outcome.record
-        add_prompts(Path(task.folder), [(t, outcome.prompts[t.id]) for t in task.texts if t.id in outcome.prompts])
-        publish(store, task, outcome)
-        return record.seconds, f"{name} is done, {duration(record.seconds)}: {record.published} is published."
-
-    _run(options, statuses, tasks, train_person, max(person.peak_bytes for person in people), keep)
-
-
-def _evaluate(options: FleetOptions, store: AdapterStore) -> None:
     from ditto_cli.evaluation.html import render_html, render_overview
     from ditto_cli.evaluation.report import total_style
     from ditto_cli.evaluation.traces import mark_of, marked_page
 
-    tasks, statuses = {}, {}
-    for folder in _person_folders(options.people):
-        name = folder.name
+    store = open_store()
+    with only_fleet(store_home(os.environ)):
+        tasks, statuses = {}, {}
+        for folder in _person_folders(options.people):
+            name = folder.name
+            try:
+                name = folder_adapter(folder, read_folder_file(folder))
+                tasks[name] = _eval_task(store, name, folder, is_on_gpu=bool(options.num_gpus))
+                statuses[name] = PersonStatus(name=name, state="waiting")
+            except DittoError as error:
+                statuses[name] = PersonStatus(name=name, state="refused", detail=str(error))
+                say(f"{name}: {error}")
+        if not tasks:
+            raise InputError("Nobody can be evaluated: see above.")
+        reports: dict[str, EvalReport] = {}
+
+        def keep(name: str, outcome: Any) -> tuple[float, str]:
+            """Write a person's own report beside the adapter."""
+            folder = store.evaluation_folder(name)
+            write_text(folder / REPORT_FILE, marked_page(render_html(outcome), [mark_of(folder)]))
+            reports[name] = outcome
+            return outcome.run.seconds, f"{name}: {outcome.verdict.advice}"
+
+        def worth(report: EvalReport) -> float:
+            own = next(c for c in report.contestants if c.title.startswith(f"{report.adapter}:"))
+            return (total_style(own.style) or 0.0) + own.task.value
+
         try:
-            name = folder_adapter(folder, read_folder_file(folder))
-            tasks[name] = _eval_task(store, name, folder, is_on_gpu=bool(options.num_gpus))
-            statuses[name] = PersonStatus(name=name, state="waiting")
-        except DittoError as error:
-            statuses[name] = PersonStatus(name=name, state="refused", detail=str(error))
-            say(f"{name}: {error}")
-    if not tasks:
-        raise InputError("Nobody can be evaluated: see above.")
-    reports: dict[str, EvalReport] = {}
-
-    def keep(name: str, outcome: Any) -> tuple[float, str]:
-        """Write a person's own report beside the adapter."""
-        folder = store.evaluation_folder(name)
-        write_text(folder / REPORT_FILE, marked_page(render_html(outcome), [mark_of(folder)]))
-        reports[name] = outcome
-        return outcome.run.seconds, f"{name}: {outcome.verdict.advice}"
-
-    def worth(report: EvalReport) -> float:
-        own = next(c for c in report.contestants if c.title.startswith(f"{report.adapter}:"))
-        return (total_style(own.style) or 0.0) + own.task.value
-
-    try:
-        _run(options, list(statuses.values()), tasks, evaluate_person, _PROGRAM_BYTES, keep)
-    finally:
-        if reports:
-            ordered = sorted(reports.values(), key=worth)
-            pages = [(r, (store.evaluation_folder(r.adapter) / REPORT_FILE).as_uri()) for r in ordered]
-            page = store_home(os.environ) / FLEET_FOLDER / PAGE_FILE
-            write_text(page, render_overview(f"{len(ordered)} people of {options.people.name}", pages))
-            if options.as_json:
-                print_json([as_json_ready(report) for report in ordered])
-            else:
-                print_table("", ("person", "verdict"), [(r.adapter, r.verdict.advice) for r in ordered])
-            say(f"All of them, the worst first: {page}")
+            _run(options, list(statuses.values()), tasks, evaluate_person, _PROGRAM_BYTES, keep)
+        finally:
+            if reports:
+                ordered = sorted(reports.values(), key=worth)
+                pages = [(r, (store.evaluation_folder(r.adapter) / REPORT_FILE).as_uri()) for r in ordered]
+                page = store_home(os.environ) / FLEET_FOLDER / PAGE_FILE
+                write_text(page, render_overview(f"{len(ordered)} people of {options.people.name}", pages))
+                if options.as_json:
+                    print_json([as_json_ready(report) for report in ordered])
+                else:
+                    print_table("", ("person", "verdict"), [(r.adapter, r.verdict.advice) for r in ordered])
+                say(f"All of them, the worst first: {page}")
 
 
 @contextmanager

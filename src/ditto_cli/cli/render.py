@@ -28,11 +28,6 @@ def stdout_console() -> Console:
     return _console(sys.stdout)
 
 
-def stdout_width() -> int:
-    """Columns of what the product is shown on."""
-    return stdout_console().width
-
-
 def stderr_console() -> Console:
     """For progress, messages and errors."""
     return _console(cast(TextIO, _Unbroken(sys.stderr)))

@@ -62,8 +62,7 @@ def run_sample(options: SampleOptions) -> None:
 
 def run_keep(options: SampleOptions) -> None:
     """Write `options.num` texts, let the user edit each, and add what was edited to the adapter's texts."""
-    from ditto_cli.cli.demos import keep_edited
-    from ditto_cli.cli.editor import edited
+    from ditto_cli.cli.demos import edited, keep_edited
 
     if options.chat or options.as_json or options.compare is not None:
         raise InputError("--keep is for the texts of one adapter: leave --compare, --chat and --json out.")

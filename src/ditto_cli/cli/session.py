@@ -134,11 +134,6 @@ def base_settings(
     if record is None:
         flags = {"base.id": base, "base.quantize": quantize}
         return resolve_settings(hardware.default_preset(), FolderFile(), os.environ, flags).base
-    return trained_base(record, base, quantize)
-
-
-def trained_base(record: AdapterRecord, base: str | None, quantize: str | None) -> BaseSettings:
-    """The base that an adapter was trained on, as in training but for what is given here."""
     changes = {
         "id": base or record.base.id,
         "revision": None if base else record.base.revision,
