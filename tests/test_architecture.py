@@ -40,7 +40,7 @@ HOMES = {
     "trl": ("method/sft.py",),
     "accelerate": ("cli/tracking.py",),
     "datasets": ("method/sft.py",),
-    "rich": ("cli/render.py", "cli/progress.py"),
+    "rich": ("cli/render.py",),
     "typer": ("cli/app.py", "cli/arguments.py"),
     "jinja2": ("evaluation/html/", "model/base/template.py"),
     "sacrebleu": ("evaluation/summary.py",),

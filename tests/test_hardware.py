@@ -123,6 +123,7 @@ def test_the_device_is_chosen_before_bitsandbytes_takes_hold_of_all(trained, tex
         ["sample", "--adapter", "alice", "hi"],
         ["eval", "--adapter", "alice"],
         ["eval", texts, "--cross-validate", "2"],
+        ["serve", "--port", "0"],
     ]
     done = subprocess.run(
         [sys.executable, "-c", _COMMANDS],

@@ -43,7 +43,7 @@ SHOW_PROMPTS = ("init", "eval", "demos")  # which the user asked for
 CRASHES = {
     "init": "ditto_cli.cli.init.show_audit",
     "train": "ditto_cli.method.ditto.imitate",
-    "sample": "ditto_cli.cli.session.Session.write",
+    "sample": "ditto_cli.cli.sample.Session.write",
     "eval": "ditto_cli.evaluation.summary.build_report",
     "list": "ditto_cli.store.AdapterStore.entries",
     "show": "ditto_cli.store.AdapterStore.record",

@@ -24,8 +24,8 @@ from ditto_cli.cli.context import (
 )
 from ditto_cli.cli.eval import check_report_place, contestant_of, load_encoder, plan_of, show_report, write_page
 from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away, server_of
-from ditto_cli.cli.progress import reporter
-from ditto_cli.cli.render import say, warn
+from ditto_cli.cli.render import reporter, say, warn
+from ditto_cli.cli.sample import Session, base_settings
 from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
 from ditto_cli.demonstrations.folder import without_kept_back
 from ditto_cli.errors import InputError, InterruptedRun
@@ -40,7 +40,6 @@ from ditto_cli.types import SFT_STAGE, Reporter
 from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
-    from ditto_cli.cli.session import Session
     from ditto_cli.evaluation.evaluate import Findings
     from ditto_cli.model.encoder import StyleEncoder
     from ditto_cli.model.policy.policy import Policy
@@ -76,7 +75,6 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
     check_report_place(place)
 
     settings, policy = _load(options, author, name, record, folder_file)
-    from ditto_cli.cli.session import Session
     from ditto_cli.evaluation.summary import build_report, describe_run
     from ditto_cli.evaluation.traces import mark_of
 
@@ -161,7 +159,6 @@ def _load(
 
     hardware = detect(options.device)
     require_training(hardware)
-    from ditto_cli.cli.session import base_settings
     from ditto_cli.model.base.template import tokenise
 
     if record is not None:

@@ -12,7 +12,6 @@ from ditto_cli.cli.arguments import EvalOptions
 from ditto_cli.cli.context import folder_adapter, only_adapter, open_store
 from ditto_cli.cli.demos import keep_picks
 from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away
-from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import (
     Bar,
     as_json_ready,
@@ -21,10 +20,12 @@ from ditto_cli.cli.render import (
     print_json,
     print_table,
     print_text,
+    reporter,
     say,
     stdout_console,
     warn,
 )
+from ditto_cli.cli.sample import Session, open_session
 from ditto_cli.config import read_folder_file
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport, stage_kind
@@ -36,7 +37,6 @@ from ditto_cli.types import Demonstration, Reporter
 from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
-    from ditto_cli.cli.session import Session
     from ditto_cli.evaluation.contestants import Contestant, WritingPlan
     from ditto_cli.evaluation.evaluate import Writer
     from ditto_cli.evaluation.types import EvalPrompt, Writing
@@ -74,10 +74,10 @@ def evaluate_adapter(
     check_judge(options)
     check_report_place(options.report)
 
-    from ditto_cli.model.hardware import detect
-
-    hardware = detect(options.device)
-    from ditto_cli.cli.session import open_session
+    main = Voice(name, record.published)
+    prompted = (FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT)
+    voices = [main, *(voice_of(rival, record, name) for rival in rivals if rival not in prompted)]
+    session = open_session(voices, store, options)
     from ditto_cli.evaluation.contestants import Contestant
     from ditto_cli.evaluation.eval_prompts import evaluation_prompts, given_prompts
     from ditto_cli.evaluation.evaluate import gather, pairs_to_judge
@@ -85,10 +85,6 @@ def evaluate_adapter(
     from ditto_cli.evaluation.summary import build_report, describe_run, extracted_in_training
     from ditto_cli.evaluation.traces import mark_of
 
-    main = Voice(name, record.published)
-    prompted = (FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT)
-    voices = [main, *(voice_of(rival, record, name) for rival in rivals if rival not in prompted)]
-    session = open_session(voices, store, hardware, base=options.base, quantize=options.quantize)
     folder = store.evaluation_folder(name)
     prompts = given_prompts(given) if given else evaluation_prompts(author, folder)
     trained_prompts = {text.prompt for text in author.learnt}
@@ -106,7 +102,7 @@ def evaluate_adapter(
     marks = {title: mark_of(store.evaluation_folder(other)) for title, other in others.items()}
     with reporter() as shown:
         writer = kept_writer(session, store, name, others, shown)
-        encoder = load_encoder(options, hardware)
+        encoder = load_encoder(options, session.policy.hardware)
         findings = gather(session.policy, author, contestants, plan, writer=writer, encoder=encoder, reporter=shown)
     findings.extracted.update(extracted_in_training(record, main.title))
     keep_pairs(folder, pairs_to_judge(findings, every_pair=False), plan.seed, mark_of(folder), marks)

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from ditto_cli.cli.context import find_base, folder_adapter, open_store
 from ditto_cli.cli.fleet_status import detail, summary
 from ditto_cli.cli.folder import add_prompts
 from ditto_cli.cli.network import host_log
-from ditto_cli.cli.progress import live_lines
-from ditto_cli.cli.render import as_json_ready, print_json, print_table, say
+from ditto_cli.cli.render import as_json_ready, live_lines, print_json, print_table, say
 from ditto_cli.cli.train import plan_order, read_order
 from ditto_cli.config import read_folder_file
 from ditto_cli.errors import DeviceError, DittoError, InputError
@@ -34,27 +32,13 @@ _MOST_RUNNING_SHOWN = 12
 _PROGRAM_BYTES = 4 * 2**30  # and of an evaluation on a CPU
 
 
-@dataclass(frozen=True)
-class _Person:
-    """One folder: where its training stands, the task if there is one, and its line of the table."""
-
-    status: PersonStatus
-    row: tuple[str, ...]
-    task: Task | None = None
-    peak_bytes: int = 0
-
-
 def run_fleet_train(options: FleetOptions) -> None:
     """See `ditto fleet train --help`."""
     store = open_store()
     with only_fleet(store_home(os.environ)):  # before it is looked who is trained already
-        people = _read_people(options, store)
-        columns = ("person", "texts", "tokens", "updates", "adapter", "")
-        print_table(f"{len(people)} folders in {options.people}", columns, [person.row for person in people])
-        if all(person.status.state == "refused" for person in people):
+        statuses, tasks, peak_bytes = _read_people(options, store)
+        if all(status.state == "refused" for status in statuses):
             raise InputError("Nobody can be trained: see above.")
-        tasks = {person.status.name: person.task for person in people if person.task is not None}
-        statuses = [person.status for person in people]
         if not tasks:
             with _status_board(options, statuses):
                 say("All who can be are trained already; --fresh trains them again.")
@@ -67,7 +51,7 @@ def run_fleet_train(options: FleetOptions) -> None:
             publish(store, task, outcome)
             return record.seconds, f"{name} is done, {duration(record.seconds)}: {record.published} is published."
 
-        _run(options, statuses, tasks, train_person, max(person.peak_bytes for person in people), keep)
+        _run(options, statuses, tasks, train_person, peak_bytes, keep)
 
 
 def run_fleet_eval(options: FleetOptions) -> None:
@@ -186,8 +170,11 @@ def _person_folders(people: Path) -> list[Path]:
     return folders
 
 
-def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
-    """Each folder as `ditto train` would read it, counted on a base without weights.
+def _read_people(options: FleetOptions, store: AdapterStore) -> tuple[list[PersonStatus], dict[str, Task], int]:
+    """Each folder as `ditto train` would read it, counted on a base without weights, and shown as a line of a table.
+
+    Returns:
+        All people, the tasks of those to be trained by name, and the most bytes that one takes.
 
     Raises:
         InputError: there are no folders, or the base cannot be found.
@@ -204,12 +191,14 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
     from ditto_cli.model.policy.policy import Policy
 
     skeletons: dict[str, Policy] = {}
-    people: list[_Person] = []
+    statuses: list[PersonStatus] = []
+    tasks: dict[str, Task] = {}
+    rows, peak_bytes = [], 0
     for folder in folders:
         name = folder.name
         try:
             order = read_order(options.train_options(folder))
-            if order.adapter in {person.status.name for person in people}:
+            if order.adapter in {status.name for status in statuses}:
                 raise InputError("another folder has this name already: give one of them a `name` in its ditto.yaml.")
             name = order.adapter
             _, settings = order.settings(hardware)
@@ -224,13 +213,17 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
             is_done = not options.fresh and is_trained(store, task)
             steps = settings.sft.max_steps + settings.rounds.num * settings.rounds.steps
             cells = (str(len(texts)), str(plan.job.texts.num_tokens), str(steps), size(plan.need.adapter))
-            row = (name, *cells, "trained already" if is_done else "")
-            status = PersonStatus(name=name, state="done" if is_done else "waiting")
-            people.append(_Person(status, row, None if is_done else task, plan.need.peak))
+            rows.append((name, *cells, "trained already" if is_done else ""))
+            statuses.append(PersonStatus(name=name, state="done" if is_done else "waiting"))
+            if not is_done:
+                tasks[name] = task
+            peak_bytes = max(peak_bytes, plan.need.peak)
         except DittoError as error:
-            status = PersonStatus(name=name, state="refused", detail=str(error))
-            people.append(_Person(status, (name, "", "", "", "", str(error))))
-    return people
+            rows.append((name, "", "", "", "", str(error)))
+            statuses.append(PersonStatus(name=name, state="refused", detail=str(error)))
+    columns = ("person", "texts", "tokens", "updates", "adapter", "")
+    print_table(f"{len(folders)} folders in {options.people}", columns, rows)
+    return statuses, tasks, peak_bytes
 
 
 def _eval_task(store: AdapterStore, name: str, folder: Path, *, is_on_gpu: bool) -> EvalTask:

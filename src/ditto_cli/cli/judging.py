@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.arguments import EvalOptions
 from ditto_cli.cli.context import confirm, in_terminal, load_base
-from ditto_cli.cli.progress import reporter
-from ditto_cli.cli.render import ask, print_side_by_side, say, stderr_console, warn
+from ditto_cli.cli.render import ask, print_side_by_side, reporter, say, stderr_console, warn
 from ditto_cli.config import BaseSettings
 from ditto_cli.errors import InputError, InterruptedRun
 from ditto_cli.types import SilentReporter
 
 if TYPE_CHECKING:
-    from ditto_cli.cli.session import Session
+    from ditto_cli.cli.sample import Session
     from ditto_cli.evaluation.evaluate import Findings
     from ditto_cli.evaluation.judges import Ledger
     from ditto_cli.evaluation.judges.chat_server import Endpoint
