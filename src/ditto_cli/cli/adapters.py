@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ditto_cli.cli.context import confirm, find_base, open_store
-from ditto_cli.cli.render import as_json_ready, print_facts, print_json, print_table, print_text, say, warn
+from ditto_cli.cli.render import print_facts, print_json, print_table, print_text, say, warn
 from ditto_cli.config import PAIRS_FILE
 from ditto_cli.errors import DiskError, IncompatibleError, InputError
 from ditto_cli.shown import size
@@ -43,7 +43,7 @@ def run_list(*, as_json: bool) -> None:
                     "name": entry.name,
                     "problem": entry.problem,
                     "size_bytes": entry.size_bytes,
-                    "record": as_json_ready(entry.record) if entry.record else None,
+                    "record": entry.record.model_dump(mode="json") if entry.record else None,
                 }
                 for entry in entries
             ]
@@ -66,7 +66,7 @@ def run_show(name: str, *, as_json: bool) -> None:
     """One adapter's record."""
     record = open_store().record(name)
     if as_json:
-        print_json(as_json_ready(record))
+        print_json(record.model_dump(mode="json"))
         return
     settings, base = record.settings, record.base
     print_facts(

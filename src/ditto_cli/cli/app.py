@@ -205,12 +205,7 @@ def _adapters_import(
     run_import(file, name=name, base=base)
 
 
-@adapters.command("rm")
-def _adapters_rm(name: Name, sure: Sure = False) -> None:
-    """The same as `ditto forget`."""
-    from ditto_cli.cli.adapters import run_forget
-
-    run_forget(name, sure=sure)
+adapters.command("rm", help="The same as `ditto forget`.")(_forget)
 
 
 @demos.command("add")

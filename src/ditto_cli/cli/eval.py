@@ -14,7 +14,6 @@ from ditto_cli.cli.demos import keep_picks
 from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away
 from ditto_cli.cli.render import (
     Bar,
-    as_json_ready,
     print_bars,
     print_facts,
     print_json,
@@ -199,7 +198,7 @@ def kept_writer(session: Session, store: AdapterStore, name: str, others: Mappin
 def show_report(report: EvalReport, *, as_json: bool = False) -> None:
     """Print the report for people, the answer first, or as JSON."""
     if as_json:
-        print_json(as_json_ready(report))
+        print_json(report.model_dump(mode="json"))
         return
     print_facts({"verdict": "\n         ".join(report.verdict.lines)})
     bars = []

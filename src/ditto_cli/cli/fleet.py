@@ -14,7 +14,7 @@ from ditto_cli.cli.context import find_base, folder_adapter, open_store
 from ditto_cli.cli.fleet_status import detail, summary
 from ditto_cli.cli.folder import add_prompts
 from ditto_cli.cli.network import host_log
-from ditto_cli.cli.render import as_json_ready, live_lines, print_json, print_table, say
+from ditto_cli.cli.render import live_lines, print_json, print_table, say
 from ditto_cli.cli.train import plan_order, read_order
 from ditto_cli.config import read_folder_file
 from ditto_cli.errors import DeviceError, DittoError, InputError
@@ -96,7 +96,7 @@ def run_fleet_eval(options: FleetOptions) -> None:
                 page = store_home(os.environ) / FLEET_FOLDER / PAGE_FILE
                 write_text(page, render_overview(f"{len(ordered)} people of {options.people.name}", pages))
                 if options.as_json:
-                    print_json([as_json_ready(report) for report in ordered])
+                    print_json([report.model_dump(mode="json") for report in ordered])
                 else:
                     print_table("", ("person", "verdict"), [(r.adapter, r.verdict.advice) for r in ordered])
                 say(f"All of them, the worst first: {page}")

@@ -155,11 +155,6 @@ def ask(question: str) -> str:
         raise
 
 
-def as_json_ready(model: Any) -> Any:
-    """A pydantic model as plain JSON values."""
-    return json.loads(model.model_dump_json())
-
-
 class StderrReporter:
     """A `Reporter`: bars on a terminal; else a line at the end of each stage, and one now and then before."""
 

@@ -21,7 +21,6 @@ from ditto_cli.config import (
     CPU_PRESET,
     FolderFile,
     Settings,
-    load_preset,
     parse_assignments,
     preset_names,
     read_folder_file,
@@ -115,8 +114,6 @@ def read_order(options: TrainOptions, given: Mapping[str, object] | None = None)
         raise InputError(f"--method {options.method} decides {decided[0]} itself: leave it or --set out.")
     overrides = {**flags, "seed": options.seed, **assignments, **_METHODS[options.method]}
     preset = named_preset(options.preset, folder_file)
-    if preset is not None:
-        load_preset(preset)
     settings = resolve_settings(preset or CPU_PRESET, folder_file, os.environ, overrides)
     check_publish(options.publish, settings)
     adapter = folder_adapter(options.folder, folder_file, options.name)
