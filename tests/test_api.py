@@ -79,10 +79,10 @@ def test_a_writer_writes_what_the_command_writes_and_swaps_voices_on_one_base(tr
     expected = {voice: [one["text"] for one in json.loads(out)["samples"]] for voice, out in shown.items()}
     loads = []
     here(trained)
-    from ditto_cli.cli import session
+    from ditto_cli.cli import sample
 
-    load = session.load_base
-    monkeypatch.setattr(session, "load_base", lambda *arguments: loads.append(arguments) or load(*arguments))
+    load = sample.load_base
+    monkeypatch.setattr(sample, "load_base", lambda *arguments: loads.append(arguments) or load(*arguments))
     writer = ditto_cli.Writer("alice", device="cpu")
 
     def written(**options):

@@ -328,7 +328,7 @@ def test_what_was_written_in_the_editor_outlives_a_refusal(trained, editor):
 
 
 def test_what_was_written_in_the_editor_outlives_anything_unforeseen(editor, monkeypatch, capsys):
-    from ditto_cli.cli.editor import edited
+    from ditto_cli.cli.demos import edited
 
     for name, value in editor('echo more >> "$1"').items():
         monkeypatch.setenv(name, value)

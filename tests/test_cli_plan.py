@@ -9,7 +9,7 @@ import pytest
 
 from cli_helpers import SMALL, TEXTS
 from conftest import save_tiny_base
-from ditto_cli.cli.plan import last_training
+from ditto_cli.cli.train import last_training
 from ditto_cli.errors import DamagedError
 from ditto_cli.shown import duration, size
 from ditto_cli.store import AdapterStore, disk

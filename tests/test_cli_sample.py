@@ -13,11 +13,11 @@ SHORT = ["--max-tokens", "12", "--seed", "1"]
 @pytest.fixture
 def loads(monkeypatch):
     """The bases that are loaded, and the adapters that are read, in order."""
-    from ditto_cli.cli import session
     from ditto_cli.model.base import loading
+    from ditto_cli.model.policy import lora
 
     seen = {"bases": [], "adapters": []}
-    load_source, read_lora = loading.load_source, session.read_lora
+    load_source, read_lora = loading.load_source, lora.read_lora
 
     def base_spy(source, *arguments, **keywords):
         seen["bases"].append(source.id)
@@ -28,14 +28,14 @@ def loads(monkeypatch):
         return read_lora(folder)
 
     monkeypatch.setattr(loading, "load_source", base_spy)
-    monkeypatch.setattr(session, "read_lora", adapter_spy)
+    monkeypatch.setattr(lora, "read_lora", adapter_spy)
     return seen
 
 
 @pytest.fixture
 def words(monkeypatch):
     """Let every text be readable: its number of tokens, and who spoke is seen by the loads."""
-    monkeypatch.setattr("ditto_cli.cli.session.Session.text", lambda self, tokens: f"<{len(tokens.token_ids)} tokens>")
+    monkeypatch.setattr("ditto_cli.cli.sample.Session.text", lambda self, tokens: f"<{len(tokens.token_ids)} tokens>")
 
 
 def texts_of(result):
@@ -185,7 +185,7 @@ def test_the_length_limit_and_temperature_of_the_training_are_the_defaults(train
         seen.update(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ditto_cli.cli.session.sample", spy)
+    monkeypatch.setattr("ditto_cli.model.policy.sampling.sample", spy)
     trained("sample", "--adapter", "alice", "hi")
     record = trained.record("alice")
     assert seen == {"max_new_tokens": record.max_new_tokens, "temperature": record.settings.sampling.temperature}
@@ -200,7 +200,7 @@ def test_a_text_never_outgrows_the_bases_context(trained):
 
 def test_what_a_model_writes_is_made_visible(trained, monkeypatch):
     monkeypatch.setattr(
-        "ditto_cli.cli.session.Session.text", lambda self, tokens: "\x1b[31mred\x07 \u202eoff\x9b1m 👩\u200d💻"
+        "ditto_cli.cli.sample.Session.text", lambda self, tokens: "\x1b[31mred\x07 \u202eoff\x9b1m 👩\u200d💻"
     )
     seen = "\\x1b[31mred\\x07 \\u202eoff\\x9b1m 👩\u200d💻"
     assert trained("sample", "--adapter", "alice", *SHORT, "hi").out == seen + "\n"

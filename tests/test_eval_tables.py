@@ -6,6 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
+from ditto_cli.cli import eval as cli_eval
 from ditto_cli.cli import render
 from ditto_cli.cli.eval import show_report
 from ditto_cli.cli.render import Bar, print_bars
@@ -29,7 +30,8 @@ def screen(monkeypatch):
         monkeypatch.setattr("sys.stdout", stream)
         options = {"force_terminal": True, "color_system": None, "highlight": False, "markup": False, "emoji": False}
         shown = Console(file=stream, width=width, **{**options, **console})
-        monkeypatch.setattr(render, "stdout_console", lambda: shown)
+        for module in (render, cli_eval):
+            monkeypatch.setattr(module, "stdout_console", lambda: shown)
         return stream
 
     return make

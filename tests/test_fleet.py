@@ -120,7 +120,7 @@ def test_before_a_fleet_begins_no_record_of_others_is_read(ditto, people, monkey
     def refuse(address):
         raise InputError("No Ray here.")
 
-    monkeypatch.setattr("ditto_cli.cli.plan.last_training", lambda *_: pytest.fail("every record is read"))
+    monkeypatch.setattr("ditto_cli.cli.train.last_training", lambda *_: pytest.fail("every record is read"))
     monkeypatch.setattr("ditto_cli.cli.fleet.cluster", refuse)
     result = ditto("fleet", "train", people, "--base", ditto.base, *SHORT)
     assert (result.code, result.error) == (2, "error: No Ray here.")

@@ -123,6 +123,7 @@ def test_the_device_is_chosen_before_bitsandbytes_takes_hold_of_all(trained, tex
         ["sample", "--adapter", "alice", "hi"],
         ["eval", "--adapter", "alice"],
         ["eval", texts, "--cross-validate", "2"],
+        ["serve", "--port", "0"],
     ]
     done = subprocess.run(
         [sys.executable, "-c", _COMMANDS],
@@ -189,7 +190,8 @@ def test_the_doctor_shows_what_is_to_be_known_of_the_device(ditto, monkeypatch):
 
     assert json.loads(ditto("doctor", "--json").out)["environment"]["device_notes"] == []
     assert re.search(r"^device notes +none$", ditto("doctor").out, re.MULTILINE)
-    monkeypatch.setattr(hardware, "detect", lambda choice: GPU)
+    real = hardware.detect
+    monkeypatch.setattr(hardware, "detect", lambda choice: GPU if choice == "auto" else real(choice))
     monkeypatch.setattr(hardware, "four_bit_problem", lambda device: None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     monkeypatch.setattr("shutil.which", lambda name: None)

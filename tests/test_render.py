@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from ditto_cli.cli import render
-from ditto_cli.cli.progress import StderrReporter
+from ditto_cli.cli.render import StderrReporter
 from ditto_cli.shown import shorten, visible
 from ditto_cli.types import WatchedSample
 

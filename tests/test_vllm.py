@@ -122,16 +122,15 @@ def test_the_real_vllm_writes_what_the_builtin_engine_writes(ditto, serve):
     """Two random adapters, one that comes while it runs, and then more at once than it takes into a batch; greedy."""
     from conftest import shake
     from ditto_cli.cli.arguments import SampleOptions
-    from ditto_cli.cli.session import open_session
+    from ditto_cli.cli.sample import open_session
     from ditto_cli.config import LoraSettings
-    from ditto_cli.model.hardware import detect
     from ditto_cli.serving.vllm import _ADAPTERS_AT_ONCE
     from ditto_cli.store import AdapterStore
     from ditto_cli.voices import Voice
     from test_cli_archive import make_record
 
     store = AdapterStore(ditto.home)
-    session = open_session([Voice("base")], store, detect("cpu"), base="embedded", quantize=None)
+    session = open_session([Voice("base")], store, SampleOptions(base="embedded", device="cpu"))
 
     def add(name, seed):
         session.policy.add_adapter("new", LoraSettings(r=4, alpha=8), seed=seed)

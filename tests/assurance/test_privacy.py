@@ -43,7 +43,7 @@ SHOW_PROMPTS = ("init", "eval", "demos")  # which the user asked for
 CRASHES = {
     "init": "ditto_cli.cli.init.show_audit",
     "train": "ditto_cli.method.ditto.imitate",
-    "sample": "ditto_cli.cli.session.Session.write",
+    "sample": "ditto_cli.cli.sample.Session.write",
     "eval": "ditto_cli.evaluation.evaluate.build_report",
     "list": "ditto_cli.store.AdapterStore.entries",
     "show": "ditto_cli.store.AdapterStore.record",
@@ -221,7 +221,7 @@ def test_no_write_goes_past_the_store(promise):
         "model/base/loading.py": "removes a damaged 4-bit base from the cache",
         "model/base/conversions.py": "a library writes a converted base into a staging folder, which store.files moves",
         "cli/export.py": "libraries write into a staging folder, which store.files moves; a temporary one is uploaded",
-        "cli/editor.py": "a private folder for a text while it is edited",
+        "cli/demos.py": "a private folder for a text while it is edited",
         "fleet/cluster.py": "Ray's own files, in a private folder with a short path, which goes with it",
         "serving/vllm.py": "vLLM's socket and log, in a private folder with a short path, which goes with it",
     }

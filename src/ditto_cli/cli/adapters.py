@@ -1,12 +1,16 @@
-"""`ditto adapters`: what is in the store, without loading any model; and an adapter that comes in from a file."""
+"""`ditto adapters` and `ditto forget`: what is in the store, an adapter that comes in from a file, or goes for good."""
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
-from ditto_cli.cli.context import find_base, open_store
-from ditto_cli.cli.render import as_json_ready, print_facts, print_json, print_table, print_text, say, warn
-from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.cli.context import confirm, find_base, open_store
+from ditto_cli.cli.render import print_facts, print_json, print_table, print_text, say, warn
+from ditto_cli.config import PAIRS_FILE
+from ditto_cli.errors import DiskError, IncompatibleError, InputError
 from ditto_cli.shown import size
 from ditto_cli.store import (
     AdapterArchive,
@@ -16,6 +20,14 @@ from ditto_cli.store import (
     check_name,
     describe_mismatch,
     read_archive,
+    store_home,
+)
+from ditto_cli.store.adapters import EVALUATION_FOLDER
+
+_UNKNOWN = (
+    "Not known to ditto, so not removed: what `ditto export` wrote, reports outside of the store (--report, "
+    "or of --cross-validate on a folder), copies of the store, backups and snapshots of the disk, and what a judge's "
+    "server kept."
 )
 
 
@@ -32,7 +44,7 @@ def run_list(*, as_json: bool) -> None:
                     "name": entry.name,
                     "problem": entry.problem,
                     "size_bytes": entry.size_bytes,
-                    "record": as_json_ready(entry.record) if entry.record else None,
+                    "record": entry.record.model_dump(mode="json") if entry.record else None,
                 }
                 for entry in entries
             ]
@@ -55,9 +67,25 @@ def run_show(name: str, *, as_json: bool) -> None:
     """One adapter's record."""
     record = open_store().record(name)
     if as_json:
-        print_json(as_json_ready(record))
+        print_json(record.model_dump(mode="json"))
         return
-    print_facts(_facts(name, record))
+    settings, base = record.settings, record.base
+    print_facts(
+        {
+            "adapter": name if name == record.name else f"{name} (trained as {record.name})",
+            "made": f"{record.created} in {record.seconds:.0f} s on {record.device}",
+            "base": base.id if base.revision is None else f"{base.id} at {base.revision}",
+            "quantised": record.quantize,
+            "texts": f"{record.num_demonstrations}, {record.num_demonstration_tokens} tokens",
+            "LoRA": f"r {settings.lora.r}, alpha {settings.lora.alpha}",
+            "SFT": f"learning rate {settings.sft.learning_rate:g}, stop at loss {settings.sft.stop_loss:g}",
+            "DPO": f"learning rate {settings.dpo.learning_rate:g}, beta {settings.dpo.beta:g}, "
+            f"{settings.rounds.num} rounds of {settings.rounds.steps} updates, "
+            f"{settings.sampling.completions_per_prompt} samples a prompt",
+            "seed": str(settings.seed),
+            "versions": ", ".join(f"{library} {number}" for library, number in record.versions.items()),
+        }
+    )
     rows = [
         (
             stage.stage + (" *" if stage.stage == record.published else ""),
@@ -109,6 +137,49 @@ def run_import(path: Path, *, name: str | None, base: str | None) -> None:
     say(f'  ditto sample --adapter {adapter} "Write ..."')
 
 
+def run_forget(name: str, *, sure: bool) -> None:
+    """Remove an adapter, and what evaluations of other adapters show of it, after a question on a terminal."""
+    from ditto_cli.evaluation.traces import forget_in, known_mark
+    from ditto_cli.fleet.status import forget_person
+
+    store = open_store()
+    if store.finish_removals():
+        say("What a command that was killed had left is removed.")
+        if not store.has(name):
+            return
+    size_bytes = store.size_bytes(name)
+    try:
+        texts = store.record(name).folder
+    except (DiskError, InputError):  # damaged, or a first training that was never finished
+        texts = None
+    question = f"Remove adapter {name} with all its stages ({size(size_bytes)}) and all that evaluations show of it?"
+    refusal = f"Removing adapter {name} cannot be undone: say --yes where nobody can be asked."
+    if not sure and not confirm(question, refusal):
+        say("Nothing was removed.")
+        return
+    # First the others: the mark that tells what is to be found there lies with the adapter itself.
+    mark, traces = known_mark(store.folder(name) / EVALUATION_FOLDER), Counter[str]()
+    for other in sorted({*store.names(), *store.unfinished_names()} - {name}):
+        traces += forget_in(store.folder(other) / EVALUATION_FOLDER, name, mark)
+    forget_person(store_home(os.environ), name)
+    store.remove(name)
+    say(f"Removed {name} ({size(size_bytes)}): its stages, evaluations, answers of judges and unfinished training.")
+    if not traces.total():
+        say("Evaluations of other adapters held nothing of it.")
+    else:
+        say(
+            f"Removed from evaluations of other adapters: {traces['files']} files with texts of it "
+            f"({size(traces['bytes'])}), {traces['answers']} answers of judges about them."
+        )
+    say(_UNKNOWN)
+    say(f"Your own texts in {texts} were not touched." if texts else "Your own texts were not touched.")
+    from ditto_cli.demonstrations.folder import pair_lines
+
+    with suppress(InputError, OSError):  # a file that cannot be read undoes nothing of it
+        if texts and (num := len(pair_lines(Path(texts)))):
+            say(f"What {name} wrote may stand in {PAIRS_FILE} there (pairs: {num}): see ditto demos pairs {texts}.")
+
+
 def _fit(
     path: Path, archive: AdapterArchive, base: str, revision: str | None
 ) -> tuple[AdapterRecord, dict[str, dict[str, bytes]]]:
@@ -145,24 +216,6 @@ def _known_base(path: Path, base: BaseIdentity, store: AdapterStore) -> tuple[st
         f"The adapter in {path} was trained on a base in a local folder ({base.id}): give the place of the same base "
         "here with --base."
     )
-
-
-def _facts(name: str, record: AdapterRecord) -> dict[str, str]:
-    settings, base = record.settings, record.base
-    return {
-        "adapter": name if name == record.name else f"{name} (trained as {record.name})",
-        "made": f"{record.created} in {record.seconds:.0f} s on {record.device}",
-        "base": base.id if base.revision is None else f"{base.id} at {base.revision}",
-        "quantised": record.quantize,
-        "texts": f"{record.num_demonstrations}, {record.num_demonstration_tokens} tokens",
-        "LoRA": f"r {settings.lora.r}, alpha {settings.lora.alpha}",
-        "SFT": f"learning rate {settings.sft.learning_rate:g}, stop at loss {settings.sft.stop_loss:g}",
-        "DPO": f"learning rate {settings.dpo.learning_rate:g}, beta {settings.dpo.beta:g}, "
-        f"{settings.rounds.num} rounds of {settings.rounds.steps} updates, "
-        f"{settings.sampling.completions_per_prompt} samples a prompt",
-        "seed": str(settings.seed),
-        "versions": ", ".join(f"{library} {number}" for library, number in record.versions.items()),
-    }
 
 
 def _warn_of(record: AdapterRecord, stage: str) -> None:

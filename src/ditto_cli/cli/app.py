@@ -74,7 +74,6 @@ def _init(options: InitOptions) -> None:
     """Make a folder of demonstrations. Take texts in, look at all of them, find prompts, write ditto.yaml."""
     from ditto_cli.cli.init import run_init
 
-    uses_model(offline=options.offline)
     run_init(options)
 
 
@@ -84,11 +83,8 @@ def _train(options: TrainOptions) -> None:
     """Train an adapter. Imitate the texts (SFT), then DITTO rounds that prefer them over the model's own."""
     from ditto_cli.cli.train import run_plan, run_train
 
-    uses_model(offline=options.offline)
-    if options.dry_run:
-        run_plan(options)
-    else:
-        run_train(options)
+    run = run_plan if options.dry_run else run_train
+    run(options)
 
 
 @app.command("plan")
@@ -97,7 +93,6 @@ def _plan(options: TrainOptions) -> None:
     """Tell what a training would do before it does it. Steps, memory, disk, and what the last one took."""
     from ditto_cli.cli.train import run_plan
 
-    uses_model(offline=options.offline)
     run_plan(options)
 
 
@@ -107,7 +102,6 @@ def _sample(options: SampleOptions) -> None:
     """Write in a person's style."""
     from ditto_cli.cli.sample import run_chat, run_keep, run_sample
 
-    uses_model(offline=options.offline)
     run = run_keep if options.keep else run_chat if options.chat else run_sample
     run(options)
 
@@ -116,7 +110,6 @@ def _sample(options: SampleOptions) -> None:
 @parameters_of(EvalOptions)
 def _eval(options: EvalOptions) -> None:
     """Tell whether it sounds like the person. An honest verdict, with a report: was training worth it?"""
-    uses_model(offline=options.offline)
     if options.cross_validate is None:
         from ditto_cli.cli.eval import run_eval
 
@@ -133,7 +126,6 @@ def _export(options: ExportOptions) -> None:
     """Write an adapter for another program. And prove that it writes the same there."""
     from ditto_cli.cli.export import run_export
 
-    uses_model(offline=options.offline)
     run_export(options)
 
 
@@ -143,14 +135,13 @@ def _serve(options: ServeOptions) -> None:
     """Serve a page, and programs that speak OpenAI's API. Editors, chat clients, scripts, in every voice."""
     from ditto_cli.cli.serve import run_serve
 
-    uses_model(offline=options.offline)
     run_serve(options)
 
 
 @app.command("forget")
 def _forget(name: Name, sure: Sure = False) -> None:
     """Remove all that ditto keeps of an adapter. Also what evaluations of other adapters show of it."""
-    from ditto_cli.cli.forget import run_forget
+    from ditto_cli.cli.adapters import run_forget
 
     run_forget(name, sure=sure)
 
@@ -214,12 +205,7 @@ def _adapters_import(
     run_import(file, name=name, base=base)
 
 
-@adapters.command("rm")
-def _adapters_rm(name: Name, sure: Sure = False) -> None:
-    """The same as `ditto forget`."""
-    from ditto_cli.cli.forget import run_forget
-
-    run_forget(name, sure=sure)
+adapters.command("rm", help="The same as `ditto forget`.")(_forget)
 
 
 @demos.command("add")
@@ -268,7 +254,7 @@ def _demos_pairs(
     json: AsJson = False,
 ) -> None:
     """Show the pairs of which one text was preferred. They lie in pairs.jsonl, and `ditto train` learns from them."""
-    from ditto_cli.cli.pairs import run_pairs
+    from ditto_cli.cli.demos import run_pairs
 
     run_pairs(folder, edit=edit, remove=remove, as_json=json)
 
@@ -279,7 +265,6 @@ def _train_fleet(options: FleetOptions) -> None:
     """Train everybody as `ditto train` does. Who is trained already is left out, so it can be stopped and started."""
     from ditto_cli.cli.fleet import run_fleet_train
 
-    uses_model(offline=options.offline)
     run_fleet_train(options)
 
 
@@ -289,7 +274,6 @@ def _eval_fleet(options: FleetOptions) -> None:
     """Evaluate everybody as `ditto eval` does. A verdict each, and one page with all of them, the worst first."""
     from ditto_cli.cli.fleet import run_fleet_eval
 
-    uses_model(offline=options.offline)
     run_fleet_eval(options)
 
 

@@ -9,7 +9,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,6 +17,8 @@ import typer
 
 from ditto_cli.cli.network import host_log
 from ditto_cli.errors import InputError
+
+Options = TypeVar("Options")
 
 
 def check_device(device: str) -> str:
@@ -33,7 +35,9 @@ def adapter_names(incomplete: str) -> list[str]:
     return [name for name in AdapterStore(store_home(os.environ)).names() if name.startswith(incomplete)]
 
 
-Options = TypeVar("Options")
+def option(about: str, *names: str, default: Any = None, **rules: Any) -> Any:
+    """A field that is an option of a command; `about` is its help, `rules` are further arguments of `typer.Option`."""
+    return field(default=default, metadata={"typer": typer.Option(*names, help=about, **rules)})
 
 
 def parameters_of(options: type[Options], *left_out: str) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
@@ -41,11 +45,17 @@ def parameters_of(options: type[Options], *left_out: str) -> Callable[[Callable[
 
     def command_of(run: Callable[[Options], None]) -> Callable[..., None]:
         def command(**given: Any) -> None:
+            if "offline" in given:
+                uses_model(offline=given["offline"])
             run(options(**given))
 
-        fields = inspect.signature(options, eval_str=True).parameters.values()
+        given_by = {one.name: one.metadata["typer"] for one in fields(options) if "typer" in one.metadata}  # type: ignore[arg-type]
         command.__doc__ = run.__doc__
-        parameters = [one for one in fields if one.name not in left_out]
+        parameters = [
+            one.replace(annotation=Annotated[one.annotation, given_by[one.name]]) if one.name in given_by else one
+            for one in inspect.signature(options, eval_str=True).parameters.values()
+            if one.name not in left_out
+        ]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {one.name: one.annotation for one in parameters}
         return command
@@ -88,40 +98,28 @@ class InitOptions:
     """Of `ditto init`."""
 
     folder: Folder
-    sources: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--from",
-            metavar="PATH",
-            help="Take texts in: a mail archive, a document, an export, a folder of these. Can be given several times.",
-        ),
-    ] = None
-    pick: Annotated[int | None, typer.Option(min=1, max=50, help="Choose this many that represent the person.")] = None
-    hold_out: Annotated[
-        int, typer.Option(min=0, max=50, help="Keep this many texts back for `ditto eval`, in held_out/.")
-    ] = 0
-    words: Annotated[
-        tuple[int, int] | None, typer.Option(metavar="MIN MAX", help="Lengths to choose from, in words; else 40 600.")
-    ] = None
-    me: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="The person's name, id or address there, where several people wrote; can be given several times.",
-        ),
-    ] = None
-    split: Annotated[bool, typer.Option("--split", help="Divide texts that are too long at paragraphs.")] = False
-    redact_data: Annotated[
-        bool, typer.Option("--redact", help="Put stand-ins in the place of addresses, phone and account numbers.")
-    ] = False
-    redact_names: Annotated[
-        bool, typer.Option("--redact-names", help="Names and places too; needs Presidio and a spaCy model.")
-    ] = False
-    name: Annotated[str | None, typer.Option(help="Name for the adapter; else the folder's name.")] = None
+    sources: list[Path] | None = option(
+        "Take texts in: a mail archive, a document, an export, a folder of these. Can be given several times.",
+        "--from",
+        metavar="PATH",
+    )
+    pick: int | None = option("Choose this many that represent the person.", min=1, max=50)
+    hold_out: int = option("Keep this many texts back for `ditto eval`, in held_out/.", default=0, min=0, max=50)
+    words: tuple[int, int] | None = option("Lengths to choose from, in words; else 40 600.", metavar="MIN MAX")
+    me: list[str] | None = option(
+        "The person's name, id or address there, where several people wrote; can be given several times.",
+        metavar="NAME",
+    )
+    split: bool = option("Divide texts that are too long at paragraphs.", "--split", default=False)
+    redact_data: bool = option(
+        "Put stand-ins in the place of addresses, phone and account numbers.", "--redact", default=False
+    )
+    redact_names: bool = option(
+        "Names and places too; needs Presidio and a spaCy model.", "--redact-names", default=False
+    )
+    name: str | None = option("Name for the adapter; else the folder's name.")
     preset: Preset = None
-    write_prompts: Annotated[
-        bool, typer.Option("--prompts/--no-prompts", help="Let the base model write missing prompts.")
-    ] = True
+    write_prompts: bool = option("Let the base model write missing prompts.", "--prompts/--no-prompts", default=True)
     device: Device = "auto"
     offline: Offline = False
     as_json: AsJson = False
@@ -137,27 +135,20 @@ class TrainOptions:
     """Of `ditto train` and `ditto plan`; None is what a setting or the machine decides."""
 
     folder: Folder
-    name: Annotated[
-        str | None, typer.Option(help="Name for the adapter; else `name` of ditto.yaml, else the folder's.")
-    ] = None
+    name: str | None = option("Name for the adapter; else `name` of ditto.yaml, else the folder's.")
     preset: Preset = None
     base: Base = None
     revision: Revision = None
     quantize: Quantize = None
     seed: Seed = None
     assignments: Assignments = None
-    publish: Annotated[str, typer.Option(metavar="best|last|sft|1|2|...", help="Which stage `ditto sample` takes.")] = (
-        "best"
+    publish: str = option("Which stage `ditto sample` takes.", default="best", metavar="best|last|sft|1|2|...")
+    fresh: bool = option("Do not go on with a training that was interrupted.", "--fresh", default=False)
+    method: Method = option("sft: imitate only; dpo: compare given pairs only, without samples.", default="ditto")
+    track: Tracker | None = option(
+        "Give the figures to a tracker too; it is offline unless its own variables say otherwise."
     )
-    fresh: Annotated[bool, typer.Option("--fresh", help="Do not go on with a training that was interrupted.")] = False
-    method: Annotated[
-        Method, typer.Option(help="sft: imitate only; dpo: compare given pairs only, without samples.")
-    ] = "ditto"
-    track: Annotated[
-        Tracker | None,
-        typer.Option(help="Give the figures to a tracker too; it is offline unless its own variables say otherwise."),
-    ] = None
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what it would do, as `ditto plan`.")] = False
+    dry_run: bool = option("Only tell what it would do, as `ditto plan`.", "--dry-run", default=False)
     device: Device = "auto"
     offline: Offline = False
     as_json: AsJson = False
@@ -168,32 +159,19 @@ class SampleOptions:
     """Of `ditto sample`; None is what the adapter was trained with."""
 
     prompt: Annotated[str | None, typer.Argument(help="What to write; - reads it from standard input.")] = None
-    adapter: Annotated[
-        str | None,
-        typer.Option(
-            help="Whose style; `base` is none, NAME:0.6 is weaker, A:0.7+B:0.3 a mix.", autocompletion=adapter_names
-        ),
-    ] = None
-    compare: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Voices side by side: adapters, `base`, NAME:STAGE, mixes.")
-    ] = None
+    adapter: str | None = option(
+        "Whose style; `base` is none, NAME:0.6 is weaker, A:0.7+B:0.3 a mix.", autocompletion=adapter_names
+    )
+    compare: str | None = option("Voices side by side: adapters, `base`, NAME:STAGE, mixes.", metavar="A,B,...")
     stage: Stage = None
-    num: Annotated[int, typer.Option(min=1, max=1000, help="How many texts.")] = 1
-    best_of: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Draw so many and give the one that is best in style and task.")
-    ] = None
-    with_texts: Annotated[
-        int | None, typer.Option(min=0, max=9, help="Show so many of the person's texts before the prompt.")
-    ] = None
-    temperature: Annotated[float | None, typer.Option(min=0.0, help="0 is the likeliest text; else as trained.")] = None
-    max_new_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", min=1, help="Length limit; else from the demonstrations.")
-    ] = None
-    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same text.")] = None
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Edit what was written in your editor, and add it to the texts.")
-    ] = False
-    chat: Annotated[bool, typer.Option("--chat", help="Prompt after prompt, with commands; /help lists them.")] = False
+    num: int = option("How many texts.", default=1, min=1, max=1000)
+    best_of: int | None = option("Draw so many and give the one that is best in style and task.", min=1, max=64)
+    with_texts: int | None = option("Show so many of the person's texts before the prompt.", min=0, max=9)
+    temperature: float | None = option("0 is the likeliest text; else as trained.", min=0.0)
+    max_new_tokens: int | None = option("Length limit; else from the demonstrations.", "--max-tokens", min=1)
+    seed: int | None = option("Same seed, same text.", min=0)
+    keep: bool = option("Edit what was written in your editor, and add it to the texts.", "--keep", default=False)
+    chat: bool = option("Prompt after prompt, with commands; /help lists them.", "--chat", default=False)
     base: MovedBase = None
     quantize: Quantize = None
     device: Device = "auto"
@@ -215,44 +193,28 @@ class EvalOptions:
     folder: Annotated[Path | None, typer.Argument(help="The texts; else where the adapter's training found them.")] = (
         None
     )
-    adapter: Annotated[
-        str | None, typer.Option(help="Which adapter; else the folder's.", autocompletion=adapter_names)
-    ] = None
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,...",
-            help="Rivals: base, few-shot, texts (at hand), sft, round1, other adapters, NAME:STAGE; else the first "
-            "four and the last round.",
-        ),
-    ] = None
-    judge: Annotated[
-        JudgeKind, typer.Option(help="Who compares: measures of style and task, a local model, a server, or you.")
-    ] = "style"
-    model: Annotated[str | None, typer.Option(help="The judge: a hub id, a folder, or the server's name for it.")] = (
-        None
+    adapter: str | None = option("Which adapter; else the folder's.", autocompletion=adapter_names)
+    against: str | None = option(
+        "Rivals: base, few-shot, texts (at hand), sft, round1, other adapters, NAME:STAGE; else the first "
+        "four and the last round.",
+        metavar="A,B,...",
     )
-    base_url: Annotated[
-        str | None, typer.Option(help="An OpenAI-compatible server; its key is read from OPENAI_API_KEY.")
-    ] = None
-    prices: Annotated[
-        tuple[float, float] | None,
-        typer.Option("--price", metavar="IN OUT", help="The server's prices for a million tokens, to show costs."),
-    ] = None
-    prompts: Annotated[Path | None, typer.Option(help="A file with a prompt a line.")] = None
-    num: Annotated[int, typer.Option(min=1, max=100, help="Texts of each contestant for a prompt.")] = 1
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same figures.")] = 0
-    temperature: Annotated[float | None, typer.Option(min=0.0, help="Of the sampling; else as trained.")] = None
-    cross_validate: Annotated[
-        int | None, typer.Option(min=2, metavar="K", help="Train anew K times, each time with a part kept back.")
-    ] = None
-    style_encoder: Annotated[
-        str | None, typer.Option(help="A neural style encoder (hub id or folder) as one more measure.")
-    ] = None
-    report: Annotated[
-        Path | None, typer.Option(help="Where to write the HTML page; else beside the adapter, if any.")
-    ] = None
-    sure: Annotated[bool, typer.Option("--yes", "-y", help="Send texts to a server without asking.")] = False
+    judge: JudgeKind = option(
+        "Who compares: measures of style and task, a local model, a server, or you.", default="style"
+    )
+    model: str | None = option("The judge: a hub id, a folder, or the server's name for it.")
+    base_url: str | None = option("An OpenAI-compatible server; its key is read from OPENAI_API_KEY.")
+    prices: tuple[float, float] | None = option(
+        "The server's prices for a million tokens, to show costs.", "--price", metavar="IN OUT"
+    )
+    prompts: Path | None = option("A file with a prompt a line.")
+    num: int = option("Texts of each contestant for a prompt.", default=1, min=1, max=100)
+    seed: int = option("Same seed, same figures.", default=0, min=0)
+    temperature: float | None = option("Of the sampling; else as trained.", min=0.0)
+    cross_validate: int | None = option("Train anew K times, each time with a part kept back.", min=2, metavar="K")
+    style_encoder: str | None = option("A neural style encoder (hub id or folder) as one more measure.")
+    report: Path | None = option("Where to write the HTML page; else beside the adapter, if any.")
+    sure: bool = option("Send texts to a server without asking.", "--yes", "-y", default=False)
     base: MovedBase = None
     quantize: Quantize = None
     device: Device = "auto"
@@ -272,33 +234,23 @@ class ExportOptions:
             autocompletion=adapter_names,
         ),
     ]
-    target: Annotated[
-        Literal["gguf", "merged", "vllm", "peft", "ditto", "hub"],
-        typer.Option(
-            "--to",
-            help="gguf: llama.cpp, Ollama. merged: one Hugging Face model. vllm, peft: PEFT's folder. ditto: one file "
-            "for `ditto adapters import`. hub: a private repository.",
-        ),
-    ]
-    out: Annotated[Path | None, typer.Option(help="Where to write it; else NAME-gguf and so on, here.")] = None
-    with_base: Annotated[
-        Literal["f32", "f16", "q8_0"] | None, typer.Option(help="gguf: write the base beside it, in this precision.")
-    ] = None
-    check: Annotated[
-        bool | None,
-        typer.Option(
-            "--check/--no-check",
-            help="gguf, merged: let both write five texts and compare; else where llama.cpp is installed.",
-        ),
-    ] = None
+    target: Literal["gguf", "merged", "vllm", "peft", "ditto", "hub"] = option(
+        "gguf: llama.cpp, Ollama. merged: one Hugging Face model. vllm, peft: PEFT's folder. ditto: one file "
+        "for `ditto adapters import`. hub: a private repository.",
+        "--to",
+        default=MISSING,
+    )
+    out: Path | None = option("Where to write it; else NAME-gguf and so on, here.")
+    with_base: Literal["f32", "f16", "q8_0"] | None = option("gguf: write the base beside it, in this precision.")
+    check: bool | None = option(
+        "gguf, merged: let both write five texts and compare; else where llama.cpp is installed.", "--check/--no-check"
+    )
     stage: Stage = None
-    all_stages: Annotated[
-        bool, typer.Option("--all-stages", help="ditto: with every stage, not only the published one.")
-    ] = False
-    repository: Annotated[str | None, typer.Option(metavar="USER/REPO", help="hub: where to.")] = None
+    all_stages: bool = option("ditto: with every stage, not only the published one.", "--all-stages", default=False)
+    repository: str | None = option("hub: where to.", metavar="USER/REPO")
     base: MovedBase = None
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False
-    sure: Annotated[bool, typer.Option("--yes", "-y", help="hub: do not ask.")] = False
+    force: bool = option("Replace what is there.", "--force", default=False)
+    sure: bool = option("hub: do not ask.", "--yes", "-y", default=False)
     offline: Offline = False
 
 
@@ -306,20 +258,17 @@ class ExportOptions:
 class ServeOptions:
     """Of `ditto serve`."""
 
-    adapters: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--adapter",
-            help="Serve these alone; can be given several times. Else all of the same base.",
-            autocompletion=adapter_names,
-        ),
-    ] = None
-    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine need a key.")] = "127.0.0.1"
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes one that is free.")] = 8642
-    engine: Annotated[
-        Literal["builtin", "vllm"], typer.Option(help="vllm: for many who ask; a program of its own, see --vllm.")
-    ] = "builtin"
-    vllm: Annotated[str | None, typer.Option(help="Where vLLM's program is; else on PATH.")] = None
+    adapters: list[str] | None = option(
+        "Serve these alone; can be given several times. Else all of the same base.",
+        "--adapter",
+        autocompletion=adapter_names,
+    )
+    host: str = option("Address to listen on; others than this machine need a key.", default="127.0.0.1")
+    port: int = option("0 takes one that is free.", default=8642, min=0, max=65535)
+    engine: Literal["builtin", "vllm"] = option(
+        "vllm: for many who ask; a program of its own, see --vllm.", default="builtin"
+    )
+    vllm: str | None = option("Where vLLM's program is; else on PATH.")
     base: MovedBase = None
     quantize: Quantize = None
     device: Device = "auto"
@@ -331,34 +280,23 @@ class FleetOptions:
     """Of `ditto fleet train` and `ditto fleet eval`."""
 
     people: Annotated[Path, typer.Argument(help="A folder that holds a folder for each person.")]
-    address: Annotated[
-        str | None, typer.Option(help="A running Ray: auto, ray://HOST:10001; else one of this machine.")
-    ] = None
-    num_gpus: Annotated[
-        float, typer.Option("--gpus-per-task", min=0, help="GPUs of a person; 0 computes on processors.")
-    ] = 0
-    num_cpus: Annotated[float, typer.Option("--cpus-per-task", min=0.01, help="Threads of a person.")] = 1
+    address: str | None = option("A running Ray: auto, ray://HOST:10001; else one of this machine.")
+    num_gpus: float = option("GPUs of a person; 0 computes on processors.", "--gpus-per-task", default=0, min=0)
+    num_cpus: float = option("Threads of a person.", "--cpus-per-task", default=1, min=0.01)
     preset: Preset = None
     base: Base = None
     revision: Revision = None
     quantize: Quantize = None
     seed: Seed = None
     assignments: Assignments = None
-    fresh: Annotated[bool, typer.Option("--fresh", help="Also those who are trained already.")] = False
+    fresh: bool = option("Also those who are trained already.", "--fresh", default=False)
     as_json: AsJson = False
     offline: Offline = False
 
     def train_options(self, folder: Path) -> TrainOptions:
         """Of the training of one person."""
-        return TrainOptions(
-            folder,
-            preset=self.preset,
-            base=self.base,
-            revision=self.revision,
-            quantize=self.quantize,
-            seed=self.seed,
-            assignments=self.assignments,
-        )
+        same = ("preset", "base", "revision", "quantize", "seed", "assignments")
+        return TrainOptions(folder, **{name: getattr(self, name) for name in same})
 
 
 def uses_model(*, offline: bool) -> None:

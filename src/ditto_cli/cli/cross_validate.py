@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +22,10 @@ from ditto_cli.cli.context import (
     open_store,
     require_training,
 )
-from ditto_cli.cli.eval import check_report_place, load_encoder, plan_of, show_report, write_page
+from ditto_cli.cli.eval import check_report_place, contestant_of, load_encoder, plan_of, show_report, write_page
 from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away, server_of
-from ditto_cli.cli.progress import reporter
-from ditto_cli.cli.render import say, warn
-from ditto_cli.cli.rivals import contestant_of
+from ditto_cli.cli.render import reporter, say, warn
+from ditto_cli.cli.sample import Session, base_settings
 from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
 from ditto_cli.demonstrations.folder import without_kept_back
 from ditto_cli.errors import InputError, InterruptedRun
@@ -42,14 +40,13 @@ from ditto_cli.types import SFT_STAGE, Reporter
 from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
-    from ditto_cli.cli.session import Session
     from ditto_cli.evaluation.evaluate import Findings
     from ditto_cli.model.encoder import StyleEncoder
     from ditto_cli.model.policy.policy import Policy
 
 REPORT_FILE = "cross-validation.html"
 TRAINED = "a trained adapter"  # title of what each fold's training published, where no adapter has a name yet
-_FOLD_ADAPTER = "fold"
+_FOLD = "fold"  # name of each fold's adapter
 # Where the folds' adapters were all that there was: how the verdict advises one of them, and what can be done instead.
 _TO_DO = {
     TRAINED: (f"Keep {TRAINED}:", "Train on all the texts:"),
@@ -77,17 +74,22 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
     place = options.report or (answers or Path()) / REPORT_FILE
     check_report_place(place)
 
-    trial = _load(options, author, name, record, folder_file)
+    settings, policy = _load(options, author, name, record, folder_file)
+    from ditto_cli.evaluation.evaluate import build_report
+    from ditto_cli.evaluation.traces import mark_of
+
+    title, encoder = TRAINED if record is None else name, load_encoder(options, policy.hardware)
     for part in folds:
-        check_comparable(trial.settings, part.pairs)
+        check_comparable(settings, part.pairs)
     parts, judge_name, notes = [], "", []
     try:
         for number, part in enumerate(folds, start=1):
             sizes = f"{len(part.demonstrations)} texts to train on, {len(part.held_out)} kept back"
             say(f"Fold {number} of {len(folds)}: {sizes}.")
             with store.scratch_folder() as scratch:
+                session = Session(policy, AdapterStore(scratch))
                 with reporter() as shown:
-                    session, findings = trial.compete(part, AdapterStore(scratch), shown)
+                    findings = _compete(session, part, title, settings, options, encoder, shown)
                 judge = have_judged(options, session, findings, store.key(), answers or scratch)
             session.forget()
             parts.append(findings)
@@ -97,14 +99,11 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
         but = " but answers of the judge" if answers and options.judge in ("openai", "me") else ""
         raise stopped(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
 
-    from ditto_cli.evaluation.evaluate import build_report
-    from ditto_cli.evaluation.traces import mark_of
-
-    first = f"{trial.title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."
+    first = f"{title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."
     report = build_report(
         name,
         parts,
-        trial.policy,
+        policy,
         judge_name,
         seconds=time.monotonic() - started,
         is_judged_elsewhere=sends_texts_away(options),
@@ -153,65 +152,19 @@ def what_to_do(verdict: Verdict) -> Verdict:
     return Verdict(advice=verdict.advice.replace(advised, instead), figures=verdict.figures, keep=keep)
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """What all folds share; the folds' adapters compete as `title`."""
-
-    options: EvalOptions
-    title: str
-    settings: Settings
-    policy: Policy
-    encoder: StyleEncoder | None
-
-    def compete(self, part: Author, store: AdapterStore, shown: Reporter) -> tuple[Session, Findings]:
-        """Train a fold's adapter in a store that goes away; what it and its rivals write for the texts kept back."""
-        from ditto_cli.cli.session import Session
-        from ditto_cli.evaluation.contestants import Contestant, write
-        from ditto_cli.evaluation.eval_prompts import held_out_prompts
-        from ditto_cli.evaluation.evaluate import gather
-        from ditto_cli.evaluation.selection import RoundSelector
-        from ditto_cli.method.run import Job, train_ditto
-
-        texts, watch_prompt = part.demonstrations, part.held_out[0].prompt
-        job = Job.of(self.policy, _FOLD_ADAPTER, texts, self.settings, watch_prompt, pairs=part.pairs)
-        selector = RoundSelector(self.policy, texts, part.pairs, self.settings, job.texts.max_new_tokens)
-        with store.training(job.name) as kept:
-            record = train_ditto(self.policy, job, kept, shown, selector)
-        session = Session(self.policy, store)
-        plan = plan_of(record, held_out_prompts(part), self.options)
-        rivals = (
-            contestant_of(rival, session, record, _FOLD_ADAPTER, part, plan)
-            for rival in (BASE_CONTESTANT, FEW_SHOT_CONTESTANT, SFT_STAGE)
-        )
-        published = Contestant(self.title, "round", session.load(Voice(_FOLD_ADAPTER, record.published)))
-        contestants = [published, *(rival for rival in rivals if rival is not None)]
-        findings = gather(
-            self.policy,
-            part,
-            contestants,
-            plan,
-            record,
-            writer=lambda contestant, plan: write(self.policy, contestant, plan, shown),
-            encoder=self.encoder,
-            reporter=shown,
-        )
-        return session, findings
-
-
 def _load(
     options: EvalOptions, author: Author, name: str, record: AdapterRecord | None, folder_file: FolderFile
-) -> _Trial:
+) -> tuple[Settings, Policy]:
     """The base and all else that is needed, so that nothing is found missing after hours of training."""
     from ditto_cli.model.hardware import detect
 
     hardware = detect(options.device)
     require_training(hardware)
-    from ditto_cli.cli.session import trained_base
     from ditto_cli.model.base.template import tokenise
 
     if record is not None:
         say(f"Settings: those that adapter {name} was trained with.")
-        base = trained_base(record, options.base, options.quantize)
+        base = base_settings(record, hardware, options.base, options.quantize)
         settings = record.settings.model_copy(update={"base": base})
     else:
         preset = named_preset(None, folder_file) or hardware.default_preset()
@@ -232,5 +185,40 @@ def _load(
     tokenise(
         policy.chat, author.demonstrations, settings.sampling, context_tokens=policy.context_tokens, pairs=author.pairs
     )
-    title = TRAINED if record is None else name
-    return _Trial(options, title, settings, policy, load_encoder(options, hardware))
+    return settings, policy
+
+
+def _compete(
+    session: Session,
+    part: Author,
+    title: str,
+    settings: Settings,
+    options: EvalOptions,
+    encoder: StyleEncoder | None,
+    shown: Reporter,
+) -> Findings:
+    """Train a fold's adapter, which competes as `title`; what it and its rivals write for the texts kept back."""
+    from ditto_cli.evaluation.contestants import Contestant, write
+    from ditto_cli.evaluation.eval_prompts import held_out_prompts
+    from ditto_cli.evaluation.evaluate import gather
+    from ditto_cli.evaluation.selection import RoundSelector
+    from ditto_cli.method.run import Job, train_ditto
+
+    policy, texts, watch_prompt = session.policy, part.demonstrations, part.held_out[0].prompt
+    job = Job.of(policy, _FOLD, texts, settings, watch_prompt, pairs=part.pairs)
+    selector = RoundSelector(policy, texts, part.pairs, settings, job.texts.max_new_tokens)
+    with session.store.training(job.name) as kept:
+        record = train_ditto(policy, job, kept, shown, selector)
+    plan = plan_of(record, held_out_prompts(part), options)
+    rivals = (BASE_CONTESTANT, FEW_SHOT_CONTESTANT, SFT_STAGE)
+    competing = (contestant_of(rival, session, record, _FOLD, part, plan) for rival in rivals)
+    return gather(
+        policy,
+        part,
+        [Contestant(title, "round", session.load(Voice(_FOLD, record.published))), *filter(None, competing)],
+        plan,
+        record,
+        writer=lambda contestant, plan: write(policy, contestant, plan, shown),
+        encoder=encoder,
+        reporter=shown,
+    )

@@ -1,36 +1,63 @@
-"""`ditto demos`: add, show, edit and remove demonstrations; and the conversation of `ditto init` in a terminal."""
+"""`ditto demos`: add, show, edit and remove demonstrations and pairs; the conversation of `ditto init` about them.
+
+What other commands bring, an edited sample or the picks of a person who judged, is kept from here too.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
 import sys
-from contextlib import suppress
-from dataclasses import replace
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING
 
-from ditto_cli.cli.context import confirm, folder_base
-from ditto_cli.cli.editor import edit_file, edited
-from ditto_cli.cli.folder import audit_texts, place_of, say_skipped, show_audit, view_folder, write_new_texts
-from ditto_cli.cli.pairs import keep_pair
-from ditto_cli.cli.render import ask, print_json, say, warn
+from ditto_cli.cli.context import confirm, folder_base, in_terminal
+from ditto_cli.cli.folder import (
+    audit_texts,
+    place_of,
+    say_skipped,
+    show_audit,
+    view_folder,
+    warn_of_pairs,
+    write_new_texts,
+)
+from ditto_cli.cli.render import ask, print_json, print_table, say, warn
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, PROMPT_FILE, FolderFile, read_folder_file
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.folder import (
     MANY_TEXTS,
     TEMPLATE,
     is_unedited_template,
+    pair_line,
+    pair_lines,
     read_folder,
     read_held_out,
+    read_pairs,
     take_in,
 )
 from ditto_cli.demonstrations.posts import read_markdown, read_plain
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
+from ditto_cli.demonstrations.redaction import redactor_for
 from ditto_cli.demonstrations.sources import file_names, gather, read_source
-from ditto_cli.errors import InputError
-from ditto_cli.store import remove_tree
+from ditto_cli.errors import DittoError, InputError
+from ditto_cli.evaluation.judges.by_person import PERSON
+from ditto_cli.shown import shorten
+from ditto_cli.store import append_line, remove_tree, write_text
 from ditto_cli.types import Reading, SourceText
 
+if TYPE_CHECKING:
+    from ditto_cli.evaluation.evaluate import Findings
+    from ditto_cli.evaluation.types import Judge
+
 _MAX_INPUT_BYTES = 2 * 2**20
+_USUAL_EDITORS = ("sensible-editor", "nano", "vim", "vi")
 _TEXT_SUFFIXES = frozenset({".md", ".txt", ".eml", ".html", ".htm", ".csv", ".tsv", ".json", ".jsonl", ".yaml"})
 
 
@@ -219,3 +246,133 @@ def _name_by_words(reading: Reading) -> Reading:
     """The texts, each named by its first words, which become its file's name; they had none."""
     texts = [replace(text, id=" ".join(re.findall(r"\w+", text.text)[:5]) or text.id) for text in reading.texts]
     return replace(reading, texts=tuple(texts))
+
+
+def run_pairs(folder: Path, *, edit: int | None, remove: int | None, as_json: bool) -> None:
+    """Show the pairs, or edit or remove the one of a line."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give the one with the texts.")
+    if edit is not None and remove is not None:
+        raise InputError("Give --edit or --remove, not both.")
+    pairs, skipped = read_pairs(folder, redactor_for(read_folder_file(folder).redact, []))
+    line = edit if remove is None else remove
+    if line is not None:
+        before = pair_lines(folder).get(line)
+        if before is None:
+            raise InputError(f"{folder / PAIRS_FILE} has no pair in line {line}.")
+        found = next((pair for pair in read_pairs(folder)[0] if pair.id == f"{PAIRS_FILE}#{line}"), None)
+        if remove is not None:
+            _replace(folder, line, before, [])
+        elif found is None:
+            raise InputError(
+                f"Line {line} of {PAIRS_FILE} is no pair that can be used: edit the file itself, or remove it."
+            )
+        else:
+            with edited(found.chosen + "\n", suffix=".txt") as raw:
+                chosen = normalise_text(raw.decode("utf-8", errors="replace"))
+                if not chosen or chosen == found.rejected:
+                    raise InputError("Nothing is changed: the text is empty, or the same as the other one.")
+                _replace(folder, line, before, [pair_line(found.prompt, chosen, found.rejected)])
+        say(f"{folder / PAIRS_FILE} is changed. What was trained before does not know it: ditto train {folder}")
+        return
+    if as_json:
+        print_json({"folder": str(folder), "pairs": [asdict(pair) for pair in pairs]})
+    else:
+        rows = [
+            (pair.id.partition("#")[2], *(shorten(text, 40) for text in (pair.prompt, pair.chosen, pair.rejected)))
+            for pair in pairs
+        ]
+        print_table(f"Pairs in {folder}: {len(pairs)}", ("line", "prompt", "preferred", "over"), rows)
+    say_skipped(skipped)
+    warn_of_pairs(pairs)
+
+
+def _replace(folder: Path, line: int, before: str, after: list[str]) -> None:
+    """Put other lines in the place of one; those around it, empty ones too, stay as they are now."""
+    lines = pair_lines(folder)  # anew: while an editor was open, pairs may have been kept
+    if lines.get(line) != before:
+        raise InputError(f"{PAIRS_FILE} was changed meanwhile, and line {line} is another: try again.")
+    rows = [lines.get(number, "") for number in range(1, max(lines) + 1)]
+    rows[line - 1 : line] = after
+    write_text(folder / PAIRS_FILE, "".join(f"{row}\n" for row in rows))
+
+
+def keep_pair(folder: Path, prompt: str, chosen: str, rejected: str) -> bool:
+    """Add a pair to a folder's pairs.jsonl; False where it is there already, or both sides are the same.
+
+    It is redacted as a text that is added to the folder.
+    """
+    redactor = redactor_for(read_folder_file(folder).redact, [chosen])
+    clean = redactor.redact if redactor else str
+    prompt, chosen, rejected = (clean(normalise_text(text)) for text in (prompt, chosen, rejected))
+    is_known = any(
+        (pair.prompt, pair.chosen, pair.rejected) == (prompt, chosen, rejected) for pair in read_pairs(folder)[0]
+    )
+    if is_known or not chosen or not rejected or chosen == rejected:
+        return False
+    append_line(folder / PAIRS_FILE, pair_line(prompt, chosen, rejected))
+    return True
+
+
+def keep_picks(judge: Judge, findings: Findings, others: Collection[str], folder: Path) -> None:
+    """Keep what a person picked as pairs, if she says yes.
+
+    Not what `others`, other adapters, wrote, nor for prompts of texts kept back.
+    """
+    if judge.name != PERSON or not in_terminal():
+        return
+    picked = []
+    for judgement in findings.judgements:
+        pair = judgement.pair
+        sides = (pair.first, pair.second) if judgement.score == 1 else (pair.second, pair.first)
+        is_clear = judgement.score in (0.0, 1.0) and pair.prompt.source != "held_out"
+        if is_clear and not any(side.contestant in others for side in sides):
+            picked.append((pair.prompt.prompt, sides[0].text, sides[1].text))
+    if picked and confirm(f"Keep these {len(picked)} picks in {folder / PAIRS_FILE}, to learn from?", ""):
+        num = sum(keep_pair(folder, *texts) for texts in picked)
+        say(f"New pairs: {num}. To learn from them: ditto train {folder}")
+
+
+def edit_file(path: Path) -> None:
+    """Open a file in $VISUAL, $EDITOR or a usual editor, and wait until it is closed."""
+    variable = next((name for name in ("VISUAL", "EDITOR") if os.environ.get(name, "").strip()), None)
+    if variable is not None:
+        try:
+            command = shlex.split(os.environ[variable])
+        except ValueError:
+            raise InputError(
+                f"{variable} is not a command: {os.environ[variable]!r}; set it to your editor's."
+            ) from None
+    else:
+        command = [name for name in _USUAL_EDITORS if which(name)][:1]
+    if not command:
+        raise InputError("No editor is known: set EDITOR to one, as in EDITOR=nano, or give the text as a file.")
+    try:
+        done = subprocess.run([*command, str(path)], check=False)
+    except OSError as error:
+        raise InputError(f"The editor {command[0]} cannot be started ({error.strerror}): set EDITOR to one.") from None
+    if done.returncode != 0:
+        raise InputError(f"The editor {command[0]} ended with an error ({done.returncode}): nothing was taken from it.")
+
+
+@contextmanager
+def edited(text: str, *, suffix: str = ".md") -> Iterator[bytes]:
+    """What the user makes of a text, for the block to use; it is lost only after the block has ended well.
+
+    While it is edited it lies in a private folder. Where the block fails, it stays there, and the error says where.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="ditto-"))  # mode 0700
+    path = folder / f"text{suffix}"
+    write_text(path, text)
+    try:
+        edit_file(path)
+        yield path.read_bytes()
+    except BaseException as error:
+        if path.read_bytes() == text.encode():
+            remove_tree(folder)
+        elif isinstance(error, DittoError):
+            raise type(error)(f"{error} What you wrote is kept in {path}.") from None
+        else:
+            warn(f"What you wrote is kept in {path}.")
+        raise
+    remove_tree(folder)

@@ -42,10 +42,9 @@ def run_doctor(*, as_json: bool) -> None:
     store = AdapterStore(home)
     adapters, damages = _adapters(store)
     health = _store_health(store, home, cache)
-    problems = [_tilde(problem) for problem in (*health["problems"], *damages)]
     report = _tilde(
         {
-            "environment": _environment(cache),
+            "environment": _environment(),
             "disk": {"store": _disk(home), "cache": _disk(cache)},
             "store": health,
             "adapters": adapters,
@@ -54,37 +53,34 @@ def run_doctor(*, as_json: bool) -> None:
     if as_json:
         print_json(report)
     else:
-        _show(report)
-    if problems:
+        packages = report["environment"]["packages"]
+        lines = (
+            " ".join(filter(None, (p["name"], p["version"], p["problem"] and f"({p['problem']})"))) for p in packages
+        )
+        facts = {**report["environment"], "packages": [", ".join(lines)], **report["disk"], **report["store"]}
+        print_facts({_label(key): _shown(key, value) for key, value in facts.items()})
+        rows = [
+            (a["name"], a["problem"] or "ok", a["base"] or "", _shown("", a["base_present"]))
+            for a in report["adapters"]
+        ]
+        if rows:
+            print_table("", ("adapter", "state", "base", "base on this machine"), rows)
+    if problems := _tilde([*health["problems"], *damages]):
         shown = problems[:_MOST_PROBLEMS_SHOWN] + ["..."] * (len(problems) > _MOST_PROBLEMS_SHOWN)
         raise DiskError(f"{len(problems)} problem{'s' * (len(problems) > 1)}: {'; '.join(shown)}")
 
 
-def _environment(cache: Path) -> dict[str, Any]:
-    """Versions, memory, the GPU, the preset that fits, and the bases at hand; None is unknown."""
-    from ditto_cli.model.base.conversions import conversion_place, find_gguf
-    from ditto_cli.model.base.source import folder_problem
-
-    gguf = find_gguf()
-    embedded = "not installed"
-    if gguf is not None:
-        place = conversion_place(gguf, cache)
-        embedded = "converted" if place.is_dir() else "installed"
-        if place.is_dir() and (problem := folder_problem(place)):
-            embedded = f"damaged: {problem}; delete that folder"
-    meminfo = Path("/proc/meminfo")  # on Linux
-    kib = dict(re.findall(r"^(\w+): +(\d+) kB", meminfo.read_text(), re.MULTILINE)) if meminfo.exists() else {}
-    unknown = ("threads", "gpu", "four_bit", "device_notes", "preset", "default_base", "default_base_present")
+def _environment() -> dict[str, Any]:
+    """Versions, memory, the GPU, the preset that fits, and its base; None is unknown, as all is that torch knows."""
+    keys = ("threads", "free_memory_bytes", "gpu", "four_bit", "device_notes", "preset", "default_base")
     found: dict[str, Any] = {
         "ditto": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": _packages(),
-        "embedded_base": embedded,
         "cores": os.cpu_count(),
-        "memory_bytes": int(kib["MemTotal"]) * 1024 if kib else None,
-        "free_memory_bytes": int(kib["MemAvailable"]) * 1024 if kib else None,
-        **dict.fromkeys(unknown),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        **dict.fromkeys((*keys, "default_base_present")),
     }
     try:
         from ditto_cli.model.hardware import detect, four_bit_problem
@@ -96,6 +92,7 @@ def _environment(cache: Path) -> dict[str, Any]:
     return found | {
         "torch": "works",
         "threads": hardware.num_threads,
+        "free_memory_bytes": detect("cpu").available_bytes(),
         "gpu": f"{hardware.name}, {size(hardware.memory_bytes)}" if hardware.is_cuda else "none",
         "four_bit": four_bit_problem(hardware.device) or "works",
         "device_notes": [*hardware.notes(), *filter(None, [hardware.training_problem()])],
@@ -211,17 +208,16 @@ def _attempt(look: Callable[[], Found]) -> tuple[Found | None, list[str]]:
 
 def _everything_in(folder: Path, problems: list[str]) -> dict[Path, os.stat_result]:
     """A folder and everything in it, links not followed."""
-
-    def refuse(error: OSError) -> None:
-        problems.append(f"{error.filename} cannot be read ({error.strerror})")
-
-    found = {}
-    if folder.is_dir():
-        found[folder] = folder.lstat()
-        for place, folders, names in os.walk(folder, onerror=refuse):
-            for name in (*folders, *names):
-                with suppress(OSError):  # removed meanwhile
-                    found[Path(place, name)] = Path(place, name).lstat()
+    found: dict[Path, os.stat_result] = {}
+    if not folder.is_dir():
+        return found
+    found[folder] = folder.lstat()
+    unreadable: list[OSError] = []
+    for place, folders, names in os.walk(folder, onerror=unreadable.append):
+        for name in (*folders, *names):
+            with suppress(OSError):  # removed meanwhile
+                found[Path(place, name)] = Path(place, name).lstat()
+    problems += [f"{error.filename} cannot be read ({error.strerror})" for error in unreadable]
     return found
 
 
@@ -235,21 +231,6 @@ def _tilde(value: Any) -> Any:
     if isinstance(value, Sequence):
         return [_tilde(inner) for inner in value]
     return value
-
-
-def _show(report: Mapping[str, Any]) -> None:
-    packages = [
-        " ".join(filter(None, (package["name"], package["version"], package["problem"] and f"({package['problem']})")))
-        for package in report["environment"]["packages"]
-    ]
-    facts = {**report["environment"], "packages": [", ".join(packages)], **report["disk"], **report["store"]}
-    print_facts({_label(key): _shown(key, value) for key, value in facts.items()})
-    rows = [
-        (row["name"], row["problem"] or "ok", row["base"] or "", _shown("", row["base_present"]))
-        for row in report["adapters"]
-    ]
-    if rows:
-        print_table("", ("adapter", "state", "base", "base on this machine"), rows)
 
 
 def _label(key: str) -> str:

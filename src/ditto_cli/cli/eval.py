@@ -3,42 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.arguments import EvalOptions
 from ditto_cli.cli.context import folder_adapter, only_adapter, open_store
+from ditto_cli.cli.demos import keep_picks
 from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away
-from ditto_cli.cli.pairs import keep_picks
-from ditto_cli.cli.progress import reporter
 from ditto_cli.cli.render import (
     Bar,
-    as_json_ready,
     print_bars,
     print_facts,
     print_json,
     print_table,
     print_text,
+    reporter,
     say,
-    stdout_width,
+    stdout_console,
     warn,
 )
-from ditto_cli.cli.rivals import contestant_of, kept_writer, rivals_of, voice_of
+from ditto_cli.cli.sample import Session, open_session
 from ditto_cli.config import read_folder_file
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport, stage_kind
 from ditto_cli.evaluation.sections import evaluated_title, overview, warnings_by_subject, win_rates
 from ditto_cli.evaluation.texts_at_hand import read_author
-from ditto_cli.evaluation.types import FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
+from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, write_text
-from ditto_cli.types import Demonstration
+from ditto_cli.types import Demonstration, Reporter
 from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
-    from ditto_cli.evaluation.contestants import WritingPlan
-    from ditto_cli.evaluation.types import EvalPrompt
+    from ditto_cli.evaluation.contestants import Contestant, WritingPlan
+    from ditto_cli.evaluation.evaluate import Writer
+    from ditto_cli.evaluation.types import EvalPrompt, Writing
     from ditto_cli.model.encoder import StyleEncoder
     from ditto_cli.model.hardware import Hardware
 
@@ -73,20 +73,16 @@ def evaluate_adapter(
     check_judge(options)
     check_report_place(options.report)
 
-    from ditto_cli.model.hardware import detect
-
-    hardware = detect(options.device)
-    from ditto_cli.cli.session import open_session
+    main = Voice(name, record.published)
+    prompted = (FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT)
+    voices = [main, *(voice_of(rival, record, name) for rival in rivals if rival not in prompted)]
+    session = open_session(voices, store, options)
     from ditto_cli.evaluation.contestants import Contestant
     from ditto_cli.evaluation.eval_prompts import evaluation_prompts, given_prompts
     from ditto_cli.evaluation.evaluate import build_report, gather, pairs_to_judge
     from ditto_cli.evaluation.judges.by_person import keep_pairs
     from ditto_cli.evaluation.traces import mark_of
 
-    main = Voice(name, record.published)
-    prompted = (FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT)
-    voices = [main, *(voice_of(rival, record, name) for rival in rivals if rival not in prompted)]
-    session = open_session(voices, store, hardware, base=options.base, quantize=options.quantize)
     folder = store.evaluation_folder(name)
     prompts = given_prompts(given) if given else evaluation_prompts(author, folder)
     trained_prompts = {text.prompt for text in author.learnt}
@@ -96,17 +92,15 @@ def evaluate_adapter(
         )
     plan = plan_of(record, prompts, options)
     competing = (contestant_of(rival, session, record, name, author, plan) for rival in rivals)
-    contestants = [
-        Contestant(main.title, stage_kind(record.published), session.load(main)),
-        *(contestant for contestant in competing if contestant is not None),
-    ]
+    own = Contestant(main.title, stage_kind(record.published), session.load(main))
+    contestants = [own, *filter(None, competing)]
     if len(contestants) == 1:
         raise InputError("Nobody is left to compare with: give another rival with --against, or a shorter prompt.")
     others = {one.title: voice_of(one.title, record, name).adapter for one in contestants if one.kind == "adapter"}
     marks = {title: mark_of(store.evaluation_folder(other)) for title, other in others.items()}
     with reporter() as shown:
         writer = kept_writer(session, store, name, others, shown)
-        encoder = load_encoder(options, hardware)
+        encoder = load_encoder(options, session.policy.hardware)
         findings = gather(
             session.policy, author, contestants, plan, record, writer=writer, encoder=encoder, reporter=shown
         )
@@ -127,10 +121,85 @@ def evaluate_adapter(
     return report
 
 
+def rivals_of(name: str, record: AdapterRecord, against: str | None) -> list[str]:
+    """Titles to compete against, as `--against` names them; else base, few-shot, texts at hand, SFT, the last round.
+
+    Stages of the adapter itself may be named `round1`, `1` or `alice:round1`; each counts once.
+    """
+    if against is None:
+        first, *_, last = (*record.stage_names, record.stage_names[-1])
+        others = [stage for stage in dict.fromkeys((first, last)) if stage != record.published]
+        return [BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, *others]
+    rivals = []
+    for word in against.split(","):
+        rival = word.strip()
+        own = rival.removeprefix(f"{name}:")
+        known = next((s for s in record.stage_names if own in (s, s.removeprefix("round"))), rival)
+        if not rival:
+            raise InputError("--against has an empty name: give names like base,few-shot,sft,round1,bob.")
+        if known in (record.published, name):
+            raise InputError(f"--against {rival}: that is the published stage, which is evaluated.")
+        if known not in rivals:
+            rivals.append(known)
+    return rivals
+
+
+def voice_of(rival: str, record: AdapterRecord, name: str) -> Voice:
+    """The voice that a rival speaks with."""
+    if rival in record.stage_names:
+        return Voice(name, rival)
+    voice = Voice.parse(rival)
+    if voice.also:  # its texts would belong to several adapters, and be forgotten with one of them
+        raise InputError(f"--against {rival}: a mix is not evaluated; take its parts.")
+    return voice
+
+
+def contestant_of(
+    rival: str, session: Session, record: AdapterRecord, name: str, author: Author, plan: WritingPlan
+) -> Contestant | None:
+    """Who competes under a title that `rivals_of` gives; None where it would only be the base once more."""
+    from ditto_cli.evaluation.contestants import Contestant, few_shot, with_texts
+
+    if rival == BASE_CONTESTANT:
+        return Contestant(rival, "base")
+    if rival == FEW_SHOT_CONTESTANT:
+        return few_shot(session.policy, author, plan, warn)
+    if rival == TEXTS_CONTESTANT:
+        adapter = session.load(voice_of(record.published, record, name))
+        assert adapter is not None
+        return with_texts(adapter, author, record)
+    kind = stage_kind(rival) if rival in record.stage_names else "adapter"
+    return Contestant(rival, kind, session.load(voice_of(rival, record, name)))
+
+
+def kept_writer(session: Session, store: AdapterStore, name: str, others: Mapping[str, str], shown: Reporter) -> Writer:
+    """Writes as a contestant, or finds what it wrote in an earlier evaluation.
+
+    Writings are kept in `store`; those of other adapters (`others`, by title) with these adapters.
+    """
+    from ditto_cli.evaluation.contestants import write
+    from ditto_cli.evaluation.traces import WritingStore, mark_of
+
+    policy, own_mark = session.policy, mark_of(store.evaluation_folder(name))
+    base = f"{policy.identity.model_dump_json()} {policy.quantize} {policy.hardware.device.type}"
+
+    def writer(contestant: Contestant, plan: WritingPlan) -> list[Writing]:
+        folder = store.evaluation_folder(others.get(contestant.title, name))
+        kept = WritingStore(folder, key=store.key(), base=base, marks=[own_mark, mark_of(folder)])
+        weights = session.digest(contestant.adapter)
+        writings = kept.get(contestant, weights, plan)
+        if writings is None:
+            writings = write(policy, contestant, plan, shown)
+            kept.put(contestant, weights, plan, writings)
+        return writings
+
+    return writer
+
+
 def show_report(report: EvalReport, *, as_json: bool = False) -> None:
     """Print the report for people, the answer first, or as JSON."""
     if as_json:
-        print_json(as_json_ready(report))
+        print_json(report.model_dump(mode="json"))
         return
     print_facts({"verdict": "\n         ".join(report.verdict.lines)})
     bars = []
@@ -144,7 +213,7 @@ def show_report(report: EvalReport, *, as_json: bool = False) -> None:
         print_bars(f"win rate of {evaluated_title(report)} with its 95% interval", bars)
     table = overview(report)
     names = [column.short for column in table.columns]
-    is_narrow = stdout_width() < _NARROW
+    is_narrow = stdout_console().width < _NARROW
     for part in (slice(_FIGURES_IN_NARROW), slice(_FIGURES_IN_NARROW, None)) if is_narrow else (slice(None),):
         if table.rows and names[part]:
             rows = [(row.name, *(cell.text for cell in row.cells[part])) for row in table.rows]

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from ditto_cli.cli.context import find_base, folder_adapter, open_store
 from ditto_cli.cli.fleet_status import detail, summary
 from ditto_cli.cli.folder import add_prompts
 from ditto_cli.cli.network import host_log
-from ditto_cli.cli.progress import live_lines
-from ditto_cli.cli.render import as_json_ready, print_json, print_table, say
+from ditto_cli.cli.render import live_lines, print_json, print_table, say
 from ditto_cli.cli.train import plan_order, read_order
 from ditto_cli.config import read_folder_file
 from ditto_cli.errors import DeviceError, DittoError, InputError
@@ -34,94 +32,74 @@ _MOST_RUNNING_SHOWN = 12
 _PROGRAM_BYTES = 4 * 2**30  # and of an evaluation on a CPU
 
 
-@dataclass(frozen=True)
-class _Person:
-    """One folder: where its training stands, the task if there is one, and its line of the table."""
-
-    status: PersonStatus
-    row: tuple[str, ...]
-    task: Task | None = None
-    peak_bytes: int = 0
-
-
 def run_fleet_train(options: FleetOptions) -> None:
     """See `ditto fleet train --help`."""
+    store = open_store()
     with only_fleet(store_home(os.environ)):  # before it is looked who is trained already
-        _train(options, open_store())
+        statuses, tasks, peak_bytes = _read_people(options, store)
+        if all(status.state == "refused" for status in statuses):
+            raise InputError("Nobody can be trained: see above.")
+        if not tasks:
+            with _status_board(options, statuses):
+                say("All who can be are trained already; --fresh trains them again.")
+            return
+
+        def keep(name: str, outcome: Any) -> tuple[float, str]:
+            """Put what came of a person into the store."""
+            task, record = tasks[name], outcome.record
+            add_prompts(Path(task.folder), [(t, outcome.prompts[t.id]) for t in task.texts if t.id in outcome.prompts])
+            publish(store, task, outcome)
+            return record.seconds, f"{name} is done, {duration(record.seconds)}: {record.published} is published."
+
+        _run(options, statuses, tasks, train_person, peak_bytes, keep)
 
 
 def run_fleet_eval(options: FleetOptions) -> None:
     """See `ditto fleet eval --help`."""
-    with only_fleet(store_home(os.environ)):
-        _evaluate(options, open_store())
-
-
-def _train(options: FleetOptions, store: AdapterStore) -> None:
-    people = _read_people(options, store)
-    columns = ("person", "texts", "tokens", "updates", "adapter", "")
-    print_table(f"{len(people)} folders in {options.people}", columns, [person.row for person in people])
-    if all(person.status.state == "refused" for person in people):
-        raise InputError("Nobody can be trained: see above.")
-    tasks = {person.status.name: person.task for person in people if person.task is not None}
-    statuses = [person.status for person in people]
-    if not tasks:
-        with _status_board(options, statuses):
-            say("All who can be are trained already; --fresh trains them again.")
-        return
-
-    def keep(name: str, outcome: Any) -> tuple[float, str]:
-        """Put what came of a person into the store."""
-        task, record = tasks[name], outcome.record
-        add_prompts(Path(task.folder), [(t, outcome.prompts[t.id]) for t in task.texts if t.id in outcome.prompts])
-        publish(store, task, outcome)
-        return record.seconds, f"{name} is done, {duration(record.seconds)}: {record.published} is published."
-
-    _run(options, statuses, tasks, train_person, max(person.peak_bytes for person in people), keep)
-
-
-def _evaluate(options: FleetOptions, store: AdapterStore) -> None:
     from ditto_cli.evaluation.html import render_html, render_overview
     from ditto_cli.evaluation.report import style_of
     from ditto_cli.evaluation.traces import mark_of, marked_page
 
-    tasks, statuses = {}, {}
-    for folder in _person_folders(options.people):
-        name = folder.name
+    store = open_store()
+    with only_fleet(store_home(os.environ)):
+        tasks, statuses = {}, {}
+        for folder in _person_folders(options.people):
+            name = folder.name
+            try:
+                name = folder_adapter(folder, read_folder_file(folder))
+                tasks[name] = _eval_task(store, name, folder, is_on_gpu=bool(options.num_gpus))
+                statuses[name] = PersonStatus(name=name, state="waiting")
+            except DittoError as error:
+                statuses[name] = PersonStatus(name=name, state="refused", detail=str(error))
+                say(f"{name}: {error}")
+        if not tasks:
+            raise InputError("Nobody can be evaluated: see above.")
+        reports: dict[str, EvalReport] = {}
+
+        def keep(name: str, outcome: Any) -> tuple[float, str]:
+            """Write a person's own report beside the adapter."""
+            folder = store.evaluation_folder(name)
+            write_text(folder / REPORT_FILE, marked_page(render_html(outcome), [mark_of(folder)]))
+            reports[name] = outcome
+            return outcome.run.seconds, f"{name}: {outcome.verdict.advice}"
+
+        def worth(report: EvalReport) -> float:
+            own = next(c for c in report.contestants if c.title.startswith(f"{report.adapter}:"))
+            return (style_of(own.style) or 0.0) + own.task.value
+
         try:
-            name = folder_adapter(folder, read_folder_file(folder))
-            tasks[name] = _eval_task(store, name, folder, is_on_gpu=bool(options.num_gpus))
-            statuses[name] = PersonStatus(name=name, state="waiting")
-        except DittoError as error:
-            statuses[name] = PersonStatus(name=name, state="refused", detail=str(error))
-            say(f"{name}: {error}")
-    if not tasks:
-        raise InputError("Nobody can be evaluated: see above.")
-    reports: dict[str, EvalReport] = {}
-
-    def keep(name: str, outcome: Any) -> tuple[float, str]:
-        """Write a person's own report beside the adapter."""
-        folder = store.evaluation_folder(name)
-        write_text(folder / REPORT_FILE, marked_page(render_html(outcome), [mark_of(folder)]))
-        reports[name] = outcome
-        return outcome.run.seconds, f"{name}: {outcome.verdict.advice}"
-
-    def worth(report: EvalReport) -> float:
-        own = next(c for c in report.contestants if c.title.startswith(f"{report.adapter}:"))
-        return (style_of(own.style) or 0.0) + own.task.value
-
-    try:
-        _run(options, list(statuses.values()), tasks, evaluate_person, _PROGRAM_BYTES, keep)
-    finally:
-        if reports:
-            ordered = sorted(reports.values(), key=worth)
-            pages = [(r, (store.evaluation_folder(r.adapter) / REPORT_FILE).as_uri()) for r in ordered]
-            page = store_home(os.environ) / FLEET_FOLDER / PAGE_FILE
-            write_text(page, render_overview(f"{len(ordered)} people of {options.people.name}", pages))
-            if options.as_json:
-                print_json([as_json_ready(report) for report in ordered])
-            else:
-                print_table("", ("person", "verdict"), [(r.adapter, r.verdict.advice) for r in ordered])
-            say(f"All of them, the worst first: {page}")
+            _run(options, list(statuses.values()), tasks, evaluate_person, _PROGRAM_BYTES, keep)
+        finally:
+            if reports:
+                ordered = sorted(reports.values(), key=worth)
+                pages = [(r, (store.evaluation_folder(r.adapter) / REPORT_FILE).as_uri()) for r in ordered]
+                page = store_home(os.environ) / FLEET_FOLDER / PAGE_FILE
+                write_text(page, render_overview(f"{len(ordered)} people of {options.people.name}", pages))
+                if options.as_json:
+                    print_json([report.model_dump(mode="json") for report in ordered])
+                else:
+                    print_table("", ("person", "verdict"), [(r.adapter, r.verdict.advice) for r in ordered])
+                say(f"All of them, the worst first: {page}")
 
 
 @contextmanager
@@ -192,8 +170,11 @@ def _person_folders(people: Path) -> list[Path]:
     return folders
 
 
-def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
-    """Each folder as `ditto train` would read it, counted on a base without weights.
+def _read_people(options: FleetOptions, store: AdapterStore) -> tuple[list[PersonStatus], dict[str, Task], int]:
+    """Each folder as `ditto train` would read it, counted on a base without weights, and shown as a line of a table.
+
+    Returns:
+        All people, the tasks of those to be trained by name, and the most bytes that one takes.
 
     Raises:
         InputError: there are no folders, or the base cannot be found.
@@ -210,12 +191,14 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
     from ditto_cli.model.policy.policy import Policy
 
     skeletons: dict[str, Policy] = {}
-    people: list[_Person] = []
+    statuses: list[PersonStatus] = []
+    tasks: dict[str, Task] = {}
+    rows, peak_bytes = [], 0
     for folder in folders:
         name = folder.name
         try:
             order = read_order(options.train_options(folder))
-            if order.adapter in {person.status.name for person in people}:
+            if order.adapter in {status.name for status in statuses}:
                 raise InputError("another folder has this name already: give one of them a `name` in its ditto.yaml.")
             name = order.adapter
             _, settings = order.settings(hardware)
@@ -230,13 +213,17 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> list[_Person]:
             is_done = not options.fresh and is_trained(store, task)
             steps = settings.sft.max_steps + settings.rounds.num * settings.rounds.steps
             cells = (str(len(texts)), str(plan.job.texts.num_tokens), str(steps), size(plan.need.adapter))
-            row = (name, *cells, "trained already" if is_done else "")
-            status = PersonStatus(name=name, state="done" if is_done else "waiting")
-            people.append(_Person(status, row, None if is_done else task, plan.need.peak))
+            rows.append((name, *cells, "trained already" if is_done else ""))
+            statuses.append(PersonStatus(name=name, state="done" if is_done else "waiting"))
+            if not is_done:
+                tasks[name] = task
+            peak_bytes = max(peak_bytes, plan.need.peak)
         except DittoError as error:
-            status = PersonStatus(name=name, state="refused", detail=str(error))
-            people.append(_Person(status, (name, "", "", "", "", str(error))))
-    return people
+            rows.append((name, "", "", "", "", str(error)))
+            statuses.append(PersonStatus(name=name, state="refused", detail=str(error)))
+    columns = ("person", "texts", "tokens", "updates", "adapter", "")
+    print_table(f"{len(folders)} folders in {options.people}", columns, rows)
+    return statuses, tasks, peak_bytes
 
 
 def _eval_task(store: AdapterStore, name: str, folder: Path, *, is_on_gpu: bool) -> EvalTask:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 
-from ditto_cli.cli.render import as_json_ready, print_json, print_table, say
+from ditto_cli.cli.render import print_json, print_table, say
 from ditto_cli.fleet.status import PersonStatus, read_status
 from ditto_cli.shown import duration
 from ditto_cli.store import store_home
@@ -21,7 +21,7 @@ def run_fleet_status(*, as_json: bool) -> None:
     """
     status = read_status(store_home(os.environ))
     if as_json:
-        print_json(as_json_ready(status))
+        print_json(status.model_dump(mode="json"))
         return
     rows = [
         (person.name, person.state, detail(person), "" if person.seconds is None else duration(person.seconds))

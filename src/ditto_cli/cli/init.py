@@ -164,7 +164,15 @@ def _take_in(options: InitOptions, sources: Sequence[Path], folder_file: FolderF
         raise InputError(f"{folder} would hold {num} texts, too many to learn from: choose with --pick 7.")
     write_new_texts(folder, intake.new)
     intake = replace(intake, left_out=(*found.skipped, *intake.left_out))
-    _show_intake(found, intake)
+    taken = [(place_of(new).as_posix(), new.source, new.reason or "all were taken") for new in intake.new]
+    print_table(f"{len(taken)} of {intake.num_texts:,} texts", ("file", "from", "why"), taken, to_stderr=True)
+    say_skipped(intake.left_out)
+    if intake.note:
+        warn(intake.note)
+    senders = ((text.mail and text.mail.sender) or next(iter(text.authors), None) for text in found.texts)
+    if writers := Counter(filter(None, senders)).most_common(5):
+        shown = ", ".join(f"{name} ({num:,})" for name, num in writers)
+        say(f"Taken for the person's own: what {shown} wrote. If that is wrong, say --me NAME or ADDRESS.")
     return intake
 
 
@@ -187,24 +195,6 @@ def _gather(sources: Sequence[Path], me: Sequence[str], *, can_ask: bool) -> Rea
             raise error from None
     is_number = answer.isdecimal() and 1 <= int(answer) <= len(writers)
     return gather(sources, [writers[int(answer) - 1].name if is_number else answer])
-
-
-def _show_intake(found: Reading, intake: Intake) -> None:
-    """What came in and why; what did not, counted by reason; and whose words they are."""
-    taken = [(place_of(new).as_posix(), new.source, new.reason or "all were taken") for new in intake.new]
-    print_table(f"{len(taken)} of {intake.num_texts:,} texts", ("file", "from", "why"), taken, to_stderr=True)
-    say_skipped(intake.left_out)
-    if intake.note:
-        warn(intake.note)
-    writers: Counter[str] = Counter()
-    for text in found.texts:
-        if text.mail is not None and text.mail.sender:
-            writers[text.mail.sender] += 1
-        elif text.authors:
-            writers[text.authors[0]] += 1
-    if writers:
-        shown = ", ".join(f"{name} ({num:,})" for name, num in writers.most_common(5))
-        say(f"Taken for the person's own: what {shown} wrote. If that is wrong, say --me NAME or ADDRESS.")
 
 
 def _put_aside(folder: Path, folder_file: FolderFile, num: int) -> None:

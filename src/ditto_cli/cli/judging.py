@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.arguments import EvalOptions
 from ditto_cli.cli.context import confirm, in_terminal, load_base
-from ditto_cli.cli.progress import reporter
-from ditto_cli.cli.render import ask, print_side_by_side, say, stderr_console, warn
+from ditto_cli.cli.render import ask, print_side_by_side, reporter, say, stderr_console, warn
 from ditto_cli.config import BaseSettings
 from ditto_cli.errors import InputError, InterruptedRun
-from ditto_cli.types import SilentReporter
+from ditto_cli.types import Demonstration, SilentReporter
 
 if TYPE_CHECKING:
-    from ditto_cli.cli.session import Session
+    from ditto_cli.cli.sample import Session
     from ditto_cli.evaluation.evaluate import Findings
-    from ditto_cli.evaluation.judges.by_openai import Endpoint, OpenAIJudge
-    from ditto_cli.evaluation.types import Judge, Pair
+    from ditto_cli.evaluation.judges import Ledger
+    from ditto_cli.evaluation.judges.by_openai import Endpoint
+    from ditto_cli.evaluation.judges.by_person import Shown
+    from ditto_cli.evaluation.types import Judge
 
 _MUCH_BIAS = 0.5
 _NOBODY_TO_ASK = "Texts would leave this machine: say --yes where nobody can be asked."
@@ -73,26 +76,61 @@ def have_judged(
     Answers of a person or a server are kept in `folder`. `marks` are of contestants that are other adapters, by title;
     see `evaluation.traces`.
     """
-    from ditto_cli.evaluation.evaluate import judge_all, pairs_to_judge
+    from ditto_cli.evaluation.appraisal import StyleJudge
+    from ditto_cli.evaluation.evaluate import judge_all
+    from ditto_cli.evaluation.judges import Ledger
+    from ditto_cli.evaluation.judges.by_model import ModelJudge
+    from ditto_cli.evaluation.judges.by_person import PersonJudge
 
-    judge = _make_judge(options, session, findings, key, folder, marks or {})
-    every_pair = options.judge == "style"  # the others cost a person's time, money or minutes
-    if options.judge == "me":  # no bars beside questions
-        judge_all(findings, judge, SilentReporter(), every_pair=every_pair)
-        return judge
-    server: OpenAIJudge | None = judge if options.judge == "openai" else None  # type: ignore[assignment]
-    if server is not None:
-        _ask_consent(server, options, pairs_to_judge(findings, every_pair=every_pair))
-    with reporter() as shown:
-        judge_all(findings, judge, shown, every_pair=every_pair)
-    if server is not None:
-        usage = server.usage
-        say(
-            f"{judge.name}: {usage.num_requests} requests, {usage.prompt_tokens} + {usage.completion_tokens} tokens"
-            + (f", {usage.money(*options.prices):.2f} at the given prices" if options.prices else "")
-            + f"; {usage.num_cached} answers from earlier runs."
-        )
+    demonstrations = findings.author.demonstrations
+    judge: Judge
+    if options.judge == "style":
+        judge = StyleJudge(findings.appraisal_of)
+    elif options.judge == "model":
+        policy = session.policy
+        if options.model is not None:
+            policy = load_base(BaseSettings(id=options.model, quantize="auto"), policy.hardware)
+        judge = ModelJudge(policy, demonstrations)
+    else:
+        writings = [writing for written in findings.writings.values() for writing in written]
+        ledger = Ledger.of(folder, key, options.judge, marks or {}, writings)
+        if options.judge == "openai":
+            return _judged_by_server(options, findings, ledger)
+        judge = PersonJudge(ledger, ask, partial(_show_pair, demonstrations), seed=findings.plan.seed)
+    with nullcontext(SilentReporter()) if options.judge == "me" else reporter() as shown:  # no bars beside questions
+        # The other judges cost a person's time, money or minutes.
+        judge_all(findings, judge, shown, every_pair=options.judge == "style")
     return judge
+
+
+def _judged_by_server(options: EvalOptions, findings: Findings, ledger: Ledger) -> Judge:
+    """Say what a server will be sent and what that costs, ask before texts leave the machine, and say what it took."""
+    from ditto_cli.evaluation.evaluate import judge_all, pairs_to_judge
+    from ditto_cli.evaluation.judges.by_openai import OpenAIJudge
+
+    server = OpenAIJudge(server_of(options), findings.author.demonstrations, ledger, noted=warn)
+    cost = server.describe_cost(pairs_to_judge(findings, every_pair=False))
+    say(
+        f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens} tokens"
+        + (f", about {cost.money(*options.prices):.2f} at the given prices" if options.prices else "")
+        + (f"; {cost.num_cached} are answered already." if cost.num_cached else ".")
+    )
+    if sends_texts_away(options) and cost.num_requests:
+        warn(
+            f"Your demonstrations and the texts to judge leave this machine: they are sent to {options.base_url}, "
+            "whose owner can read and keep them."
+        )
+        if not options.sure and not confirm("Send them?", _NOBODY_TO_ASK):
+            raise InterruptedRun("Nothing was sent.")
+    with reporter() as shown:
+        judge_all(findings, server, shown, every_pair=False)
+    usage = server.usage
+    say(
+        f"{server.name}: {usage.num_requests} requests, {usage.prompt_tokens} + {usage.completion_tokens} tokens"
+        + (f", {usage.money(*options.prices):.2f} at the given prices" if options.prices else "")
+        + f"; {usage.num_cached} answers from earlier runs."
+    )
+    return server
 
 
 def notes_on(judge: Judge) -> list[str]:
@@ -106,53 +144,7 @@ def notes_on(judge: Judge) -> list[str]:
     ]
 
 
-def _make_judge(
-    options: EvalOptions, session: Session, findings: Findings, key: bytes, folder: Path, marks: Mapping[str, str]
-) -> Judge:
-    demonstrations = findings.author.demonstrations
-    if options.judge == "style":
-        from ditto_cli.evaluation.appraisal import StyleJudge
-
-        return StyleJudge(findings.appraisal_of)
-    if options.judge == "model":
-        from ditto_cli.evaluation.judges.by_model import ModelJudge
-
-        if options.model is None:
-            return ModelJudge(session.policy, demonstrations)
-        other = BaseSettings(id=options.model, quantize="auto")
-        return ModelJudge(load_base(other, session.policy.hardware), demonstrations)
-
-    from ditto_cli.evaluation.judges import Ledger
-
-    writings = [writing for written in findings.writings.values() for writing in written]
-    ledger = Ledger.of(folder, key, options.judge, marks, writings)
-    if options.judge == "me":
-        from ditto_cli.evaluation.judges.by_person import PersonJudge, Shown
-
-        def show(shown: Shown) -> None:
-            say(f"\n{shown.number} of {shown.total}. A text of the author's, to compare with:")
-            say(demonstrations[(shown.number - 1) % len(demonstrations)].completion + "\n")
-            print_side_by_side(shown.prompt, [("a", shown.left), ("b", shown.right)], console=stderr_console())
-
-        return PersonJudge(ledger, ask, show, seed=findings.plan.seed)
-    from ditto_cli.evaluation.judges.by_openai import OpenAIJudge
-
-    return OpenAIJudge(server_of(options), demonstrations, ledger, noted=warn)
-
-
-def _ask_consent(server: OpenAIJudge, options: EvalOptions, pairs: Sequence[Pair]) -> None:
-    """Say what a server will be sent and what that costs, and ask before texts leave the machine."""
-    cost = server.describe_cost(pairs)
-    say(
-        f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens} tokens"
-        + (f", about {cost.money(*options.prices):.2f} at the given prices" if options.prices else "")
-        + (f"; {cost.num_cached} are answered already." if cost.num_cached else ".")
-    )
-    if not sends_texts_away(options) or cost.num_requests == 0:
-        return
-    warn(
-        f"Your demonstrations and the texts to judge leave this machine: they are sent to {options.base_url}, "
-        "whose owner can read and keep them."
-    )
-    if not options.sure and not confirm("Send them?", _NOBODY_TO_ASK):
-        raise InterruptedRun("Nothing was sent.")
+def _show_pair(demonstrations: Sequence[Demonstration], shown: Shown) -> None:
+    say(f"\n{shown.number} of {shown.total}. A text of the author's, to compare with:")
+    say(demonstrations[(shown.number - 1) % len(demonstrations)].completion + "\n")
+    print_side_by_side(shown.prompt, [("a", shown.left), ("b", shown.right)], console=stderr_console())

@@ -14,18 +14,12 @@ from typing import TYPE_CHECKING
 from ditto_cli.cli.arguments import ServeOptions
 from ditto_cli.cli.context import find_base, open_store
 from ditto_cli.cli.render import print_text, say, warn
+from ditto_cli.cli.sample import base_settings, open_session
 from ditto_cli.errors import IncompatibleError, InputError
-from ditto_cli.store import (
-    AdapterStore,
-    make_exclusively,
-    make_private_folder,
-    read_bytes,
-    store_home,
-)
+from ditto_cli.store import AdapterStore, make_exclusively, make_private_folder, read_bytes, store_home
 from ditto_cli.voices import BASE_VOICE, Voice
 
 if TYPE_CHECKING:
-    from ditto_cli.model.hardware import Hardware
     from ditto_cli.model.policy.policy import Policy
     from ditto_cli.serving.engine import Engine
 
@@ -38,7 +32,7 @@ def run_serve(options: ServeOptions) -> None:
     """Serve until Ctrl-C."""
     try:
         import fastapi  # noqa: F401
-        import uvicorn  # noqa: F401
+        import uvicorn
     except ImportError:
         raise InputError("ditto serve needs FastAPI and uvicorn: pip install 'ditto-cli[serve]'.") from None
     store = open_store()
@@ -46,60 +40,52 @@ def run_serve(options: ServeOptions) -> None:
     for name in names:
         store.record(name)
     with _listen(options.host, options.port) as listening:
-        _serve(options, store, names, listening)
+        from ditto_cli.model.hardware import detect
 
+        detect(options.device)  # before what takes hold of all GPUs is imported
+        from ditto_cli.cli.demos import keep_edited
+        from ditto_cli.evaluation.texts_at_hand import Shelf
+        from ditto_cli.serving.app import Serving, make_app
+        from ditto_cli.serving.voice_library import VoiceLibrary
 
-def _serve(options: ServeOptions, store: AdapterStore, names: list[str], listening: socket.socket) -> None:
-    """`names` are the adapters that were chosen, else all that are sound; the first one's base is taken."""
-    import uvicorn
-
-    from ditto_cli.cli.demos import keep_edited
-    from ditto_cli.evaluation.texts_at_hand import Shelf
-    from ditto_cli.model.hardware import detect
-    from ditto_cli.serving.app import Serving, make_app
-    from ditto_cli.serving.voice_library import VoiceLibrary
-
-    start = _vllm if options.engine == "vllm" else _builtin
-    with start(options, store, names, detect(options.device)) as (engine, base):
-        library = VoiceLibrary(store, engine, base.identity, frozenset(options.adapters or ()) or None)
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        key = None if host.lower() in _HERE else _server_key(store_home(os.environ))
-        app = make_app(
-            Serving(
-                engine=engine,
-                library=library,
-                shelf=Shelf(warn),
-                chat=base.chat,
-                context_tokens=_room(base),
-                keep=keep_edited,
-                key_of_store=store.key(),
-            ),
-            hosts=None if options.host in ("0.0.0.0", "::") else frozenset({*_HERE, host.lower()}),
-            key=key,
-        )
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=2)
-        )
-        say(f"Voices: {', '.join(library.titles())}")
-        if key is not None:
-            say(f"Other machines may ask, with this key: {key}")
-        address = f"http://{host}:{listening.getsockname()[1]}"
-        say(f"In a browser: {address}")
-        print_text(f"{address}/v1")
-        with suppress(KeyboardInterrupt):  # which is how one ends a server
-            server.run(sockets=[listening])
+        start = _vllm if options.engine == "vllm" else _builtin
+        with start(options, store, names) as (engine, base):
+            library = VoiceLibrary(store, engine, base.identity, frozenset(options.adapters or ()) or None)
+            host = f"[{options.host}]" if ":" in options.host else options.host
+            key = None if host.lower() in _HERE else _server_key(store_home(os.environ))
+            app = make_app(
+                Serving(
+                    engine=engine,
+                    library=library,
+                    shelf=Shelf(warn),
+                    chat=base.chat,
+                    context_tokens=_room(base),
+                    keep=keep_edited,
+                    key_of_store=store.key(),
+                ),
+                hosts=None if options.host in ("0.0.0.0", "::") else frozenset({*_HERE, host.lower()}),
+                key=key,
+            )
+            server = uvicorn.Server(
+                uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=2)
+            )
+            say(f"Voices: {', '.join(library.titles())}")
+            if key is not None:
+                say(f"Other machines may ask, with this key: {key}")
+            address = f"http://{host}:{listening.getsockname()[1]}"
+            say(f"In a browser: {address}")
+            print_text(f"{address}/v1")
+            with suppress(KeyboardInterrupt):  # which is how one ends a server
+                server.run(sockets=[listening])
 
 
 @contextmanager
-def _builtin(
-    options: ServeOptions, store: AdapterStore, names: list[str], hardware: Hardware
-) -> Iterator[tuple[Engine, Policy]]:
+def _builtin(options: ServeOptions, store: AdapterStore, names: list[str]) -> Iterator[tuple[Engine, Policy]]:
     """The base in memory, and who writes with it."""
-    from ditto_cli.cli.session import open_session
     from ditto_cli.serving.engine import BuiltinEngine
 
     voices = [Voice(name) for name in (names if options.adapters else names[:1])] or [Voice(BASE_VOICE)]
-    policy = open_session(voices, store, hardware, base=options.base, quantize=options.quantize).policy
+    policy = open_session(voices, store, options).policy
     if not policy.has_slots:
         raise IncompatibleError(
             f"The base {policy.identity.id} cannot be served: its texts cannot be written side by side. `ditto sample` "
@@ -109,11 +95,11 @@ def _builtin(
 
 
 @contextmanager
-def _vllm(
-    options: ServeOptions, store: AdapterStore, names: list[str], hardware: Hardware
-) -> Iterator[tuple[Engine, Policy]]:
+def _vllm(options: ServeOptions, store: AdapterStore, names: list[str]) -> Iterator[tuple[Engine, Policy]]:
     """The base without its weights, and vLLM, which has them."""
-    from ditto_cli.cli.session import base_settings
+    from ditto_cli.model.hardware import detect
+
+    hardware = detect(options.device)
     from ditto_cli.model.base.loading import load_skeleton
     from ditto_cli.model.policy.lora import vllm_rank
     from ditto_cli.serving.vllm import VllmEngine, running_vllm

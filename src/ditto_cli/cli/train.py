@@ -1,38 +1,43 @@
-"""`ditto train` and `ditto plan`: what is asked for, the plan, the run as it goes, and what changed."""
+"""`ditto train` and `ditto plan`: what is asked for, what it takes, the run as it goes, and what changed.
+
+A plan counts texts, tokens, steps and disk; memory is a formula, and the time is that of the last training of its kind.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ditto_cli.cli.arguments import TrainOptions
 from ditto_cli.cli.context import find_base, folder_adapter, load_base, named_preset, open_store, require_training
 from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit, view_folder, warn_of_pairs
-from ditto_cli.cli.plan import Plan, plan_document, plan_facts, plan_job
-from ditto_cli.cli.progress import reporter
-from ditto_cli.cli.render import print_facts, print_json, print_side_by_side, print_table, say, warn
+from ditto_cli.cli.render import print_facts, print_json, print_side_by_side, print_table, reporter, say, warn
 from ditto_cli.cli.tracking import check_tracker, tracked
 from ditto_cli.config import (
     CPU_PRESET,
     FolderFile,
     Settings,
-    load_preset,
     parse_assignments,
+    preset_names,
     read_folder_file,
     resolve_settings,
     resolved_quantize,
 )
 from ditto_cli.demonstrations.prompts import attach_prompts, attach_stored_prompts
-from ditto_cli.errors import InputError
+from ditto_cli.errors import DittoError, InputError
 from ditto_cli.method.comparisons import check_comparable
-from ditto_cli.shown import size
-from ditto_cli.store import AdapterRecord
+from ditto_cli.shown import duration, size
+from ditto_cli.store import AdapterRecord, AdapterStore
 from ditto_cli.types import SFT_STAGE, Reading, round_stage
 
 if TYPE_CHECKING:
+    from ditto_cli.evaluation.selection import RoundSelector
+    from ditto_cli.method.run import Job
+    from ditto_cli.model.footprint import Need
     from ditto_cli.model.hardware import Hardware
     from ditto_cli.model.policy.policy import Policy
 
@@ -45,6 +50,8 @@ _METHODS: Mapping[str, Mapping[str, object]] = {
 _WATCH_PROMPT = "Write a short email to a colleague to ask whether we can move our meeting to Tuesday."
 # As long as what the base writes where a text has no prompt yet.
 _PLACEHOLDER = "Write an email to a colleague about the change of plans for the meeting next week."
+_HEADERS, _RECORDS_BYTES, _SAMPLED_TOKEN_BYTES = 1.05, 2**20, 16  # of the weights' files; in JSON
+_CHECKPOINTS, _COPIES = 3, 3  # the one in the making and two before; the weights and AdamW's two moments
 
 
 def run_plan(options: TrainOptions) -> None:
@@ -107,8 +114,6 @@ def read_order(options: TrainOptions, given: Mapping[str, object] | None = None)
         raise InputError(f"--method {options.method} decides {decided[0]} itself: leave it or --set out.")
     overrides = {**flags, "seed": options.seed, **assignments, **_METHODS[options.method]}
     preset = named_preset(options.preset, folder_file)
-    if preset is not None:
-        load_preset(preset)
     settings = resolve_settings(preset or CPU_PRESET, folder_file, os.environ, overrides)
     check_publish(options.publish, settings)
     adapter = folder_adapter(options.folder, folder_file, options.name)
@@ -139,7 +144,147 @@ def plan_order(order: Order, settings: Settings, policy: Policy, *, is_cuda: boo
     job = Job.of(policy, order.adapter, demonstrations, settings, order.watch_prompt, pairs=pairs)
     selector = RoundSelector(policy, demonstrations, pairs, settings, job.texts.max_new_tokens)
     quantize = resolved_quantize(settings.base.quantize, is_cuda=is_cuda)
-    return plan_job(policy, job, selector, quantize, open_store())
+    return plan_job(policy, job, selector, quantize)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job takes on a base, which may be loaded or not."""
+
+    job: Job
+    policy: Policy
+    quantize: str
+    need: Need
+    available_bytes: int
+    disk_bytes: int
+
+    @property
+    def base(self) -> str:
+        """The base's name with its revision."""
+        identity = self.policy.identity
+        return identity.id if identity.revision is None else f"{identity.id} at {identity.revision[:12]}"
+
+    @cached_property
+    def last(self) -> AdapterRecord | None:
+        """The newest training on this base and device; every record is read for it."""
+        return last_training(open_store(), self.policy.identity.id, self.policy.hardware.name)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to do where memory is short."""
+        need, free = self.need, size(self.available_bytes)
+        if need.peak <= self.available_bytes:
+            return []
+        fixed = need.program + need.base + need.adapters
+        if fixed < self.available_bytes:
+            return [
+                f"{need.phase} may need {size(need.peak)}, and {free} are free: it then goes on with less at a time, "
+                "which takes longer. Close other programs, or take shorter texts."
+            ]
+        smaller = " or ".join(f"--preset {name}" for name in preset_names() if name.startswith(("qwen3-4b", "smollm2")))
+        return [f"It does not fit: base and adapters alone need {size(fixed)}, and {free} are free; take {smaller}."]
+
+
+def plan_job(policy: Policy, job: Job, selector: RoundSelector, quantize: str) -> Plan:
+    """Count and estimate what a job will take."""
+    from ditto_cli.model.footprint import memory_need
+
+    texts, settings = job.texts, job.settings
+    own = {name: len(texts.prompts[name]) + len(ids) for name, ids in texts.completions.items()}
+    pairs = [sum(map(len, parts)) for parts in texts.pairs.values()]
+    longest = max(len(ids) for ids in texts.prompts.values()) + texts.max_new_tokens
+    num_side_by_side = len(own) * settings.sampling.completions_per_prompt + 1 + len(selector.requests())
+    need = memory_need(
+        policy,
+        settings,
+        quantize,
+        cached_tokens=min(policy.max_cached_tokens, min(settings.sampling.max_slots, num_side_by_side) * longest),
+        row_tokens=min(
+            max(settings.dpo.micro_batch_tokens, longest + max(own.values()), *pairs),
+            sum(own.values()) + sum(pairs) + 2 * settings.dpo.comparisons_per_prompt * len(own) * texts.max_new_tokens,
+        ),
+        batch_tokens=sum(sorted(own.values())[-settings.sft.batch_size :]),
+    )
+    num_sampled = settings.rounds.num * settings.sampling.completions_per_prompt * len(own) * texts.max_new_tokens
+    disk_bytes = (
+        int(need.adapter * (1 + settings.rounds.num + _CHECKPOINTS * _COPIES) * _HEADERS)
+        + _RECORDS_BYTES
+        + _CHECKPOINTS * num_sampled * _SAMPLED_TOKEN_BYTES
+    )
+    return Plan(job, policy, quantize, need, policy.hardware.available_bytes(), disk_bytes)
+
+
+def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
+    """What is shown of a plan, by name."""
+    job, need, settings = plan.job, plan.need, plan.job.settings
+    texts = len(job.demonstrations)
+    num_samples = settings.sampling.completions_per_prompt * texts
+    steps = f"SFT up to {settings.sft.max_steps} updates"
+    if settings.rounds.num and not num_samples:
+        steps += f", then {settings.rounds.num * settings.rounds.steps} DPO updates on the pairs"
+    elif settings.rounds.num:
+        steps += f", then {settings.rounds.num} rounds of {num_samples} samples and {settings.rounds.steps} DPO updates"
+    memory = f"about {size(need.peak)} at most, in {need.phase} ({size(need.base)} of it the base); "
+    last = plan.last
+    return {
+        "adapter": job.name,
+        "texts": f"{texts}, {job.texts.num_tokens} tokens" + (f"; pairs: {len(job.pairs)}" if job.pairs else ""),
+        "base": f"{plan.base}, {'4-bit NF4' if plan.quantize == 'nf4' else 'not quantised'}",
+        "device": plan.policy.hardware.name,
+        "preset": preset,
+        "steps": steps,
+        "samples": f"at most {job.texts.max_new_tokens} tokens each",
+        "memory": memory + f"{size(plan.available_bytes)} are free",
+        "disk": f"{size(plan.disk_bytes)} while it trains",
+        "time": f"last time {duration(last.seconds)} ({last.name}, {last.num_demonstrations} texts)"
+        if last
+        else "not known before the first training on this base",
+        "stored in": str(open_store().folder(job.name)),
+    }
+
+
+def plan_document(plan: Plan, preset: str, num_missing: int, notes: Sequence[str]) -> dict[str, Any]:
+    """The same as JSON."""
+    job, need, settings = plan.job, plan.need, plan.job.settings
+    return {
+        "schema_version": 2,
+        "adapter": job.name,
+        "texts": len(job.demonstrations),
+        "pairs": len(job.pairs),
+        "tokens": job.texts.num_tokens,
+        "missing_prompts": num_missing,
+        "base": plan.base,
+        "quantize": plan.quantize,
+        "device": plan.policy.hardware.name,
+        "preset": preset,
+        "max_new_tokens": job.texts.max_new_tokens,
+        "sft_updates": settings.sft.max_steps,
+        "rounds": settings.rounds.num,
+        "samples_per_round": settings.sampling.completions_per_prompt * len(job.demonstrations),
+        "updates_per_round": settings.rounds.steps,
+        "memory": {
+            "program": need.program,
+            "base": need.base,
+            "adapters": need.adapters,
+            "phases": dict(need.phases),
+            "peak_bytes": need.peak,
+            "available_bytes": plan.available_bytes,
+            "fits": need.peak <= plan.available_bytes,
+        },
+        "disk_bytes": plan.disk_bytes,
+        "last_seconds": plan.last.seconds if plan.last else None,
+        "notes": list(notes),
+    }
+
+
+def last_training(store: AdapterStore, base_id: str, device: str) -> AdapterRecord | None:
+    """The newest adapter that was trained on this base and device."""
+    records = []
+    for name in store.names():
+        with suppress(DittoError):  # a damaged adapter is told where it is used
+            records.append(store.record(name))
+    alike = [record for record in records if (record.base.id, record.device) == (base_id, device)]
+    return max(alike, key=lambda record: record.created, default=None)
 
 
 def run_train(options: TrainOptions) -> None:
@@ -176,7 +321,7 @@ def train_adapter(options: TrainOptions, given: Mapping[str, object] | None = No
         prompts = {demonstration.id: demonstration.prompt for demonstration in demonstrations}
         show_audit(audit_texts(texts, prompts, settings.base), for_log=True)
         warn_of_pairs(pairs)
-        plan = plan_job(policy, job, selector, policy.quantize, store)
+        plan = plan_job(policy, job, selector, policy.quantize)
         print_facts(plan_facts(plan, preset), to_stderr=True)
         for line in (*hardware.notes(), *plan.warnings):
             warn(line)

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
 from ditto_cli.model.policy.memory import is_out_of_memory
-from ditto_cli.model.policy.policy import Policy
+
+if TYPE_CHECKING:
+    from ditto_cli.model.policy.policy import Policy
 
 ROOM_TOKENS = 256  # columns for the steps to come; each step reads them, and each capture takes time
 _WARM_UPS = 2
