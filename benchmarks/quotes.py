@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.mail.quotes import html_mail_to_text, remove_quoted
+from ditto_cli.demonstrations.html_text import html_mail_to_text
+from ditto_cli.demonstrations.quotes import remove_quoted
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.audit import AuditRow, audit
+from ditto_cli.demonstrations.choice import AuditRow, audit
 from ditto_cli.types import Mail, SourceText
 
 ENGLISH = (

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from ditto_cli.demonstrations.formats.chats import read_chat_text
+from ditto_cli.demonstrations.chats import read_chat_text
 from ditto_cli.demonstrations.sources import READERS, gather, read_safely
 from ditto_cli.errors import InputError
 
@@ -212,6 +212,7 @@ def test_a_chat_of_years_is_read_and_a_text_of_its_size_is_not(tmp_path) -> None
         "On the 3rd she wrote to me, and I to her, all of it:\n03.03.25, 10:15 - Mia: so\n03.03.25, 10:16 - Ada: no\n",
         "03.03.25, 10:15 - Mia: only one\n",
         "2025-03-03 was a day\n",
+        "attachments/12/IMG_1.HEIC\n\nMar 03, 2025 10:16:30 AM\nMe\n",
         "",
         "\n\n",
     ],

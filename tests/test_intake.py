@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from ditto_cli.demonstrations.choice import Picked
-from ditto_cli.demonstrations.intake import kept_back, take_in
+from ditto_cli.demonstrations.folder import kept_back, take_in
 from ditto_cli.demonstrations.sources import READERS
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, SourceText

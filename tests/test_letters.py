@@ -18,7 +18,7 @@ from ditto_cli.demonstrations.encoding import (
     normalise_text,
     repair_mojibake,
 )
-from ditto_cli.demonstrations.mail.message import read_email
+from ditto_cli.demonstrations.mail import read_email
 
 # --- labels: what they mean in use
 

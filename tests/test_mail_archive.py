@@ -15,19 +15,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ditto_cli.demonstrations import mail
 from ditto_cli.demonstrations.authorship import own_texts
 from ditto_cli.demonstrations.choice import pick
 from ditto_cli.demonstrations.language import Limits
-from ditto_cli.demonstrations.mail import mailboxes
-from ditto_cli.demonstrations.mail.mailboxes import (
+from ditto_cli.demonstrations.mail import (
+    NOT_KEPT,
     apple_mbox_file,
+    folder_kind,
     is_maildir,
     is_mbox,
     link_originals,
     read_maildir,
     read_mbox,
 )
-from ditto_cli.demonstrations.mail.message import NOT_KEPT, folder_kind
 from ditto_cli.demonstrations.sources import read_source
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, Skipped, SourceText
@@ -88,7 +89,7 @@ def test_another_kind_of_file_is_refused(raw: bytes) -> None:
 
 
 def test_a_mail_that_is_too_large_is_skipped_without_being_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailboxes, "MAX_MESSAGE_BYTES", 2**20)
+    monkeypatch.setattr(mail, "MAX_MESSAGE_BYTES", 2**20)
     found = read(mbox("one", "x" * (2**20), "three"))
     assert found[1] == Skipped("All.mbox#2", "larger than 1 MiB")
     assert [one.text for one in found if isinstance(one, SourceText)] == ["one", "three"]
@@ -450,7 +451,7 @@ def test_an_archive_of_many_large_mails_needs_little_memory(tmp_path: Path) -> N
             )
             file.write("Content-Type: image/png\n\n" + attachment * 100_000 + "\n--x--\n\n")
     code = (
-        "import sys; from ditto_cli.demonstrations.mail.mailboxes import read_mbox\n"
+        "import sys; from ditto_cli.demonstrations.mail import read_mbox\n"
         "with open(sys.argv[1], 'rb') as file: print(len([one.text for one in read_mbox('All', file)]))\n"
         # Not ru_maxrss, which remembers the process that this one was forked from.
         "print([line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')][0])"

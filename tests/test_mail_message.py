@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditto_cli.demonstrations.mail.message import mail_prompt, parse_mail, read_email
+from ditto_cli.demonstrations.mail import mail_prompt, parse_mail, read_email
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, Skipped, SourceText
 

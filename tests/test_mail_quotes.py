@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.mail.quotes import OwnPart, html_mail_to_text, remove_quoted, unwrap_flowed
+from ditto_cli.demonstrations.html_text import html_mail_to_text
+from ditto_cli.demonstrations.quotes import OwnPart, remove_quoted, unwrap_flowed
 from mail_corpus import LANGUAGES, Case, cases, marked
 
 

@@ -15,8 +15,7 @@ import pytest
 from cli_helpers import Ditto
 from ditto_cli.config import read_folder_file
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.folder import read_folder
-from ditto_cli.demonstrations.intake import take_in
+from ditto_cli.demonstrations.folder import read_folder, take_in
 from ditto_cli.demonstrations.sources import gather
 from mail_corpus import write_mbox
 from odd_documents import MARKER

@@ -11,7 +11,7 @@ from cli_helpers import SMALL
 from conftest import load_tiny, shake
 from ditto_cli.cli.demos import keep_pair, keep_picks
 from ditto_cli.config import DpoSettings, FolderFile, Settings
-from ditto_cli.demonstrations.audit import audit_pair
+from ditto_cli.demonstrations.choice import audit_pair
 from ditto_cli.demonstrations.folder import pair_line, read_folder, read_pairs, without_kept_back
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.soundness import recitation_check

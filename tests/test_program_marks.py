@@ -7,8 +7,8 @@ import time
 import pytest
 
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.html_text import html_to_text
-from ditto_cli.demonstrations.mail.quotes import html_mail_to_text, remove_quoted
+from ditto_cli.demonstrations.html_text import html_mail_to_text, html_to_text
+from ditto_cli.demonstrations.quotes import remove_quoted
 
 WORD_SHEET = "<style><!-- p.MsoNormal, li.MsoNormal {margin:0cm; margin-bottom:%s; font-size:11.0pt} --></style>"
 SYMBOLS = "font-family:Wingdings"

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from ditto_cli.demonstrations.choice import FORM_LETTER, pick
-from ditto_cli.demonstrations.intake import take_in
+from ditto_cli.demonstrations.folder import take_in
 from ditto_cli.demonstrations.language import Limits, count_words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, SourceText

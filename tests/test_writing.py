@@ -5,7 +5,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.encoding import normalise_text
-from ditto_cli.demonstrations.intake import stem_for, text_file
+from ditto_cli.demonstrations.folder import stem_for, text_file
 from ditto_cli.demonstrations.sources import READERS
 
 

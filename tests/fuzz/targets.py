@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ditto_cli.config import FOLDER_FILE, PROMPT_FILE, read_folder_file
-from ditto_cli.demonstrations.audit import audit
 from ditto_cli.demonstrations.authorship import own_texts
+from ditto_cli.demonstrations.choice import audit
 from ditto_cli.demonstrations.encoding import UndecodableTextError, decode_text, normalise_text
-from ditto_cli.demonstrations.html_text import html_to_text
-from ditto_cli.demonstrations.intake import take_in, text_file
+from ditto_cli.demonstrations.folder import take_in, text_file
+from ditto_cli.demonstrations.html_text import html_mail_to_text, html_to_text
 from ditto_cli.demonstrations.language import language_of, split_long, split_note
-from ditto_cli.demonstrations.mail.mailboxes import is_mbox, link_originals, read_maildir
-from ditto_cli.demonstrations.mail.quotes import html_mail_to_text, remove_quoted
+from ditto_cli.demonstrations.mail import is_mbox, link_originals, read_maildir
 from ditto_cli.demonstrations.prompts import lines_to_add, read_prompts, render_prompts
+from ditto_cli.demonstrations.quotes import remove_quoted
 from ditto_cli.demonstrations.redaction import Redactor, find_personal_data, text_hash
 from ditto_cli.demonstrations.sources import READERS, STREAM_READERS
 from ditto_cli.errors import InputError

@@ -40,9 +40,9 @@ from ditto_cli.demonstrations.folder import (
     read_folder,
     read_held_out,
     read_pairs,
+    take_in,
 )
-from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
-from ditto_cli.demonstrations.intake import take_in
+from ditto_cli.demonstrations.posts import read_markdown, read_plain
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.demonstrations.redaction import redactor_for
 from ditto_cli.demonstrations.sources import file_names, gather, read_source

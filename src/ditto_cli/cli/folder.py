@@ -19,9 +19,8 @@ from ditto_cli.config import (
     read_folder_file,
     read_settings_text,
 )
-from ditto_cli.demonstrations.audit import AuditRow, audit, audit_pair
-from ditto_cli.demonstrations.folder import MANY_TEXTS, read_folder, read_held_out
-from ditto_cli.demonstrations.intake import NewText
+from ditto_cli.demonstrations.choice import AuditRow, audit, audit_pair
+from ditto_cli.demonstrations.folder import MANY_TEXTS, NewText, read_folder, read_held_out
 from ditto_cli.demonstrations.prompts import (
     Value,
     attach_stored_prompts,

@@ -31,11 +31,13 @@ from ditto_cli.demonstrations.folder import (
     MAX_TEXTS,
     TEMPLATE,
     TEMPLATE_NAME,
+    Intake,
     NothingUsableError,
+    kept_back,
     read_folder,
     read_held_out,
+    take_in,
 )
-from ditto_cli.demonstrations.intake import Intake, kept_back, take_in
 from ditto_cli.demonstrations.language import Limits
 from ditto_cli.demonstrations.prompts import Value, attach_stored_prompts, read_prompts
 from ditto_cli.demonstrations.sources import file_names, gather

@@ -1,5 +1,9 @@
-"""Many texts of a person -> the few that represent them, and for every other text the reason why it is not among them.
+"""Many texts -> what a person should know of each, and the few that represent their writer, with a reason for each.
 
+The audit gives a row a text: its size, its language, its prompt, and warnings. Messages name files and kinds, never
+words of a text. Knows no model; what counts tokens is handed in.
+
+The choice:
 1. Never taken: what the person did not write, and what is in another language than most.
 2. Taken first: texts within the limits of length that are like no other. Where these are too few, then one after the
    other: what is too short or too long, the nearest in length first; very short ones, several joined to one; what is
@@ -14,26 +18,117 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from sys import intern
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.fuzz import ratio
 
+from ditto_cli.demonstrations import language
 from ditto_cli.demonstrations.authorship import other_authors
-from ditto_cli.demonstrations.language import UNSPACED, Limits, count_words, language_group, language_name, language_of
-from ditto_cli.types import Skipped, SourceText
+from ditto_cli.demonstrations.encoding import damaged_places
+from ditto_cli.demonstrations.quotes import remove_quoted
+from ditto_cli.demonstrations.redaction import personal_data
+from ditto_cli.types import Preference, Skipped, SourceText
+
+TOO_SHORT_WORDS = 25
+MAX_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class Warning:
+    """Something that a person should look at: a `code` for programs, a `message` of one line for people."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """What there is to know of one text."""
+
+    id: str
+    words: int
+    tokens: int | None  # None if nothing was given that counts them
+    language: str | None  # ISO 639-1 code; None if unsure
+    prompt: str | None
+    warnings: tuple[Warning, ...] = ()  # in a fixed order of their codes
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as JSON values."""
+        return asdict(self)
+
+
+def audit(
+    texts: Sequence[SourceText], prompts: Mapping[str, str], count_tokens: Callable[[str], int] | None = None
+) -> tuple[AuditRow, ...]:
+    """A row for each text, in their order; `prompts`, by id, win over a text's own."""
+    firsts = near_duplicates([source.text for source in texts])
+    others = other_authors(texts)
+    languages = [language.language_of(source.text) for source in texts]
+    groups = Counter(language.language_group(code) for code in languages if code is not None)
+    usual = next((group for group, num in groups.items() if 2 * num > groups.total()), None)
+    most_words = language.Limits().max_words
+    rows: list[AuditRow] = []
+    for index, (source, code) in enumerate(zip(texts, languages, strict=True)):
+        num_words = language.count_words(source.text)
+        tokens = None if count_tokens is None else count_tokens(source.text)
+        found: dict[str, str] = {}
+        if firsts[index] != index:
+            found["duplicate"] = f"nearly the same as {texts[firsts[index]].id}: keep one of them"
+        if num_words < TOO_SHORT_WORDS:
+            found["too_short"] = f"fewer than {TOO_SHORT_WORDS} words: there is little style to learn"
+        elif num_words > most_words or (tokens is not None and tokens > MAX_TOKENS):
+            found["too_long"] = f"more than {most_words} words or {MAX_TOKENS} tokens: --split cuts it at paragraphs"
+        if source.id in others:
+            found["other_author"] = f"{others[source.id]}: is it the same person?"
+        if code is not None and usual is not None and language.language_group(code) != usual:
+            found["other_language"] = f"in {language.language_name(code)}, the others are not"
+        found |= _about_text(source.text)
+        if (num := len(language.split_note(source.text))) > 1:
+            found["several_texts"] = (
+                f"looks like {num} texts in one file, divided by lines of ---: --split divides them"
+            )
+        if source.mail is not None and source.mail.not_written is not None:
+            found["written_by_machine"] = source.mail.not_written
+        if any(line.startswith(">") for line in source.text.split("\n")) or remove_quoted(source.text).original:
+            found["quoted"] = "quoted lines, or the head of another message: take out what others wrote"
+        prompt = prompts.get(source.id, "").strip() or (source.prompt or "").strip() or None
+        rows.append(AuditRow(source.id, num_words, tokens, code, prompt, tuple(map(Warning, found, found.values()))))
+    return tuple(rows)
+
+
+def audit_pair(pair: Preference) -> list[Warning]:
+    """What a person should look at in a given pair."""
+    most_words = language.Limits().max_words
+    found = _about_text(pair.chosen) | _about_text(pair.rejected)
+    if max(language.count_words(pair.chosen), language.count_words(pair.rejected)) > most_words:
+        found["too_long"] = f"more than {most_words} words: take a shorter pair"
+    return list(map(Warning, found, found.values()))
+
+
+def _about_text(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if num := damaged_places(text):
+        found["damaged"] = f"places that were decoded wrongly ({num}): save the original again as UTF-8"
+    if kinds := personal_data(text):
+        listed = ", ".join(f"{kind} ({len(values)})" for kind, values in sorted(kinds.items()))
+        found["personal_data"] = f"{listed}: --redact puts stand-ins for such"
+    return found
+
+
+# --- choice
 
 NOT_AS_TYPICAL = "not as typical as those picked"
 NEARLY_THE_SAME = "nearly the same as another"
 FORM_LETTER = "a form letter sent many times"
 JOINED_WORDS = 15  # a text of fewer words teaches nothing alone
 _LANGUAGE_WORDS = 12  # of fewer nobody can tell
-_TYPICAL_SHARE = 0.5  # the others are taken only where nothing else is left
 _WITHIN, _LENGTH, _JOINED, _ALIKE, _FORM, _TINY = range(6)  # what is taken first
 _FORMS = {"new": "emails", "reply": "replies", "forward": "forwarded emails"}
 
@@ -68,13 +163,13 @@ class _Entry:
     rank: tuple[float, ...] = (_WITHIN,)  # of entries in doubt, the lowest are taken first
 
 
-def pick(texts: Sequence[SourceText], num: int, limits: Limits | None = None) -> Choice:
+def pick(texts: Sequence[SourceText], num: int, limits: language.Limits | None = None) -> Choice:
     """The `num` texts that represent their writer; all usable ones if there are fewer."""
     assert num >= 1
-    limits = limits or Limits()
+    limits = limits or language.Limits()
     least, most = limits.min_words, limits.max_words
     ordered = sorted(texts, key=lambda source: (_natural_key(source.id), source.text))
-    entries = [_Entry(source, count_words(source.text), (source,)) for source in ordered]
+    entries = [_Entry(source, language.count_words(source.text), (source,)) for source in ordered]
     for entry in entries:
         entry.refusal = (entry.text.mail.not_written or "") if entry.text.mail is not None else ""
         if entry.words < least:
@@ -133,7 +228,7 @@ def _doubt_alike(entries: Sequence[_Entry]) -> None:
                 entry.rank = (_ALIKE, place, *entry.rank)
 
 
-def _join_short(entries: Sequence[_Entry], limits: Limits) -> list[_Entry]:
+def _join_short(entries: Sequence[_Entry], limits: language.Limits) -> list[_Entry]:
     """Make of neighbours of one form with fewer than `JOINED_WORDS` words one text that is within the limits."""
     most = min(JOINED_WORDS, limits.min_words)
     found: list[_Entry] = []
@@ -151,33 +246,30 @@ def _join_short(entries: Sequence[_Entry], limits: Limits) -> list[_Entry]:
             remainder = parts.pop()
             parts[-1] += remainder
         for members in parts:
-            entry = _join(members) if len(members) > 1 else members[0]
+            entry, num = members[0], len(members)
+            if num > 1:
+                names = "messages" if entry.text.mail is None else _form(entry.text)
+                texts = tuple(member.text for member in members)
+                joined = replace(
+                    entry.text,
+                    id=f"{entry.text.id} and {num - 1} more",
+                    text="\n\n".join(text.text for text in texts),
+                    prompt=f"Write {num} short {names}, with a blank line between them.",
+                )
+                entry = _Entry(joined, sum(member.words for member in members), texts, doubt=entry.doubt)
             entry.rank = (_JOINED if entry.words >= most else _TINY,)
             found.append(entry)
     return found
 
 
-def _join(entries: Sequence[_Entry]) -> _Entry:
-    first, num = entries[0].text, len(entries)
-    names = "messages" if first.mail is None else _form(first)
-    joined = replace(
-        first,
-        id=f"{first.id} and {num - 1} more",
-        text="\n\n".join(entry.text.text for entry in entries),
-        prompt=f"Write {num} short {names}, with a blank line between them.",
-    )
-    members = tuple(entry.text for entry in entries)
-    return _Entry(joined, sum(entry.words for entry in entries), members, doubt=entries[0].doubt)
-
-
 def _refuse_other_languages(entries: Sequence[_Entry]) -> None:
     """Refuse what is in another language than most; of a few words nobody can tell."""
-    codes = [language_of(entry.text.text) if entry.words >= _LANGUAGE_WORDS else None for entry in entries]
-    counts = Counter(language_group(code) for code in codes if code is not None)
+    codes = [language.language_of(entry.text.text) if entry.words >= _LANGUAGE_WORDS else None for entry in entries]
+    counts = Counter(language.language_group(code) for code in codes if code is not None)
     main = min(counts, key=lambda group: (-counts[group], group), default="")
     for entry, code in zip(entries, codes, strict=True):
-        if code is not None and language_group(code) != main:
-            entry.refusal = f"in another language than most ({language_name(code)})"
+        if code is not None and language.language_group(code) != main:
+            entry.refusal = f"in another language than most ({language.language_name(code)})"
 
 
 def _represent(entries: Sequence[_Entry], num: int) -> list[_Entry]:
@@ -185,7 +277,7 @@ def _represent(entries: Sequence[_Entry], num: int) -> list[_Entry]:
     figures = style_figures([entry.text.text for entry in entries])
     scores = typicality(figures)
     ranked = sorted(range(len(entries)), key=lambda row: (-scores[row], row))
-    left = ranked[: max(num, round(_TYPICAL_SHARE * len(ranked)))]
+    left = ranked[: max(num, round(0.5 * len(ranked)))]  # the others are taken only where nothing else is left
     chosen: list[int] = []
     while left and len(chosen) < num:
         near = (figures[left] @ figures[chosen].T).max(axis=1) if chosen else np.zeros(len(left))
@@ -210,11 +302,9 @@ _MIN_WORDS = 6  # shorter texts are nearly the same only if their words are
 _MAX_CHARACTERS = 20_000  # texts that begin with as many of the same are the same
 _RUN_WORDS = 4
 _NUM_RUNS = 64  # that are looked up of each text: those with the smallest hashes, which two that are alike share
-_NUM_LIKELY = 4  # texts that share the most of them are compared
-_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+_WORD = re.compile(rf"[{language.UNSPACED}]|[^\W{language.UNSPACED}]+")
 
 _NUM_FIGURES = 2048
-_CORE_SHARE = 0.7
 # Odd, so that multiplying loses nothing modulo 2^64; one for each place in a run of three characters.
 _FACTORS = tuple(np.uint64(value) for value in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
 
@@ -241,7 +331,7 @@ def near_duplicates(texts: Sequence[str]) -> list[int]:
                 shared.update({firsts[first], firsts[latest]})
         spelt.append(words)
         firsts.append(index)
-        for other, _ in shared.most_common(_NUM_LIKELY):
+        for other, _ in shared.most_common(4):  # texts that share the most of them are compared
             is_long = min(len(spelt[other]), len(words)) >= _MIN_WORDS
             if spelt[other] == words or (is_long and ratio(spelt[other], words, score_cutoff=100 * SAME_SHARE) > 0):
                 firsts[index] = other
@@ -271,6 +361,6 @@ def typicality(figures: Figures) -> list[float]:
     The middle is that of the nearer seven tenths, so that pasted texts of others do not pull it.
     """
     near = figures @ figures.sum(axis=0)
-    core = figures[near >= np.quantile(near, 1 - _CORE_SHARE)] if len(near) else figures
+    core = figures[near >= np.quantile(near, 0.3)] if len(near) else figures
     middle = core.sum(axis=0)
     return [round(float(value), 6) for value in figures @ middle / max(np.linalg.norm(middle), 1e-12)]

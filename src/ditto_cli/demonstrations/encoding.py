@@ -13,7 +13,7 @@ import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -26,12 +26,10 @@ from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 
 # UTF-32 comes first: its little-endian mark begins with that of UTF-16.
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+_BYTE_ORDER_MARKS = {
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
 # Not the second byte of a damaged letter, as in "Ã\x85".
 _LINE_ENDS = re.compile(r"\r\n|[\r\v\f\u2028]|(?<![\x80-\xf4])\x85")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -53,7 +51,6 @@ _OTHER_MARKS = "€…‘’“”–—«»°"  # noqa: RUF001
 _ALSO_LOST = re.compile(f"{_LOST}+|\u951f\u65a4\u62f7")  # U+FFFD itself, read as GBK
 
 _META_CHARSET = re.compile(rb"<meta\s[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{2,30})", re.IGNORECASE)
-_SAMPLE_BYTES = 4000
 _ONLY_AT_END = "ךםןףץς"  # of a word
 _QUOTES, _SIGNS = "“”‘’–—…«»„‚\xa0", "€°§£·•ªº²½©®™№µ"  # noqa: RUF001
 
@@ -74,8 +71,8 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
     Raises:
         UndecodableTextError: the bytes are binary.
     """
-    for mark, encoding in _BYTE_ORDER_MARKS:
-        if raw.startswith(mark):
+    for encoding, marks in _BYTE_ORDER_MARKS.items():
+        if raw.startswith(marks):
             return _checked(raw.decode(encoding, "replace"))
     if raw.startswith(codecs.BOM_UTF8):
         raw, declared = raw.removeprefix(codecs.BOM_UTF8), "utf-8"
@@ -169,11 +166,8 @@ def _codec_of(label: str) -> str | None:
             codec: str = supersets.get(encoding.name, encoding.codec_info.name)
             return None if codec in ("replacement", "x-user-defined") else codec
     if page := _CODE_PAGE.fullmatch(name.replace("_", "-")):
-        try:
-            # Pages of mainframes do not hold ASCII.
+        with suppress(LookupError):  # pages of mainframes do not hold ASCII
             return f"cp{page[1]}" if "Az 09".encode(f"cp{page[1]}") == b"Az 09" else None
-        except LookupError:
-            pass
     return None
 
 
@@ -257,7 +251,7 @@ def _alphabets() -> list[tuple[str, bool, dict[str, float], float]]:
 
 def _likeliest_codec(raw: bytes) -> str:
     """The codec whose text is the likeliest by the letters of an alphabet, and by how letters stand together."""
-    sample = b"\n".join(line for line in raw.splitlines() if not line.isascii())[:_SAMPLE_BYTES]
+    sample = b"\n".join(line for line in raw.splitlines() if not line.isascii())[:4000]
     traits = {codec: _traits(_decode(sample, codec)) for codec in {model[0] for model in _alphabets()}}
     frequent = words("charsets")["frequent"]
 
@@ -321,16 +315,13 @@ def opened(path: Path, name: str) -> Iterator[BinaryIO]:
         # Before opening: a FIFO would block here for ever.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise InputError(f"{name} is a pipe, socket or device, not a file: take it out of the folder.")
-        file = path.open("rb")
+        with path.open("rb") as file:
+            yield file
     except FileNotFoundError:
         raise InputError(f"{name} does not exist, or is a link to what does not: check the path.") from None
     except (OSError, ValueError) as error:
-        raise _unreadable(name, error) from None
-    with file:
-        try:
-            yield file
-        except OSError as error:
-            raise _unreadable(name, error) from None
+        why = f"{name} cannot be read ({type(error).__name__})"
+        raise InputError(f"{why}: check its rights and where it links to, or take it away.") from None
 
 
 def read_whole(path: Path, name: str, max_bytes: int) -> bytes:
@@ -343,12 +334,6 @@ def read_whole(path: Path, name: str, max_bytes: int) -> bytes:
             "save the text itself, without pictures and attachments."
         )
     return raw
-
-
-def _unreadable(name: str, error: Exception) -> InputError:
-    return InputError(
-        f"{name} cannot be read ({type(error).__name__}): check its rights and where it links to, or take it away."
-    )
 
 
 def decoded(name: str, raw: bytes, declared: str | None = None) -> str:

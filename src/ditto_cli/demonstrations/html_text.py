@@ -1,6 +1,7 @@
 """HTML -> plain text with its line and paragraph breaks. Of mails, pages, and documents that a library made HTML of.
 
-Smileys that programs write as pictures or in symbol fonts become characters; other pictures leave nothing.
+Smileys that programs write as pictures or in symbol fonts become characters; other pictures leave nothing. In mails,
+programs mark quotes and signatures by element and class: quotes become lines with ">" first, signatures go.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 import unicodedata
 from collections import Counter
 from html.parser import HTMLParser
+
+from ditto_cli.demonstrations.words import words
 
 # Elements inside which the text is read otherwise.
 _REGIONS = {
@@ -26,7 +29,6 @@ _HTML_SPACE = re.compile(r"[ \t\r\n\f\xa0]+")
 _COMMENTED_STYLE = re.compile(r"(<style\b[^<>]{0,200}>)\s{0,20}<!--", re.IGNORECASE)  # as Word hides its sheets
 _MARGIN = re.compile(r"\bmargin(-top|-bottom)?\s*:([^;]*)")
 _NUMBER = re.compile(r"\d*\.?\d+")
-_MAX_ALT_CHARACTERS = 12  # a family in skin tones has eleven
 # What Word writes for ":)", "-->" and what else it corrects; its own private characters lie 0xf000 above.
 _WINGDINGS = dict(zip(map(ord, "JKLàßçèóüûCDFRY«n§v"), "🙂😐🙁→←⇐⇒⇔✓✗👍👎☞☀✡★■▪❖", strict=True))
 _WORD_PRIVATE = {0xF000 + code: character for code, character in _WINGDINGS.items()}
@@ -54,7 +56,14 @@ def html_to_text(markup: str, *, is_document: bool = False) -> str:
     Quotations (blockquote) are left out. The markup need not be well formed. In that of an office document
     (`is_document`) each space was typed, and a table is no means of layout: a row is a line.
     """
-    reader = _TextReader(is_document=is_document, tight=_tight_selectors(markup))
+    reader = _TextReader(_tight_selectors(markup), is_document=is_document)
+    reader.feed(_prepared(markup))
+    reader.close()
+    return "".join(reader.pieces)
+
+
+def _prepared(markup: str) -> str:
+    """The HTML `tidied`, with characters for signs in symbol fonts and for the marks of Word's lists."""
 
     def signs(match: re.Match[str]) -> str:
         return match[1] + html.escape(html.unescape(match[2]).translate(_WINGDINGS), quote=False)
@@ -63,9 +72,7 @@ def html_to_text(markup: str, *, is_document: bool = False) -> str:
         mark = html.unescape(match[1]).strip()
         return f"{mark} " if mark[:1].isalnum() and mark[-1] in ".)" else _BULLET
 
-    reader.feed(_IN_WINGDINGS.sub(signs, _LIST_MARK.sub(list_mark, tidied(markup))))
-    reader.close()
-    return "".join(reader.pieces)
+    return _IN_WINGDINGS.sub(signs, _LIST_MARK.sub(list_mark, tidied(markup)))
 
 
 def tidied(markup: str) -> str:
@@ -74,20 +81,16 @@ def tidied(markup: str) -> str:
     The standard library's parser looks for the end of each open tag, comment and section anew: a broken mail of 100 KB
     takes it half a minute. Of sections that Office writes (<![if ...]>) it refuses some.
     """
-    markup = _COMMENTED_STYLE.sub(r"\1", markup)
-    pieces: list[str] = []
-    position = 0
-    while (start := markup.find("<!--", position)) >= 0:
-        pieces.append(markup[position:start])
-        end = markup.find("-->", start + 4)
-        position = end + 3 if end >= 0 else len(markup)  # one that never ends goes on to the end, as in browsers
-    bare = "".join([*pieces, markup[position:]]).replace("<![", "<! ")
+    # A comment that never ends goes on to the end, as in browsers.
+    bare = re.sub(r"<!--.*?(?:-->|\Z)", "", _COMMENTED_STYLE.sub(r"\1", markup), flags=re.DOTALL).replace("<![", "<! ")
     last = bare.rfind(">") + 1
     return bare[:last] + bare[last:].replace("<", "&lt;")
 
 
 class _TextReader(HTMLParser):
-    def __init__(self, *, is_document: bool, tight: dict[str, bool]) -> None:
+    """Makes `pieces` of text of the tags and texts that it is told; `tight` as of `_tight_selectors`."""
+
+    def __init__(self, tight: dict[str, bool], *, is_document: bool = False) -> None:
         super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
         self._is_document = is_document
@@ -136,6 +139,12 @@ class _TextReader(HTMLParser):
             if not folded and "\xa0" in data and self.pieces and not self._depths["cell"]:
                 self._has_blank_line = self.pieces[-1].endswith("\n")
         self._write(folded)
+
+    def write_line(self, text: str) -> None:
+        """Text as it is, as a paragraph of its own."""
+        self._break_around("p")
+        self._write(text)
+        self._break_around("p")
 
     def _break_around(self, tag: str) -> None:
         if self._is_document and self._depths["cell"]:
@@ -191,8 +200,95 @@ def _has_no_margins(style: str) -> bool | None:
 def _emoji(attributes: dict[str, str | None]) -> str:
     """The character that a picture stands for; "" for other pictures, whatever their description says."""
     alt = (attributes.get("data-emoji") or attributes.get("alt") or "").strip()
-    if not 0 < len(alt) <= _MAX_ALT_CHARACTERS or any(map(str.isalpha, alt)):
+    if not 0 < len(alt) <= 12 or any(map(str.isalpha, alt)):  # a family in skin tones has eleven
         return ""
     names = f"{attributes.get('class')} {attributes.get('src')}".lower()
     is_sign = any(character > "\u2000" and unicodedata.category(character) in ("So", "Me") for character in alt)
     return alt if is_sign or "emoji" in names or "smil" in names or "emoticon" in names else ""
+
+
+# --- mails
+
+_KINDS: dict[str, str] = {name: kind for kind, names in words("quotes")["html_marks"].items() for name in names}
+_OUTLOOK_RULE = re.compile(r"border-top:\s?solid #(?:E1E1E1|B5C4DF)", re.IGNORECASE)
+# A line down the left side is how every program shows a quote, Outlook's prefix for each line among them.
+_LEFT_RULE = re.compile(r"border-left:\s?(?!none|0)[^;\"']{0,60}\b(?:solid|\d)", re.IGNORECASE)
+# Gmail's "indent more": the person's own words.
+_INDENTED = re.compile(r"margin:\s?0(?:px)?\s0(?:px)?\s0(?:px)?\s40px;\s?border:\s?(?:none|medium none)", re.IGNORECASE)
+_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
+
+
+def html_mail_to_text(html: str) -> str:
+    """The visible text of an HTML email; quoted lines begin with ">"."""
+    reader = _MailReader(_tight_selectors(html), html.lower().count("<blockquote"))
+    reader.feed(_prepared(html))
+    reader.close()
+    while reader.regions:
+        reader.end_region()
+    return "".join(reader.own.pieces)
+
+
+class _MailReader(HTMLParser):
+    """Hands each part of an email to the reader of what its sender wrote, to one of a quote, or to none."""
+
+    def __init__(self, tight: dict[str, bool], num_blockquotes: int) -> None:
+        super().__init__(convert_charrefs=True)
+        self.own = _TextReader(tight)
+        # Elements that are not own: kind, name, and how many of that name are open from there on.
+        self.regions: list[tuple[str, str, int]] = []
+        self._tight = tight
+        self._to: _TextReader | None = self.own
+        self._num_blockquotes = num_blockquotes  # from here on
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._num_blockquotes -= tag == "blockquote"
+        around, name, num = self.regions[-1] if self.regions else ("", "", 0)
+        if tag == name:
+            self.regions[-1] = (around, name, num + 1)
+        kind = self._kind(tag, {key: value or "" for key, value in attrs}) if around in ("", "wrapped") else ""
+        if kind and (kind == "quote" or not around) and (tag not in _VOID or kind == "rest"):
+            self.regions.append((kind, "" if kind == "rest" else tag, 1))
+            self._to = _TextReader(self._tight) if kind in ("quote", "rest") else None
+        elif self._to is not None:
+            if tag == "blockquote" and self._to is self.own:  # only an indentation
+                tag = "div"
+            elif tag == "blockquote":
+                self._to.write_line(">")  # where a quote in the quote stood
+            self._to.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag: str) -> None:
+        kind, name, num = self.regions[-1] if self.regions else ("", "", 0)
+        if tag == name and num == 1:
+            self.end_region()
+            return
+        if tag == name:
+            self.regions[-1] = (kind, name, num - 1)
+        if self._to is not None:
+            self._to.handle_endtag("div" if tag == "blockquote" and self._to is self.own else tag)
+
+    def handle_data(self, data: str) -> None:
+        if self._to is not None:
+            self._to.handle_data(data)
+
+    def end_region(self) -> None:
+        """End the innermost element that is not the sender's."""
+        self.regions.pop()
+        if self._to is not None:
+            lines = "".join(self._to.pieces).strip().split("\n")
+            self.own.write_line("\n".join(["", *(f"> {line}" for line in lines), ""]))
+        self._to = None if self.regions else self.own
+
+    def _kind(self, tag: str, attributes: dict[str, str]) -> str:
+        """What a start tag begins, by the names of words/quotes.yaml; "" for an element of the person's own text."""
+        style = attributes.get("style", "")
+        if tag == "blockquote":
+            return "" if _INDENTED.search(style) else "quote"
+        has_quote_below = self._num_blockquotes > 0
+        for word in f"{attributes.get('class', '')} {attributes.get('id', '')}".lower().split():
+            if word == "gmail_attr":
+                return "dropped" if has_quote_below else "rest"  # without a quote it is a forward
+            if kind := _KINDS.get(word):
+                return "quote" if kind == "wrapped" and not has_quote_below else kind
+        if tag == "div" and _LEFT_RULE.search(style):
+            return "quote"
+        return "rest" if _OUTLOOK_RULE.search(style) else ""

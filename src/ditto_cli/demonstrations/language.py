@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from ditto_cli.types import SourceText
 
 MIN_WORDS = 4  # below, names and greetings decide, not a language
-_MIN_SHARE = 0.7  # of the probability
 _MAX_CHARACTERS = 300  # more change no answer and cost time
 # Addresses, file names and numbers are of no language.
 _NO_LANGUAGE = re.compile(r"https?://\S+|www\.\S+|\S+@\S+|\S*\d\S*")
@@ -47,7 +46,7 @@ def language_of(text: str) -> str | None:
     ranked: list[tuple[str, float]] = _identifier().rank(plain)
     best = ranked[0][0]
     share = sum(probability for code, probability in ranked if language_group(code) == language_group(best))
-    return best if share >= _MIN_SHARE else None
+    return best if share >= 0.7 else None  # of the probability
 
 
 def language_name(code: str) -> str:

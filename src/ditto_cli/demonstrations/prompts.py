@@ -18,7 +18,7 @@ from typing import Literal
 import yaml
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PROMPT_FILE, SCHEMA_VERSION, FolderFile, read_yaml
-from ditto_cli.demonstrations.closings import closing_in
+from ditto_cli.demonstrations.authorship import closing_in
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.redaction import prompt_key, redactor_for
 from ditto_cli.demonstrations.words import words
@@ -34,9 +34,6 @@ _HEADING = re.compile(r"#{1,6}\s")
 _LIST_ITEM = re.compile(r"(?:[-*•+]|\d{1,2}[.)]|\[[ x]\])\s")
 _TOP_LINES, _ADDRESS_WORDS = 8, 8  # above the greeting of a letter stand a date and addresses, in short lines
 _GREETING_WORDS, _GREETING_CHARACTERS = 5, 40
-_MAX_CLOSING_WORDS = 6
-_ESSAY_WORDS, _PARAGRAPH_WORDS = 250, 25  # in all, and on average
-_HEAD_WORDS, _HEAD_CHARACTERS = 12, 120
 _MIN_WORDS, _MAX_WORDS = 4, 60  # of an instruction that a model wrote
 
 
@@ -105,9 +102,7 @@ def form_of(source: SourceText) -> Form:
         place = -1
     greeting = lines[place] if place >= 0 else ""
     is_apart = greeting.endswith(_COMMAS) and re.search(rf"{re.escape(greeting)}\s*\n\s*\n", source.text) is not None
-    is_signed = len(lines) > 2 and any(
-        len(line.split()) <= _MAX_CLOSING_WORDS and closing_in(line) is not None for line in lines[-3:]
-    )
+    is_signed = len(lines) > 2 and any(len(line.split()) <= 6 and closing_in(line) is not None for line in lines[-3:])
     if source.mail is not None or is_signed or is_apart:
         known = "" if source.mail is None else source.mail.recipient_name
         kind: Kind = "letter" if place > 0 and source.mail is None else "email"
@@ -116,7 +111,7 @@ def form_of(source: SourceText) -> Form:
         return Form(kind, " ".join(named) or known or None, None, " ".join(lines[place + 1 :]))
     title = _title(source.text)
     num_words = sum(len(line.split()) for line in lines)
-    is_essay = num_words >= max(_ESSAY_WORDS, _PARAGRAPH_WORDS * len(lines))
+    is_essay = num_words >= max(250, 25 * len(lines))  # in all, and on average
     return Form("essay" if is_essay else "post" if title else "text", None, title, " ".join(lines))
 
 
@@ -126,7 +121,7 @@ def plain_instruction(source: SourceText) -> str:
     It tells texts apart and gives no greeting away: how a person greets is to be learnt.
     """
     form = form_of(source)
-    cited = " ".join((form.title or form.body).split()[:_HEAD_WORDS])[:_HEAD_CHARACTERS].rstrip().replace('"', "'")
+    cited = " ".join((form.title or form.body).split()[:12])[:120].rstrip().replace('"', "'")
     if form.title:
         return f'{form.task} with the title "{cited}".'
     mark = " ..." if len(cited) < len(form.body) else ""
@@ -214,7 +209,6 @@ def _check_lines(text: str, keys: Sequence[str], name: str) -> None:
 
 
 def _line(key: str, value: Value) -> str:
-    """A setting as YAML on one line, whatever it holds."""
     if isinstance(value, bool):
         return f"{key}: {str(value).lower()}"
     written = yaml.safe_dump(value, default_style='"', default_flow_style=True, allow_unicode=True, width=float("inf"))

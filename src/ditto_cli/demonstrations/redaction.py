@@ -94,7 +94,6 @@ def _value(kind: str, written: str) -> str:
 _STAND_INS = {MAIL: "someone{}@example.com", WEB: "https://example.com{}", "name": "Someone{}", "place": "Somewhere{}"}
 _NAMED_STAND_IN = re.compile(r"(?:Someone|Somewhere)\d*")
 _PRESIDIO_KINDS = {"PERSON": "name", "LOCATION": "place"}
-_MAX_PASSES = 5  # a stand-in may bring its neighbours together to a number; twice was never seen
 
 Analyser = Callable[[str], list[Found]]
 
@@ -118,7 +117,7 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """The text with stand-ins; a second time changes nothing."""
-        for _ in range(_MAX_PASSES):
+        for _ in range(5):  # a stand-in may bring its neighbours together to a number; twice was never seen
             pieces: list[str] = []
             end = 0
             for found in self._find(text):

@@ -29,22 +29,13 @@ from queue import SimpleQueue
 from typing import BinaryIO, cast
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, PROMPT_FILE
+from ditto_cli.demonstrations import mail
 from ditto_cli.demonstrations.authorship import own_texts
+from ditto_cli.demonstrations.chats import read_chat_text
+from ditto_cli.demonstrations.documents import read_office, read_pdf
 from ditto_cli.demonstrations.encoding import damaged, opened, read_whole, readable_name
-from ditto_cli.demonstrations.formats.chats import read_chat_text
-from ditto_cli.demonstrations.formats.documents import read_office, read_pdf
-from ditto_cli.demonstrations.formats.plain import read_markdown, read_plain
-from ditto_cli.demonstrations.formats.records import read_csv, read_json, read_jsonl
-from ditto_cli.demonstrations.formats.web import read_page
-from ditto_cli.demonstrations.mail.mailboxes import (
-    apple_mbox_file,
-    is_maildir,
-    is_mbox,
-    link_originals,
-    read_maildir,
-    read_mbox,
-)
-from ditto_cli.demonstrations.mail.message import read_email
+from ditto_cli.demonstrations.posts import read_markdown, read_page, read_plain
+from ditto_cli.demonstrations.records import read_csv, read_json, read_jsonl
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import People, Reader, Reading, Skipped, SourceText
@@ -54,41 +45,24 @@ def _chat_or(read: Reader) -> Reader:
     return lambda name, raw: read_chat_text(name, raw) or read(name, raw)
 
 
-READERS: dict[str, Reader] = {
-    ".csv": read_csv,
-    ".docx": read_office,
-    ".eml": read_email,
-    ".htm": read_page,
-    ".html": read_page,
-    ".js": read_json,
-    ".json": read_json,
-    ".jsonl": read_jsonl,
-    ".markdown": _chat_or(read_markdown),
-    ".md": _chat_or(read_markdown),
-    ".odt": read_office,
-    ".pdf": read_pdf,
-    ".tsv": read_csv,
-    ".txt": _chat_or(read_plain),
-}
-# Their readers run here, unless it is a chat of years; those of all other kinds in a process that may hang.
-_QUICK_SUFFIXES = (".eml", ".markdown", ".md", ".txt")
 _MEBIBYTE = 2**20
-_TEXT_BYTES = 2 * _MEBIBYTE  # a novel
-_MAX_BYTES = {
-    **dict.fromkeys((".htm", ".html"), 16 * _MEBIBYTE),
-    # With pictures and attachments; a chat of years.
-    **dict.fromkeys((".docx", ".eml", ".odt", ".pdf", ".txt"), 32 * _MEBIBYTE),
-    **dict.fromkeys((".csv", ".js", ".json", ".jsonl", ".tsv"), 64 * _MEBIBYTE),
-}
+_FORMATS: tuple[tuple[str, Reader, int], ...] = (  # suffixes, and how many MiB such a file may have
+    (".csv .tsv", read_csv, 64),
+    (".docx .odt", read_office, 32),  # with pictures, as mails have attachments
+    (".eml", mail.read_email, 32),
+    (".htm .html", read_page, 16),
+    (".js .json", read_json, 64),
+    (".jsonl", read_jsonl, 64),
+    (".markdown .md", _chat_or(read_markdown), 2),  # a novel
+    (".pdf", read_pdf, 32),
+    (".txt", _chat_or(read_plain), 32),  # a chat of years
+)
+READERS: dict[str, Reader] = {suffix: read for suffixes, read, _ in _FORMATS for suffix in suffixes.split()}
+_MAX_BYTES = {suffix: num * _MEBIBYTE for suffixes, _, num in _FORMATS for suffix in suffixes.split()}
 REFUSED: dict[str, str] = {suffix: reason for reason, suffixes in words("refused_kinds").items() for suffix in suffixes}
-_OF_SYSTEMS = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 MAX_FILES = 20_000  # in a zip archive
-_MAX_DEPTH = 200  # of folders
 MAX_TEXTS = 200_000
 MAX_CHARACTERS = 2**21  # in one text
-_HEAD_BYTES = 4096
-_MAX_RATIO = 200  # uncompressed to compressed; text reaches 20, zeros 1,000
-_RATIO_COUNTS_FROM_BYTES = 10 * _MEBIBYTE
 # What the standard library raises on damaged, protected and unknown archives and members.
 _DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
@@ -114,7 +88,7 @@ def gather(paths: Sequence[Path], me: Sequence[str] = ()) -> Reading:
                 num_texts[item.id] += 1
                 if (num := num_texts[item.id]) > 1:
                     item = replace(item, id=f"{item.id} ({num})")  # noqa: PLW2901
-                if is_one_mail(path):
+                if path.suffix.lower() == ".eml":  # who hands in a single mail says that it is the person's
                     given.add(item.id)
             items.append(item)
             if len(items) > MAX_TEXTS:
@@ -127,18 +101,13 @@ def gather(paths: Sequence[Path], me: Sequence[str] = ()) -> Reading:
     return reading
 
 
-def is_one_mail(path: Path) -> bool:
-    """Whether it is a single mail, not an archive: who hands it in says that it is the person's."""
-    return path.suffix.lower() == ".eml"
-
-
 def only_own(items: Sequence[Item], me: Sequence[str] = (), *, given: Collection[str] = ()) -> Reading:
     """Without what others wrote; what a mail answers becomes part of its prompt where that mail is there too.
 
     `given` are ids of mails that were handed in one by one, and are the person's whatever their sender.
     """
     people = {names[-1]: names for item in items if isinstance(item, People) for names in item.names}
-    texts = link_originals(
+    texts = mail.link_originals(
         [
             replace(item, authors=people.get((item.authors or ("",))[-1], item.authors))
             for item in items
@@ -161,10 +130,10 @@ def read_source(path: Path, name: str | None = None) -> Iterator[Item]:
         yield from _of_bytes(suffix, name, read_whole(path, name, max_bytes(suffix)))
     else:
         with opened(path, name) as file:
-            if suffix not in STREAM_READERS and not is_mbox(file.read(_HEAD_BYTES)):
+            if suffix not in STREAM_READERS and not mail.is_mbox(file.read(4096)):
                 raise InputError(f"{name} is left out: {reason_to_skip(path.name) or 'not a text'}.")
             file.seek(0)
-            yield from STREAM_READERS.get(suffix, read_mbox)(name, file)
+            yield from STREAM_READERS.get(suffix, mail.read_mbox)(name, file)
 
 
 def _of_bytes(suffix: str, name: str, raw: bytes) -> Iterator[Item]:
@@ -178,13 +147,13 @@ def _of_bytes(suffix: str, name: str, raw: bytes) -> Iterator[Item]:
 
 def _of_folder(folder: Path, name: str) -> Iterator[Item]:
     """The files in a folder and below it, in the order of their names; links to folders are not followed."""
-    if is_maildir(folder):
-        yield from read_maildir(name, folder)
+    if mail.is_maildir(folder):
+        yield from mail.read_maildir(name, folder)
         return
-    if (mbox := apple_mbox_file(folder)) is not None:
+    if (mbox := mail.apple_mbox_file(folder)) is not None:
         yield from read_source(mbox, name)
         return
-    names = sorted(file_names(folder)) if name.count("/") < _MAX_DEPTH else []
+    names = sorted(file_names(folder)) if name.count("/") < 200 else []  # of folders
     # What is kept back in a folder of demonstrations is never trained on.
     own = (FOLDER_FILE, PROMPT_FILE, PAIRS_FILE, HELD_OUT_FOLDER) if FOLDER_FILE in names else ()
     for entry in names:
@@ -211,7 +180,6 @@ def file_names(folder: Path) -> list[str]:
 
 
 def _left_out(name: str, error: InputError) -> Skipped:
-    """A part of what was given that cannot be read."""
     return Skipped(name, str(error).removeprefix(name).removeprefix(" is left out").lstrip(": ").rstrip("."))
 
 
@@ -237,7 +205,7 @@ def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
                 why = "a link, not a file"
             elif suffix == ".zip":
                 why = "an archive in the archive: unpack it, and give its folder"
-            elif member.file_size > max(_RATIO_COUNTS_FROM_BYTES, _MAX_RATIO * member.compress_size):
+            elif member.file_size > max(10 * _MEBIBYTE, 200 * member.compress_size):  # text reaches 20, zeros 1,000
                 why = "unpacks to far more than a text takes"
             elif not are_mails:
                 is_too_large = member.file_size > max_bytes(suffix)
@@ -249,7 +217,7 @@ def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
             try:
                 if are_mails:
                     with package.open(member) as mails:
-                        yield from read_mbox(identity, cast("BinaryIO", mails))
+                        yield from mail.read_mbox(identity, cast("BinaryIO", mails))
                 else:
                     yield from _of_bytes(suffix, identity, package.read(member))
             except InputError as error:
@@ -259,7 +227,7 @@ def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
 
 
 # (name for the user, the open file) -> what is in it, one text after the other: they may be larger than the memory.
-STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[Item]]] = {".mbox": read_mbox, ".zip": read_zip}
+STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[Item]]] = {".mbox": mail.read_mbox, ".zip": read_zip}
 
 
 # --- one file
@@ -267,19 +235,20 @@ STREAM_READERS: dict[str, Callable[[str, BinaryIO], Iterator[Item]]] = {".mbox":
 
 def read_safely(suffix: str, name: str, raw: bytes) -> Reading:
     """What a file holds, whatever its bytes are and whatever a library makes of them; `suffix` is in `READERS`."""
-    is_quick = suffix in _QUICK_SUFFIXES and (suffix == ".eml" or len(raw) <= _TEXT_BYTES)
+    # Unless it is a chat of years; the readers of all other kinds run in a process, for they may hang.
+    is_quick = suffix == ".eml" or (suffix in (".markdown", ".md", ".txt") and len(raw) <= max_bytes(".md"))
     return READERS[suffix](name, raw) if is_quick else _process.read(suffix, name, raw)
 
 
 def max_bytes(suffix: str) -> int:
     """How large a file with this suffix (".txt", in lower case) may be to be read."""
-    return _MAX_BYTES.get(suffix, _TEXT_BYTES)
+    return _MAX_BYTES.get(suffix, 0)
 
 
 def reason_to_skip(name: str) -> str | None:
     """Why a file is left out, told by its name, or its path in an archive, alone; None if it is to be read."""
     path = PurePosixPath(name)
-    if any(part.startswith(".") or part.lower() in _OF_SYSTEMS for part in path.parts):
+    if any(part.startswith((".", "__MACOSX")) or part.lower() in ("thumbs.db", "desktop.ini") for part in path.parts):
         return "a hidden file"
     if path.name.lower().startswith("readme"):
         return "a README, not a text to learn from"
@@ -394,8 +363,7 @@ def serve() -> None:
     answers.write(b".")
     answers.flush()
     while True:
-        request = requests.get()
-        suffix, name, raw = request
+        suffix, name, raw = requests.get()
         try:
             answer = pickle.dumps(READERS[suffix](name, raw))
         except InputError as error:
@@ -405,7 +373,7 @@ def serve() -> None:
         # On damaged files libraries raise whatever their code runs into: KeyError, struct.error, even SystemExit.
         except BaseException:
             answer = pickle.dumps(damaged(name))
-        del request, raw
+        del raw
         answers.write(answer)
         answers.flush()
 

@@ -18,7 +18,7 @@ from statistics import fmean
 from rapidfuzz import fuzz
 
 from ditto_cli.demonstrations import language
-from ditto_cli.demonstrations.closings import closing_in
+from ditto_cli.demonstrations.authorship import closing_in
 from ditto_cli.evaluation.eval_prompts import read_bank
 from ditto_cli.evaluation.soundness import ngrams, repetition, words
 from ditto_cli.evaluation.style import bent, read_background

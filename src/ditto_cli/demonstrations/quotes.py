@@ -4,23 +4,19 @@ An attribution ("On Monday Anna wrote:") is known in any language by the address
 copied headers are in words/quotes.yaml. What the mail program adds below and between the own lines goes: signature,
 contact block, disclaimer, "Sent from my iPhone" (words/signatures.yaml), and the marks that it makes of HTML. A
 sign-off and the name below it ("Best, Anna") are the style of the person and stay. Every pattern looks at few short
-lines, so that no text takes long. In HTML programs mark quotes and signatures by element and class; there, quotes
-become lines with ">" first.
+lines, so that no text takes long.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
-from typing import NamedTuple
 
-from ditto_cli.demonstrations.closings import closing_in, name_in
-from ditto_cli.demonstrations.html_text import html_to_text, tidied
+from ditto_cli.demonstrations.authorship import closing_in, name_in
 from ditto_cli.demonstrations.words import one_of, words
 
 _WORDS = words("quotes")
@@ -42,7 +38,6 @@ class _Body:
     is_above_quote: Sequence[bool]  # whether the next line with text is a quoted one
 
 
-_ATTRIBUTION_LINES = 4  # a long name and address push "wrote:" down
 _ATTRIBUTION_CHARACTERS, _ATTRIBUTION_WORDS = 500, 30
 _COLONS = (":", "\uff1a", "\u0589", "\ufe55", "\u1366")
 _COLON = re.compile("[:\uff1a]")
@@ -59,7 +54,6 @@ _DAY = re.compile(r"(?<!\d)(?:1[34]|19|2[05])\d\d(?!\d)|(?<!\d)\d{1,4}([./-])\s?
 _TIME = re.compile(r"(?<!\d)\d{1,2}\s?[:.h\u6642\u65f6\uc2dc]\s?\d\d(?!\d)")
 _ADDRESS = re.compile(r"[<(\[]?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}[>)\]]?")
 _BRACKETED_ADDRESS = re.compile(r"[<(\[]\s?(?:mailto:)?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}[>)\]]")
-_ABBREVIATION_CHARACTERS = 4  # "Dr.", "p.m."
 _BULLET = re.compile(r"[-*\u2022\u2013+]\s|\d{1,3}[.)]\s")
 _MESSAGE_RULE = re.compile(
     rf"[-_=*\u2013\u2014]{{2,40}}\s*(?:{one_of('quotes', 'message_rules')})\s*[-_=*:\u2013\u2014]{{1,60}}",
@@ -67,13 +61,9 @@ _MESSAGE_RULE = re.compile(
 )
 _ZOHO_RULE = re.compile(r"-{3,8} .{10,300} -{3,8}")
 _FORWARD_LINE = re.compile(rf"(?:{one_of('quotes', 'forward_lines')})\s*[:\uff1a]", re.IGNORECASE)
-_RULE_CHARACTERS = 160
-_FIELD_NAME_CHARACTERS = 40
 _SENDER_FIELDS, _OTHER_FIELDS = frozenset(_WORDS["sender_fields"]), frozenset(_WORDS["other_fields"])
-_FIELD_LINES = 7  # the lines below the first that may hold its fellow fields
 _UNKNOWN_FIELD = re.compile(r"\*?[^\W\d_][^\d:\uff1a<>@]{1,30}[:\uff1a]\*?\s?(.{1,300})")
 _BLANK_LINES = re.compile(r"\n{4,}")  # that many say no more than two
-_MAX_ORIGINAL_CHARACTERS = 20_000
 
 
 def remove_quoted(body: str) -> OwnPart:
@@ -85,7 +75,7 @@ def remove_quoted(body: str) -> OwnPart:
     own, quoted = _split(_BLANK_LINES.sub("\n\n\n", body).split("\n"))
     original = ""
     if any(line.strip() for line in quoted):
-        first, nested = _split(_without_fields("\n".join(quoted)[:_MAX_ORIGINAL_CHARACTERS].split("\n")))
+        first, nested = _split(_without_fields("\n".join(quoted)[:20_000].split("\n")))
         original = "\n".join(first).strip()
         original = original or "\n".join(without_program_marks(_without_fields(nested))).strip()
     return OwnPart("\n".join(own), original)
@@ -143,11 +133,15 @@ def _split(lines: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _body(lines: Sequence[str]) -> _Body:
-    bare = [line.strip() if line.isascii() else _INVISIBLE.sub("", line).replace("\xa0", " ").strip() for line in lines]
+    bare = [line.strip() if line.isascii() else _with_ascii_digits(_INVISIBLE.sub("", line)).strip() for line in lines]
     is_above_quote = [False] * len(lines)
     for index in range(len(lines) - 2, -1, -1):
         is_above_quote[index] = lines[index + 1].startswith(">") or (not bare[index + 1] and is_above_quote[index + 1])
     return _Body(bare, is_above_quote)
+
+
+def _with_ascii_digits(line: str) -> str:
+    return "".join(str(unicodedata.decimal(one)) if one.isdecimal() else one for one in line).replace("\xa0", " ")
 
 
 def _without_fields(lines: Sequence[str]) -> list[str]:
@@ -167,7 +161,7 @@ def _introduction_height(body: _Body, index: int) -> int:
     if not line or line.startswith(">"):
         return 0
     if len(line) <= _ATTRIBUTION_CHARACTERS and (line.endswith(_COLONS) or line[0] in "-_=*\u2013\u2014"):
-        if len(line) <= _RULE_CHARACTERS and (_MESSAGE_RULE.fullmatch(line) or _FORWARD_LINE.fullmatch(line)):
+        if len(line) <= 160 and (_MESSAGE_RULE.fullmatch(line) or _FORWARD_LINE.fullmatch(line)):
             # With the headers or the attribution below it.
             below = next((position for position in range(index + 1, len(body.bare)) if body.bare[position]), None)
             if below is None:
@@ -186,7 +180,7 @@ def _header_height(body: _Body, index: int) -> int:
     bare = body.bare
     if ":" not in bare[index] and _field(bare[index]) is None:
         return 0
-    region = range(index, min(len(bare), index + 1 + _FIELD_LINES))
+    region = range(index, min(len(bare), index + 8))  # the lines below the first that may hold its fellow fields
     fields = {position: field for position in region if (field := _field(bare[position]))}
     has_sender = any(
         field in _SENDER_FIELDS and _COLON.split(bare[at], 1)[1].strip(" *") for at, field in fields.items()
@@ -197,14 +191,14 @@ def _header_height(body: _Body, index: int) -> int:
     if first is None or not _BRACKETED_ADDRESS.search(first[1]):
         return 0
     block = list(takewhile(bool, (_UNKNOWN_FIELD.fullmatch(bare[position]) for position in region)))
-    has_day = any(match and _DAY.search(_with_ascii_digits(match[1])) for match in block)
+    has_day = any(match and _DAY.search(match[1]) for match in block)
     return len(block) if has_day and len(block) >= 3 else 0
 
 
 @lru_cache(maxsize=64)
 def _field(line: str) -> str | None:
     """The name of the mail header that a line is, in lower case; None if it is none."""
-    colon = _COLON.search(line, 0, _FIELD_NAME_CHARACTERS)
+    colon = _COLON.search(line, 0, 40)
     name = line[: colon.start()].strip(" \t*\u00a0").lower() if colon else ""
     return name if name in _SENDER_FIELDS or name in _OTHER_FIELDS else None
 
@@ -215,11 +209,11 @@ def _attribution_height(body: _Body, index: int) -> int:
     It ends with a line that ends with a colon, or that stands above a quote.
     """
     window: list[str] = []
-    for position in range(index, min(len(body.bare), index + _ATTRIBUTION_LINES)):
+    for position in range(index, min(len(body.bare), index + 4)):  # a long name and address push "wrote:" down
         line = body.bare[position]
         if not line or len(line) > _ATTRIBUTION_CHARACTERS or line.startswith(">"):
             break
-        window.append(_with_ascii_digits(line))
+        window.append(line)
         if not line.endswith(_COLONS) and not body.is_above_quote[position]:
             continue
         below = next(filter(None, body.bare[position + 1 : position + 3]), "")
@@ -233,7 +227,7 @@ def _attribution_height(body: _Body, index: int) -> int:
 def _begins_in_first(window: Sequence[str]) -> bool:
     """Whether an attribution of several lines begins with the first: it says what the others do not say."""
     first, others = window[0], " ".join(window[1:])
-    has_full_stop = first.endswith(".") and len(first.split()[-1]) > _ABBREVIATION_CHARACTERS
+    has_full_stop = first.endswith(".") and len(first.split()[-1]) > 4  # "Dr.", "p.m."
     if first.endswith(("!", "?", "\u2026", "\u3002")) or (has_full_stop and others[0].isupper()):
         return False
     patterns = (_DAY, _TIME, _BRACKETED_ADDRESS)
@@ -275,12 +269,6 @@ def _is_attribution(window: Sequence[str], *, is_above_quote: bool, is_above_lis
     return len(window) == 1 and is_above_quote and is_name and before[0].lower() not in _WORDS["pronouns"]
 
 
-def _with_ascii_digits(line: str) -> str:
-    if line.isascii():
-        return line
-    return "".join(str(unicodedata.decimal(character)) if character.isdecimal() else character for character in line)
-
-
 # --- what the mail program adds
 
 _ADDED_WORDS: dict[str, list[str]] = words("signatures")
@@ -295,7 +283,6 @@ _RULE_LINE = re.compile(r"[_\-=*\u2014\u2500]{5,}")
 _SENT_LINE_CHARACTERS, _SENT_LINE_WORDS = 130, 14
 _LINK = re.compile(r"<?https?://\S+|<\S*>|\[image:[^\]]*\]")
 _TAIL_LINES = 16  # no contact block is longer
-_BLOCK_CHARACTERS, _BLOCK_WORDS = 90, 8  # nor its lines
 _LABEL_WORDS = 3  # beside the number to call or the address: "Tel", "Mobile (office)"
 _CONTACT = re.compile(r"\+?[\d(][\d\s()./\-\u2013]{5,28}\d|[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}")
 _NUM_LEGAL_WORDS = 10  # no disclaimer is shorter
@@ -305,9 +292,6 @@ _OF_DISCLAIMERS = (
     _pattern("legal_words"),
 )
 _FOOTER, _MAILING_LIST = _pattern("footers", r"\W*(?:{})"), _pattern("mailing_lists")
-_PARAGRAPH_CHARACTERS = 4000  # as much of a paragraph as is looked at
-_LAST_PARAGRAPHS = 6
-_LINES_BELOW_CLOSING = 60
 # What Gmail and Outlook write in plain text for a picture, a link and bold letters.
 _PICTURE = re.compile(
     r"\[(?:cid:|image: ?|image removed by sender|inline image|https?://\S{1,500}\.(?:png|jpe?g|gif)\b)([^\]\n]{0,500})\]",
@@ -321,7 +305,15 @@ _STARS = re.compile(r"(?<![\w*\\])\*(?=[^\s*])((?:[^*\n]|\n(?!\n)){0,200}[^\s*])
 
 def without_signature(lines: Sequence[str]) -> list[str]:
     """The lines of one stretch of own text, without what was added to them; unchanged where nothing was."""
-    kept = _before_mark(without_program_marks(lines))
+    kept = without_program_marks(lines)
+    last_closing = _last_closing(kept)
+    for index, line in enumerate(kept):
+        is_mark = line == "-- " or (line.rstrip() in ("--", "\u2014\u2014") and index > last_closing)
+        # Mailman draws a rule and names the list below it.
+        is_rule = _RULE_LINE.fullmatch(line.strip()) is not None
+        if is_mark or (is_rule and any(map(_MAILING_LIST.search, kept[index + 1 : index + 3]))):
+            kept = kept[:index]
+            break
     # "Sent from my phone" stands among the last lines; elsewhere it is a sentence.
     last = [index for index, line in enumerate(kept) if line.strip()][-3:]
     kept = [line for index, line in enumerate(kept) if index not in last or not _is_sent_line(line)]
@@ -359,17 +351,6 @@ def without_rule_at_end(lines: Sequence[str]) -> list[str]:
     return kept[:-1] if kept and _RULE_LINE.fullmatch(kept[-1].strip()) else list(lines)
 
 
-def _before_mark(lines: list[str]) -> list[str]:
-    last_closing = _last_closing(lines)
-    for index, line in enumerate(lines):
-        if line == "-- " or (line.rstrip() in ("--", "\u2014\u2014") and index > last_closing):
-            return lines[:index]
-        # Mailman draws a rule and names the list below it.
-        if _RULE_LINE.fullmatch(line.strip()) and any(map(_MAILING_LIST.search, lines[index + 1 : index + 3])):
-            return lines[:index]
-    return lines
-
-
 def _is_sent_line(line: str) -> bool:
     if not 8 <= len(line) <= 3 * _SENT_LINE_CHARACTERS:
         return False
@@ -389,9 +370,9 @@ def _without_footers(lines: list[str]) -> list[str]:
         index for index, line in enumerate(lines) if line.strip() and (index == 0 or not lines[index - 1].strip())
     ]
     last_closing = _last_closing(lines)
-    for start in starts[-_LAST_PARAGRAPHS:]:
+    for start in starts[-6:]:
         end = next((index for index in range(start, len(lines)) if not lines[index].strip()), len(lines))
-        paragraph = " ".join(lines[start:end])[:_PARAGRAPH_CHARACTERS]
+        paragraph = " ".join(lines[start:end])[:4000]  # as much of a paragraph as is looked at
         is_long = len(paragraph.split()) >= _NUM_LEGAL_WORDS or (not paragraph.isascii() and len(paragraph) >= 60)
         is_disclaimer = is_long and all(word.search(paragraph) for word in _OF_DISCLAIMERS)
         if (is_disclaimer or _FOOTER.match(paragraph)) and last_closing < end:
@@ -401,7 +382,7 @@ def _without_footers(lines: list[str]) -> list[str]:
 
 def _last_closing(lines: Sequence[str]) -> int:
     """The last line that is a closing, or -1: up to there, what looks like a mark or a footer is the letter's."""
-    first = max(0, len(lines) - _LINES_BELOW_CLOSING)
+    first = max(0, len(lines) - 60)
     return next((index for index in range(len(lines) - 1, first - 1, -1) if closing_in(lines[index]) is not None), -1)
 
 
@@ -418,7 +399,7 @@ def _without_contact_block(lines: list[str]) -> list[str]:
     else:
         place = next((place for place, index in enumerate(tail) if index and _is_name_apart(lines, index)), len(tail))
     block = [lines[index].strip() for index in tail[place + 1 :]]
-    is_block = all(len(line) <= _BLOCK_CHARACTERS and len(line.split()) <= _BLOCK_WORDS for line in block)
+    is_block = all(len(line) <= 90 and len(line.split()) <= 8 for line in block)  # nor its lines
     without_contacts = [_CONTACT.subn(" ", line) for line in block]
     has_contact = any(num and len(label.split()) <= _LABEL_WORDS for label, num in without_contacts)
     # "My number is 0170 ..." and the name below are of the letter.
@@ -430,110 +411,3 @@ def _without_contact_block(lines: list[str]) -> list[str]:
 def _is_name_apart(lines: Sequence[str], index: int) -> bool:
     line = lines[index].strip()
     return not lines[index - 1].strip() and line[0].isupper() and name_in(line) == line
-
-
-# --- HTML: tags are read one after the other, for a tree of hostile HTML takes minutes to build and to search
-
-_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9:]{0,30})\b([^<>]*)>")
-_NAMES = re.compile(
-    r"\b(?:class|id)\s{0,3}=\s{0,3}(?:\"([^\"]{0,400})|'([^']{0,400})|([^\s\"'>]{1,100}))", re.IGNORECASE
-)
-_KINDS: dict[str, str] = {name: kind for kind, names in words("quotes")["html_marks"].items() for name in names}
-_OUTLOOK_RULE = re.compile(r"border-top:\s?solid #(?:E1E1E1|B5C4DF)", re.IGNORECASE)
-# A line down the left side is how every program shows a quote, Outlook's prefix for each line among them.
-_LEFT_RULE = re.compile(r"border-left:\s?(?!none|0)[^;\"']{0,60}\b(?:solid|\d)", re.IGNORECASE)
-# Gmail's "indent more": the person's own words.
-_INDENTED = re.compile(r"margin:\s?0(?:px)?\s0(?:px)?\s0(?:px)?\s40px;\s?border:\s?(?:none|medium none)", re.IGNORECASE)
-_BLOCKQUOTE = re.compile(r"(</?)blockquote\b", re.IGNORECASE)  # where it is only an indentation
-_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
-_MARK = re.compile("\ue000(\\d{1,4})\ue000")
-_MARK_CHARACTER = "\ue000"
-_MAX_QUOTES = 200
-_MAX_QUOTE_CHARACTERS = 60_000
-
-
-class _Region(NamedTuple):
-    """An element that is open: where its content begins, and how many elements were open before it."""
-
-    kind: str
-    depth: int
-    start: int
-
-
-def html_mail_to_text(html: str) -> str:
-    """The visible text of an HTML email; quoted lines begin with ">"."""
-    own, quotes = _taken_apart(tidied(html.replace(_MARK_CHARACTER, "")))
-
-    def quote(match: re.Match[str]) -> str:
-        marked = re.sub(r"(?i)(?=<blockquote\b)", "<div>&gt;</div>", quotes[int(match[1])])  # where one in it stood
-        lines = html_to_text(marked).strip().split("\n")
-        return "\n".join(["", *(f"> {line}" for line in lines), ""])
-
-    return _MARK.sub(quote, html_to_text(_BLOCKQUOTE.sub(r"\1div", own)))
-
-
-def _taken_apart(html: str) -> tuple[str, list[str]]:
-    """The HTML with a numbered mark in place of each quote, and the HTML of the quotes."""
-    own: list[str] = []
-    quotes: list[str] = []
-    regions: list[_Region] = []
-    open_names: list[str] = []
-    num_open: Counter[str] = Counter()
-    done = 0  # up to here the HTML is in `own` or left out
-    last_blockquote = html.lower().rfind("<blockquote")
-
-    def end(region: _Region, position: int) -> None:
-        if region.kind == "quote" and len(quotes) < _MAX_QUOTES:
-            own.append(f"<p>{_MARK_CHARACTER}{len(quotes)}{_MARK_CHARACTER}</p>")
-            quotes.append(html[region.start : min(position, region.start + _MAX_QUOTE_CHARACTERS)])
-
-    for tag in _TAG.finditer(html):
-        name = tag[2].lower()
-        if name in _VOID and not regions and _kind(tag, last_blockquote) != "rest":
-            continue
-        if tag[1]:
-            if not num_open[name]:
-                continue
-            while (closed := open_names.pop()) != name:
-                num_open[closed] -= 1
-            num_open[name] -= 1
-            while regions and regions[-1].depth >= len(open_names):
-                region = regions.pop()
-                end(region, tag.start())
-                done = tag.end()
-            continue
-        kind = None if regions and regions[-1].kind != "wrapped" else _kind(tag, last_blockquote)
-        if kind is not None and not (regions and kind != "quote"):
-            if not regions:
-                own.append(html[done : tag.start()])
-            if kind == "rest":
-                end(_Region("quote", 0, tag.start()), len(html))
-                return "".join(own), quotes
-            regions.append(_Region(kind, len(open_names), tag.end()))
-        if name not in _VOID:
-            open_names.append(name)
-            num_open[name] += 1
-    if regions:
-        end(regions[-1], len(html))
-    else:
-        own.append(html[done:])
-    return "".join(own), quotes
-
-
-def _kind(tag: re.Match[str], last_blockquote: int) -> str | None:
-    """What a start tag begins, by the names of words/quotes.yaml; None for an element of the person's own text."""
-    attributes = tag[3]
-    if tag[2].lower() == "blockquote":
-        return None if _INDENTED.search(attributes) else "quote"
-    if not attributes:
-        return None
-    has_quote_below = last_blockquote > tag.end()
-    for match in _NAMES.finditer(attributes):
-        for word in (match[1] or match[2] or match[3] or "").lower().split():
-            if word == "gmail_attr":
-                return "dropped" if has_quote_below else "rest"  # without a quote it is a forward
-            if kind := _KINDS.get(word):
-                return "quote" if kind == "wrapped" and not has_quote_below else kind
-    if tag[2].lower() == "div" and _LEFT_RULE.search(attributes):
-        return "quote"
-    return "rest" if _OUTLOOK_RULE.search(attributes) else None

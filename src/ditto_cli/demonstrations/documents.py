@@ -21,8 +21,8 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from ditto_cli.demonstrations.encoding import damaged, normalise_text, usable
-from ditto_cli.demonstrations.formats.plain import titled_prompt
 from ditto_cli.demonstrations.html_text import html_to_text
+from ditto_cli.demonstrations.posts import titled_prompt
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
@@ -125,10 +125,8 @@ def _odt_text(text: str | None) -> str:
 
 # --- PDF
 
-_REPEATED_SHARE = 0.6  # of the pages, on which the same line at the same edge is a running head
 _GAP = 1.35  # times the usual distance of lines: more is space between paragraphs
 _FULL_SHARE = 0.85  # of the widest line: a shorter line, into which the next word had fitted, was ended on purpose
-_UNREADABLE_SHARE = 0.2
 _HYPHEN = "\ufffe"  # what pdfium writes for one at the end of a line, in place of the line end
 _LINE = re.compile(rf"[^\r\n{_HYPHEN}]+{_HYPHEN}?")
 _BULLET = re.compile(r"(?:[-*\u2022\u2023\u25aa\u25cf\u2013]|\d{1,2}[.)])\s")
@@ -156,7 +154,7 @@ def read_pdf(name: str, raw: bytes) -> Reading:
         raise _missing_package(name, ".pdf") from None
     document = pypdfium2.PdfDocument(raw)
     text = normalise_text(_text_of([_lines(page.get_textpage()) for page in document]))
-    if not text or len(_UNREADABLE.findall(text)) > _UNREADABLE_SHARE * len(text):
+    if not text or len(_UNREADABLE.findall(text)) > 0.2 * len(text):
         raise InputError(
             f"{name} holds no text that can be read, only pictures of pages or of letters: run a text recognition "
             "(OCR) over it first, or type the text as .txt."
@@ -211,7 +209,7 @@ def _without_edges(pages: Sequence[Sequence[_Line]]) -> list[list[_Line]]:
     bare = [list(page) for page in pages]
     for edge in (0, -1, 0, -1):
         counts = Counter(_shape(page[edge].text) for page in bare if page)
-        least = max(3, _REPEATED_SHARE * len(pages))
+        least = max(3, 0.6 * len(pages))  # of the pages, on which the same line at the same edge is a running head
         for number, page in enumerate(bare, start=1):
             text = page[edge].text if page else ""
             is_number = _PAGE_NUMBER.fullmatch(text) is not None and str(number) in re.findall(r"\d+", text)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
-from itertools import islice
+from itertools import islice, takewhile
 from math import isfinite, isnan, nan
 
 from ditto_cli.demonstrations.encoding import BY_OTHERS, decode_text, normalise_text, repair_mojibake, unify_line_ends
@@ -106,19 +106,16 @@ class _Turn:
         return "\n".join(self.parts)
 
 
-def chat_reading(name: str, chats: Iterable[Sequence[Message]]) -> Reading:
+def chat_reading(name: str, chats: Sequence[Sequence[Message]]) -> Reading:
     """The turns of one file's chats, each with its people's names; ids count the messages of the file."""
     texts: list[SourceText] = []
     skipped: list[Skipped] = []
     num_messages = 0
-    turns_of_chats: list[list[_Turn]] = []
+    knows_owner = any(message.writer == _OWNER and not message.reason for chat in chats for message in chat)
     for chat in chats:
         turns, left_out = _divide_turns(name, chat, num_messages)
         num_messages += len(chat)
-        turns_of_chats.append(turns)
         skipped += left_out
-    knows_owner = any(turn.key == _OWNER for turns in turns_of_chats for turn in turns)
-    for turns in turns_of_chats:
         by_id = {each: turn for turn in turns for each in turn.ids if each}
         for before, turn in zip([None, *turns], turns, strict=False):
             identity = f"{name}#{turn.number}"
@@ -131,9 +128,8 @@ def chat_reading(name: str, chats: Iterable[Sequence[Message]]) -> Reading:
                 skipped.append(Skipped(identity, NO_WORDS))
                 continue
             answered = by_id.get(turn.first.answers, turn)
-            if answered is turn and before is not None:
-                is_late = turn.first.seconds - before.last_seconds > _DAY_SECONDS
-                answered = turn if is_late else before
+            if answered is turn and before and not turn.first.seconds - before.last_seconds > _DAY_SECONDS:
+                answered = before
             is_answer = answered.key != turn.key and answered.parts
             prompt = f"Write a reply to this message:\n\n{excerpt(answered.text)}" if is_answer else None
             authors = () if turn.key == _OWNER else turn.first.authors
@@ -275,32 +271,29 @@ def read_chat_text(name: str, raw: bytes) -> Reading | None:
     except ValueError:
         return None
     lines = text.removeprefix("\ufeff").split("\n")
-    for read in (_of_whatsapp, _of_imessage, _of_discord):
-        messages = read(lines)
+    filled = list(islice((line for line in lines if line.strip("\ufeff\u200e \t")), 5))
+    for head, read in ((_WHATSAPP, _of_whatsapp), (_IMESSAGE, _of_imessage), (_DISCORD, _of_discord)):
+        # A text that only quotes such a line is no chat.
+        first = next((line for line in filled if head.fullmatch(line) or not _HEADING.fullmatch(line)), "")
+        if not (head.fullmatch(first) or (head is _DISCORD and any(line.startswith("Guild: ") for line in filled))):
+            continue
+        parts: list[tuple[re.Match[str], list[str]]] = []  # the head of each message and the lines below it
+        for line in lines:
+            if found := head.fullmatch(line):
+                parts.append((found, []))
+            elif parts:
+                parts[-1][1].append(line)
+        messages = read(parts)
         if len(messages) > 1 and any(message.authors for message in messages):
             return chat_reading(name, [messages])
     return None
 
 
-def _begins(lines: Sequence[str], pattern: re.Pattern[str]) -> bool:
-    """Whether the first line below days has this form; a text that only quotes such a line is no chat."""
-    filled = islice((line for line in lines if line.strip("\ufeff\u200e \t")), 5)
-    first = next((line for line in filled if pattern.fullmatch(line) or not _HEADING.fullmatch(line)), "")
-    return pattern.fullmatch(first) is not None
-
-
-def _of_whatsapp(lines: Sequence[str]) -> list[Message]:
+def _of_whatsapp(parts: Sequence[tuple[re.Match[str], list[str]]]) -> list[Message]:
     """Also of the exporters that write as WhatsApp does: "[date, time] name: text"."""
-    if not _begins(lines, _WHATSAPP):
-        return []
     messages: list[Message] = []
     day, last_date = 0, ""
-    for line in lines:
-        head = _WHATSAPP.fullmatch(line)
-        if head is None:
-            if messages:
-                messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}")
-            continue
+    for head, below in parts:
         found = {key.rstrip("_"): value for key, value in head.groupdict().items() if value is not None}
         # Which number is the month is not known, and does not matter: days that are written on are counted.
         day += found["date"] != last_date
@@ -310,52 +303,34 @@ def _of_whatsapp(lines: Sequence[str]) -> list[Message]:
         if around & (_lines_of("afternoon") | _lines_of("forenoon")):
             hour = hour % 12 + (12 if around & _lines_of("afternoon") else 0)
         seconds = day * _DAY_SECONDS + hour * 3600 + int(found["minute"]) * 60 + int(found.get("second", 0))
-        name, colon, text = found["rest"].partition(": ")
-        if not colon and name.endswith(":"):
-            name, colon = name[:-1], ":"
+        rest = found["rest"]
+        name, colon, text = (f"{rest} " if rest.endswith(":") else rest).partition(": ")
         name = _MARKS.sub("", name).strip(" \u202f\u00a0~")
         # 'Mia changed the subject to "Plan: garden"' is no name.
-        if not colon or not name or len(name) > 80 or re.search('["\u201c\u201e\u00ab]', name):
-            messages.append(Message((), found["rest"], seconds))
-        else:
-            messages.append(Message((name,), text, seconds))
+        is_said = colon and name and len(name) <= 80 and not re.search('["\u201c\u201e\u00ab]', name)
+        text = "\n".join([text if is_said else rest, *below])
+        messages.append(Message((name,) if is_said else (), text, seconds))
     return messages
 
 
-def _of_imessage(lines: Sequence[str]) -> list[Message]:
+def _of_imessage(parts: Sequence[tuple[re.Match[str], list[str]]]) -> list[Message]:
     """imessage-exporter: a line with the time, one with the name, the text; indented copies below what they answer."""
-    if not _begins(lines, _IMESSAGE):
-        return []
     messages: list[Message] = []
-    is_name = is_reaction = False
-    for line in lines:
-        if line.startswith("    "):
-            continue
-        if head := _IMESSAGE.fullmatch(line):
-            messages.append(Message((), "", seconds_of(head[1])))
-            is_name, is_reaction = head["event"] is None, False
-        elif is_name:
-            messages[-1] = replace(messages[-1], authors=(line.strip(),))
-            is_name = False
-        elif line.startswith(("Tapbacks:", "Stickers:", "Reactions:")):
-            is_reaction = True
-        elif not is_reaction and not _PATH.fullmatch(line) and _fold(line) not in _lines_of("stand_ins"):
-            messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}")
+    for head, below in parts:
+        lines = [line for line in below if not line.startswith("    ")]
+        authors = (lines.pop(0).strip(),) if lines and head["event"] is None else ()
+        own = takewhile(lambda line: not line.startswith(("Tapbacks:", "Stickers:", "Reactions:")), lines)
+        kept = [line for line in own if not _PATH.fullmatch(line) and _fold(line) not in _lines_of("stand_ins")]
+        messages.append(Message(authors, "\n".join(kept), seconds_of(head[1])))
     return messages
 
 
-def _of_discord(lines: Sequence[str]) -> list[Message]:
+def _of_discord(parts: Sequence[tuple[re.Match[str], list[str]]]) -> list[Message]:
     """DiscordChatExporter's text: "[03-Mar-25 10:10 AM] ada", the text, blocks like {Reactions}."""
-    if not any(line.startswith("Guild: ") for line in lines[:5]):
-        return []
-    messages: list[Message] = []
-    is_block = False
-    for line in lines:
-        if head := _DISCORD.fullmatch(line):
-            messages.append(Message((head[1].removesuffix(" (pinned)"),), ""))
-            is_block = False
-        elif re.fullmatch(r"\{\w+\}|={20,}", line):
-            is_block = True
-        elif messages and not is_block:
-            messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}")
-    return messages
+    return [
+        Message(
+            (head[1].removesuffix(" (pinned)"),),
+            "\n".join(takewhile(lambda line: not re.fullmatch(r"\{\w+\}|={20,}", line), below)),
+        )
+        for head, below in parts
+    ]

@@ -1,36 +1,42 @@
-"""An email -> one `SourceText`: what the sender wrote, and a prompt made of its subject and of what it answers.
+"""An email, or an archive of many -> `SourceText`s: what the sender wrote, and a prompt made of subject and original.
 
-Reads headers, and of the parts only texts; an attachment is never taken for the text. The standard library takes the
-bytes apart. Quotes and signatures are `quotes`' business.
+Reads mbox files (Thunderbird, Apple Mail, Gmail Takeout, Unix) and Maildir folders, one mail at a time. Of a mail the
+headers and those parts that are texts; an attachment is never taken for the text. The standard library takes the bytes
+apart. Quotes and signatures are `quotes`' business.
 """
 
 from __future__ import annotations
 
 import binascii
 import contextlib
+import os
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
 from email.utils import collapse_rfc2231_value
-from functools import cache
-from itertools import chain, islice
-from typing import Literal
+from functools import cache, partial
+from itertools import chain, islice, takewhile
+from pathlib import Path
+from typing import BinaryIO, Literal
 
 from ditto_cli.demonstrations.encoding import (
     UndecodableTextError,
     charset_of_page,
     decode_text,
     normalise_text,
+    readable_name,
     repair_mojibake,
     unify_line_ends,
 )
+from ditto_cli.demonstrations.html_text import html_mail_to_text
 from ditto_cli.demonstrations.language import excerpt
-from ditto_cli.demonstrations.mail.quotes import html_mail_to_text, remove_quoted, unwrap_flowed
+from ditto_cli.demonstrations.quotes import remove_quoted, unwrap_flowed
 from ditto_cli.demonstrations.words import one_of, words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Mail, Reading, Skipped, SourceText
@@ -59,7 +65,7 @@ def parse_mail(name: str, raw: bytes, *, is_of_archive: bool = True) -> SourceTe
     """A mail's own text with what its headers say, or why there is none; drafts and the like only out of an archive."""
     try:
         fields, message = open_mail(raw)
-        if fields.keys().isdisjoint(_KNOWN_FIELDS):
+        if fields.keys().isdisjoint(("from", "to", "subject", "date", "message-id", "mime-version", "content-type")):
             return Skipped(name, _NOT_READABLE)
         kinds_of_folder = _labelled_kinds(fields)
         if any(map(_EXPUNGED.match, fields.get("x-mozilla-status", []))):
@@ -105,7 +111,7 @@ def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
     kind = part.get_content_type()
     below = part.get_payload()
     is_mail = isinstance(below, list) and part.get_content_maintype() != "multipart"  # that was attached
-    disposition = str(part.get("content-disposition", "")).partition(";")[0].strip().lower()
+    disposition = part.get_content_disposition()
     is_named = bool(parameter(part, "name")) and disposition != "inline"  # some programs name the body
     is_file = disposition == "attachment" or is_named or bool(parameter(part, "filename", "content-disposition"))
     if is_mail or (is_file and not is_whole):
@@ -145,7 +151,6 @@ def _best(alternatives: list[tuple[str, bool]]) -> tuple[str, bool]:
 
 # --- headers
 
-_KNOWN_FIELDS = ("from", "to", "subject", "date", "message-id", "mime-version", "content-type")
 _CALENDAR = "a calendar message"
 NOT_KEPT = {"drafts": "a draft", "spam": "marked as spam", "trash": "in the trash"}  # by kind of folder
 _PREFIX = re.compile(
@@ -208,13 +213,10 @@ def folder_kind(name: str) -> str | None:
 
     The folder nearest to the mails decides. In Maildir++, dots lie between folders.
     """
-    path = re.split(r"[/\\]", name)
-    parts = path[-1].split(".")
-    for above in reversed(path[:-1]):  # as Thunderbird and Apple Mail lay them
-        if not above.endswith((".sbd", ".mbox")):
-            break
-        parts = [*above.split("."), *parts]
-    for part in reversed(parts):
+    last, *above = reversed(re.split(r"[/\\]", name))
+    # As Thunderbird and Apple Mail lay them.
+    folders = [last, *takewhile(lambda folder: folder.endswith((".sbd", ".mbox")), above)]
+    for part in [part for folder in folders for part in reversed(folder.split("."))]:
         label = _MODIFIED_UTF7.sub(
             lambda match: f"+{match[1].replace(',', '/')}-".encode().decode("utf-7", "replace") if match[1] else "&",
             part,
@@ -279,17 +281,15 @@ def _labelled_kinds(fields: Fields) -> set[str]:
 Fields = dict[str, list[str]]  # by lower-case name, on one line; encoded words are not yet decoded
 
 # A mark, blank lines, and what an archive puts above a mail.
-_ABOVE_THE_HEAD = re.compile(rb"(?:\xef\xbb\xbf|[\r\n]+|>?From [^\r\n]*[\r\n]+){1,9}")
+_ABOVE_THE_HEAD = re.compile(rb"\A(?:\xef\xbb\xbf|[\r\n]+|>?From [^\r\n]*[\r\n]+){1,9}")
 _BASE64_LINE = re.compile(rb"(?:[A-Za-z0-9+/]+={1,2})*[A-Za-z0-9+/]*={0,2}")
 _FULL_LINE = 60  # bytes in a line of base64 that another one follows
-_MAX_TEXT_BYTES = 2 * 2**20
 _MAX_WORD_CHARACTERS = 2000  # of a header with encoded words
 
 
 def open_mail(raw: bytes) -> tuple[Fields, Message]:
     """The header fields, and the mail with its parts; `UndecodableTextError` where they are beyond repair."""
-    above = _ABOVE_THE_HEAD.match(raw)
-    message = message_from_bytes(raw[above.end() :] if above else raw)
+    message = message_from_bytes(_ABOVE_THE_HEAD.sub(b"", raw, count=1))
     fields: Fields = {}
     for name, value in message.raw_items():
         line = " ".join(str(value).split())
@@ -318,21 +318,16 @@ def decoded_words(value: str) -> str:
             pieces: list[str] = []
             # Neighbours with one charset come joined: some programs cut in the middle of a character.
             for piece, charset in decode_header(value):
-                if isinstance(piece, bytes):
-                    pieces.append(decode_text(piece, charset) if charset else piece.decode("raw-unicode-escape"))
-                else:
-                    pieces.append(piece)
+                raw = piece if isinstance(piece, bytes) else piece.encode("raw-unicode-escape")
+                pieces.append(decode_text(raw, charset) if charset else raw.decode("raw-unicode-escape"))
             value = "".join(pieces)
     return " ".join(repair_mojibake(value).split())
 
 
 def parameter(part: Message, name: str, header: str = "content-type") -> str:
     """A parameter of Content-Type or of another header; "" if it is not there."""
-    value = str(part.get(header, ""))[:4000]
-    if name not in value.lower():
-        return ""
     short = Message()
-    short[header] = value
+    short[header] = str(part.get(header, ""))[:4000]
     try:
         found = short.get_param(name, header=header)
         return collapse_rfc2231_value(found) if found is not None else ""
@@ -349,7 +344,7 @@ def part_text(part: Message) -> str:
     content = part.get_payload(decode=True)
     raw = content if isinstance(content, bytes) else b""
     raw = _from_base64(raw) if is_base64 else raw
-    if len(raw) > _MAX_TEXT_BYTES:
+    if len(raw) > 2 * 2**20:
         raise UndecodableTextError("a text of more than 2 MiB")
     is_page = part.get_content_subtype() == "html"
     return decode_text(raw, parameter(part, "charset") or (charset_of_page(raw) if is_page else None))
@@ -374,3 +369,171 @@ def _from_base64(raw: bytes) -> bytes:
             raise UndecodableTextError("broken base64")
         decoded.append(binascii.a2b_base64(block + b"=" * (-len(block) % 4)))
     return b"".join(decoded)
+
+
+# --- archives
+
+MAX_MESSAGE_BYTES = 32 * 2**20
+
+_HEAD_LINES, _HEAD_BYTES = 40, 4000  # of the headers below a separator
+_LINE = re.compile(rb"From(?: ([^\r\n]{0,250}))?\r?\n")
+_HEAD_LINE = re.compile(rb">?From |[!-9;-~]{1,76}:")
+_HEADERS = re.compile(rb"^([!-9;-~]{1,76}):", re.MULTILINE)
+_HEAD_END = re.compile(rb"\n\r?\n")
+# What programs write behind "From ": nothing, a sign, an address, or a date in any language.
+_ENVELOPE = re.compile(rb"\s*\Z|-(?:\s|\Z)|MAILER-DAEMON|(?:[^\s<>@]{0,50}\s){0,4}\S{1,200}@\S{1,200}(?:\s*\Z|.*\d\d)")
+_TIME, _YEAR = re.compile(rb"\d[:.]\d\d(?!\d)"), re.compile(rb"(?<!\d)(?:19|20)\d\d(?!\d)")
+_FIELDS = frozenset(b"from to cc bcc subject date sender reply-to in-reply-to references status message-id".split())
+# Nobody types these below a line of a text.
+_TECHNICAL = re.compile(
+    rb"x-.+|received|return-path|delivered-to|envelope-to|mime-version|content-.+|message-id|dkim-signature|arc-.+"
+    rb"|authentication-results"
+)
+_ESCAPED = re.compile(rb">+From ")
+_FLAGS = re.compile(r"[:;!_-]2,([A-Za-z]*)$")
+
+
+def is_mbox(head: bytes) -> bool:
+    """Whether a file that begins with `head` (a kilobyte is enough) is an mbox, whatever its name."""
+    line, _, below = head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")
+    return _is_separator(line + b"\n", below)
+
+
+def is_maildir(folder: Path) -> bool:
+    """Whether a folder is a Maildir: it has a real folder cur, and new, which a copy may have lost as it was empty."""
+    if not _is_real(folder / "cur"):
+        return False
+    try:
+        return _is_real(folder / "new") or any(map(_FLAGS.search, os.listdir(folder / "cur")))
+    except OSError:
+        return False
+
+
+def apple_mbox_file(folder: Path) -> Path | None:
+    """The file "mbox" in a folder as Apple Mail exports it ("Sent.mbox" is a folder); None if there is none."""
+    file = folder / "mbox"
+    return file if os.path.isfile(file) and not os.path.islink(file) else None
+
+
+def read_mbox(name: str, stream: BinaryIO) -> Iterator[SourceText | Skipped]:
+    """The mails of an mbox, in their order, as "Sent.mbox#17"; never more than one is held in memory."""
+    number = 0
+    for number, raw in enumerate(_messages(name, stream), start=1):
+        yield _mail_of_archive(f"{name}#{number}", name, raw)
+    if not number:
+        raise InputError(
+            f"{name} holds no mail that begins with a line 'From ...', so it is not an mbox: "
+            "export the mails as .mbox or .eml, or give another file."
+        )
+
+
+def read_maildir(name: str, folder: Path) -> Iterator[SourceText | Skipped]:
+    """The mails of a Maildir's cur and new, by file name, and then those of the folders below it, as "Mail/.Sent#3".
+
+    Links are left alone.
+    """
+    try:
+        parts = [folder / part for part in ("cur", "new") if _is_real(folder / part)]
+        files = [path for part in parts for path in part.iterdir() if not path.name.startswith(".")]
+        folders = sorted(path.name for path in folder.iterdir() if _is_real(path))
+    except OSError as error:
+        raise InputError(f"{name} cannot be read ({type(error).__name__}): check the folder and its rights.") from None
+    for number, path in enumerate(sorted(files, key=lambda path: path.name), start=1):
+        identity = f"{name}#{number}"
+        flags = match[1] if (match := _FLAGS.search(path.name)) else ""
+        if path.is_symlink() or not path.is_file():  # a link, a folder, or something that never ends
+            yield Skipped(identity, "not a file")
+        elif "D" in flags or "T" in flags:
+            yield Skipped(identity, "a draft" if "D" in flags else "in the trash")
+        else:
+            try:
+                with path.open("rb") as file:
+                    raw = file.read(MAX_MESSAGE_BYTES + 1)
+            except OSError as error:
+                yield Skipped(identity, f"cannot be read ({type(error).__name__})")
+                continue
+            yield _mail_of_archive(identity, str(folder), raw if len(raw) <= MAX_MESSAGE_BYTES else None)
+    for below in folders:
+        if below not in ("cur", "new", "tmp") and any(_is_real(folder / below / part) for part in ("cur", "new")):
+            yield from read_maildir(f"{name}/{readable_name(below)}", folder / below)
+
+
+def link_originals(texts: Sequence[SourceText]) -> list[SourceText]:
+    """The same texts; a reply to a mail among them has that mail's text as its original, and the prompt that follows.
+
+    Give it all mails of an archive, received ones too, before `own_texts`.
+    """
+    by_identity = {
+        source.mail.message_id: source for source in reversed(texts) if source.mail and source.mail.message_id
+    }
+    linked: list[SourceText] = []
+    for source in texts:
+        mail = source.mail
+        answered = by_identity.get(mail.in_reply_to) if mail is not None and mail.in_reply_to else None
+        if mail is not None and answered is not None and answered is not source:
+            mail = replace(mail, original=answered.text)
+            source = replace(source, mail=mail, prompt=mail_prompt(mail))  # noqa: PLW2901
+        linked.append(source)
+    return linked
+
+
+def _mail_of_archive(identity: str, archive: str, raw: bytes | None) -> SourceText | Skipped:
+    kind = folder_kind(archive)
+    if kind in NOT_KEPT:
+        return Skipped(identity, NOT_KEPT[kind])
+    if raw is None:
+        return Skipped(identity, f"larger than {MAX_MESSAGE_BYTES // 2**20} MiB")
+    found = parse_mail(identity, raw)
+    if kind == "sent" and isinstance(found, SourceText) and found.mail is not None and found.mail.is_sent is None:
+        return replace(found, mail=replace(found.mail, is_sent=True))
+    return found
+
+
+def _messages(name: str, stream: BinaryIO) -> Iterator[bytes | None]:
+    """Each message without its separator; None for one that is too large to hold.
+
+    What stands above the first separator is one, too, if there is any separator.
+    """
+    held: list[bytes] = []
+    below: deque[bytes] = deque()  # lines that were read to tell whether a message begins above them
+    size = num_separators = 0
+    read = partial(stream.readline, 2**16)
+    try:
+        while line := below.popleft() if below else read():
+            if line.startswith(b"From"):
+                while len(below) < _HEAD_LINES and (further := read()):
+                    below.append(further)
+                if _is_separator(line, b"".join(below)):
+                    num_separators += 1
+                    if size and (num_separators > 1 or b"".join(held).strip(b"\xef\xbb\xbf\r\n")):
+                        yield b"".join(held) if size <= MAX_MESSAGE_BYTES else None
+                    held, size = [], 0
+                    continue
+            size += len(line)
+            if size <= MAX_MESSAGE_BYTES:
+                held.append(line[1:] if _ESCAPED.match(line) else line)
+            else:
+                held.clear()
+    except OSError as error:
+        raise InputError(
+            f"{name} cannot be read to its end ({type(error).__name__}): copy it to another disk and try again."
+        ) from None
+    if num_separators:
+        yield b"".join(held) if size <= MAX_MESSAGE_BYTES else None
+
+
+def _is_separator(line: bytes, below: bytes) -> bool:
+    """Whether a message begins with the line; what stands below it tells."""
+    separator = _LINE.match(line)
+    if separator is None or not _HEAD_LINE.match(below):
+        return False
+    blank = _HEAD_END.search(below)
+    names = {found.lower() for found in _HEADERS.findall(below[: blank.start() if blank else _HEAD_BYTES])}
+    is_technical = any(_TECHNICAL.fullmatch(found) for found in names)
+    behind = separator[1] or b""
+    is_envelope = _ENVELOPE.match(behind) or (_TIME.search(behind) and _YEAR.search(behind))
+    return bool(is_envelope and (is_technical or names & _FIELDS)) or bool(is_technical and names & _FIELDS)
+
+
+def _is_real(folder: Path) -> bool:
+    return os.path.isdir(folder) and not os.path.islink(folder)

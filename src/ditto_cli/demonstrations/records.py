@@ -15,6 +15,7 @@ from dataclasses import replace
 from math import isnan, nan
 from typing import Any
 
+from ditto_cli.demonstrations import chats
 from ditto_cli.demonstrations.encoding import (
     BY_OTHERS,
     decoded,
@@ -23,17 +24,8 @@ from ditto_cli.demonstrations.encoding import (
     repair_mojibake,
     unify_line_ends,
 )
-from ditto_cli.demonstrations.formats.chats import (
-    FORWARDED,
-    SYSTEM_LINE,
-    Message,
-    chat_reading,
-    in_order,
-    posts_reading,
-    seconds_of,
-)
-from ditto_cli.demonstrations.formats.plain import titled_prompt
 from ditto_cli.demonstrations.html_text import html_to_text, looks_like_html
+from ditto_cli.demonstrations.posts import titled_prompt
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import People, Reading, Skipped, SourceText
@@ -85,17 +77,21 @@ def _reading(name: str, content: Any, rows: Sequence[tuple[int, Any]], header: S
     is_ours = any(_is_demonstration(entry) for _, entry in rows)
     if not is_ours and (archive := archive_reading(name, content)) is not None:
         return archive
-    columns = _Columns(name, [entry for _, entry in rows if isinstance(entry, dict)], header)
+    columns = _find_kinds(name, [entry for _, entry in rows if isinstance(entry, dict)], header)
     texts: list[SourceText] = []
     skipped: list[Skipped] = []
     for number, entry in rows:
         identity = f"{name}#{number}"
-        is_exchange = is_ours and isinstance(entry, dict) and "messages" in entry
-        prompt, text = (_exchange(entry) or ("", "")) if is_exchange else columns.prompt_and_text(entry)
-        if columns.is_received(entry):
+        row = entry if isinstance(entry, dict) else {}
+        is_exchange = is_ours and "messages" in row
+        if is_exchange:
+            prompt, text = _exchange(row) or ("", "")
+        else:
+            prompt, text = ("", entry) if isinstance(entry, str) else _prompt_and_text(row, columns)
+        if any(_plain(row.get(column)) in words("columns")["received"] for column in columns["directions"]):
             skipped.append(Skipped(identity, BY_OTHERS))
         elif text := normalise_text(text):
-            authors = columns.authors(entry)
+            authors = _names(row, columns["authors"])
             texts.append(SourceText(identity, text, normalise_text(prompt).strip() or None, authors=authors))
         else:
             skipped.append(Skipped(identity, _NO_EXCHANGE if is_exchange else "no text in it"))
@@ -104,65 +100,54 @@ def _reading(name: str, content: Any, rows: Sequence[tuple[int, Any]], header: S
     return Reading(tuple(texts), tuple(skipped))
 
 
-class _Columns:
-    """Which column of a table holds the text, which says what it answers, and which who wrote it."""
+def _find_kinds(name: str, rows: Sequence[Mapping[str, Any]], header: Sequence[str]) -> dict[str, list[str]]:
+    """Which columns of a table hold the text, what it answers, who wrote it and whether it was sent, by kind."""
+    every = list(header or dict.fromkeys(key for row in rows for key in row))
+    columns = {kind: _find_columns(every, kind) for kind in ("texts", "prompts", "titles", "subjects", "directions")}
+    if not header:
+        columns["texts"] = [key for key in columns["texts"] if any(isinstance(row.get(key), str) for row in rows)]
+    if every and not columns["texts"] and not any(map(_is_demonstration, rows)):
+        raise InputError(
+            f'{name} has no column of texts: name the column of the texts "completion" (and that of the '
+            'instructions "prompt").'
+        )
+    authors = [*_find_columns(every, "authors"), *_find_columns(every, "author_ids")]
+    for column in [] if authors else _find_columns(every, "names"):
+        names = [row[column] for row in rows if isinstance(row.get(column), str) and row[column].strip()]
+        # The name of a thing is there once, that of a person with each of their texts.
+        authors += [column] if len(set(names)) < len(names) else []
+    # Where a table has no column of authors, as those of telephones: one that says sent of some rows, received of
+    # others, and nothing else.
+    received, sent = words("columns")["received"], words("columns")["sent"]
+    said = {column: {_plain(row.get(column)) for row in rows} for column in columns["directions"]}
+    columns["directions"] = [
+        column
+        for column, values in said.items()
+        if not authors and not values.isdisjoint(received) and values <= {*received, *sent}
+    ][:1]
+    return {**columns, "authors": authors}
 
-    def __init__(self, name: str, rows: Sequence[Mapping[str, Any]], header: Sequence[str]) -> None:
-        every = list(header or dict.fromkeys(key for row in rows for key in row))
-        texts = [
-            column
-            for column in _find_columns(every, "texts")
-            if header or any(isinstance(row.get(column), str) for row in rows)
-        ]
-        if every and not texts and not any(map(_is_demonstration, rows)):
-            raise InputError(
-                f'{name} has no column of texts: name the column of the texts "completion" (and that of the '
-                'instructions "prompt").'
-            )
-        self._text = texts[0] if texts else "completion"
-        self._prompts = _find_columns(every, "prompts")
-        self._titles = _find_columns(every, "titles")
-        self._subjects = _find_columns(every, "subjects")
-        self._authors = [*_find_columns(every, "authors"), *_find_columns(every, "author_ids")]
-        for column in [] if self._authors else _find_columns(every, "names"):
-            names = [row[column] for row in rows if isinstance(row.get(column), str) and row[column].strip()]
-            # The name of a thing is there once, that of a person with each of their texts.
-            self._authors += [column] if len(set(names)) < len(names) else []
-        # Where a table has no column of authors, as those of telephones: one that says sent of some rows, received of
-        # others, and nothing else.
-        self._direction = ""
-        received, sent = words("columns")["received"], words("columns")["sent"]
-        for column in [] if self._authors else _find_columns(every, "directions"):
-            said = {_plain(row.get(column)) for row in rows}
-            if not said.isdisjoint(received) and said <= {*received, *sent}:
-                self._direction = self._direction or column
 
-    def prompt_and_text(self, row: Any) -> tuple[str, str]:
-        """What a row answers, and its text; "" for what is not there."""
-        if isinstance(row, str):
-            return "", row
-        text = row.get(self._text) if isinstance(row, dict) else None
-        if not isinstance(text, str):
-            return "", ""
-        # Before anything is taken away: of letters that were read wrongly, some are invisible marks.
-        text = repair_mojibake(text)
-        prompt = _first_value(row, self._prompts)
-        if not prompt and (subject := " ".join(_first_value(row, self._subjects).split()).replace('"', "'")):
-            prompt = f'Write an email with the subject "{subject}".'
-        prompt = prompt or titled_prompt("a post", _first_value(row, self._titles)) or ""
-        return prompt, html_to_text(text) if looks_like_html(text) else text
+def _prompt_and_text(row: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> tuple[str, str]:
+    """What a row answers, and its text; "" for what is not there."""
+    text = row.get((*columns["texts"], "completion")[0])
+    if not isinstance(text, str):
+        return "", ""
+    # Before anything is taken away: of letters that were read wrongly, some are invisible marks.
+    text = repair_mojibake(text)
+    prompt = _first_value(row, columns["prompts"])
+    if not prompt and (subject := " ".join(_first_value(row, columns["subjects"]).split()).replace('"', "'")):
+        prompt = f'Write an email with the subject "{subject}".'
+    prompt = prompt or titled_prompt("a post", _first_value(row, columns["titles"])) or ""
+    return prompt, html_to_text(text) if looks_like_html(text) else text
 
-    def is_received(self, row: Any) -> bool:
-        """Whether the row says that it came from somebody else."""
-        return isinstance(row, dict) and _plain(row.get(self._direction)) in words("columns")["received"]
 
-    def authors(self, row: Any) -> tuple[str, ...]:
-        """The names of who wrote a row."""
-        names: list[str] = []
-        for value in [row.get(column) for column in self._authors] if isinstance(row, dict) else ():
-            values = [value.get(key) for key in words("columns")["name_keys"]] if isinstance(value, dict) else [value]
-            names += [str(one).strip() for one in values if isinstance(one, (str, int)) and not isinstance(one, bool)]
-        return tuple(dict.fromkeys(repair_mojibake(name) for name in names if name))
+def _names(row: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
+    names: list[str] = []
+    for value in map(row.get, columns):
+        values = map(value.get, words("columns")["name_keys"]) if isinstance(value, dict) else [value]
+        names += [str(one).strip() for one in values if isinstance(one, (str, int)) and not isinstance(one, bool)]
+    return tuple(dict.fromkeys(repair_mojibake(name) for name in names if name))
 
 
 # --- JSON
@@ -253,6 +238,7 @@ def _plain(value: Any) -> str:
 
 # --- archives of known programs
 
+_OF_OTHERS = re.compile(r"<(quote|at)\b.*?(?:</\1>|\Z)", re.DOTALL)  # words and names in Skype and Teams
 _LINE_ELEMENT = re.compile(r"<(?:p|div|br)\b")
 _EMOJI_ELEMENT = re.compile(r"<emoji [^<>]{0,200}?\balt=\"([^\"<>]{1,20})\"[^<>]{0,200}>")
 # Parts of a message in Telegram.
@@ -268,43 +254,43 @@ def archive_reading(name: str, content: Any) -> Reading | None:
             places = _values_at(content, path)
             # The nodes of a conversation with ChatGPT lie in an object, all other records in a list.
             lists += [places] if path.endswith("mapping{}") else [place for place in places if isinstance(place, list)]
-        if chats := [
+        if found := [
             records
             for records in lists
             if any(all(_values_at(one, path) for path in form["needs"]) for one in records[:200])
         ]:
             if form.get("people"):
-                people = (_read_message(form, record, "").authors for records in chats for record in records)
+                people = (_read_message(form, record, "").authors for records in found for record in records)
                 return Reading((), (People(name, "a list of people, no texts", tuple(filter(None, people))),))
             owner = _text_at(content, form.get("top_owner", ""))
-            messages = [part for records in chats for part in _read_chats(form, records, owner)]
-            return posts_reading(name, messages) if "posts" in form else chat_reading(name, messages)
+            messages = [part for records in found for part in _read_chats(form, records, owner)]
+            return chats.posts_reading(name, messages) if "posts" in form else chats.chat_reading(name, messages)
     return None
 
 
-def _read_chats(form: Mapping[str, Any], records: list[Any], owner: str) -> list[list[Message]]:
-    chats: dict[str, list[Message]] = {}
+def _read_chats(form: Mapping[str, Any], records: list[Any], owner: str) -> list[list[chats.Message]]:
+    by_chat: dict[str, list[chats.Message]] = {}
     for record in records:
         if isinstance(record, dict):
             key = _text_at(record, form["apart"]) if "apart" in form else ""
-            chats.setdefault(key, []).append(_read_message(form, record, owner))
-    for key, messages in chats.items():
+            by_chat.setdefault(key, []).append(_read_message(form, record, owner))
+    for key, messages in by_chat.items():
         # Slack says a person's name with some of the messages only, the id with all.
         names: dict[str, tuple[str, ...]] = {}
         for message in messages:
             if message.authors and len(message.authors) > len(names.get(message.authors[-1], ())):
                 names[message.authors[-1]] = message.authors
         named = [replace(each, authors=names.get((each.authors or ("",))[-1], ())) for each in messages]
-        chats[key] = in_order(named)
-    return list(chats.values())
+        by_chat[key] = chats.in_order(named)
+    return list(by_chat.values())
 
 
-def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -> Message:
+def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -> chats.Message:
     names = [repair_mojibake(text) for path in form.get("authors", ()) if (text := _text_at(record, path).strip())]
     authors = tuple(dict.fromkeys(names))
     text = next((text for path in form["text"] if (text := _text_at(record, path))), "")
     if form.get("html"):
-        bare = _without_element(_without_element(text, "quote"), "at")  # others' words and names in Skype and Teams
+        bare = _OF_OTHERS.sub("", text)
         bare = bare if _LINE_ELEMENT.search(bare) else bare.replace("\n", "<br>")
         text = html_to_text(_EMOJI_ELEMENT.sub(r"\1", bare)).strip().removeprefix(">")
     for other in {str(one) for path in form.get("mentions", ()) for one in _values_at(record, path)}:
@@ -314,16 +300,16 @@ def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -
         and not any(_is_filled(record, path) for path in form.get("never", ()))
         and not ("posts" in form and text.startswith("RT @"))
     )
-    reason = "" if is_persons else form.get("posts", SYSTEM_LINE)
+    reason = "" if is_persons else form.get("posts", chats.SYSTEM_LINE)
     if not reason and any(_is_filled(record, path) for path in form.get("foreign", ())):
-        reason = FORWARDED
+        reason = chats.FORWARDED
     is_owner = any(
         _text_at(record, path) in values if values else _is_filled(record, path)
         for path, values in form.get("owner", {}).items()
     )
     identity, answers = _text_at(record, form.get("id", "")), _text_at(record, form.get("answers", ""))
-    times = (seconds_of(value) for path in form.get("time", ()) for value in _values_at(record, path))
-    return Message(
+    times = (chats.seconds_of(value) for path in form.get("time", ()) for value in _values_at(record, path))
+    return chats.Message(
         authors,
         text,
         seconds=next((time for time in times if not isnan(time)), nan),
@@ -335,7 +321,6 @@ def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -
 
 
 def _values_at(node: Any, path: str) -> list[Any]:
-    """All that lies at a path."""
     found = [node]
     for part in path.split(".") if path else ():
         key = part.rstrip("[]{}")
@@ -371,9 +356,3 @@ def _text_of(value: Any) -> str:
         for part in value
     )
     return "".join(part for part in parts if isinstance(part, str))
-
-
-def _without_element(html: str, element: str) -> str:
-    """The HTML without an element and what is in it."""
-    first, *others = re.split(rf"<{element}\b", html)
-    return "".join([first, *(other.partition(f"</{element}>")[2] for other in others)])

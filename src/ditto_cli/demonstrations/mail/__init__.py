@@ -1,1 +1,0 @@
-"""Emails: the message, its quotes and signatures, and archives of many."""
