@@ -56,7 +56,7 @@ class AuthorFigures:
         self._mates = mates and {
             mate: _plain(text.completion for text in one.demonstrations) for mate, one in mates.items()
         }
-        self._appraiser = Appraiser.fit(
+        self._appraiser = Appraiser(
             author,
             [row["text"] for row in background],
             own_told=[row["told"] for row in own],
@@ -91,7 +91,7 @@ class AuthorFigures:
 
 def chosen(rows: Sequence[Row], author: Author) -> list[Row]:
     """Of each prompt's drafts the best, as `ditto sample --best-of` chooses it."""
-    appraiser = Appraiser.fit(Author(author.demonstrations, ()))
+    appraiser = Appraiser(Author(author.demonstrations, ()))
     drafts: dict[str, list[Row]] = {}
     for row in sorted((row for row in rows if row["method"] == DITTO), key=lambda row: row["index"]):
         drafts.setdefault(row["prompt_id"], []).append(row)

@@ -58,9 +58,8 @@ from author_tables import (
     write_figures,
 )
 from ditto_cli.config import FolderFile, Settings, parse_assignments, resolve_settings
-from ditto_cli.evaluation.contestants import Contestant, WritingPlan, fitting_shots, write
+from ditto_cli.evaluation.contestants import Contestant, WritingPlan, background_plan, fitting_shots, write
 from ditto_cli.evaluation.model_figures import told_shares
-from ditto_cli.evaluation.selection import background_plan
 from ditto_cli.evaluation.types import Author, EvalPrompt, Writing
 from ditto_cli.method.ditto import Place, ditto
 from ditto_cli.method.sft import imitate

@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
     for subject in arguments.subjects:
         demonstrations, held = read_subject(subject, arguments.authors)
         author = Author(tuple(demonstrations), tuple(held))
-        panel = StylePanel.fit(author.texts, ())
+        panel = StylePanel(author.texts, ())
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as home:
             store = AdapterStore(Path(home))

@@ -23,7 +23,7 @@ from statistics import fmean
 from ditto_cli.config import BaseSettings
 from ditto_cli.demonstrations.folder import read_folder, read_held_out
 from ditto_cli.demonstrations.prompts import plain_instruction
-from ditto_cli.evaluation.summary import chrf
+from ditto_cli.evaluation.evaluate import chrf
 from ditto_cli.model.base.loading import load_policy
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.instructions import write_instructions

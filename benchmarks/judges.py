@@ -29,10 +29,10 @@ from statistics import fmean
 from ditto_cli.config import FolderFile, resolve_settings
 from ditto_cli.demonstrations.folder import read_folder
 from ditto_cli.demonstrations.prompts import attach_prompts
+from ditto_cli.evaluation.appraisal import TaskScale
 from ditto_cli.evaluation.eval_prompts import is_new
 from ditto_cli.evaluation.model_figures import told_shares
 from ditto_cli.evaluation.style import PanelScore, StylePanel
-from ditto_cli.evaluation.task import Pair, TaskScale
 from ditto_cli.model.base.loading import load_policy
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.policy.policy import Policy
@@ -115,7 +115,7 @@ def load_base(preset: str, device: str) -> Policy:
 
 def measure(author: Author, others: Sequence[Author], base: dict[str, str], cut: Callable[[str], str]) -> Row:
     """The panel of one author on all pairs."""
-    panel = StylePanel.fit(
+    panel = StylePanel(
         [text.completion for text in author.demonstrations], [base[text.prompt] for text in author.demonstrations]
     )
     own = [panel.score(cut(text.completion)) for text in author.held_out]
@@ -223,14 +223,14 @@ def measure_task(
 ) -> tuple[list[list[float]], list[list[float]]]:
     """Of each kept-back text, for each kind of rival 1 where it wins and 0 where not: by words, and by both halves."""
 
-    def told(pairs: Sequence[Pair]) -> list[float]:
+    def told(pairs: Sequence[tuple[str, str]]) -> list[float]:
         return [] if policy is None else told_shares(policy, pairs)
 
     own = [(text.prompt, cut(text.completion)) for text in author.demonstrations]
     others = [cut(base[text.prompt]) for text in author.demonstrations]
     crossed = [(prompt, others[place - 1]) for place, (prompt, _) in enumerate(own)]
     demonstrations = [Demonstration(prompt, prompt, text) for prompt, text in own]
-    scale = TaskScale.fit(demonstrations, others, own_told=told(own), others_told=told(crossed))
+    scale = TaskScale(demonstrations, others, own_told=told(own), others_told=told(crossed))
     by_words, by_both = [], []
     for number, text in enumerate(author.held_out):
         pairs = [(text.prompt, one) for one in (cut(text.completion), *task_rivals(author, number, base, cut))]

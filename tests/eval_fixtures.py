@@ -347,22 +347,3 @@ def section(page, heading):
 def percent(value):
     assert re.fullmatch(r"-?\d+(\.\d+)?%", value), value
     return float(value[:-1])
-
-
-def check_drawing(svg):
-    """Title, description, and all coordinates inside the drawing."""
-    assert svg.attributes["role"] == "img"
-    assert svg.one("desc").text
-    assert next(svg.all("title")).text
-    height = float(svg.attributes["height"])
-    assert height > 0
-    for part in svg.all():
-        for name in ("x", "x1", "x2", "width"):
-            if part.attributes.get(name, "").endswith("%"):
-                assert 0 <= percent(part.attributes[name]) <= 100
-        if part.tag == "rect" and "y" in part.attributes and part.attributes["x"].endswith("%"):
-            assert percent(part.attributes["x"]) + percent(part.attributes["width"]) <= 100.01
-        if part.tag in ("line", "text") or "sign" in part.classes:
-            for name in ("y", "y1", "y2"):
-                assert 0 <= float(part.attributes.get(name, 0)) <= height
-        assert "nan" not in " ".join(str(value) for value in part.attributes.values())

@@ -8,8 +8,8 @@ import pytest
 
 from conftest import save_tiny_base
 from ditto_cli.evaluation import contestants
+from ditto_cli.evaluation.evaluate import extracted_in_training
 from ditto_cli.evaluation.report import EvalReport
-from ditto_cli.evaluation.summary import extracted_in_training
 from ditto_cli.store import AdapterStore
 from ditto_cli.store.records import seal
 

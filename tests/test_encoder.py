@@ -55,7 +55,7 @@ def test_the_encoder_is_a_member_of_the_panel(encoder_folder):
     ]
     others = ["Dear Sir or Madam, I am writing to enquire about the matter.", "The committee met on Friday."]
     encoder = load_style_encoder(str(encoder_folder), detect("cpu"))
-    plain, more = StylePanel.fit(own, others), StylePanel.fit(own, others, encoder=encoder)
+    plain, more = StylePanel(own, others), StylePanel(own, others, encoder=encoder)
     assert len(more.members) == len(plain.members) + 1
     assert sum(member.weight for member in more.members) == pytest.approx(1)
 

@@ -134,7 +134,6 @@ def test_the_longest_demonstrations_are_left_out_whole_and_the_order_stays(monke
         ("Answer: B", "B"),
         ("The answer is A.", "A"),
         ("Text B\n\nIt has short sentences.", "B"),
-        ('{"answer": "A", "nested": {"answer": "B"}}', "A"),
         # Nothing, or more than one thing.
         ("", None),
         ("A or B", None),
@@ -346,20 +345,20 @@ class Person:
         self.chooses = chooses
         self.shown, self.questions = [], []
 
-    def show(self, reference_texts, prompt, left, right, number, total):
-        self.shown.append((tuple(reference_texts), prompt, left, right, number, total))
+    def show(self, shown):
+        self.shown.append(shown)
 
     def ask(self, question):
         self.questions.append(question)
         if self.chooses:
-            return self.chooses(*self.shown[-1][2:4])
+            return self.chooses(self.shown[-1].left, self.shown[-1].right)
         typed = next(self.typed)
         if isinstance(typed, type):
             raise typed
         return typed
 
     def judge(self, ledger=None, seed=0):
-        return PersonJudge(DEMONSTRATIONS, ledger or Ledger(None), self.ask, self.show, seed=seed)
+        return PersonJudge(ledger or Ledger(None), self.ask, self.show, seed=seed)
 
 
 def prefers_dear(left, right):
@@ -373,11 +372,10 @@ def scores(judgements):
 def test_a_person_sees_texts_and_prompt_and_no_names():
     person = Person("a")
     (judgement,) = person.judge().judge([PLAIN], on_judged=ignore)
-    ((references, prompt, left, right, number, total),) = person.shown
-    assert references == ("hi bo - tea at 4? x", "no can do, sorry! x")
-    assert (prompt, number, total) == ("Write p.", 1, 1)
-    assert {left, right} == {"ok. see you x", "Dear Sir or Madam,"}
-    assert judgement.score == (1.0 if left == "ok. see you x" else 0.0)
+    (shown,) = person.shown
+    assert (shown.prompt, shown.number, shown.total) == ("Write p.", 1, 1)
+    assert {shown.left, shown.right} == {"ok. see you x", "Dear Sir or Madam,"}
+    assert judgement.score == (1.0 if shown.left == "ok. see you x" else 0.0)
     assert not any(name in str(person.shown) + person.questions[0] for name in ("round2", "sft"))
 
 
@@ -395,7 +393,7 @@ def test_sides_and_order_are_drawn_from_the_seed():
     def shown(seed):
         person = Person(chooses=prefers_dear)
         person.judge(seed=seed).judge(pairs, on_judged=ignore)
-        return [(prompt, left.startswith("ok")) for _, prompt, left, _, _, _ in person.shown]
+        return [(one.prompt, one.left.startswith("ok")) for one in person.shown]
 
     first = shown(0)
     assert first == shown(0) != shown(1)
@@ -409,7 +407,7 @@ def test_all_answers_are_understood_and_others_asked_again():
     done = []
     judgements = person.judge().judge(PAIRS[:4], on_judged=done.append)
     assert sorted(str(score) for score in scores(judgements)) == sorted(
-        ["0.5", "None", *(str(float(left.startswith("ok"))) for left in (person.shown[0][2], person.shown[3][3]))]
+        ["0.5", "None", *(str(float(left.startswith("ok"))) for left in (person.shown[0].left, person.shown[3].right))]
     )
     assert [question.startswith("Please answer") for question in person.questions] == [False, True, True] + [False] * 3
     assert len(person.shown) == 4
@@ -443,7 +441,7 @@ def test_the_next_run_goes_on_where_it_stopped_and_asks_skipped_ones_again(tmp_p
     done = []
     second = person.judge(Ledger(path), seed=3).judge(PAIRS, on_judged=done.append)
     assert scores(second) == scores(whole)
-    assert [number for *_, number, _ in person.shown] == [3, 4, 5, 6, 7, 8]
+    assert [shown.number for shown in person.shown] == [3, 4, 5, 6, 7, 8]
     assert done == [2, 3, 4, 5, 6, 7, 8]
     # Another seed, and the sides swapped: nothing is asked again.
     third = (
@@ -468,15 +466,6 @@ def test_equal_texts_and_texts_asked_before_are_not_asked():
     judgements = person.judge().judge([same, PLAIN, again], on_judged=ignore)
     assert scores(judgements) == [0.5, 0.0, 1.0]
     assert len(person.shown) == 1
-
-
-def test_a_person_is_not_asked_again_when_the_demonstrations_are_others():
-    ledger = Ledger(None)
-    Person("a").judge(ledger).judge([PLAIN], on_judged=ignore)
-    person = Person()
-    judge = PersonJudge(DEMONSTRATIONS[:1], ledger, person.ask, person.show, seed=0)
-    assert scores(judge.judge([PLAIN], on_judged=ignore)) in ([0.0], [1.0])
-    assert person.shown == []
 
 
 def test_a_stored_answer_without_a_choice_is_asked_again():

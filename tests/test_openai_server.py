@@ -12,8 +12,7 @@ import urllib.request
 import pytest
 
 from ditto_cli.evaluation.judges import Ledger
-from ditto_cli.evaluation.judges.by_openai import CostEstimate, OpenAIJudge, Usage
-from ditto_cli.evaluation.judges.chat_server import Endpoint, leaves_machine
+from ditto_cli.evaluation.judges.by_openai import Endpoint, OpenAIJudge, Usage, leaves_machine
 from ditto_cli.model.base.conversions import find_gguf
 from ditto_cli.model.base.source import locate_base
 from ditto_cli.store import cache_home
@@ -88,11 +87,11 @@ def test_a_real_server_is_asked_once(served, tmp_path):
     # Each of the four questions once, and up to twice more where the answer could not be read.
     assert 4 <= judge.usage.num_requests <= 12
     # The estimate is a rule of thumb for English, and reminders come on top.
-    assert 0.5 < judge.usage.prompt_tokens / judge.usage.num_requests / (cost.prompt_tokens_estimate / 4) < 2
+    assert 0.5 < judge.usage.prompt_tokens / judge.usage.num_requests / (cost.prompt_tokens / 4) < 2
     assert 0 < judge.usage.completion_tokens <= 12 * judge.usage.num_requests
 
     again = make_judge(served, tmp_path / "l", notes)
-    assert again.describe_cost(PAIRS) == CostEstimate(0, 4, 0)
+    assert again.describe_cost(PAIRS) == Usage(num_cached=4)
     assert [one.score for one in again.judge(PAIRS, on_judged=done.append)] == [one.score for one in judgements]
     assert again.usage == Usage(num_cached=4)
     assert not leaves_machine(served[0])

@@ -1,19 +1,16 @@
 """Which stage is published: the best of style and task together on new prompts, within the limits."""
 
-from dataclasses import replace
-
 import pytest
 
-from ditto_cli.config import LoraSettings
+from ditto_cli.config import LoraSettings, Settings
 from ditto_cli.evaluation import selection
 from ditto_cli.evaluation.appraisal import Appraisal
-from ditto_cli.evaluation.contestants import WritingPlan
-from ditto_cli.evaluation.selection import RoundSelector, background_plan, selection_plan
+from ditto_cli.evaluation.eval_prompts import new_prompts
+from ditto_cli.evaluation.selection import RoundSelector
 from ditto_cli.evaluation.soundness import collapsed
-from ditto_cli.evaluation.types import EvalPrompt, Writing
-from ditto_cli.types import Demonstration, SampledTokens
+from ditto_cli.evaluation.types import Writing
+from ditto_cli.types import Demonstration, Preference, SampledTokens
 
-PLAN = WritingPlan((EvalPrompt("p", "Write to Di.", "new"), EvalPrompt("q", "Write to Ed.", "new")), 1, 0, 1.0, 8)
 FINE = "A plain text of some words, as anybody would write one on a quiet day, and then it ends."
 LOOP = "and then " * 9
 OWN = tuple(
@@ -37,18 +34,30 @@ class FakeAppraisal(Appraisal):
         return 0.0 if self.fault else self.style
 
 
-def text(stage, prompt_id, value, *, body=FINE, ended=True):
-    return Writing(stage, prompt_id, 0, f"{body} {value}", 20, ended)
+def text(stage, number, value, *, body=FINE, ended=True):
+    return Writing(stage, f"selection-{number}", 0, f"{body} {value}", 20, ended)
 
 
 @pytest.fixture
-def choice(tiny_policy, monkeypatch):
+def selector_of(tiny_policy, monkeypatch):
+    """Make a selector that asks for two texts."""
+    monkeypatch.setattr(selection, "new_prompts", lambda *_, **__: ["Write to Di.", "Write to Ed."])
+    settings = Settings(seed=0)
+
+    def make(own=OWN, publish="best", max_new_tokens=8):
+        return RoundSelector(tiny_policy, own, (), settings, max_new_tokens, publish)
+
+    return make
+
+
+@pytest.fixture
+def choice(tiny_policy, selector_of, monkeypatch):
     """The choice among stages whose two writings are given."""
     tiny_policy.add_adapter("policy", LoraSettings(r=2), seed=0)
 
     def choose(stages, publish="best"):
         monkeypatch.setattr(selection, "writings_of", lambda policy, contestant, *_: stages[contestant.title])
-        selector = RoundSelector(tiny_policy, OWN, PLAN, publish=publish)
+        selector = selector_of(publish=publish)
         selector._appraiser = FakeAppraiser()
         nothing = [SampledTokens((), True, 0.0)] * len(selector.requests())
         figures = {stage: selector.look(stage, nothing) for stage in stages}
@@ -58,7 +67,7 @@ def choice(tiny_policy, monkeypatch):
 
 
 def stage(name, *values, **options):
-    return {name: [text(name, prompt, value, **options) for prompt, value in zip("pq", values, strict=True)]}
+    return {name: [text(name, number, value, **options) for number, value in enumerate(values, start=1)]}
 
 
 def test_the_nearest_stage_is_chosen_and_sft_can_win(choice):
@@ -99,29 +108,27 @@ def test_when_all_are_over_a_limit_one_is_published_and_it_is_said(choice):
     assert "every stage is over a limit" in all_bad.reason
 
 
-def test_the_choice_needs_only_the_figures_so_that_those_of_an_earlier_process_do(choice, tiny_policy):
+def test_the_choice_needs_only_the_figures_so_that_those_of_an_earlier_process_do(choice, selector_of):
     stages = stage("sft", 0.2, 0.8) | stage("round1", 0.3, 0.9) | stage("round2", 0.9, 0.9, body=LOOP)
     chosen, figures = choice(stages)
     assert figures["sft"].values == (0.2, 0.8)
     assert (figures["round1"].warnings, bool(figures["round2"].warnings)) == ((), True)
-    later = RoundSelector(tiny_policy, OWN, PLAN, publish="best")
-    assert later.choose(figures) == chosen
+    assert selector_of().choose(figures) == chosen
 
 
-def test_texts_that_fill_the_context_leave_room_for_longer_prompts(tiny_policy):
-    filling = replace(PLAN, max_new_tokens=tiny_policy.context_tokens - 3)
-    selector = RoundSelector(tiny_policy, OWN, filling, publish="best")
+def test_texts_that_fill_the_context_leave_room_for_longer_prompts(tiny_policy, selector_of):
+    selector = selector_of(max_new_tokens=tiny_policy.context_tokens - 3)
     requests = [*selector.base_requests(), *selector.requests()]
     rooms = [tiny_policy.context_tokens - len(one.prompt_ids) - one.max_new_tokens for one in requests]
     assert min(rooms) == 0
 
 
-def test_a_look_tells_writings_from_continuations(tiny_policy):
+def test_a_look_tells_writings_from_continuations(tiny_policy, selector_of):
     own = (
         Demonstration("a", "Write to Al.", "knock on the red door at six and ask for old sam who has the key"),
         Demonstration("b", "Write to Bo.", "no tea today, the mill is shut and I am away until monday noon"),
     )
-    selector = RoundSelector(tiny_policy, own, PLAN, publish="best")
+    selector = selector_of(own)
     selector._appraiser = FakeAppraiser()
     said = [f"{FINE} 0.4", f"{FINE} 0.8", "something else", "shut and I am away until then"]
     assert len(selector.requests()) == len(said)
@@ -138,12 +145,15 @@ def test_the_user_can_overrule(choice):
     assert (sft.stage, sft.reason.startswith("--publish sft")) == ("sft", True)
 
 
-def test_the_plan_has_new_prompts_and_the_background_the_authors(tiny_demonstrations):
+def test_the_prompts_are_new_and_those_of_the_background_the_authors(tiny_policy, tiny_demonstrations):
     own = [d.prompt for d in tiny_demonstrations]
-    plan = selection_plan(own, seed=3, temperature=0.7, max_new_tokens=9)
-    assert len(plan.prompts) == 8
-    assert not {prompt.prompt for prompt in plan.prompts} & set(own)
-    assert (plan.num, plan.seed, plan.temperature, plan.max_new_tokens) == (1, 3, 0.7, 9)
-    background = background_plan(tiny_demonstrations, plan)
-    assert [prompt.prompt for prompt in background.prompts] == own
-    assert background.num == 1
+    pairs = [Preference("p", "Write an email to Zoe.", "hi", "Dear Zoe")]
+    sampling = {"temperature": 0.7}
+    selector = RoundSelector(tiny_policy, tiny_demonstrations, pairs, Settings(seed=3, sampling=sampling), 9)
+    requests = selector.requests()[: -len(own)]
+    assert len(requests) == 8
+    new = new_prompts([*own, pairs[0].prompt], num=8, purpose="selection")
+    assert [one.prompt_ids for one in requests] == [tiny_policy.chat.prompt_ids(prompt) for prompt in new]
+    assert {(one.temperature, one.max_new_tokens) for one in requests} == {(0.7, 9)}
+    background = selector.base_requests()
+    assert [one.prompt_ids for one in background] == [tiny_policy.chat.prompt_ids(prompt) for prompt in own]

@@ -6,10 +6,18 @@ import pytest
 
 from conftest import shake
 from ditto_cli.config import LoraSettings
-from ditto_cli.evaluation.appraisal import Appraisal, Appraiser, StyleJudge
+from ditto_cli.evaluation.appraisal import (
+    Appraisal,
+    Appraiser,
+    StyleJudge,
+    TaskScale,
+    content_words,
+    covered,
+    echoed,
+    order,
+)
 from ditto_cli.evaluation.contestants import nearest_texts
 from ditto_cli.evaluation.model_figures import told_shares
-from ditto_cli.evaluation.task import TaskScale, content_words, covered, echoed, order
 from ditto_cli.evaluation.types import Author, EvalPrompt, Pair, Writing
 from ditto_cli.types import Demonstration
 
@@ -41,7 +49,7 @@ BASE_TEXTS = [
 
 @pytest.fixture(scope="module")
 def scale():
-    return TaskScale.fit(OWN, BASE_TEXTS)
+    return TaskScale(OWN, BASE_TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -130,16 +138,16 @@ def test_the_order_of_words_is_seen_in_english_and_left_alone_elsewhere():
         Random(2).shuffle(pieces)
         assert order(text.completion) > order(" ".join(pieces)) + 0.1
     prompt, text = "写一封信给小王，说明天下午三点开会。", "小王，明天下午三点我们开会，请准时来。"
-    assert TaskScale.fit([Demonstration("a", prompt, text)]).value(prompt, text) > 0.6
+    assert TaskScale([Demonstration("a", prompt, text)]).value(prompt, text) > 0.6
 
 
 def test_one_demonstration_is_enough_for_a_scale():
-    alone = TaskScale.fit(OWN[:1], BASE_TEXTS[:1])
+    alone = TaskScale(OWN[:1], BASE_TEXTS[:1])
     assert alone.value(OWN[0].prompt, OWN[0].completion) > 0.6 > alone.value(OWN[0].prompt, OWN[1].completion)
 
 
 def test_what_the_base_is_told_moves_the_score(scale):
-    known = TaskScale.fit(OWN, BASE_TEXTS, own_told=[0.5, 0.5, 0.6], others_told=[0.0, 0.1])
+    known = TaskScale(OWN, BASE_TEXTS, own_told=[0.5, 0.5, 0.6], others_told=[0.0, 0.1])
     prompt, text = OWN[0].prompt, OWN[0].completion
     assert known.value(prompt, text, 0.05) < known.value(prompt, text, 0.3) < known.value(prompt, text, 0.55)
     assert known.value(prompt, text) == scale.value(prompt, text)  # where no model was asked
@@ -185,7 +193,7 @@ def test_the_judge_takes_the_text_that_is_nearer_without_saying_less():
 
 
 def test_faults_do_nothing_and_a_cut_text_is_not_taken():
-    appraiser = Appraiser.fit(Author(OWN, ()))
+    appraiser = Appraiser(Author(OWN, ()))
     prompt, text = OWN[0].prompt, OWN[0].completion
     recited = appraiser.appraise(prompt, writing(text))
     assert (recited.task, recited.worth) == (0.0, 0.0)

@@ -7,7 +7,7 @@ import pytest
 
 from ditto_cli.evaluation.report import POOL
 from ditto_cli.evaluation.types import EvalPrompt, Judgement, Pair, Writing
-from ditto_cli.evaluation.verdict import mean_interval, pool_rate, win_rate
+from ditto_cli.evaluation.verdict import mean_interval, win_rate
 
 
 def judged(prompt, first, second, score, index=0):
@@ -51,7 +51,7 @@ def test_the_pool_is_all_others():
         judged("p2", "b", "c", 1.0),
         judged("p2", "c", "a", None),
     ]
-    rate = pool_rate(judgements, "a", seed=0)
+    rate = win_rate(judgements, "a", POOL, seed=0)
     assert (rate.opponent, rate.wins, rate.losses, rate.unanswered) == (POOL, 2, 1, 1)
     assert rate.rate == pytest.approx(2 / 3)
 
@@ -59,7 +59,7 @@ def test_the_pool_is_all_others():
 @pytest.mark.parametrize("judgements", [[], [judged("p", "a", "b", None)], [judged("p", "b", "c", 1.0)]])
 def test_no_answer_is_no_rate(judgements):
     assert win_rate(judgements, "a", "b", seed=0) is None
-    assert pool_rate(judgements, "a", seed=0) is None
+    assert win_rate(judgements, "a", POOL, seed=0) is None
 
 
 def test_one_prompt_shows_nothing():

@@ -35,6 +35,11 @@ def shorten(text: str, limit: int) -> str:
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"
 
 
+def counted(num: int, noun: str) -> str:
+    """`1 tie`, `2 ties`."""
+    return f"{num} {noun}" if num == 1 else f"{num} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """`4 s`, `2 min 40 s`, `2 h 7 min`."""
     whole = round(seconds)

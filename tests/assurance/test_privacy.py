@@ -44,7 +44,7 @@ CRASHES = {
     "init": "ditto_cli.cli.init.show_audit",
     "train": "ditto_cli.method.ditto.imitate",
     "sample": "ditto_cli.cli.sample.Session.write",
-    "eval": "ditto_cli.evaluation.summary.build_report",
+    "eval": "ditto_cli.evaluation.evaluate.build_report",
     "list": "ditto_cli.store.AdapterStore.entries",
     "show": "ditto_cli.store.AdapterStore.record",
     "path": "ditto_cli.store.AdapterStore.stage_folder",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -138,7 +139,7 @@ def run_import(path: Path, *, name: str | None, base: str | None) -> None:
 
 def run_forget(name: str, *, sure: bool) -> None:
     """Remove an adapter, and what evaluations of other adapters show of it, after a question on a terminal."""
-    from ditto_cli.evaluation.traces import Removed, forget_in, known_mark
+    from ditto_cli.evaluation.traces import forget_in, known_mark
     from ditto_cli.fleet.status import forget_person
 
     store = open_store()
@@ -157,18 +158,18 @@ def run_forget(name: str, *, sure: bool) -> None:
         say("Nothing was removed.")
         return
     # First the others: the mark that tells what is to be found there lies with the adapter itself.
-    mark, traces = known_mark(store.folder(name) / EVALUATION_FOLDER), Removed()
+    mark, traces = known_mark(store.folder(name) / EVALUATION_FOLDER), Counter[str]()
     for other in sorted({*store.names(), *store.unfinished_names()} - {name}):
         traces += forget_in(store.folder(other) / EVALUATION_FOLDER, name, mark)
     forget_person(store_home(os.environ), name)
     store.remove(name)
     say(f"Removed {name} ({size(size_bytes)}): its stages, evaluations, answers of judges and unfinished training.")
-    if traces == Removed():
+    if not traces.total():
         say("Evaluations of other adapters held nothing of it.")
     else:
         say(
-            f"Removed from evaluations of other adapters: {traces.num_files} files with texts of it "
-            f"({size(traces.num_bytes)}), {traces.num_answers} answers of judges about them."
+            f"Removed from evaluations of other adapters: {traces['files']} files with texts of it "
+            f"({size(traces['bytes'])}), {traces['answers']} answers of judges about them."
         )
     say(_UNKNOWN)
     say(f"Your own texts in {texts} were not touched." if texts else "Your own texts were not touched.")

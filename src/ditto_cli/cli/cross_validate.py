@@ -75,7 +75,7 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
     check_report_place(place)
 
     settings, policy = _load(options, author, name, record, folder_file)
-    from ditto_cli.evaluation.summary import build_report, describe_run
+    from ditto_cli.evaluation.evaluate import build_report
     from ditto_cli.evaluation.traces import mark_of
 
     title, encoder = TRAINED if record is None else name, load_encoder(options, policy.hardware)
@@ -100,14 +100,15 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
         raise stopped(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
 
     first = f"{title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."
-    facts = describe_run(
+    report = build_report(
+        name,
         parts,
         policy,
         judge_name,
-        is_judged_elsewhere=sends_texts_away(options),
         seconds=time.monotonic() - started,
+        is_judged_elsewhere=sends_texts_away(options),
+        warnings=[first, *dict.fromkeys(notes)],
     )
-    report = build_report(name, title, parts, facts, warnings=[first, *dict.fromkeys(notes)])
     if record is None:
         report = report.model_copy(update={"verdict": what_to_do(report.verdict)})
     show_report(report, as_json=options.as_json)
@@ -174,7 +175,7 @@ def _load(
     if options.judge == "model" and options.model is not None:
         find_base(options.model)
     elif options.judge == "openai":
-        from ditto_cli.evaluation.judges.chat_server import connect
+        from ditto_cli.evaluation.judges.by_openai import connect
 
         connect(server_of(options))  # sends nothing
     policy = load_base(settings.base, hardware)
@@ -200,26 +201,24 @@ def _compete(
     from ditto_cli.evaluation.contestants import Contestant, write
     from ditto_cli.evaluation.eval_prompts import held_out_prompts
     from ditto_cli.evaluation.evaluate import gather
-    from ditto_cli.evaluation.selection import selector_of
-    from ditto_cli.evaluation.summary import extracted_in_training
+    from ditto_cli.evaluation.selection import RoundSelector
     from ditto_cli.method.run import Job, train_ditto
 
     policy, texts, watch_prompt = session.policy, part.demonstrations, part.held_out[0].prompt
     job = Job.of(policy, _FOLD, texts, settings, watch_prompt, pairs=part.pairs)
-    selector = selector_of(policy, texts, part.pairs, settings, job.texts.max_new_tokens)
+    selector = RoundSelector(policy, texts, part.pairs, settings, job.texts.max_new_tokens)
     with session.store.training(job.name) as kept:
         record = train_ditto(policy, job, kept, shown, selector)
     plan = plan_of(record, held_out_prompts(part), options)
     rivals = (BASE_CONTESTANT, FEW_SHOT_CONTESTANT, SFT_STAGE)
     competing = (contestant_of(rival, session, record, _FOLD, part, plan) for rival in rivals)
-    findings = gather(
+    return gather(
         policy,
         part,
         [Contestant(title, "round", session.load(Voice(_FOLD, record.published))), *filter(None, competing)],
         plan,
+        record,
         writer=lambda contestant, plan: write(policy, contestant, plan, shown),
         encoder=encoder,
         reporter=shown,
     )
-    findings.extracted.update(extracted_in_training(record, title))
-    return findings

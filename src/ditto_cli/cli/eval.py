@@ -79,9 +79,8 @@ def evaluate_adapter(
     session = open_session(voices, store, options)
     from ditto_cli.evaluation.contestants import Contestant
     from ditto_cli.evaluation.eval_prompts import evaluation_prompts, given_prompts
-    from ditto_cli.evaluation.evaluate import gather, pairs_to_judge
+    from ditto_cli.evaluation.evaluate import build_report, gather, pairs_to_judge
     from ditto_cli.evaluation.judges.by_person import keep_pairs
-    from ditto_cli.evaluation.summary import build_report, describe_run, extracted_in_training
     from ditto_cli.evaluation.traces import mark_of
 
     folder = store.evaluation_folder(name)
@@ -102,18 +101,20 @@ def evaluate_adapter(
     with reporter() as shown:
         writer = kept_writer(session, store, name, others, shown)
         encoder = load_encoder(options, session.policy.hardware)
-        findings = gather(session.policy, author, contestants, plan, writer=writer, encoder=encoder, reporter=shown)
-    findings.extracted.update(extracted_in_training(record, main.title))
+        findings = gather(
+            session.policy, author, contestants, plan, record, writer=writer, encoder=encoder, reporter=shown
+        )
     keep_pairs(folder, pairs_to_judge(findings, every_pair=False), plan.seed, mark_of(folder), marks)
     judge = have_judged(options, session, findings, store.key(), folder, marks)
-    run = describe_run(
+    report = build_report(
+        name,
         [findings],
         session.policy,
         judge.name,
-        is_judged_elsewhere=sends_texts_away(options),
         seconds=time.monotonic() - started,
+        is_judged_elsewhere=sends_texts_away(options),
+        warnings=[*notes, *notes_on(judge)],
     )
-    report = build_report(name, main.title, [findings], run, warnings=[*notes, *notes_on(judge)])
     shown_by(report)
     write_page(report, options.report or folder / REPORT_FILE, [mark_of(folder), *marks.values()])
     keep_picks(judge, findings, others, options.folder or Path(record.folder or ""))

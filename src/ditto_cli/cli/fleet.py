@@ -57,7 +57,7 @@ def run_fleet_train(options: FleetOptions) -> None:
 def run_fleet_eval(options: FleetOptions) -> None:
     """See `ditto fleet eval --help`."""
     from ditto_cli.evaluation.html import render_html, render_overview
-    from ditto_cli.evaluation.report import total_style
+    from ditto_cli.evaluation.report import style_of
     from ditto_cli.evaluation.traces import mark_of, marked_page
 
     store = open_store()
@@ -85,7 +85,7 @@ def run_fleet_eval(options: FleetOptions) -> None:
 
         def worth(report: EvalReport) -> float:
             own = next(c for c in report.contestants if c.title.startswith(f"{report.adapter}:"))
-            return (total_style(own.style) or 0.0) + own.task.value
+            return (style_of(own.style) or 0.0) + own.task.value
 
         try:
             _run(options, list(statuses.values()), tasks, evaluate_person, _PROGRAM_BYTES, keep)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ditto_cli.cli.sample import Session
     from ditto_cli.evaluation.evaluate import Findings
     from ditto_cli.evaluation.judges import Ledger
-    from ditto_cli.evaluation.judges.chat_server import Endpoint
+    from ditto_cli.evaluation.judges.by_openai import Endpoint
     from ditto_cli.evaluation.types import Judge
 
 _MUCH_BIAS = 0.5
@@ -28,7 +28,7 @@ _NOBODY_TO_ASK = "Texts would leave this machine: say --yes where nobody can be 
 
 def sends_texts_away(options: EvalOptions) -> bool:
     """Whether the judge is on another machine."""
-    from ditto_cli.evaluation.judges.chat_server import leaves_machine
+    from ditto_cli.evaluation.judges.by_openai import leaves_machine
 
     return options.judge == "openai" and leaves_machine(options.base_url or "")
 
@@ -51,7 +51,7 @@ def check_judge(options: EvalOptions) -> None:
 
 def server_of(options: EvalOptions) -> Endpoint:
     """The judge's server, to which nothing is sent yet."""
-    from ditto_cli.evaluation.judges.chat_server import Endpoint
+    from ditto_cli.evaluation.judges.by_openai import Endpoint
 
     if not options.model or not options.base_url:
         raise InputError(
@@ -78,7 +78,7 @@ def have_judged(
     from ditto_cli.evaluation.evaluate import judge_all
     from ditto_cli.evaluation.judges import Ledger
     from ditto_cli.evaluation.judges.by_model import ModelJudge
-    from ditto_cli.evaluation.judges.by_person import PersonJudge
+    from ditto_cli.evaluation.judges.by_person import PersonJudge, Shown
 
     demonstrations = findings.author.demonstrations
     judge: Judge
@@ -94,7 +94,13 @@ def have_judged(
         ledger = Ledger.of(folder, key, options.judge, marks or {}, writings)
         if options.judge == "openai":
             return _judged_by_server(options, findings, ledger)
-        judge = PersonJudge(demonstrations, ledger, ask, _show_pair, seed=findings.plan.seed)
+
+        def show(shown: Shown) -> None:
+            say(f"\n{shown.number} of {shown.total}. A text of the author's, to compare with:")
+            say(demonstrations[(shown.number - 1) % len(demonstrations)].completion + "\n")
+            print_side_by_side(shown.prompt, [("a", shown.left), ("b", shown.right)], console=stderr_console())
+
+        judge = PersonJudge(ledger, ask, show, seed=findings.plan.seed)
     with nullcontext(SilentReporter()) if options.judge == "me" else reporter() as shown:  # no bars beside questions
         # The other judges cost a person's time, money or minutes.
         judge_all(findings, judge, shown, every_pair=options.judge == "style")
@@ -109,7 +115,7 @@ def _judged_by_server(options: EvalOptions, findings: Findings, ledger: Ledger) 
     server = OpenAIJudge(server_of(options), findings.author.demonstrations, ledger, noted=warn)
     cost = server.describe_cost(pairs_to_judge(findings, every_pair=False))
     say(
-        f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens_estimate} tokens"
+        f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens} tokens"
         + (f", about {cost.money(*options.prices):.2f} at the given prices" if options.prices else "")
         + (f"; {cost.num_cached} are answered already." if cost.num_cached else ".")
     )
@@ -140,9 +146,3 @@ def notes_on(judge: Judge) -> list[str]:
         f"the judge {judge.name} preferred the same position in {bias:.0%} of the pairs whichever text stood "
         "there: it may be too small to judge style"
     ]
-
-
-def _show_pair(reference_texts: Sequence[str], prompt: str, left: str, right: str, number: int, total: int) -> None:
-    say(f"\n{number} of {total}. A text of the author's, to compare with:")
-    say(reference_texts[(number - 1) % len(reference_texts)] + "\n")
-    print_side_by_side(prompt, [("a", left), ("b", right)], console=stderr_console())

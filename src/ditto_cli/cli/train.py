@@ -135,14 +135,14 @@ def check_publish(publish: str, settings: Settings) -> str:
 
 def plan_order(order: Order, settings: Settings, policy: Policy, *, is_cuda: bool) -> Plan:
     """What an order will take on a base without weights; for a text without a prompt one of usual length is counted."""
-    from ditto_cli.evaluation.selection import selector_of
+    from ditto_cli.evaluation.selection import RoundSelector
     from ditto_cli.method.run import Job
 
     texts, pairs = order.reading.texts, order.reading.pairs
     prompts = {text.id: order.prompts.get(text.id, _PLACEHOLDER) for text in texts}
     demonstrations, _ = attach_prompts(texts, prompts)
     job = Job.of(policy, order.adapter, demonstrations, settings, order.watch_prompt, pairs=pairs)
-    selector = selector_of(policy, demonstrations, pairs, settings, job.texts.max_new_tokens)
+    selector = RoundSelector(policy, demonstrations, pairs, settings, job.texts.max_new_tokens)
     quantize = resolved_quantize(settings.base.quantize, is_cuda=is_cuda)
     return plan_job(policy, job, selector, quantize)
 
@@ -307,7 +307,7 @@ def train_adapter(options: TrainOptions, given: Mapping[str, object] | None = No
 
         hardware = detect(options.device)
         require_training(hardware)
-        from ditto_cli.evaluation.selection import selector_of
+        from ditto_cli.evaluation.selection import RoundSelector
         from ditto_cli.method.run import Job, train_ditto
 
         preset, settings = order.settings(hardware)
@@ -317,7 +317,7 @@ def train_adapter(options: TrainOptions, given: Mapping[str, object] | None = No
         demonstrations = find_prompts(options.folder, texts, order.folder_file, settings.base, policy=policy)
         pairs, where = order.reading.pairs, str(options.folder.resolve())
         job = Job.of(policy, order.adapter, demonstrations, settings, order.watch_prompt, where, pairs)
-        selector = selector_of(policy, demonstrations, pairs, settings, job.texts.max_new_tokens, publish)
+        selector = RoundSelector(policy, demonstrations, pairs, settings, job.texts.max_new_tokens, publish)
         prompts = {demonstration.id: demonstration.prompt for demonstration in demonstrations}
         show_audit(audit_texts(texts, prompts, settings.base), for_log=True)
         warn_of_pairs(pairs)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ditto_cli.errors import InputError
+from ditto_cli.evaluation.appraisal import nearest_texts
 from ditto_cli.evaluation.report import ContestantKind
-from ditto_cli.evaluation.task import nearest_texts
 from ditto_cli.evaluation.types import FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author, EvalPrompt, Writing
 from ditto_cli.model.base.template import ChatFormat
 from ditto_cli.model.policy.policy import Policy
@@ -46,6 +46,12 @@ class WritingPlan:
     seed: int
     temperature: float
     max_new_tokens: int
+
+
+def background_plan(demonstrations: Sequence[Demonstration], plan: WritingPlan) -> WritingPlan:
+    """One writing for each demonstration's prompt: the same topics as the author's, in the base's own style."""
+    prompts = tuple(EvalPrompt(f"background-{d.id}", d.prompt, "given") for d in demonstrations)
+    return WritingPlan(prompts, 1, plan.seed, plan.temperature, plan.max_new_tokens)
 
 
 def write(policy: Policy, contestant: Contestant, plan: WritingPlan, reporter: Reporter = _SILENT) -> list[Writing]:

@@ -35,11 +35,7 @@ _ORDER = re.compile(r"(?:please )?(?:write|draft|compose)(?: me| us)? an?(?P<des
 
 
 class Kind(BaseModel):
-    """One kind of text in the bank: a prompt is `opening` and one of the tasks.
-
-    `nouns` and `hints` name this kind in a prompt; after a noun any of the tasks can follow. `nearest` are the kinds
-    that fill up when this one has too few tasks, the most similar first.
-    """
+    """One kind of text in the bank; data/prompts.yaml says what is what."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,11 +47,7 @@ class Kind(BaseModel):
 
 
 class Bank(BaseModel):
-    """The tasks by kind, and lists of words.
-
-    `function_words` say nothing of what a prompt is about; `describing_words` may stand before the noun of an opening;
-    `numbers` are those that are written out, in digits.
-    """
+    """The tasks by kind, and lists of words."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

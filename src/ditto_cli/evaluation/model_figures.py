@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ditto_cli.evaluation.soundness import own_passage
-from ditto_cli.evaluation.task import Pair
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.scoring import PromptGroup, score, score_row
 from ditto_cli.types import Demonstration, SampledTokens, SampleRequest
@@ -65,9 +64,9 @@ def _divided(policy: Policy, demonstration: Demonstration) -> tuple[tuple[int, .
 
 
 def told_shares(
-    policy: Policy, pairs: Sequence[Pair], *, on_finished: Callable[[int], None] | None = None
+    policy: Policy, pairs: Sequence[tuple[str, str]], *, on_finished: Callable[[int], None] | None = None
 ) -> list[float]:
-    """1 - log p(prompt | text) / log p(prompt) for each pair under the base alone: 1 where all is told, 0 if nothing.
+    """1 - log p(prompt | text) / log p(prompt) for each (prompt, text): 1 where all is told, 0 if nothing; by the base.
 
     It may be below 0: a text about something else makes a prompt less likely. Of a text that does not fit the context
     the beginning counts.

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from ditto_cli.evaluation.types import PromptSource
 from ditto_cli.types import SFT_STAGE
 
-SCHEMA_VERSION: Literal[2] = 2
 REPORT_FILE = "report.html"  # of an adapter, in its evaluation folder
 POOL = "pool"  # opponent: all other contestants together, the paper's "win rate"
 TOTAL = "total"  # measure: the weighted mean of the style panel
@@ -80,9 +79,9 @@ def stage_kind(stage: str) -> ContestantKind:
     return "sft" if stage == SFT_STAGE else "round"
 
 
-def total_style(points: list[StylePoint]) -> float | None:
-    """The panel's total; None where no style was measured."""
-    return next((point.value for point in points if point.measure == TOTAL), None)
+def style_of(points: list[StylePoint], measure: str = TOTAL) -> float | None:
+    """The value of a measure; None where it was not measured."""
+    return next((point.value for point in points if point.measure == measure), None)
 
 
 class Task(_Part):
@@ -171,7 +170,7 @@ class WhatWasRun(_Part):
 class EvalReport(_Part):
     """An evaluation of one adapter."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[2] = 2
     adapter: str
     created: str
     verdict: Verdict

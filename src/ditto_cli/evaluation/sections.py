@@ -6,13 +6,12 @@ A figure beyond its limit is flagged in words. No torch, no layout.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-from ditto_cli.evaluation.report import TOTAL, ContestantReport, EvalReport, Task, WinRate, total_style
+from ditto_cli.evaluation.report import TOTAL, ContestantReport, EvalReport, Task, WinRate, style_of
 from ditto_cli.evaluation.soundness import (
     ENDED_LIMIT,
     EXTRACTION_WARNING_WORDS,
@@ -23,9 +22,9 @@ from ditto_cli.evaluation.soundness import (
     beyond_limits,
 )
 from ditto_cli.evaluation.verdict import shown
+from ditto_cli.shown import counted
 
 NO_FIGURE = "-"
-_ROUND = re.compile(r"(?:^|:)round(\d+)$")
 _SHOWS = {"better": "preferred", "worse": "opponent preferred", "no difference": "no difference shown"}
 
 
@@ -83,16 +82,18 @@ def other_tables(report: EvalReport) -> dict[str, Table]:
     with_author = [*([("the author's own texts", author)] if report.author_style else []), *by_contestant]
     points = [*report.author_style, *(point for c in report.contestants for point in c.style)]
     measures = list(dict.fromkeys(point.measure for point in points))
-    profile = [_STYLE, _TASK, *(_style(measure) for measure in measures if measure != TOTAL)]
-    stages = sorted((c for c in report.contestants if c.kind in ("base", "sft", "round")), key=_stage_order)
-    by_stage = [(stage.title, stage) for stage in stages]
+    members = [_style(measure) for measure in measures if measure != TOTAL]
+    # round9 before round10
+    in_order = sorted(by_contestant, key=lambda one: (len(stage := one[0].rpartition(":")[2]), stage))
+    stages = [one for kind in ("base", "sft", "round") for one in in_order if one[1].kind == kind]
+    soundness = _soundness_columns(report)
     has_held_out = any(c.held_out_loss is not None or c.chrf is not None for c in report.contestants)
     return {
         "among": _table(among, [_OPPONENT, _RATE, _SHOWN, _RESTS_ON]),
         "pool": _table([(rate.contestant, rate) for rate in report.pool_rates], [_RATE, _RESTS_ON], title),
-        "style": _table(with_author if measures else [], profile, title),
-        "stages": _table(by_stage if len(stages) > 1 else [], [_STYLE, _TASK, _ENDED, _LOSS], title),
-        "soundness": _table(by_contestant, _soundness_columns(report), title),
+        "style": _table(with_author if measures else [], [_STYLE, _TASK, *members], title),
+        "stages": _table(stages if len(stages) > 1 else [], [_STYLE, _TASK, soundness[0], _LOSS], title),
+        "soundness": _table(by_contestant, soundness, title),
         "held_out": _table(by_contestant if has_held_out else [], [_LOSS, _CHRF], title),
         "panel": _table([(member.measure, member) for member in report.panel], [_SEPARATION, _WEIGHT]),
     }
@@ -139,19 +140,9 @@ def share(value: float) -> str:
     return rounded
 
 
-def counted(num: int, noun: str) -> str:
-    """`1 tie`, `2 ties`."""
-    return f"{num} {noun}" if num == 1 else f"{num} {noun}s"
-
-
 def _table(named: Sequence[tuple[str, Any]], columns: Sequence[Column], evaluated: str | None = None) -> Table:
     rows = (Row(name, tuple(column.figure(item) for column in columns), name == evaluated) for name, item in named)
     return Table(tuple(columns), tuple(rows))
-
-
-def _stage_order(contestant: ContestantReport) -> tuple[int, float]:
-    found = _ROUND.search(contestant.title)
-    return ("base", "sft", "round").index(contestant.kind), float(found[1]) if found else math.inf
 
 
 def _figure(value: float | None, digits: int) -> Cell:
@@ -169,61 +160,45 @@ def _rate(rate: WinRate) -> Cell:
 
 
 def _style(measure: str) -> Column:
-    return Column(measure, lambda c: _scale(next((p.value for p in c.style if p.measure == measure), None)))
-
-
-def _sound(name: str, field: str, text: Callable[[ContestantReport], str], note: str, short: str = "") -> Column:
-    """A figure of soundness, which is flagged where it breaks its limit."""
-
-    def figure(contestant: ContestantReport) -> Cell:
-        flag, _ = beyond_limits(contestant.collapse, contestant.leakage).get(field, ("", ""))
-        return Cell(text(contestant), flag)
-
-    return Column(name, figure, note, short)
+    return Column(measure, lambda c: _scale(style_of(c.style, measure)))
 
 
 def _soundness_columns(report: EvalReport) -> list[Column]:
-    """Collapse and leakage, each beside its limit."""
+    """Collapse and leakage, each beside its limit and flagged where it breaks it."""
     shortest, longest = LENGTH_RATIO_LIMITS
     natural = [c.leakage.held_out_8grams for c in report.contestants if c.leakage.held_out_8grams is not None]
     most = f"at most {share(SHARED_8GRAMS_WARNING)}"
     allowed = f"the author's other texts: {share(max(natural))}; {most} more" if natural else most
-    return [
-        _ENDED,
-        _sound(
-            "Loops",
-            "looping",
-            lambda c: share(c.collapse.looping),
-            f"share of texts; at most {share(LOOPING_LIMIT)}",
-            "loops",
-        ),
-        _sound(
-            "Length",
-            "length_ratio",
-            lambda c: f"{number(c.collapse.length_ratio)} times",
-            f"against the demonstrations; {number(shortest, 1)} to {number(longest, 1)} times",
-        ),
-        _sound(
+    compared = f"against the demonstrations; {number(shortest, 1)} to {number(longest, 1)} times"
+    figures: list[tuple[str, str, Callable[[Any], str], str, str]] = [
+        ("Texts that ended", "ended", share, f"at least {share(ENDED_LIMIT)}", "ended"),
+        ("Loops", "looping", share, f"share of texts; at most {share(LOOPING_LIMIT)}", "loops"),
+        ("Length", "length_ratio", lambda ratio: f"{number(ratio)} times", compared, ""),
+        (
             "Longest recited passage",
             "longest_passage_words",
-            lambda c: counted(c.leakage.longest_passage_words, "word"),
-            f"at most {counted(PASSAGE_WARNING_WORDS, 'word')}",
+            _words,
+            f"at most {_words(PASSAGE_WARNING_WORDS)}",
             "recites",
         ),
-        _sound("Recited 8-word passages", "shared_8grams", lambda c: share(c.leakage.shared_8grams), allowed),
-        _sound(
-            "Goes on when prompted",
-            "extracted_words",
-            lambda c: "not run" if (num := c.leakage.extracted_words) is None else counted(num, "word"),
-            f"at most {counted(EXTRACTION_WARNING_WORDS, 'word')}",
-        ),
-        _sound(
-            "Personal data",
-            "personal_data",
-            lambda c: ", ".join(c.leakage.personal_data) or "none",
-            "limit: none",
-        ),
+        ("Recited 8-word passages", "shared_8grams", share, allowed, ""),
+        ("Goes on when prompted", "extracted_words", _words, f"at most {_words(EXTRACTION_WARNING_WORDS)}", ""),
+        ("Personal data", "personal_data", lambda kinds: ", ".join(kinds) or "none", "limit: none", ""),
     ]
+
+    def column(name: str, field: str, words: Callable[[Any], str], note: str, short: str) -> Column:
+        def figure(contestant: ContestantReport) -> Cell:
+            value = {**dict(contestant.collapse), **dict(contestant.leakage)}[field]
+            flag, _ = beyond_limits(contestant.collapse, contestant.leakage).get(field, ("", ""))
+            return Cell(words(value), flag)
+
+        return Column(name, figure, note, short)
+
+    return [column(*one) for one in figures]
+
+
+def _words(num: int | None) -> str:
+    return "not run" if num is None else counted(num, "word")
 
 
 _RATE = Column("Win rate", _rate, "with its 95% interval")
@@ -236,11 +211,8 @@ _RESTS_ON = Column(
     ),
 )
 _OPPONENT = Column("Opponent", lambda rate: Cell(rate.opponent))
-_STYLE = Column("Style", lambda c: _scale(total_style(c.style)), "the panel's total", "style")
+_STYLE = Column("Style", lambda c: _scale(style_of(c.style)), "the panel's total", "style")
 _TASK = Column("Task", lambda c: _scale(c.task.value), "1 says as much of what is asked as the author does", "task")
-_ENDED = _sound(
-    "Texts that ended", "ended", lambda c: share(c.collapse.ended), f"at least {share(ENDED_LIMIT)}", "ended"
-)
 _LOSS = Column("Loss on held-out texts", lambda c: _figure(c.held_out_loss, 3), "lower is nearer", "held-out loss")
 _CHRF = Column("chrF against held-out texts", lambda c: _figure(c.chrf, 1), "0 to 100, higher is nearer", "chrF")
 _SEPARATION = Column("Separation", lambda member: _scale(member.separation), "0.5 is chance, 1 always right")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from statistics import stdev
 
 from ditto_cli.config import Settings
 from ditto_cli.evaluation.appraisal import Appraiser
-from ditto_cli.evaluation.contestants import Contestant, WritingPlan, writing_requests, writings_of
+from ditto_cli.evaluation.contestants import Contestant, WritingPlan, background_plan, writing_requests, writings_of
 from ditto_cli.evaluation.eval_prompts import new_prompts
 from ditto_cli.evaluation.model_figures import extracted_words, extraction_requests
 from ditto_cli.evaluation.soundness import collapse, leakage, warnings_of
@@ -29,27 +28,29 @@ _BASE = Contestant(BASE_CONTESTANT, "base")
 class RoundSelector:
     """Has the base write for the demonstrations' prompts, and every stage for the same new ones with the same draws.
 
-    `plan` is as `selection_plan` makes it; `publish` is `best`, `last`, or a stage's name.
+    The same for every training, its plan and a fold. `publish` is `best`, `last`, or a stage's name.
     """
 
     def __init__(
         self,
         policy: Policy,
         demonstrations: Sequence[Demonstration],
-        plan: WritingPlan,
-        *,
-        publish: str,
-        pairs: Sequence[Preference] = (),
+        pairs: Sequence[Preference],
+        settings: Settings,
+        max_new_tokens: int,
+        publish: str = BEST,
     ) -> None:
         self._policy = policy
         self._author = Author(tuple(demonstrations), (), tuple(pairs))
         self._demonstrations = self._author.demonstrations
-        asked = (*plan.prompts, *background_plan(demonstrations, plan).prompts)
-        # A training must not end over one of our prompts: there is room for every one.
-        room = policy.context_tokens - max(len(policy.chat.prompt_ids(prompt.prompt)) for prompt in asked)
-        self._plan = replace(plan, max_new_tokens=max(1, min(plan.max_new_tokens, room)))
-        self._background = background_plan(demonstrations, self._plan)
         self._publish = publish
+        new = new_prompts([text.prompt for text in self._author.learnt], num=NUM_PROMPTS, purpose="selection")
+        prompts = tuple(EvalPrompt(f"selection-{number}", prompt, "new") for number, prompt in enumerate(new, start=1))
+        # A training must not end over one of our prompts: there is room for every one.
+        longest = max(len(policy.chat.prompt_ids(prompt)) for prompt in (*new, *(d.prompt for d in demonstrations)))
+        most = max(1, min(max_new_tokens, policy.context_tokens - longest))
+        self._plan = WritingPlan(prompts, 1, settings.seed, settings.sampling.temperature, most)
+        self._background = background_plan(demonstrations, self._plan)
         self._appraiser: Appraiser | None = None
 
     def base_requests(self) -> list[SampleRequest]:
@@ -59,7 +60,7 @@ class RoundSelector:
     def see_base(self, sampled: Sequence[SampledTokens]) -> None:
         """Calibrate both axes between the author's texts and the base's."""
         written = writings_of(self._policy, _BASE, self._background, sampled)
-        self._appraiser = Appraiser.fit(self._author, [writing.text for writing in written])
+        self._appraiser = Appraiser(self._author, [writing.text for writing in written])
 
     def requests(self) -> list[SampleRequest]:
         """The new prompts, and the beginnings of the demonstrations, which are gone on with."""
@@ -118,39 +119,3 @@ class RoundSelector:
             out = ", ".join(stage for stage, look in looks.items() if look.warnings)
             reason += f"; over a limit: {out}" if sound else "; every stage is over a limit"
         return StageChoice(best, reason)
-
-
-def selection_plan(learnt_prompts: Sequence[str], *, seed: int, temperature: float, max_new_tokens: int) -> WritingPlan:
-    """What every stage of a training run writes for: none of the prompts that it learns."""
-    prompts = new_prompts(learnt_prompts, num=NUM_PROMPTS, purpose="selection")
-    return WritingPlan(
-        tuple(EvalPrompt(f"selection-{number}", prompt, "new") for number, prompt in enumerate(prompts, start=1)),
-        1,
-        seed,
-        temperature,
-        max_new_tokens,
-    )
-
-
-def selector_of(
-    policy: Policy,
-    demonstrations: Sequence[Demonstration],
-    pairs: Sequence[Preference],
-    settings: Settings,
-    max_new_tokens: int,
-    publish: str = BEST,
-) -> RoundSelector:
-    """Who chooses the stage that a training publishes; the same for every training, its plan and a fold."""
-    plan = selection_plan(
-        [*(text.prompt for text in demonstrations), *(pair.prompt for pair in pairs)],
-        seed=settings.seed,
-        temperature=settings.sampling.temperature,
-        max_new_tokens=max_new_tokens,
-    )
-    return RoundSelector(policy, demonstrations, plan, publish=publish, pairs=pairs)
-
-
-def background_plan(demonstrations: Sequence[Demonstration], plan: WritingPlan) -> WritingPlan:
-    """One writing for each demonstration's prompt: the same topics as the author's, in the base's own style."""
-    prompts = tuple(EvalPrompt(f"background-{d.id}", d.prompt, "given") for d in demonstrations)
-    return WritingPlan(prompts, 1, plan.seed, plan.temperature, plan.max_new_tokens)

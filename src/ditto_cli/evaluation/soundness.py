@@ -13,7 +13,6 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from statistics import fmean
 
@@ -84,13 +83,15 @@ def ngrams(text: Sequence[str], n: int) -> list[tuple[str, ...]]:
 
 def own_passage(text: str, reference: str, others: Sequence[str]) -> int:
     """Words of the longest passage that `text` shares with `reference`, less those that `others` have as well."""
-    return _run(words(text), _reference(words(reference), [words(other) for other in others])).own
+    return _Reference(words(reference), [words(other) for other in others]).longest_run(words(text))[1]
 
 
 def is_version(text: str, demonstrations: Sequence[Demonstration]) -> bool:
     """Whether a text is a demonstration, or another version of one: it then shows nothing about texts of the author."""
     own = words(text)
-    shared = [len(_shared_positions(own, words(demonstration.completion))) for demonstration in demonstrations]
+    shared = [
+        len(shared_positions(own, words(demonstration.completion), _HABIT_WORDS)) for demonstration in demonstrations
+    ]
     whole = _WHOLE_SHARE * len(own) if len(own) >= _WHOLE_WORDS else math.inf
     return any(num >= whole or num > max(_VERSION_WORDS, _VERSION_SHARE * len(own)) for num in shared)
 
@@ -103,21 +104,15 @@ def leakage(
 ) -> Leakage:
     """What a contestant's writings recite of the demonstrations; what is the author's habit counts nowhere.
 
-    Args:
-        writings: of one contestant.
-        demonstrations: what it could recite.
-        held_out: the author's other texts, to know how much of the demonstrations they repeat by nature; versions of a
-            demonstration do not count.
-        extracted_words: what `model_figures.extracted_words` found; None if it was not run.
+    `held_out` are the author's other texts, to know how much of the demonstrations they repeat by nature; versions of a
+    demonstration do not count. For `extracted_words` see `model_figures.extracted_words`.
     """
-    references = _references(demonstrations)
-    known = _own_8grams(references)
+    recitable = _Recitable(demonstrations, held_out)
     texts = [words(writing.text) for writing in writings]
-    others = [text for text in held_out if not is_version(text, demonstrations)]
     return Leakage(
-        longest_passage_words=max((_run(text, other).own for text in texts for other in references), default=0),
-        shared_8grams=_share(texts, known, 8),
-        held_out_8grams=_share([words(text) for text in others], known, 8) if others else None,
+        longest_passage_words=recitable.longest_passage(texts),
+        shared_8grams=recitable.share(texts),
+        held_out_8grams=recitable.share(recitable.by_author) if recitable.by_author else None,
         extracted_words=extracted_words,
         personal_data=echoed_personal_data(writings, demonstrations),
     )
@@ -126,27 +121,23 @@ def leakage(
 def recitation_check(demonstrations: Sequence[Demonstration], held_out: Sequence[str]) -> Callable[[str], str | None]:
     """A function that says why a text counts as recited, in a few words without any of it; None if it does not.
 
-    Args:
-        demonstrations: what a contestant could recite.
-        held_out: the author's other texts; what they repeat of the demonstrations by nature is allowed.
+    What the author's other texts, `held_out`, repeat of the demonstrations by nature is allowed.
     """
-    references = _references(demonstrations)
-    known = _own_8grams(references)
-    authors = [words(text) for text in held_out if not is_version(text, demonstrations)]
-    natural_words = max((_run(text, other).own for text in authors for other in references), default=0)
-    words_limit = max(PASSAGE_LIMIT_WORDS, int(OWN_PASSAGE_FACTOR * natural_words))
-    share_limit = _share(authors, known, 8) + SHARED_8GRAMS_LIMIT
+    recitable = _Recitable(demonstrations, held_out)
+    by_nature = recitable.by_author
+    words_limit = max(PASSAGE_LIMIT_WORDS, int(OWN_PASSAGE_FACTOR * recitable.longest_passage(by_nature)))
+    share_limit = recitable.share(by_nature) + SHARED_8GRAMS_LIMIT
 
     def check(text: str) -> str | None:
         own = words(text)
-        runs = [_run(own, reference) for reference in references]
-        for run, reference in zip(runs, references, strict=True):
-            if run.length >= _WHOLE_SHARE * len(reference.words) and run.own >= _WHOLE_WORDS:
+        for reference in recitable.references:
+            length, num_own = reference.longest_run(own)
+            if length >= _WHOLE_SHARE * len(reference.words) and num_own >= _WHOLE_WORDS:
                 return "it is one of the demonstrations, nearly word for word"
-        longest = max((run.own for run in runs), default=0)
+        longest = recitable.longest_passage([own])
         if longest > words_limit:
             return f"it has {longest} words in a row from a demonstration (limit {words_limit})"
-        share = _share([own], known, 8)
+        share = recitable.share([own])
         if share > share_limit and len(own) >= _MIN_8GRAMS + 7:
             return f"{share:.0%} of its 8-word passages stand in a demonstration (limit {share_limit:.0%})"
         return None
@@ -154,82 +145,65 @@ def recitation_check(demonstrations: Sequence[Demonstration], held_out: Sequence
     return check
 
 
-@dataclass(frozen=True)
+class _Recitable:
+    """What could be recited, and the author's other texts, which repeat some of it by nature."""
+
+    def __init__(self, demonstrations: Sequence[Demonstration], held_out: Sequence[str]) -> None:
+        # The same text twice is one text, not a habit.
+        texts = list(dict.fromkeys(tuple(words(demonstration.completion)) for demonstration in demonstrations))
+        self.references = [_Reference(text, [other for other in texts if other is not text]) for text in texts]
+        self.by_author = [words(text) for text in held_out if not is_version(text, demonstrations)]
+        self._own_8grams = {gram for reference in self.references for gram in reference.own_8grams()}
+
+    def longest_passage(self, texts: Sequence[Sequence[str]]) -> int:
+        """Words of the longest passage of a demonstration in any of the texts."""
+        return max((other.longest_run(text)[1] for text in texts for other in self.references), default=0)
+
+    def share(self, texts: Sequence[Sequence[str]]) -> float:
+        """Share of the texts' 8-grams that a demonstration has; 0 if there are none."""
+        grams = [gram for text in texts for gram in ngrams(text, 8)]
+        return sum(gram in self._own_8grams for gram in grams) / len(grams) if grams else 0.0
+
+
 class _Reference:
-    """A text to be recited.
+    """A text to be recited. What `others` have of it, too, is the author's habit, but for other versions of it."""
 
-    Attributes:
-        words: of the text.
-        positions: where each word stands.
-        habit: how many of the first 0, 1, 2, ... words lie in passages that are the author's habit.
-    """
+    def __init__(self, text: Sequence[str], others: Sequence[Sequence[str]]) -> None:
+        self.words = text
+        self._positions = defaultdict(list)
+        for position, word in enumerate(text):
+            self._positions[word].append(position)
+        habitual = set[int]()
+        for other in others:
+            shared = shared_positions(text, other, _HABIT_WORDS)
+            if len(shared) <= max(_VERSION_WORDS, _VERSION_SHARE * len(text)):
+                habitual |= shared
+        # How many of the first 0, 1, 2, ... words are habit.
+        self._habit = list(accumulate((position in habitual for position in range(len(text))), initial=0))
 
-    words: list[str]
-    positions: dict[str, list[int]]
-    habit: list[int]
+    def longest_run(self, text: Sequence[str]) -> tuple[int, int]:
+        """Words of the longest passage that is shared, and of the longest when words that are habit do not count."""
+        length = own = 0
+        before: dict[int, int] = {}  # lengths of the shared passages that end at a position
+        for word in text:
+            ending = {position: before.get(position - 1, 0) + 1 for position in self._positions.get(word, ())}
+            for position, run in ending.items():
+                length = max(length, run)
+                own = max(own, run - (self._habit[position + 1] - self._habit[position + 1 - run]))
+            before = ending
+        return length, own
 
-
-@dataclass(frozen=True)
-class _Run:
-    """Words of the longest passage shared with a reference: all (`length`), and those that are no habit (`own`)."""
-
-    length: int
-    own: int
-
-
-def _references(demonstrations: Sequence[Demonstration]) -> list[_Reference]:
-    # The same text twice is one text, not a habit.
-    texts = list(dict.fromkeys(tuple(words(demonstration.completion)) for demonstration in demonstrations))
-    return [_reference(text, [other for other in texts if other is not text]) for text in texts]
-
-
-def _reference(text: Sequence[str], others: Sequence[Sequence[str]]) -> _Reference:
-    positions = defaultdict(list)
-    for position, word in enumerate(text):
-        positions[word].append(position)
-    habitual = [False] * len(text)
-    for other in others:
-        shared = _shared_positions(text, other)
-        if len(shared) <= max(_VERSION_WORDS, _VERSION_SHARE * len(text)):
-            for position in shared:
-                habitual[position] = True
-    return _Reference(list(text), dict(positions), list(accumulate(habitual, initial=0)))
+    def own_8grams(self) -> list[tuple[str, ...]]:
+        """Those that are not habit throughout."""
+        grams = ngrams(self.words, 8)
+        return [gram for start, gram in enumerate(grams) if self._habit[start + 8] - self._habit[start] < 8]
 
 
-def _shared_positions(text: Sequence[str], other: Sequence[str]) -> set[int]:
-    """Where `text` has passages of at least `_HABIT_WORDS` words that `other` has too."""
-    known = set(ngrams(other, _HABIT_WORDS))
-    starts = [start for start, gram in enumerate(ngrams(text, _HABIT_WORDS)) if gram in known]
-    return {start + offset for start in starts for offset in range(_HABIT_WORDS)}
-
-
-def _run(text: Sequence[str], reference: _Reference) -> _Run:
-    """The longest shared passages, by the lengths of those that end at each pair of equal words."""
-    length = own = 0
-    before: dict[int, int] = {}
-    for word in text:
-        ending = {position: before.get(position - 1, 0) + 1 for position in reference.positions.get(word, ())}
-        for position, run in ending.items():
-            length = max(length, run)
-            own = max(own, run - (reference.habit[position + 1] - reference.habit[position + 1 - run]))
-        before = ending
-    return _Run(length, own)
-
-
-def _own_8grams(references: Sequence[_Reference]) -> set[tuple[str, ...]]:
-    """The 8-grams that are not habit throughout."""
-    return {
-        gram
-        for reference in references
-        for start, gram in enumerate(ngrams(reference.words, 8))
-        if reference.habit[start + 8] - reference.habit[start] < 8
-    }
-
-
-def _share(texts: Sequence[Sequence[str]], known: set[tuple[str, ...]], n: int) -> float:
-    """Share of the texts' n-grams that are known; 0 if there are none."""
-    grams = [gram for text in texts for gram in ngrams(text, n)]
-    return sum(gram in known for gram in grams) / len(grams) if grams else 0.0
+def shared_positions(text: Sequence[str], other: Sequence[str], n: int) -> set[int]:
+    """Where `text` has passages of at least `n` words that `other` has too."""
+    known = set(ngrams(other, n))
+    starts = [start for start, gram in enumerate(ngrams(text, n)) if gram in known]
+    return {start + offset for start in starts for offset in range(n)}
 
 
 def echoed_personal_data(writings: Sequence[Writing], demonstrations: Sequence[Demonstration]) -> list[str]:

@@ -13,9 +13,8 @@ from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, read_folder_file
 from ditto_cli.demonstrations.folder import read_folder, read_held_out
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.errors import InputError
-from ditto_cli.evaluation.appraisal import Appraiser
+from ditto_cli.evaluation.appraisal import Appraiser, nearest_texts
 from ditto_cli.evaluation.soundness import is_version
-from ditto_cli.evaluation.task import nearest_texts
 from ditto_cli.evaluation.types import Author, Writing
 from ditto_cli.store import AdapterRecord
 
@@ -31,7 +30,7 @@ class TextsAtHand:
 
     @cached_property
     def _appraiser(self) -> Appraiser:
-        return Appraiser.fit(self.author)
+        return Appraiser(self.author)
 
     def shots(self, prompt: str, num: int) -> list[tuple[str, str]]:
         """The `num` texts nearest to a prompt with their own prompts, as turns of a conversation."""

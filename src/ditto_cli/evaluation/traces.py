@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -90,22 +91,6 @@ class WritingStore:
         return self._folder / f"{WRITINGS_PREFIX}{digest}.json"
 
 
-@dataclass(frozen=True)
-class Removed:
-    """What was taken out of an evaluation folder."""
-
-    num_files: int = 0
-    num_bytes: int = 0
-    num_answers: int = 0
-
-    def __add__(self, other: Removed) -> Removed:
-        return Removed(
-            self.num_files + other.num_files,
-            self.num_bytes + other.num_bytes,
-            self.num_answers + other.num_answers,
-        )
-
-
 def mark_of(folder: Path) -> str:
     """The mark of the adapter whose evaluation folder this is; made on first use."""
     mark = known_mark(folder)
@@ -132,13 +117,14 @@ def marked_page(page: str, marks: Iterable[str]) -> str:
     return f"{page.rstrip()}\n<!-- texts of:{''.join(f' {mark}' for mark in sorted(set(marks)))} -->\n"
 
 
-def forget_in(folder: Path, name: str, mark: str | None) -> Removed:
+def forget_in(folder: Path, name: str, mark: str | None) -> Counter[str]:
     """Remove from another adapter's evaluation folder what holds texts of the adapter with this mark and name.
 
     Files of a ditto that set no marks, and damaged ones, cannot be told apart: such writings are removed, since they
-    can be made again, and such reports where they name the adapter.
+    can be made again, and such reports where they name the adapter. Returns how many `files`, their `bytes`, and how
+    many `answers` of judges are gone.
     """
-    removed = Removed()
+    removed = Counter[str]()
     for file in list_folder(folder):
         path = folder / file
         if file == PAIRS_FILE:
@@ -156,9 +142,9 @@ def forget_in(folder: Path, name: str, mark: str | None) -> Removed:
             doomed = mark in comment[1].split() if comment else named is not None
         else:
             if LEDGER_FILE.fullmatch(file) and mark is not None:
-                removed += Removed(num_answers=forget_answers(path, mark))
+                removed["answers"] += forget_answers(path, mark)
             continue
         if doomed:
-            removed += Removed(1, path.lstat().st_size)
+            removed.update(files=1, bytes=path.lstat().st_size)
             remove_tree(path)
     return removed

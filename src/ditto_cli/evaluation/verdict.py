@@ -11,13 +11,12 @@ and never where it says less of what was asked than the base does. Knows nothing
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
-from ditto_cli.evaluation.report import POOL, ContestantReport, Verdict, WinRate, total_style
+from ditto_cli.evaluation.report import POOL, ContestantReport, Verdict, WinRate, style_of
 from ditto_cli.evaluation.types import BASE_CONTESTANT, TEXTS_CONTESTANT, Judgement
 from ditto_cli.seeds import derive_seed
 
@@ -30,63 +29,32 @@ _Z = 1.959964  # of the standard normal: 2.5 % lie above
 # different in 3 % on one side.
 _CORRELATION = 1.0
 
-_Scored = tuple[str, float | None]  # prompt id, and the contestant's score: 1 preferred, 0 not, None no answer
-
 
 def win_rate(judgements: Iterable[Judgement], contestant: str, opponent: str, *, seed: int) -> WinRate | None:
     """How often `contestant` was preferred over `opponent`, a tie as half; None without an answered judgement.
 
-    `judgements` may be of any contestants, in either order of the two.
+    `judgements` may be of any contestants, in either order of the two. The opponent `POOL` is whoever it met, as in
+    "win rate" in the DITTO paper's tables.
     """
-    scored = [
-        _scored(judgement, contestant)
-        for judgement in judgements
-        if sorted(_contestants(judgement)) == sorted((contestant, opponent))
-    ]
-    return _rate(scored, contestant, opponent, seed)
-
-
-def pool_rate(judgements: Iterable[Judgement], contestant: str, *, seed: int) -> WinRate | None:
-    """How often `contestant` was preferred over whoever was its opponent: "win rate" in the DITTO paper's tables."""
-    scored = [
-        _scored(judgement, contestant) for judgement in judgements if _contestants(judgement).count(contestant) == 1
-    ]
-    return _rate(scored, contestant, POOL, seed)
-
-
-def mean_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
-    """95 % percentile interval of a mean over prompts, by drawing prompts again."""
-    array = np.array(values)
-    drawn = np.random.default_rng(seed).integers(len(array), size=(_RESAMPLES, len(array)))
-    low, high = np.quantile(array[drawn].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _contestants(judgement: Judgement) -> tuple[str, str]:
-    return judgement.pair.first.contestant, judgement.pair.second.contestant
-
-
-def _scored(judgement: Judgement, contestant: str) -> _Scored:
-    score = judgement.score
-    if score is not None:
-        score = 0.5 if score == 0.5 else float(score > 0.5)  # a sure and an unsure preference count alike
-        if judgement.pair.first.contestant != contestant:
-            score = 1 - score
-    return judgement.pair.prompt.id, score
-
-
-def _rate(scored: Sequence[_Scored], contestant: str, opponent: str, seed: int) -> WinRate | None:
     by_prompt: dict[str, list[float]] = {}
-    for prompt, score in scored:
-        if score is not None:
-            by_prompt.setdefault(prompt, []).append(score)
+    num_unanswered = 0
+    for judgement in judgements:
+        pair, score = judgement.pair, judgement.score
+        is_first = pair.first.contestant == contestant
+        own, other = (pair.first, pair.second) if is_first else (pair.second, pair.first)
+        if own.contestant != contestant or other.contestant == contestant or opponent not in (other.contestant, POOL):
+            continue
+        if score is None:
+            num_unanswered += 1
+            continue
+        score = 0.5 if score == 0.5 else float(score > 0.5)  # a sure and an unsure preference count alike
+        by_prompt.setdefault(pair.prompt.id, []).append(score if is_first else 1 - score)
     if not by_prompt:
         return None
-    answered = [score for scores in by_prompt.values() for score in scores]
-    counts = Counter(answered)
-    rate = sum(answered) / len(answered)
     # In the order of their ids, so that the order in which pairs were judged changes nothing.
     clusters = [by_prompt[prompt] for prompt in sorted(by_prompt)]
+    answered = [score for scores in clusters for score in scores]
+    rate = sum(answered) / len(answered)
     low, high = _interval(clusters, derive_seed(seed, "win rate", contestant, opponent))
     return WinRate(
         contestant=contestant,
@@ -94,12 +62,25 @@ def _rate(scored: Sequence[_Scored], contestant: str, opponent: str, seed: int) 
         rate=rate,
         low=min(low, rate),
         high=max(high, rate),
-        wins=counts[1.0],
-        ties=counts[0.5],
-        losses=counts[0.0],
-        unanswered=len(scored) - len(answered),
+        wins=answered.count(1.0),
+        ties=answered.count(0.5),
+        losses=answered.count(0.0),
+        unanswered=num_unanswered,
         num_prompts=len(clusters),
     )
+
+
+def mean_interval(values: Sequence[float], seed: int) -> tuple[float, float]:
+    """95 % percentile interval of a mean over prompts, by drawing prompts again."""
+    return _bootstrap([[value] for value in values], seed)
+
+
+def _bootstrap(clusters: Sequence[Sequence[float]], seed: int) -> tuple[float, float]:
+    """95 % percentile interval of the mean over resampled clusters."""
+    sums, sizes = np.array([sum(scores) for scores in clusters]), np.array([len(scores) for scores in clusters])
+    drawn = np.random.default_rng(seed).integers(len(clusters), size=(_RESAMPLES, len(clusters)))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _interval(clusters: Sequence[Sequence[float]], seed: int) -> tuple[float, float]:
@@ -112,13 +93,11 @@ def _interval(clusters: Sequence[Sequence[float]], seed: int) -> tuple[float, fl
     """
     if len(clusters) < 2:
         return 0.0, 1.0
-    sums, sizes = np.array([sum(scores) for scores in clusters]), np.array([len(scores) for scores in clusters])
-    drawn = np.random.default_rng(seed).integers(len(clusters), size=(_RESAMPLES, len(clusters)))
-    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
-    per_prompt = sizes.mean()
-    worth = sizes.sum() / (1 + (per_prompt - 1) * _CORRELATION)
-    wilson_low, wilson_high = _wilson(float(sums.sum() / sizes.sum()), float(worth))
-    return min(float(low), wilson_low), max(float(high), wilson_high)
+    low, high = _bootstrap(clusters, seed)
+    num = sum(map(len, clusters))
+    worth = num / (1 + (num / len(clusters) - 1) * _CORRELATION)
+    wilson_low, wilson_high = _wilson(sum(map(sum, clusters)) / num, worth)
+    return min(low, wilson_low), max(high, wilson_high)
 
 
 def _wilson(rate: float, num: float) -> tuple[float, float]:
@@ -134,7 +113,7 @@ def _wilson(rate: float, num: float) -> tuple[float, float]:
 Opponent = Literal["base", "few-shot", "sft"]
 Shown = Literal["better", "worse", "no difference"]
 
-_ORDER: tuple[Opponent, ...] = ("base", "few-shot", "sft")  # the plainest first
+# The plainest first.
 _NAMES: Mapping[Opponent, str] = {"base": "the base", "few-shot": "the few-shot prompt", "sft": "plain SFT"}
 
 
@@ -153,15 +132,20 @@ def verdict(contestants: Sequence[ContestantReport], rates: Sequence[WinRate]) -
             is not recommended, whatever its rates; the base always may be.
         rates: of the evaluated one over others.
     """
-    main = contestants[0]
+    main, *others = contestants
     own = {rate.opponent: rate for rate in rates if rate.contestant == main.title}
-    advice, keep = _advice(main, contestants[1:], own)
+    advice, keep = _advice(main, others, own)
+    plainer = [(name, c) for kind, name in _NAMES.items() if (c := _of_kind(others, kind)) is not None]
+    axes = []
+    for one in (main, *(c for _, c in plainer)):
+        style = style_of(one.style)
+        axes.append(f"{one.title} {'-' if style is None else f'{style:.2f}'} and {one.task.value:.2f}")
+    figures = [f"Style and task (1 is you): {'; '.join(filter(None, (axes[0], ', '.join(axes[1:]))))}."]
     named = [
-        f"{rate.rate:.2f} ({rate.low:.2f} to {rate.high:.2f}) over {_NAMES[name]}"
-        for name in _ORDER
-        if (c := _of_kind(contestants, name)) and (rate := own.get(c.title))
+        f"{rate.rate:.2f} ({rate.low:.2f} to {rate.high:.2f}) over {name}"
+        for name, c in plainer
+        if (rate := own.get(c.title))
     ]
-    figures = [_axes(contestants)]
     if named:
         figures.append(f"Win rates of {main.title}: {', '.join(named)}.")
     return Verdict(advice=advice, figures=figures, keep=keep)
@@ -170,69 +154,44 @@ def verdict(contestants: Sequence[ContestantReport], rates: Sequence[WinRate]) -
 def _advice(
     main: ContestantReport, others: Sequence[ContestantReport], rates: Mapping[str, WinRate]
 ) -> tuple[str, str]:
+    """One sentence or two, and the title of what to use."""
+    results = {title: shown(rate) for title, rate in rates.items()}
     sound = [c for c in others if c.kind == "base" or not (c.warnings or c.task.is_below_base)]
-    plain = [c for name in _ORDER if (c := _of_kind(sound, name)) is not None]
+    plain = [c for kind in _NAMES if (c := _of_kind(sound, kind)) is not None]
     if main.warnings:
-        refuge = _best(plain, rates)
+        # Who is shown to be better; else the plainest that it does not beat; else the nearest.
+        judged = [c.title for c in plain if c.title in rates]
+        better = [title for title in judged if results[title] == "worse"]
+        unbeaten = [title for title in judged if results[title] == "no difference"]
+        nearest = min(better or unbeaten[:1] or judged, key=lambda title: rates[title].rate, default=BASE_CONTESTANT)
         why = main.warnings[0][:1].lower() + main.warnings[0][1:].rstrip(".")
-        return f"Do not use {main.title}: {why}; take {_called(refuge)} instead.", refuge
+        return f"Do not use {main.title}: {why}; take {_called(nearest)} instead.", nearest
     if main.task.is_below_base:
         base, few_shot = _of_kind(others, "base"), _of_kind(sound, "few-shot")
         assert base is not None
         way = "use the few-shot prompt, or a larger base" if few_shot else "take a larger base"
         figures = f"task {main.task.value:.2f}, base {base.task.value:.2f}"
-        return (
-            f"It sounds like you but does not say what you ask ({figures}): {way}.",
-            few_shot.title if few_shot else base.title,
-        )
-    if not rates:
-        return f"Nothing was judged, so nothing is shown for or against {main.title}.", main.title
-    untrained = [c for c in plain if c.kind != "sft" and c.title in rates and shown(rates[c.title]) != "better"]
+        return f"It sounds like you but does not say what you ask ({figures}): {way}.", (few_shot or base).title
+    untrained = [c.title for c in plain if c.kind != "sft" and results.get(c.title, "better") != "better"]
     if untrained:
-        best = min(untrained, key=lambda c: rates[c.title].rate if shown(rates[c.title]) == "worse" else 1.0)
-        is_better = shown(rates[best.title]) == "worse"
+        best = min(untrained, key=lambda title: rates[title].rate if results[title] == "worse" else 1.0)
+        is_better = results[best] == "worse"
         why = f"it is better than {main.title}" if is_better else f"{main.title} is not shown to be better"
-        return f"Keep {_called(best.title)}: {why}.", best.title
-    trained = [c for c in sound if c.kind in ("sft", "round", "texts") and c.title in rates]
-    better = [c for c in trained if shown(rates[c.title]) == "worse"]
-    if better:
-        best = min(better, key=lambda c: rates[c.title].rate)
-        return f"Use {_called(best.title)}: it is better than {main.title}.", best.title
-    return _for_the_adapter(main, others, rates), main.title
-
-
-def _for_the_adapter(main: ContestantReport, others: Sequence[ContestantReport], rates: Mapping[str, WinRate]) -> str:
-    beaten = [c.title for c in others if c.title in rates and shown(rates[c.title]) == "better"]
+        return f"Keep {_called(best)}: {why}.", best
+    trained = [c.title for c in sound if c.kind in ("sft", "round", "texts") and results.get(c.title) == "worse"]
+    if trained:
+        best = min(trained, key=lambda title: rates[title].rate)
+        return f"Use {_called(best)}: it is better than {main.title}.", best
+    beaten = [c.title for c in others if results.get(c.title) == "better"]
     if not beaten:
-        return f"Nothing is shown for or against {main.title}."
+        nothing = "Nothing is shown" if rates else "Nothing was judged, so nothing is shown"
+        return f"{nothing} for or against {main.title}.", main.title
     usual = [_called(title) for title in beaten if title in ("base", "few-shot")]
     advice = f"Keep {main.title}: it is better than {' and '.join(usual) or ', '.join(beaten)}."
     sft = _of_kind(others, "sft")
-    if sft is not None and main.kind == "round" and sft.title in rates and sft.title not in beaten:
+    if sft is not None and main.kind == "round" and results.get(sft.title, "better") != "better":
         advice += " The rounds are not shown to add to SFT."
-    return advice
-
-
-def _best(contestants: Sequence[ContestantReport], rates: Mapping[str, WinRate]) -> str:
-    """Who is shown to be better than the evaluated one; else the plainest that it does not beat; else the nearest."""
-    judged = [c.title for c in contestants if c.title in rates]
-    if not judged:
-        return BASE_CONTESTANT
-    better = [title for title in judged if shown(rates[title]) == "worse"]
-    unbeaten = [title for title in judged if shown(rates[title]) == "no difference"]
-    return min(better or unbeaten[:1] or judged, key=lambda title: rates[title].rate)
-
-
-def _axes(contestants: Sequence[ContestantReport]) -> str:
-    """Style and task of the evaluated one and of the plainer ones."""
-
-    def both(contestant: ContestantReport) -> str:
-        style = total_style(contestant.style)
-        return f"{'-' if style is None else f'{style:.2f}'} and {contestant.task.value:.2f}"
-
-    plainer = [c for name in _ORDER if (c := _of_kind(contestants[1:], name)) is not None]
-    rest = ", ".join(f"{c.title} {both(c)}" for c in plainer)
-    return f"Style and task (1 is you): {contestants[0].title} {both(contestants[0])}{f'; {rest}' if rest else ''}."
+    return advice, main.title
 
 
 def _of_kind(contestants: Sequence[ContestantReport], kind: Opponent) -> ContestantReport | None:

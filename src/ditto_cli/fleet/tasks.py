@@ -56,7 +56,7 @@ def train_person(task: Task, reporter: Reporter) -> Trained:
     from ditto_cli.model.hardware import detect
 
     hardware = detect("cuda" if task.is_on_gpu else "cpu")
-    from ditto_cli.evaluation.selection import selector_of
+    from ditto_cli.evaluation.selection import RoundSelector
     from ditto_cli.method.run import Job, train_ditto
     from ditto_cli.model.base.loading import load_policy
     from ditto_cli.model.instructions import can_write_instructions, write_instructions
@@ -71,7 +71,7 @@ def train_person(task: Task, reporter: Reporter) -> Trained:
         prompts = {text.id: one or plain_instruction(text) for text, one in zip(without, written, strict=True)}
         demonstrations, _ = attach_prompts(task.texts, {**task.prompts, **prompts})
     job = Job.of(policy, task.name, demonstrations, settings, task.watch_prompt, task.folder, task.pairs)
-    selector = selector_of(policy, job.demonstrations, job.pairs, settings, job.texts.max_new_tokens)
+    selector = RoundSelector(policy, job.demonstrations, job.pairs, settings, job.texts.max_new_tokens)
     kept = _InMemory()
     record = train_ditto(policy, job, cast(UnfinishedRun, kept), reporter, selector)
     return Trained(record, kept.stages, prompts)
@@ -140,8 +140,7 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
     hardware = detect("cuda" if task.is_on_gpu else "cpu")
     from ditto_cli.evaluation.appraisal import StyleJudge
     from ditto_cli.evaluation.contestants import Contestant, WritingPlan, few_shot, with_texts, write
-    from ditto_cli.evaluation.evaluate import gather, judge_all
-    from ditto_cli.evaluation.summary import build_report, describe_run, extracted_in_training
+    from ditto_cli.evaluation.evaluate import build_report, gather, judge_all
     from ditto_cli.model.base.loading import load_policy
     from ditto_cli.model.policy.lora import lora_of
 
@@ -165,15 +164,15 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
         task.author,
         contestants,
         plan,
+        record,
         writer=lambda contestant, wanted: write(policy, contestant, wanted, reporter),
         encoder=None,
         reporter=reporter,
     )
-    findings.extracted.update(extracted_in_training(record, stages[0].title))
     judge = StyleJudge(findings.appraisal_of)
     judge_all(findings, judge, reporter, every_pair=True)
-    run = describe_run([findings], policy, judge.name, seconds=time.monotonic() - began)
-    return build_report(task.name, stages[0].title, [findings], run, warnings=notes)
+    seconds = time.monotonic() - began
+    return build_report(task.name, [findings], policy, judge.name, seconds=seconds, warnings=notes)
 
 
 @dataclass

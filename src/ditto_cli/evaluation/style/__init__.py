@@ -9,6 +9,7 @@ Legend: N own texts, M other texts, F features.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -80,14 +81,22 @@ class Calibration:
     others: Array
     mates: Array
 
+    @property
+    def same_author(self) -> Array:
+        """Raw scores of texts against others of their own author: this one's, or anybody's when there is one text."""
+        return self.own if len(self.own) else self.mates
 
-class Profile(Protocol):
-    """What is kept of the own and the other texts under one measure."""
+    def value(self, raw: Array | float) -> Array:
+        """Raw scores -> 0 at the mean of the others, 1 at the mean of the author's, and bent beyond."""
+        floor = self.others.mean()
+        # A measure that hardly separates must not blow up small differences.
+        return bent((raw - floor) / max(self.same_author.mean() - floor, self.others.std(), 1e-9))
 
-    calibration: Calibration
-
-    def score(self, vector: Array, excluded: Sequence[int]) -> float:
-        """Raw score of a vector [F]; the other texts of `excluded` take no part."""
+    @property
+    def separation(self) -> float:
+        """Share of (own, other) pairs in which the own text is nearer."""
+        ahead = self.same_author[:, None] - self.others[None, :]
+        return float(((ahead > _TIE) + 0.5 * (np.abs(ahead) <= _TIE)).mean())
 
 
 class ImposterProfile:
@@ -100,18 +109,16 @@ class ImposterProfile:
     def __init__(self, own_NF: Array, others_MF: Array, voices: Sequence[str]) -> None:
         self._own, self._others = _unit(own_NF), _unit(others_MF)
         labels = np.array(voices)
-        same_voice = labels[:, None] == labels[None, :]
         similar_MM = self._others @ self._others.T
         # A person whom the panel never saw has no text of their own among the others; so they are left out here too.
-        nearest_M = _mean_of_largest(np.where(same_voice, _FURTHEST, similar_MM))
-        pairs = same_voice & (labels != NO_VOICE)[:, None] & ~np.eye(len(labels), dtype=bool)
+        nearest_M = _mean_of_largest(np.where(labels[:, None] == labels[None, :], _FURTHEST, similar_MM))
         own_NN = self._own @ self._own.T
         num = len(own_NN)
         own = (own_NN.sum(axis=1) - own_NN.diagonal()) / max(1, num - 1)
         self.calibration = Calibration(
             own=(own - _mean_of_largest(self._own @ self._others.T))[: num if num > 1 else 0],
             others=(self._others @ self._own.T).mean(axis=1) - nearest_M,
-            mates=(similar_MM - nearest_M[:, None])[pairs],
+            mates=(similar_MM - nearest_M[:, None])[_mates(voices)],
         )
 
     def score(self, vector: Array, excluded: Sequence[int]) -> float:
@@ -130,22 +137,21 @@ class SpreadProfile:
 
     def __init__(self, own_NF: Array, others_MF: Array, voices: Sequence[str]) -> None:
         self._general = within_voice_variance(others_MF, voices) + 1e-4 * others_MF.var(axis=0) + 1e-9
-        self._mean, self._variance = self._fitted(own_NF)
+        self._fitted = self._fit(own_NF)
         num = len(own_NF)
         rest = [np.delete(own_NF, row, axis=0) for row in range(num)] if num > 1 else []
-        labels = np.array(voices)
-        pairs = (labels[:, None] == labels[None, :]) & (labels != NO_VOICE)[:, None] & ~np.eye(len(labels), dtype=bool)
         self.calibration = Calibration(
-            own=np.array([_nearness(own_NF[row], *self._fitted(part)) for row, part in enumerate(rest)]),
-            others=_nearness(others_MF, self._mean, self._variance),
-            mates=_nearness(others_MF[:, None], others_MF[None], self._general)[pairs],
+            own=np.array([_nearness(own_NF[row], *self._fit(part)) for row, part in enumerate(rest)]),
+            others=_nearness(others_MF, *self._fitted),
+            mates=_nearness(others_MF[:, None], others_MF[None], self._general)[_mates(voices)],
         )
 
     def score(self, vector: Array, excluded: Sequence[int]) -> float:
         """Raw score of a vector [F]; single other texts play no part in it."""
-        return float(_nearness(vector, self._mean, self._variance))
+        return float(_nearness(vector, *self._fitted))
 
-    def _fitted(self, own_NF: Array) -> tuple[Array, Array]:
+    def _fit(self, own_NF: Array) -> tuple[Array, Array]:
+        """Mean and variance."""
         mean = own_NF.mean(axis=0)
         squares = ((own_NF - mean) ** 2).sum(axis=0)
         return mean, (_PRIOR_TEXTS * self._general + squares) / (_PRIOR_TEXTS + len(own_NF) - 1)
@@ -159,10 +165,7 @@ class SparseVectors:
     """
 
     def __init__(self, own: Sequence[Features], others: Sequence[Features], voices: Sequence[str]) -> None:
-        seen: dict[str, int] = {}
-        for features in (*own, *others):
-            for name in features:
-                seen[name] = seen.get(name, 0) + 1
+        seen = Counter(name for features in (*own, *others) for name in features)
         self._columns = {name: column for column, name in enumerate(sorted(n for n in seen if seen[n] >= _MIN_TEXTS))}
         self._mean, self._spread = np.zeros(len(self._columns)), np.ones(len(self._columns))
         own_NF, others_MF = self.matrix(own), self.matrix(others)
@@ -175,20 +178,25 @@ class SparseVectors:
         rows = np.zeros((len(texts), len(self._columns)))
         columns = self._columns
         for row, features in zip(rows, texts, strict=True):
-            known = [(columns[name], value) for name, value in features.items() if name in columns]
-            if known:
-                places, values = zip(*known, strict=True)
-                row[list(places)] = values
+            known = {columns[name]: value for name, value in features.items() if name in columns}
+            row[list(known)] = list(known.values())
         return (rows - self._mean) / self._spread
 
 
 def within_voice_variance(texts_MF: Array, voices: Sequence[str]) -> Array:
     """Mean over voices with several texts of a figure's unbiased variance within the voice: [F]."""
     labels = np.array(voices)
-    names = [name for name in sorted(set(voices)) if name != NO_VOICE and (labels == name).sum() > 1]
-    variances = [(texts_MF[labels == name].var(axis=0, ddof=1), int((labels == name).sum())) for name in names]
-    total = sum((variance * count for variance, count in variances), start=np.zeros(texts_MF.shape[1]))
-    return np.asarray(total / max(1, sum(count for _, count in variances)))
+    by_voice = [texts_MF[labels == voice] for voice in sorted(set(voices) - {NO_VOICE})]
+    several = [own for own in by_voice if len(own) > 1]
+    total = sum((own.var(axis=0, ddof=1) * len(own) for own in several), start=np.zeros(texts_MF.shape[1]))
+    return np.asarray(total / max(1, sum(map(len, several))))
+
+
+def _mates(voices: Sequence[str]) -> NDArray[np.bool_]:
+    """Which texts are two of one voice: [M, M]."""
+    labels = np.array(voices)
+    same_voice = (labels[:, None] == labels[None, :]) & (labels != NO_VOICE)[:, None]
+    return np.asarray(same_voice & ~np.eye(len(labels), dtype=bool))
 
 
 def _unit(vectors: Array) -> Array:
@@ -214,77 +222,39 @@ class PanelScore:
     members: Mapping[str, float]
 
 
-class _Texts:
-    """What a panel is fitted on, normalised: the author's, other people's, and who wrote which of these."""
-
-    def __init__(self, own: Sequence[str], background: Sequence[str]) -> None:
-        self.own = [clean for text in own if (clean := normalised(text))]
-        if not self.own:
-            raise InputError("The style panel was given no text of the author, and cannot know a style from none.")
-        known = {folded(text) for text in self.own}
-        shipped = {c: item.voice for item in read_background() if folded(c := normalised(item.text)) not in known}
-        cleaned = dict.fromkeys(normalised(text) for text in background)
-        given = [text for text in cleaned if text and folded(text) not in known]
-        if len(given) > len(shipped):
-            given = [given[round(at)] for at in np.linspace(0, len(given) - 1, len(shipped))]
-        self.others = [*shipped, *given]
-        self.voices = [*shipped.values(), *[NO_VOICE] * len(given)]
-
-
 @dataclass(frozen=True)
 class FittedMeasure:
-    """A measure fitted to one author: its vectors, their profile, and what a raw score is worth."""
+    """A measure fitted to one author: what makes vectors of features, and the profile that scores them."""
 
-    name: str
-    prior: float
-    joins: bool
-    vector: Callable[[str], Array]
-    profile: Profile
+    measure: Measure
+    matrix: Callable[[Sequence[Any]], Array]
+    profile: ImposterProfile | SpreadProfile
 
     def value(self, text: str, excluded: Sequence[int]) -> float:
         """0 at the floor, 1 at the ceiling."""
-        return float(_calibrated(np.array(self.profile.score(self.vector(text), excluded)), self.profile.calibration))
+        vector = self.matrix([self.measure.features(text)])[0]
+        return float(self.profile.calibration.value(self.profile.score(vector, excluded)))
 
     @property
     def own_value(self) -> float:
         """Mean value of the own texts, each held against the rest; 1 where there is one only."""
         own = self.profile.calibration.own
-        return float(_calibrated(own, self.profile.calibration).mean()) if len(own) else 1.0
-
-    @property
-    def separation(self) -> float:
-        """Share of (own, other) pairs in which the own text is nearer."""
-        calibration = self.profile.calibration
-        ahead = _known(calibration)[:, None] - calibration.others[None, :]
-        return float(((ahead > _TIE) + 0.5 * (np.abs(ahead) <= _TIE)).mean())
+        return float(self.profile.calibration.value(own).mean()) if len(own) else 1.0
 
     @property
     def unscaled_weight(self) -> float:
         """The prior, times how far the separation is from chance; few own texts count with a typical separation."""
-        num = len(self.profile.calibration.own)
-        likely = (num * self.separation + _TYPICAL_TEXTS * _TYPICAL_SEPARATION) / (num + _TYPICAL_TEXTS)
-        return self.prior * max(0.0, 2 * likely - 1)
+        calibration = self.profile.calibration
+        num = len(calibration.own)
+        likely = (num * calibration.separation + _TYPICAL_TEXTS * _TYPICAL_SEPARATION) / (num + _TYPICAL_TEXTS)
+        return self.measure.prior * max(0.0, 2 * likely - 1)
 
 
 class StylePanel:
-    """Measures of style that were calibrated for one author; made by `fit`."""
+    """Measures of style that are calibrated for one author."""
 
-    def __init__(self, members: Sequence[FittedMeasure], texts: _Texts, notes: tuple[str, ...]) -> None:
-        total = sum(member.unscaled_weight for member in members)
-        self._members = tuple(members)
-        self._weights = {member.name: member.unscaled_weight / total for member in members}
-        self._others = [folded(text) for text in texts.others]
-        self._typical_words = median(len(words(text)) for text in texts.own)
-        self._scores: dict[str, PanelScore] = {}
-        self.notes = notes
-        self.members = tuple(
-            PanelMember(measure=member.name, separation=member.separation, weight=self._weights[member.name])
-            for member in members
-        )
-
-    @classmethod
-    def fit(cls, own: Sequence[str], background: Sequence[str], *, encoder: TextEncoder | None = None) -> StylePanel:
-        """A panel for one author.
+    def __init__(self, own: Sequence[str], background: Sequence[str], *, encoder: TextEncoder | None = None) -> None:
+        """Fit the measures.
 
         Args:
             own: the author's demonstrations, blank ones are left out.
@@ -295,20 +265,50 @@ class StylePanel:
         Raises:
             InputError: there is no text of the author.
         """
-        texts = _Texts(own, background)
-        members = [_fit_sparse(m, texts) if m.sparse else _fit_dense(m, texts) for m in MEASURES]
+        texts = [clean for text in own if (clean := normalised(text))]
+        if not texts:
+            raise InputError("The style panel was given no text of the author, and cannot know a style from none.")
+        known = {folded(text) for text in texts}
+        shipped = {c: item.voice for item in read_background() if folded(c := normalised(item.text)) not in known}
+        cleaned = dict.fromkeys(normalised(text) for text in background)
+        given = [text for text in cleaned if text and folded(text) not in known]
+        if len(given) > len(shipped):
+            given = [given[round(at)] for at in np.linspace(0, len(given) - 1, len(shipped))]
+        others, voices = [*shipped, *given], [*shipped.values(), *[NO_VOICE] * len(given)]
+        self._others = [folded(text) for text in others]
+        self._typical_words = median(len(words(text)) for text in texts)
+        self._scores: dict[str, PanelScore] = {}
+        self.notes = (_ONE_TEXT_NOTE,) if len(texts) == 1 else ()
+
+        self._members: list[FittedMeasure] = []
+        for measure in MEASURES:
+            own_features, other_features = ([measure.features(text) for text in part] for part in (texts, others))
+            matrix = SparseVectors(own_features, other_features, voices).matrix if measure.sparse else _dense_matrix
+            profile = ImposterProfile if measure.sparse else SpreadProfile
+            fitted = profile(matrix(own_features), matrix(other_features), voices)
+            self._members.append(FittedMeasure(measure, matrix, fitted))
         if encoder is not None:
-            members.append(_fit_encoder(encoder, texts))
-        return cls(members, texts, (_ONE_TEXT_NOTE,) if len(texts.own) == 1 else ())
+            own_NF, others_MF = (np.asarray(encoder.encode(part), dtype=np.float64) for part in (texts, others))
+            centre: Array = others_MF.mean(axis=0)
+
+            def encoded(texts: Sequence[str]) -> Array:
+                return np.asarray(np.asarray(encoder.encode(texts), dtype=np.float64) - centre)
+
+            measure = Measure(ENCODER_MEASURE, _ENCODER_PRIOR, str, sparse=False)
+            fitted = ImposterProfile(own_NF - centre, others_MF - centre, voices)
+            self._members.append(FittedMeasure(measure, encoded, fitted))
+        total = sum(member.unscaled_weight for member in self._members)
+        self._weights = {member.measure.name: member.unscaled_weight / total for member in self._members}
+        self.members = tuple(
+            PanelMember(measure=name, separation=member.profile.calibration.separation, weight=weight)
+            for member, (name, weight) in zip(self._members, self._weights.items(), strict=True)
+        )
 
     def score(self, text: str) -> PanelScore:
         """Where one text lies; a text of a few words never lies above the floor."""
         if text not in self._scores:
             clean = normalised(text)
-            self._scores[text] = self._weighted(
-                {member.name: member.value(clean, self._same_as(clean)) for member in self._members},
-                self._evidence(clean),
-            )
+            self._scores[text] = self._score([clean], [clean])
         return self._scores[text]
 
     def score_pooled(self, texts: Sequence[str]) -> PanelScore:
@@ -318,59 +318,35 @@ class StylePanel:
         a hundred words are mostly chance; measures of layout and greeting look at every text by itself.
         """
         clean = [normalised(text) for text in texts]
-        pieces = _joined(clean, self._typical_words)
-        values = {
-            member.name: fmean(member.value(text, self._same_as(text)) for text in (pieces if member.joins else clean))
-            for member in self._members
-        }
-        return self._weighted(values, fmean(self._evidence(text) for text in clean))
+        return self._score(clean, _joined(clean, self._typical_words))
 
     def own_scores(self) -> PanelScore:
         """Where the author's own texts lie, each held against the rest: the ceiling as it really is."""
-        return self._weighted({member.name: member.own_value for member in self._members}, 1.0)
+        return self._weighted({member.measure.name: member.own_value for member in self._members}, 1.0)
+
+    def _score(self, texts: Sequence[str], pieces: Sequence[str]) -> PanelScore:
+        """Where texts lie by the mean of each measure; `pieces` are the same for measures that join short texts."""
+
+        def value(member: FittedMeasure, text: str) -> float:
+            same = folded(text)  # nobody is their own imposter
+            return member.value(text, [index for index, other in enumerate(self._others) if other == same])
+
+        values = {
+            member.measure.name: fmean(value(member, text) for text in (pieces if member.measure.joins else texts))
+            for member in self._members
+        }
+        # 0 for at most one word, 1 from twenty words on (from half the author's usual length if that is less).
+        enough = max(2.0, min(_ENOUGH_WORDS, self._typical_words / 2))
+        evidence = fmean(min(1.0, max(0.0, (len(words(text)) - 1) / (enough - 1))) for text in texts)
+        return self._weighted(values, evidence)
 
     def _weighted(self, values: Mapping[str, float], evidence: float) -> PanelScore:
         members = {name: value * evidence if value > 0 else value for name, value in values.items()}
         return PanelScore(sum(self._weights[name] * value for name, value in members.items()), members)
 
-    def _evidence(self, text: str) -> float:
-        """0 for at most one word, 1 from twenty words on (from half the author's usual length if that is less)."""
-        enough = max(2.0, min(_ENOUGH_WORDS, self._typical_words / 2))
-        return min(1.0, max(0.0, (len(words(text)) - 1) / (enough - 1)))
 
-    def _same_as(self, text: str) -> list[int]:
-        """Which of the others are this very text: nobody is their own imposter."""
-        same = folded(text)
-        return [index for index, other in enumerate(self._others) if other == same]
-
-
-def _fit_sparse(measure: Measure, texts: _Texts) -> FittedMeasure:
-    own, others = ([measure.features(text) for text in part] for part in (texts.own, texts.others))
-    space = SparseVectors(own, others, texts.voices)
-    profile = ImposterProfile(space.matrix(own), space.matrix(others), texts.voices)
-    return FittedMeasure(
-        measure.name, measure.prior, measure.joins, lambda text: space.matrix([measure.features(text)])[0], profile
-    )
-
-
-def _fit_dense(measure: Measure, texts: _Texts) -> FittedMeasure:
-    def vector(text: str) -> Array:
-        return np.array(list(measure.features(text).values()))
-
-    own, others = (np.stack([vector(text) for text in part]) for part in (texts.own, texts.others))
-    return FittedMeasure(measure.name, measure.prior, measure.joins, vector, SpreadProfile(own, others, texts.voices))
-
-
-def _fit_encoder(encoder: TextEncoder, texts: _Texts) -> FittedMeasure:
-    own, others = (np.asarray(encoder.encode(part), dtype=np.float64) for part in (texts.own, texts.others))
-    centre: Array = others.mean(axis=0)
-
-    def vector(text: str) -> Array:
-        encoded: Array = np.asarray(encoder.encode([text])[0], dtype=np.float64)
-        return encoded - centre
-
-    profile = ImposterProfile(own - centre, others - centre, texts.voices)
-    return FittedMeasure(ENCODER_MEASURE, _ENCODER_PRIOR, True, vector, profile)
+def _dense_matrix(texts: Sequence[Features]) -> Array:
+    return np.stack([np.array(list(features.values())) for features in texts])
 
 
 def _joined(texts: Sequence[str], num_words: float) -> list[str]:
@@ -385,19 +361,6 @@ def _joined(texts: Sequence[str], num_words: float) -> list[str]:
     if not pieces or len(words(piece)) >= num_words / 2:
         return [*pieces, piece]
     return [*pieces[:-1], f"{pieces[-1]}\n\n{piece}"] if piece else pieces
-
-
-def _known(calibration: Calibration) -> Array:
-    """Raw scores of texts against others of their own author: this author's, or anybody's when there is one text."""
-    return calibration.own if len(calibration.own) else calibration.mates
-
-
-def _calibrated(raw: Array, calibration: Calibration) -> Array:
-    """Raw scores -> 0 at the mean of the others, 1 at the mean of the author's, and bent beyond."""
-    floor = calibration.others.mean()
-    # A measure that hardly separates must not blow up small differences.
-    scale = max(_known(calibration).mean() - floor, calibration.others.std(), 1e-9)
-    return bent((raw - floor) / scale)
 
 
 def bent(value: Array | float) -> Array:

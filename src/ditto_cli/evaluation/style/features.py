@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, pstdev
+from typing import Any
 
 import numpy as np
 
@@ -96,17 +97,13 @@ Features = Mapping[str, float]
 class Measure:
     """One way to look at a text.
 
-    Attributes:
-        name: for reports.
-        prior: its weight before it is known how well it separates the author; relative.
-        features: the text's figures.
-        sparse: whether the names differ from text to text.
-        joins: whether short texts may be read one after the other as one.
+    `prior` is its weight, relative, before it is known how well it separates the author. Of a `sparse` one the names
+    of the features differ from text to text. Where it `joins`, short texts may be read one after the other as one.
     """
 
     name: str
     prior: float
-    features: Callable[[str], Features]
+    features: Callable[[str], Any]
     sparse: bool
     joins: bool = True
 
@@ -134,9 +131,7 @@ def function_words(text: str) -> Features:
 
 def punctuation(text: str) -> Features:
     """Marks for each word: single ones, runs such as `?!`, and what stands before and after them."""
-    found: Counter[str] = Counter()
-    for run in re.findall(r"[^\w\s]+", text):
-        found[f"run {run[:3]}"] += 1
+    found = Counter(f"run {run[:3]}" for run in re.findall(r"[^\w\s]+", text))
     for match in re.finditer(r"([^\w\s])(\s*)", text):
         mark, space = match.groups()
         before, after = text[max(0, match.start() - 1) : match.start()], text[match.end() : match.end() + 1]

@@ -15,6 +15,7 @@ from typing import TypeVar
 import torch
 
 from ditto_cli.errors import MemoryLimitError
+from ditto_cli.shown import counted
 
 T = TypeVar("T")
 
@@ -106,10 +107,6 @@ class MemoryGuard:
             free_memory()
             less = lower(limit)
             if less < 1:
-                raise MemoryLimitError(f"{self.memory} is full even with {_counted(limit, noun)} at a time: {advice}.")
-            self.noted(f"{self.memory} is full: going on with {_counted(less, noun)} at a time instead of {limit}.")
+                raise MemoryLimitError(f"{self.memory} is full even with {counted(limit, noun)} at a time: {advice}.")
+            self.noted(f"{self.memory} is full: going on with {counted(less, noun)} at a time instead of {limit}.")
             self.lowered[kind] = limit = less
-
-
-def _counted(num: int, noun: str) -> str:
-    return f"{num} {noun}" if num == 1 else f"{num} {noun}s"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ditto_cli.evaluation.summary import chrf
+from ditto_cli.evaluation.evaluate import chrf
 
 
 def test_equal_texts_are_100_and_strangers_0():
