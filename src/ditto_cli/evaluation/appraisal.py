@@ -23,7 +23,7 @@ from statistics import fmean
 from rapidfuzz import fuzz
 
 from ditto_cli.demonstrations import language
-from ditto_cli.demonstrations.closings import closing_in
+from ditto_cli.demonstrations.authorship import closing_in
 from ditto_cli.evaluation.eval_prompts import read_bank
 from ditto_cli.evaluation.soundness import collapsed, recitation_check, repetition, shared_positions, words
 from ditto_cli.evaluation.style import StylePanel, TextEncoder, bent, read_background
