@@ -209,6 +209,12 @@ def test_the_original_of_html_comes_from_its_element() -> None:
     assert originals["Outlook, HTML"].endswith("Can you make it?\n\nTom")
 
 
+def test_a_quote_in_an_element_of_quotes_ends_where_it_ends() -> None:
+    quotes = '<div>Bo wrote:</div><div style="border-left:1px solid">come over</div><blockquote>now</blockquote>'
+    html = f'<p>Yes.</p><div class="yahoo_quoted">{quotes}</div><p>And bring tea.</p>'
+    assert " ".join(html_mail_to_text(html).split()) == "Yes. > come over > now And bring tea."
+
+
 def test_the_quotes_of_an_original_are_no_part_of_it() -> None:
     quoted = "Now?\n\nOn Sun, 2 Mar 2025, Anna wrote:\n> Later.\n\n-- \nTom"
     body = f"Yes.\n\nOn Mon, 3 Mar 2025, Tom wrote:\n{marked(quoted)}\n"

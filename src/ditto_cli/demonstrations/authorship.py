@@ -132,7 +132,7 @@ def _spaced_closing(pieces: Sequence[str], keys: Sequence[str]) -> str | None:
 
 def _is_name_word(word: str) -> bool:
     """Letters of any script with their marks, hyphens, and the dot of an initial."""
-    if len(word) > 5 and "\u3040" <= word[0] <= "\u9fff":  # of a name
+    if len(word) > 5 and "\u3040" <= word[0] <= "\u9fff":  # no name is longer
         return False
     return word[0].isalpha() and all(
         character in "'\u2019-." or unicodedata.category(character)[0] in "LM" for character in word

@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import yaml
 
@@ -233,7 +232,12 @@ def _parsed(name: str, line: str, redactor: Redactor | None) -> Preference | str
         return "not a line of JSON"
     if not isinstance(content, dict):
         return "not an object with prompt, chosen and rejected"
-    found = {key: _text(content.get(key)) for key in ("prompt", "chosen", "rejected")}
+    found: dict[str, str] = {}
+    for key in ("prompt", "chosen", "rejected"):
+        value = content.get(key)
+        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):  # a conversation of one turn
+            value = value[0].get("content")
+        found[key] = normalise_text(value) if isinstance(value, str) else ""
     if missing := [key for key, text in found.items() if not text]:
         return f"no {' and '.join(missing)} in it"
     if redactor is not None:
@@ -241,13 +245,6 @@ def _parsed(name: str, line: str, redactor: Redactor | None) -> Preference | str
     if found["chosen"] == found["rejected"]:
         return "both texts are the same"
     return Preference(name, **found)
-
-
-def _text(value: Any) -> str:
-    """A text, or the one turn of a conversation; empty where it is neither."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        value = value[0].get("content")
-    return normalise_text(value) if isinstance(value, str) else ""
 
 
 # --- new files
@@ -348,7 +345,7 @@ def kept_back(picked: Sequence[Picked], num: int) -> list[Picked]:
 
 def _choice(candidates: Sequence[SourceText], num: int | None, num_held_out: int, limits: Limits | None) -> Choice:
     """All of a few texts, but those that nobody wrote; of many, or where lengths are given, the best ones."""
-    if num is not None or limits is not None or len(candidates) - num_held_out > 9:  # else all
+    if num is not None or limits is not None or len(candidates) - num_held_out > 9:
         return pick(candidates, (num or 7) + num_held_out, limits)
     reasons = {text.id: text.mail.not_written for text in candidates if text.mail and text.mail.not_written}
     picked = [Picked(text, "") for text in candidates if text.id not in reasons]

@@ -243,13 +243,14 @@ class _MailReader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._num_blockquotes -= tag == "blockquote"
         around, name, num = self.regions[-1] if self.regions else ("", "", 0)
-        if tag == name:
-            self.regions[-1] = (around, name, num + 1)
         kind = self._kind(tag, {key: value or "" for key, value in attrs}) if around in ("", "wrapped") else ""
         if kind and (kind == "quote" or not around) and (tag not in _VOID or kind == "rest"):
             self.regions.append((kind, "" if kind == "rest" else tag, 1))
             self._to = _TextReader(self._tight) if kind in ("quote", "rest") else None
-        elif self._to is not None:
+            return
+        if tag == name:
+            self.regions[-1] = (around, name, num + 1)
+        if self._to is not None:
             if tag == "blockquote" and self._to is self.own:  # only an indentation
                 tag = "div"
             elif tag == "blockquote":

@@ -46,13 +46,12 @@ def language_of(text: str) -> str | None:
     ranked: list[tuple[str, float]] = _identifier().rank(plain)
     best = ranked[0][0]
     share = sum(probability for code, probability in ranked if language_group(code) == language_group(best))
-    return best if share >= 0.7 else None  # of the probability
+    return best if share >= 0.7 else None
 
 
 def language_name(code: str) -> str:
     """The English name; of a language without an entry the code itself."""
-    name: str = words("languages")["names"].get(code, code)
-    return name
+    return str(words("languages")["names"].get(code, code))
 
 
 @cache

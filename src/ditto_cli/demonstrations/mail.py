@@ -25,15 +25,7 @@ from itertools import chain, islice, takewhile
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from ditto_cli.demonstrations.encoding import (
-    UndecodableTextError,
-    charset_of_page,
-    decode_text,
-    normalise_text,
-    readable_name,
-    repair_mojibake,
-    unify_line_ends,
-)
+from ditto_cli.demonstrations import encoding
 from ditto_cli.demonstrations.html_text import html_mail_to_text
 from ditto_cli.demonstrations.language import excerpt
 from ditto_cli.demonstrations.quotes import remove_quoted, unwrap_flowed
@@ -78,12 +70,12 @@ def parse_mail(name: str, raw: bytes, *, is_of_archive: bool = True) -> SourceTe
     # UndecodableTextError among them: damaged beyond what decoders forgive.
     except (ValueError, RecursionError):
         return Skipped(name, _NOT_READABLE)
-    text = normalise_text(own.text)
+    text = encoding.normalise_text(own.text)
     if not text or text.startswith("-----BEGIN PGP MESSAGE-----"):
         is_encrypted = text or kinds & _ENCRYPTED_KINDS
         return Skipped(name, "encrypted" if is_encrypted else "nothing in it was written by its sender")
     if mail.form == "reply":
-        mail = replace(mail, original=normalise_text(own.original))
+        mail = replace(mail, original=encoding.normalise_text(own.original))
     if "text/calendar" in kinds:
         mail = replace(mail, not_written=_CALENDAR)
     return SourceText(id=name, text=text, prompt=mail_prompt(mail), mail=mail, authors=authors_of(fields))
@@ -125,10 +117,10 @@ def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
             return _best(filled)
         return "\n\n".join(text for text, _ in filled), any(is_html for _, is_html in filled)
     if kind == "text/html":
-        return html_mail_to_text(unify_line_ends(part_text(part))), True
+        return html_mail_to_text(encoding.unify_line_ends(part_text(part))), True
     if kind != "text/plain":
         return "", False
-    text = unify_line_ends(part_text(part))
+    text = encoding.unify_line_ends(part_text(part))
     if parameter(part, "format").lower() == "flowed":
         text = unwrap_flowed(text, delete_space=parameter(part, "delsp").lower() == "yes")
     if match := _PGP_SIGNED.match(text):
@@ -176,7 +168,7 @@ _MODIFIED_UTF7 = re.compile(r"&([A-Za-z0-9+,]*)-")
 
 def mail_of(fields: Fields) -> Mail:
     """What the headers say, without the text of the original."""
-    written = normalise_text(first(fields, "subject"))[: 2 * _MAX_SUBJECT_CHARACTERS].strip()
+    written = encoding.normalise_text(first(fields, "subject"))[: 2 * _MAX_SUBJECT_CHARACTERS].strip()
     form: Literal["new", "reply", "forward"] = "new"
     subject = written
     while match := _PREFIX.match(subject) or _ITALIAN_REPLY.match(subject):
@@ -298,7 +290,7 @@ def open_mail(raw: bytes) -> tuple[Fields, Message]:
             try:
                 line = written.decode()
             except UnicodeDecodeError:
-                line = decode_text(written, parameter(message, "charset"))
+                line = encoding.decode_text(written, parameter(message, "charset"))
         fields.setdefault(name.lower(), []).append(line)
     return fields, message
 
@@ -319,9 +311,9 @@ def decoded_words(value: str) -> str:
             # Neighbours with one charset come joined: some programs cut in the middle of a character.
             for piece, charset in decode_header(value):
                 raw = piece if isinstance(piece, bytes) else piece.encode("raw-unicode-escape")
-                pieces.append(decode_text(raw, charset) if charset else raw.decode("raw-unicode-escape"))
+                pieces.append(encoding.decode_text(raw, charset) if charset else raw.decode("raw-unicode-escape"))
             value = "".join(pieces)
-    return " ".join(repair_mojibake(value).split())
+    return " ".join(encoding.repair_mojibake(value).split())
 
 
 def parameter(part: Message, name: str, header: str = "content-type") -> str:
@@ -345,9 +337,9 @@ def part_text(part: Message) -> str:
     raw = content if isinstance(content, bytes) else b""
     raw = _from_base64(raw) if is_base64 else raw
     if len(raw) > 2 * 2**20:
-        raise UndecodableTextError("a text of more than 2 MiB")
+        raise encoding.UndecodableTextError("a text of more than 2 MiB")
     is_page = part.get_content_subtype() == "html"
-    return decode_text(raw, parameter(part, "charset") or (charset_of_page(raw) if is_page else None))
+    return encoding.decode_text(raw, parameter(part, "charset") or (encoding.charset_of_page(raw) if is_page else None))
 
 
 def _from_base64(raw: bytes) -> bytes:
@@ -366,7 +358,7 @@ def _from_base64(raw: bytes) -> bytes:
     decoded: list[bytes] = []
     for block in re.findall(rb"[A-Za-z0-9+/]+", re.sub(rb"[^A-Za-z0-9+/=]", b"", b"".join(lines[: end + 1]))):
         if len(block) % 4 == 1:
-            raise UndecodableTextError("broken base64")
+            raise encoding.UndecodableTextError("broken base64")
         decoded.append(binascii.a2b_base64(block + b"=" * (-len(block) % 4)))
     return b"".join(decoded)
 
@@ -455,7 +447,7 @@ def read_maildir(name: str, folder: Path) -> Iterator[SourceText | Skipped]:
             yield _mail_of_archive(identity, str(folder), raw if len(raw) <= MAX_MESSAGE_BYTES else None)
     for below in folders:
         if below not in ("cur", "new", "tmp") and any(_is_real(folder / below / part) for part in ("cur", "new")):
-            yield from read_maildir(f"{name}/{readable_name(below)}", folder / below)
+            yield from read_maildir(f"{name}/{encoding.readable_name(below)}", folder / below)
 
 
 def link_originals(texts: Sequence[SourceText]) -> list[SourceText]:

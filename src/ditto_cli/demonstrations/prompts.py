@@ -130,15 +130,9 @@ def plain_instruction(source: SourceText) -> str:
 
 def reverse_instruction_request(text: str, most_characters: int) -> str:
     """The message that asks a base model for the instruction which `text` answers; a long text is cut."""
-    excerpt = text
     if len(text) > most_characters:
-        excerpt = text[:most_characters].rsplit(maxsplit=1)[0] + " ..."
-    return (
-        "Somebody was asked to write the text below. What was the request? Say what the text does, for whom and with "
-        "which facts, and nothing of how it sounds. "
-        'Answer with one short sentence that begins with "Write", and nothing else.\n\n'
-        f'"{excerpt}"'
-    )
+        text = text[:most_characters].rsplit(maxsplit=1)[0] + " ..."
+    return str(words("requests")["reverse_instruction"]).format(text=text)
 
 
 def clean_instruction(raw: str) -> str | None:

@@ -399,7 +399,7 @@ def _without_contact_block(lines: list[str]) -> list[str]:
     else:
         place = next((place for place, index in enumerate(tail) if index and _is_name_apart(lines, index)), len(tail))
     block = [lines[index].strip() for index in tail[place + 1 :]]
-    is_block = all(len(line) <= 90 and len(line.split()) <= 8 for line in block)  # nor its lines
+    is_block = all(len(line) <= 90 and len(line.split()) <= 8 for line in block)  # as its lines are
     without_contacts = [_CONTACT.subn(" ", line) for line in block]
     has_contact = any(num and len(label.split()) <= _LABEL_WORDS for label, num in without_contacts)
     # "My number is 0170 ..." and the name below are of the letter.

@@ -15,15 +15,7 @@ from dataclasses import replace
 from math import isnan, nan
 from typing import Any
 
-from ditto_cli.demonstrations import chats
-from ditto_cli.demonstrations.encoding import (
-    BY_OTHERS,
-    decoded,
-    empty,
-    normalise_text,
-    repair_mojibake,
-    unify_line_ends,
-)
+from ditto_cli.demonstrations import chats, encoding
 from ditto_cli.demonstrations.html_text import html_to_text, looks_like_html
 from ditto_cli.demonstrations.posts import titled_prompt
 from ditto_cli.demonstrations.words import words
@@ -44,23 +36,23 @@ def read_json(name: str, raw: bytes) -> Reading:
 
     A .js file of an archive of X is one behind a name.
     """
-    content = _load(name, _OF_X.sub("", decoded(name, raw).removeprefix("\ufeff"), count=1))
+    content = _load(name, _OF_X.sub("", encoding.decoded(name, raw).removeprefix("\ufeff"), count=1))
     return _reading(name, content, list(enumerate(_find_entries(content), start=1)))
 
 
 def read_jsonl(name: str, raw: bytes) -> Reading:
     """A .jsonl file: as a list in .json, an entry a line. Ids count the lines."""
     # Other line ends, such as U+2028, may stand inside a JSON text.
-    lines = enumerate(re.split(r"\r\n?|\n", decoded(name, raw).removeprefix("\ufeff")), start=1)
+    lines = enumerate(re.split(r"\r\n?|\n", encoding.decoded(name, raw).removeprefix("\ufeff")), start=1)
     entries = [(number, _load(f"{name} line {number}", line)) for number, line in lines if line.strip()]
     return _reading(name, [entry for _, entry in entries], entries)
 
 
 def read_csv(name: str, raw: bytes) -> Reading:
     """A .csv or .tsv file with a row of column names: a text a row; ids count rows as a spreadsheet does."""
-    rows = _split_rows(name, unify_line_ends(decoded(name, raw).removeprefix("\ufeff")))
+    rows = _split_rows(name, encoding.unify_line_ends(encoding.decoded(name, raw).removeprefix("\ufeff")))
     if not rows:
-        raise InputError(empty(name))
+        raise InputError(encoding.empty(name))
     (_, header), *body = rows
     whole = [(number, cells) for number, cells in body if not any(cells[len(header) :])]
     entries = [(number, dict(zip(header, cells, strict=False))) for number, cells in whole]
@@ -73,7 +65,7 @@ def read_csv(name: str, raw: bytes) -> Reading:
 def _reading(name: str, content: Any, rows: Sequence[tuple[int, Any]], header: Sequence[str] = ()) -> Reading:
     """The archive of a known program, else the rows that hold a text; for each other one, why not."""
     if not rows and not header:
-        raise InputError(empty(name))
+        raise InputError(encoding.empty(name))
     is_ours = any(_is_demonstration(entry) for _, entry in rows)
     if not is_ours and (archive := archive_reading(name, content)) is not None:
         return archive
@@ -89,10 +81,10 @@ def _reading(name: str, content: Any, rows: Sequence[tuple[int, Any]], header: S
         else:
             prompt, text = ("", entry) if isinstance(entry, str) else _prompt_and_text(row, columns)
         if any(_plain(row.get(column)) in words("columns")["received"] for column in columns["directions"]):
-            skipped.append(Skipped(identity, BY_OTHERS))
-        elif text := normalise_text(text):
+            skipped.append(Skipped(identity, encoding.BY_OTHERS))
+        elif text := encoding.normalise_text(text):
             authors = _names(row, columns["authors"])
-            texts.append(SourceText(identity, text, normalise_text(prompt).strip() or None, authors=authors))
+            texts.append(SourceText(identity, text, encoding.normalise_text(prompt).strip() or None, authors=authors))
         else:
             skipped.append(Skipped(identity, _NO_EXCHANGE if is_exchange else "no text in it"))
     if not texts:
@@ -134,7 +126,7 @@ def _prompt_and_text(row: Mapping[str, Any], columns: Mapping[str, Sequence[str]
     if not isinstance(text, str):
         return "", ""
     # Before anything is taken away: of letters that were read wrongly, some are invisible marks.
-    text = repair_mojibake(text)
+    text = encoding.repair_mojibake(text)
     prompt = _first_value(row, columns["prompts"])
     if not prompt and (subject := " ".join(_first_value(row, columns["subjects"]).split()).replace('"', "'")):
         prompt = f'Write an email with the subject "{subject}".'
@@ -147,7 +139,7 @@ def _names(row: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
     for value in map(row.get, columns):
         values = map(value.get, words("columns")["name_keys"]) if isinstance(value, dict) else [value]
         names += [str(one).strip() for one in values if isinstance(one, (str, int)) and not isinstance(one, bool)]
-    return tuple(dict.fromkeys(repair_mojibake(name) for name in names if name))
+    return tuple(dict.fromkeys(encoding.repair_mojibake(name) for name in names if name))
 
 
 # --- JSON
@@ -155,7 +147,7 @@ def _names(row: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
 
 def _load(place: str, text: str) -> Any:
     if not text.strip():
-        raise InputError(empty(place))
+        raise InputError(encoding.empty(place))
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -286,7 +278,9 @@ def _read_chats(form: Mapping[str, Any], records: list[Any], owner: str) -> list
 
 
 def _read_message(form: Mapping[str, Any], record: dict[str, Any], owner: str) -> chats.Message:
-    names = [repair_mojibake(text) for path in form.get("authors", ()) if (text := _text_at(record, path).strip())]
+    names = [
+        encoding.repair_mojibake(text) for path in form.get("authors", ()) if (text := _text_at(record, path).strip())
+    ]
     authors = tuple(dict.fromkeys(names))
     text = next((text for path in form["text"] if (text := _text_at(record, path))), "")
     if form.get("html"):

@@ -153,7 +153,7 @@ def _of_folder(folder: Path, name: str) -> Iterator[Item]:
     if (mbox := mail.apple_mbox_file(folder)) is not None:
         yield from read_source(mbox, name)
         return
-    names = sorted(file_names(folder)) if name.count("/") < 200 else []  # of folders
+    names = sorted(file_names(folder)) if name.count("/") < 200 else []  # no folders lie deeper
     # What is kept back in a folder of demonstrations is never trained on.
     own = (FOLDER_FILE, PROMPT_FILE, PAIRS_FILE, HELD_OUT_FOLDER) if FOLDER_FILE in names else ()
     for entry in names:
