@@ -173,12 +173,7 @@ def _person_folders(people: Path) -> list[Path]:
 def _read_people(options: FleetOptions, store: AdapterStore) -> tuple[list[PersonStatus], dict[str, Task], int]:
     """Each folder as `ditto train` would read it, counted on a base without weights, and shown as a line of a table.
 
-    Returns:
-        All people, the tasks of those to be trained by name, and the most bytes that one takes.
-
-    Raises:
-        InputError: there are no folders, or the base cannot be found.
-        DeviceError: no preset is known for the cluster's GPUs.
+    All people, the tasks of those to be trained by name, and the most bytes that one takes.
     """
     folders = _person_folders(options.people)
     from ditto_cli.model.hardware import detect

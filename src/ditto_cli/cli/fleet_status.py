@@ -13,12 +13,7 @@ from ditto_cli.store import store_home
 
 
 def run_fleet_status(*, as_json: bool) -> None:
-    """See `ditto fleet status --help`.
-
-    Raises:
-        InputError: no fleet was trained here.
-        DiskError: its file is damaged.
-    """
+    """See `ditto fleet status --help`."""
     status = read_status(store_home(os.environ))
     if as_json:
         print_json(status.model_dump(mode="json"))

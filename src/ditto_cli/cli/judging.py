@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +13,13 @@ from ditto_cli.cli.context import confirm, in_terminal, load_base
 from ditto_cli.cli.render import ask, print_side_by_side, reporter, say, stderr_console, warn
 from ditto_cli.config import BaseSettings
 from ditto_cli.errors import InputError, InterruptedRun
-from ditto_cli.types import Demonstration, SilentReporter
+from ditto_cli.types import SilentReporter
 
 if TYPE_CHECKING:
     from ditto_cli.cli.sample import Session
     from ditto_cli.evaluation.evaluate import Findings
     from ditto_cli.evaluation.judges import Ledger
     from ditto_cli.evaluation.judges.by_openai import Endpoint
-    from ditto_cli.evaluation.judges.by_person import Shown
     from ditto_cli.evaluation.types import Judge
 
 _MUCH_BIAS = 0.5
@@ -80,7 +78,7 @@ def have_judged(
     from ditto_cli.evaluation.evaluate import judge_all
     from ditto_cli.evaluation.judges import Ledger
     from ditto_cli.evaluation.judges.by_model import ModelJudge
-    from ditto_cli.evaluation.judges.by_person import PersonJudge
+    from ditto_cli.evaluation.judges.by_person import PersonJudge, Shown
 
     demonstrations = findings.author.demonstrations
     judge: Judge
@@ -96,7 +94,13 @@ def have_judged(
         ledger = Ledger.of(folder, key, options.judge, marks or {}, writings)
         if options.judge == "openai":
             return _judged_by_server(options, findings, ledger)
-        judge = PersonJudge(ledger, ask, partial(_show_pair, demonstrations), seed=findings.plan.seed)
+
+        def show(shown: Shown) -> None:
+            say(f"\n{shown.number} of {shown.total}. A text of the author's, to compare with:")
+            say(demonstrations[(shown.number - 1) % len(demonstrations)].completion + "\n")
+            print_side_by_side(shown.prompt, [("a", shown.left), ("b", shown.right)], console=stderr_console())
+
+        judge = PersonJudge(ledger, ask, show, seed=findings.plan.seed)
     with nullcontext(SilentReporter()) if options.judge == "me" else reporter() as shown:  # no bars beside questions
         # The other judges cost a person's time, money or minutes.
         judge_all(findings, judge, shown, every_pair=options.judge == "style")
@@ -142,9 +146,3 @@ def notes_on(judge: Judge) -> list[str]:
         f"the judge {judge.name} preferred the same position in {bias:.0%} of the pairs whichever text stood "
         "there: it may be too small to judge style"
     ]
-
-
-def _show_pair(demonstrations: Sequence[Demonstration], shown: Shown) -> None:
-    say(f"\n{shown.number} of {shown.total}. A text of the author's, to compare with:")
-    say(demonstrations[(shown.number - 1) % len(demonstrations)].completion + "\n")
-    print_side_by_side(shown.prompt, [("a", shown.left), ("b", shown.right)], console=stderr_console())

@@ -128,7 +128,6 @@ NOT_AS_TYPICAL = "not as typical as those picked"
 NEARLY_THE_SAME = "nearly the same as another"
 FORM_LETTER = "a form letter sent many times"
 JOINED_WORDS = 15  # a text of fewer words teaches nothing alone
-_LANGUAGE_WORDS = 12  # of fewer nobody can tell
 _WITHIN, _LENGTH, _JOINED, _ALIKE, _FORM, _TINY = range(6)  # what is taken first
 _FORMS = {"new": "emails", "reply": "replies", "forward": "forwarded emails"}
 
@@ -183,7 +182,14 @@ def pick(texts: Sequence[SourceText], num: int, limits: language.Limits | None =
     for entry in entries:
         entry.refusal = entry.refusal or others.get(entry.text.id, "")
     entries = _join_short(entries, limits)
-    _refuse_other_languages([entry for entry in entries if not entry.refusal])
+    # Of a few words nobody can tell the language.
+    long = [entry for entry in entries if not entry.refusal and entry.words >= 12]
+    codes = [(entry, code) for entry in long if (code := language.language_of(entry.text.text)) is not None]
+    groups = Counter(language.language_group(code) for _, code in codes)
+    main = min(groups, key=lambda group: (-groups[group], group), default="")
+    for entry, code in codes:
+        if language.language_group(code) != main:
+            entry.refusal = f"in another language than most ({language.language_name(code)})"
     usable = sorted((entry for entry in entries if not entry.refusal), key=lambda entry: entry.rank)
     chosen: list[_Entry] = []
     for rank, group in groupby(usable, key=lambda entry: entry.rank):
@@ -260,16 +266,6 @@ def _join_short(entries: Sequence[_Entry], limits: language.Limits) -> list[_Ent
             entry.rank = (_JOINED if entry.words >= most else _TINY,)
             found.append(entry)
     return found
-
-
-def _refuse_other_languages(entries: Sequence[_Entry]) -> None:
-    """Refuse what is in another language than most; of a few words nobody can tell."""
-    codes = [language.language_of(entry.text.text) if entry.words >= _LANGUAGE_WORDS else None for entry in entries]
-    counts = Counter(language.language_group(code) for code in codes if code is not None)
-    main = min(counts, key=lambda group: (-counts[group], group), default="")
-    for entry, code in zip(entries, codes, strict=True):
-        if code is not None and language.language_group(code) != main:
-            entry.refusal = f"in another language than most ({language.language_name(code)})"
 
 
 def _represent(entries: Sequence[_Entry], num: int) -> list[_Entry]:

@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import yaml
 
@@ -234,7 +233,12 @@ def _parsed(name: str, line: str, redactor: Redactor | None) -> Preference | str
         return "not a line of JSON"
     if not isinstance(content, dict):
         return "not an object with prompt, chosen and rejected"
-    found = {key: _text(content.get(key)) for key in ("prompt", "chosen", "rejected")}
+    found: dict[str, str] = {}
+    for key in ("prompt", "chosen", "rejected"):
+        value = content.get(key)
+        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):  # a conversation of one turn
+            value = value[0].get("content")
+        found[key] = normalise_text(value) if isinstance(value, str) else ""
     if missing := [key for key, text in found.items() if not text]:
         return f"no {' and '.join(missing)} in it"
     if redactor is not None:
@@ -242,13 +246,6 @@ def _parsed(name: str, line: str, redactor: Redactor | None) -> Preference | str
     if found["chosen"] == found["rejected"]:
         return "both texts are the same"
     return Preference(name, **found)
-
-
-def _text(value: Any) -> str:
-    """A text, or the one turn of a conversation; empty where it is neither."""
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict):
-        value = value[0].get("content")
-    return normalise_text(value) if isinstance(value, str) else ""
 
 
 # --- new files
