@@ -55,7 +55,7 @@ DEFENCES = {
     "one process at a time": ([("ditto_cli.store.adapters.locked", unlocked)], "races"),
     "documents carry their digest": ([("ditto_cli.store.records._content_digest", lambda content: None)], "records"),
     "weights are read against their digest": (["ditto_cli.store.adapters.check_file"], "weights"),
-    "checkpoints are read against their digest": (["ditto_cli.store.runs.check_file"], "checkpoints"),
+    "checkpoints are read against their digest": (["ditto_cli.store.generations.check_file"], "checkpoints"),
     "every draw comes from the seed": (
         [("ditto_cli.method.updates.derive_seed", lambda *purpose: random.getrandbits(60))],
         "resume",

@@ -23,7 +23,7 @@ from ditto_cli.cli.context import (
     require_training,
 )
 from ditto_cli.cli.eval import check_report_place, contestant_of, load_encoder, plan_of, show_report, write_page
-from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away, server_of
+from ditto_cli.cli.judging import check_judge, notes_on, run_judge, sends_texts_away, server_of
 from ditto_cli.cli.render import reporter, say, warn
 from ditto_cli.cli.sample import Session, base_settings
 from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
@@ -90,7 +90,7 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
                 session = Session(policy, AdapterStore(scratch))
                 with reporter() as shown:
                     findings = _compete(session, part, title, settings, options, encoder, shown)
-                judge = have_judged(options, session, findings, store.key(), answers or scratch)
+                judge = run_judge(options, session, findings, store.key(), answers or scratch)
             session.forget()
             parts.append(findings)
             judge_name = judge_name or judge.name

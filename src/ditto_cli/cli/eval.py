@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ditto_cli.cli.arguments import EvalOptions
 from ditto_cli.cli.context import folder_adapter, only_adapter, open_store
 from ditto_cli.cli.demos import keep_picks
-from ditto_cli.cli.judging import check_judge, have_judged, notes_on, sends_texts_away
+from ditto_cli.cli.judging import check_judge, notes_on, run_judge, sends_texts_away
 from ditto_cli.cli.render import (
     Bar,
     print_bars,
@@ -105,7 +105,7 @@ def evaluate_adapter(
             session.policy, author, contestants, plan, record, writer=writer, encoder=encoder, reporter=shown
         )
     keep_pairs(folder, pairs_to_judge(findings, every_pair=False), plan.seed, mark_of(folder), marks)
-    judge = have_judged(options, session, findings, store.key(), folder, marks)
+    judge = run_judge(options, session, findings, store.key(), folder, marks)
     report = build_report(
         name,
         [findings],

@@ -26,7 +26,7 @@ from ditto_cli.fleet.status import FLEET_FOLDER, PAGE_FILE, FleetStatus, PersonS
 from ditto_cli.fleet.tasks import EvalTask, Task, evaluate_person, is_trained, publish, train_person
 from ditto_cli.shown import duration, size
 from ditto_cli.store import AdapterStore, store_home, write_text
-from ditto_cli.store.runs import STAGE_FILES
+from ditto_cli.store.generations import STAGE_FILES
 
 _MOST_RUNNING_SHOWN = 12
 _PROGRAM_BYTES = 4 * 2**30  # and of an evaluation on a CPU

@@ -61,7 +61,7 @@ def server_of(options: EvalOptions) -> Endpoint:
     return Endpoint(options.base_url, options.model)
 
 
-def have_judged(
+def run_judge(
     options: EvalOptions,
     session: Session,
     findings: Findings,

@@ -13,18 +13,18 @@ from ditto_cli.store.files import (
     write_bytes,
     write_text,
 )
-from ditto_cli.store.records import (
-    AdapterRecord,
-    BaseIdentity,
-    StageRecord,
-    describe_mismatch,
-    keyed_hash,
-)
-from ditto_cli.store.runs import (
+from ditto_cli.store.generations import (
     LookState,
     RunIdentity,
     RunState,
     SampleState,
     StepState,
     UnfinishedRun,
+)
+from ditto_cli.store.records import (
+    AdapterRecord,
+    BaseIdentity,
+    StageRecord,
+    describe_mismatch,
+    keyed_hash,
 )

@@ -1,7 +1,7 @@
 """The environment -> the store's folder -> adapters by name: list, look up, begin a new generation, rename, remove.
 
-An adapter is a folder `home/adapters/<name>`; its name is the folder's name. What is inside is told in `generations`
-and `runs`. Whoever changes an adapter holds `home/locks/<name>.lock`; readers need no lock. This module does not know
+An adapter is a folder `home/adapters/<name>`; its name is the folder's name. What is inside is told in `generations`.
+Whoever changes an adapter holds `home/locks/<name>.lock`; readers need no lock. This module does not know
 what an adapter's weights mean.
 """
 
@@ -22,9 +22,7 @@ import platformdirs
 from ditto_cli.errors import DiskError, InputError, UnknownAdapterError
 from ditto_cli.interrupts import deferred
 from ditto_cli.store import files
-from ditto_cli.store.locks import is_abandoned, locked, scratch_name
-from ditto_cli.store.records import AdapterRecord, damaged, missing_file, read_document, store_key
-from ditto_cli.store.runs import (
+from ditto_cli.store.generations import (
     GENERATIONS_FOLDER,
     RECORD_FILE,
     RUN_FOLDER,
@@ -35,6 +33,8 @@ from ditto_cli.store.runs import (
     check_file,
     current_generation,
 )
+from ditto_cli.store.locks import is_abandoned, locked, scratch_name
+from ditto_cli.store.records import AdapterRecord, damaged, missing_file, read_document, store_key
 
 ADAPTERS_FOLDER = "adapters"
 LOCKS_FOLDER = "locks"

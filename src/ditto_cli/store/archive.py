@@ -27,8 +27,8 @@ from pydantic import ValidationError
 from ditto_cli.errors import DiskError, InputError, NonFiniteError
 from ditto_cli.store import files
 from ditto_cli.store.adapters import AdapterStore, is_valid_name
+from ditto_cli.store.generations import RECORD_FILE
 from ditto_cli.store.records import SCHEMA_VERSION, AdapterRecord, BaseIdentity, first_problem
-from ditto_cli.store.runs import RECORD_FILE
 
 ARCHIVE_SUFFIX = ".ditto"
 WEIGHTS_FILE = "adapter_model.safetensors"
