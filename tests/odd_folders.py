@@ -183,21 +183,21 @@ _make = _sparse_source("")
 _enter(_make, Odd(_make, True, True, ("is left out",)), "a_gigabyte_without_a_suffix")
 
 
-@refused("a.txt is a pipe, socket or device")
+@refused("a.txt is a folder, pipe, socket or device")
 def a_pipe_named_txt(place):
     path = _beside_a_letter(place, "a.txt")
     os.mkfifo(path)
     return path.parent
 
 
-@refused("a.txt is a pipe, socket or device")
+@refused("a.txt is a folder, pipe, socket or device")
 def a_socket_named_txt(place):
     path = _beside_a_letter(place, "a.txt")
     os.mknod(path, stat.S_IFSOCK | 0o600)
     return path.parent
 
 
-@refused("a.txt is a pipe, socket or device")
+@refused("a.txt is a folder, pipe, socket or device")
 def a_link_to_endless_zeros(place):
     path = _beside_a_letter(place, "a.txt")
     path.symlink_to("/dev/zero")
@@ -683,13 +683,13 @@ def a_source_that_is_not_there(place):
     return place / "gone.mbox"
 
 
-@refused("is a pipe, socket or device", source=True)
+@refused("is a folder, pipe, socket or device", source=True)
 def a_pipe_as_source(place):
     os.mkfifo(place / "a.mbox")
     return place / "a.mbox"
 
 
-@refused("is a pipe, socket or device", source=True)
+@refused("is a folder, pipe, socket or device", source=True)
 def an_endless_source(place):
     (place / "a.mbox").symlink_to("/dev/zero")
     return place / "a.mbox"

@@ -211,14 +211,14 @@ def test_refuses_an_eml_that_is_no_email(tmp_path: Path, content: bytes) -> None
 
 def test_a_fifo_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.txt")
-    assert refusal(tmp_path).startswith("a.txt is a pipe, socket or device")
+    assert refusal(tmp_path).startswith("a.txt is a folder, pipe, socket or device")
 
 
 def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # the path of a socket must be short
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("a.txt")
-        assert refusal(tmp_path).startswith("a.txt is a pipe, socket or device")
+        assert refusal(tmp_path).startswith("a.txt is a folder, pipe, socket or device")
 
 
 def test_links_that_lead_nowhere_or_to_a_device_are_refused(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_links_that_lead_nowhere_or_to_a_device_are_refused(tmp_path: Path) -> N
     assert refusal(tmp_path).startswith("a.txt does not exist, or is a link to what does not")
     (tmp_path / "a.txt").unlink()
     (tmp_path / "a.txt").symlink_to("/dev/zero")
-    assert refusal(tmp_path).startswith("a.txt is a pipe, socket or device")
+    assert refusal(tmp_path).startswith("a.txt is a folder, pipe, socket or device")
 
 
 def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

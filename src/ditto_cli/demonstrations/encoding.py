@@ -314,7 +314,7 @@ def opened(path: Path, name: str) -> Iterator[BinaryIO]:
     try:
         # Before opening: a FIFO would block here for ever.
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise InputError(f"{name} is a pipe, socket or device, not a file: take it out of the folder.")
+            raise InputError(f"{name} is a folder, pipe, socket or device, not a file: take it out of the folder.")
         with path.open("rb") as file:
             yield file
     except FileNotFoundError:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ditto_cli.evaluation.judges import LEDGER_FILE, forget_answers
-from ditto_cli.evaluation.judges.by_person import PAIRS_FILE, StoredPairs
+from ditto_cli.evaluation.judges.by_person import BLIND_PAIRS_FILE, StoredPairs
 from ditto_cli.evaluation.types import Writing, parsed
 from ditto_cli.store import keyed_hash, make_exclusively, read_bytes, remove_tree, write_text
 from ditto_cli.store.files import TEMPORARY_PREFIX, list_folder
@@ -127,7 +127,7 @@ def forget_in(folder: Path, name: str, mark: str | None) -> Counter[str]:
     removed = Counter[str]()
     for file in list_folder(folder):
         path = folder / file
-        if file == PAIRS_FILE:
+        if file == BLIND_PAIRS_FILE:
             pairs = parsed(StoredPairs, read_bytes(path))
             doomed = pairs is None or mark in (pairs.own_mark, *pairs.marks.values())
         elif file.startswith(WRITINGS_PREFIX):

@@ -1,8 +1,8 @@
 """The environment -> the store's folder -> adapters by name: list, look up, begin a new generation, rename, remove.
 
 An adapter is a folder `home/adapters/<name>`; its name is the folder's name. What is inside is told in `generations`.
-Whoever changes an adapter holds `home/locks/<name>.lock`; readers need no lock. This module does not know
-what an adapter's weights mean.
+Whoever changes an adapter holds `home/locks/<name>.lock`; readers need no lock. This module does not know what an
+adapter's weights mean.
 """
 
 from __future__ import annotations

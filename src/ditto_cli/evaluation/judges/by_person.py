@@ -22,7 +22,7 @@ from ditto_cli.seeds import derive_seed
 from ditto_cli.store import read_bytes, write_text
 
 PERSON = "me"
-PAIRS_FILE = "pairs.json"
+BLIND_PAIRS_FILE = "pairs.json"
 Pick = Literal["left", "right", "same"]
 
 
@@ -56,7 +56,7 @@ def keep_pairs(folder: Path, pairs: Sequence[Pair], seed: int, own_mark: str, ma
     `own_mark` is the evaluated adapter's; `marks` are of contestants that are other adapters, by title.
     """
     stored = StoredPairs(marks=dict(marks), own_mark=own_mark, seed=seed, pairs=list(pairs))
-    write_text(folder / PAIRS_FILE, stored.model_dump_json() + "\n")
+    write_text(folder / BLIND_PAIRS_FILE, stored.model_dump_json() + "\n")
 
 
 class BlindPairs:
@@ -70,7 +70,7 @@ class BlindPairs:
     @classmethod
     def read(cls, folder: Path, key: bytes) -> BlindPairs:
         """The pairs of the last evaluation, by its folder; nothing where none has left any."""
-        path = folder / PAIRS_FILE
+        path = folder / BLIND_PAIRS_FILE
         stored = parsed(StoredPairs, read_bytes(path)) if path.exists() else None
         if stored is None:
             return cls([], Ledger(None), seed=0)
