@@ -349,6 +349,6 @@ def test_any_bytes_with_any_label_are_decoded_or_refused(raw: bytes, label: str 
 
 @pytest.mark.parametrize("piece", [b"\xc3", b"\xc3\xbc \xfc ", b"\x1b$B-!\x1b(B", 'fÃ¼r "Ã¼" '.encode(), b"\xe9\xe8 "])
 def test_no_text_takes_long(piece: bytes) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     normalise_text(decode_text(piece * (2**20 // len(piece))))
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
