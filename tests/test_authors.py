@@ -196,6 +196,7 @@ def texts_of(rows, method):
     return [one["text"] for one in rows if one["method"] == method]
 
 
+@pytest.mark.slow
 def test_every_arm_writes_and_the_base_is_left_as_it_was(authors, experiment):
     rows = experiment(authors.MAIN)
     methods = ["own", "background", *authors.MAIN]
@@ -232,6 +233,7 @@ def test_arms_that_are_trained_alike_share_one_training(experiment, trainings):
     assert len({tuple(texts_of(rows, one)[:2]) for one in ("ditto", "1 round", "1 text")}) == 3
 
 
+@pytest.mark.slow
 def test_every_ablation_changes_what_is_compared(experiment, trainings):
     experiment(["ditto", "sampled once", "moving reference", "no replay", "no inter-model"])
     whole, once, moving, no_replay, no_inter = trainings
@@ -245,6 +247,7 @@ def test_every_ablation_changes_what_is_compared(experiment, trainings):
     assert no_inter.kinds["inter_model"] == 0 < no_inter.kinds["replay"]
 
 
+@pytest.mark.slow
 def test_pairs_are_of_texts_by_what_the_rounds_begin_from(authors, experiment, trainings, tiny_policy, monkeypatch):
     monkeypatch.setattr(authors, "MOST_PAIRS", 10)
     rows = experiment(["zero-shot", "sft", "10 base pairs", "10 sft pairs"])

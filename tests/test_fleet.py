@@ -126,6 +126,7 @@ def test_before_a_fleet_begins_no_record_of_others_is_read(ditto, people, monkey
     assert (result.code, result.error) == (2, "error: No Ray here.")
 
 
+@pytest.mark.slow
 def test_gpus_that_the_cluster_lacks_are_refused(ditto, people):
     result = ditto.process("fleet", "train", people, "--base", ditto.base, *SHORT, "--gpus-per-task", "1")
     assert result.code == 8

@@ -262,8 +262,7 @@ PLACES = (
 )
 
 
-@pytest.mark.parametrize("reference", ["sft", "previous"])
-@pytest.mark.parametrize("end", [KeyboardInterrupt, Killed])
+@pytest.mark.parametrize(("end", "reference"), [(KeyboardInterrupt, "sft"), (Killed, "previous")])
 def test_so_it_does_when_it_is_interrupted_again_and_again(policy, undisturbed, tmp_path, reference, end):
     settings = settings_with(reference)
     for place in PLACES:
