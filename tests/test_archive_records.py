@@ -428,6 +428,11 @@ def test_in_demonstrations_the_assistant_is_the_person() -> None:
         ('window.YTD.tweets.part0 = [{"tweet": ', ".js", "not valid JSON"),
         (json.dumps([{"tweet": {"full_text": "RT @mia: x"}}]), ".json", "shared, not written"),
         (json.dumps({"messages": TELEGRAM[:1]}), ".json", "holds no texts of a person (a line of the chat program)"),
+        (  # the owner is known by what he passed on, and the other's words are not his
+            json.dumps({"personal_information": {"user_id": 2}, "messages": [TELEGRAM[1], TELEGRAM[3]]}),
+            ".json",
+            "written by somebody else",
+        ),
         (json.dumps({"id": "1", "type": "DM", "recipients": ["901", "902"]}), ".json", "no column of texts"),
     ],
 )

@@ -212,6 +212,7 @@ def test_a_chat_of_years_is_read_and_a_text_of_its_size_is_not(tmp_path) -> None
         "On the 3rd she wrote to me, and I to her, all of it:\n03.03.25, 10:15 - Mia: so\n03.03.25, 10:16 - Ada: no\n",
         "03.03.25, 10:15 - Mia: only one\n",
         "2025-03-03 was a day\n",
+        "[3 March 2025 10:10] Slept badly\nThen walked.\n[4 March 2025 22:15] Better day.\nWe cooked.\n",
         "attachments/12/IMG_1.HEIC\n\nMar 03, 2025 10:16:30 AM\nMe\n",
         "",
         "\n\n",

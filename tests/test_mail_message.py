@@ -475,3 +475,9 @@ def test_any_bytes_as_an_email_are_read_or_refused(head: bytes, rest: bytes) -> 
     with contextlib.suppress(InputError):  # any other exception fails the test
         assert read_email("a.eml", head + rest).texts[0].text
     assert isinstance(parse_mail("s#1", head + rest), SourceText | Skipped)
+
+
+@pytest.mark.parametrize("parameters", ["charset*=us-ascii'en'utf-8", "x*1*=a; x*=''"])
+def test_a_charset_in_parts_that_do_not_fit_is_no_crash(parameters):
+    raw = f"From: a@b.example\nSubject: hens\nContent-Type: text/plain; {parameters}\n\nThe hens are at the café.\n"
+    assert isinstance(parse_mail("a.eml", raw.encode()), Skipped)

@@ -385,6 +385,19 @@ def test_a_slow_server_is_asked_again():
         release.set()
 
 
+def test_a_server_to_which_no_connection_comes_about_is_not_slow_but_not_there():
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:  # whoever comes after these gets no answer
+            one.setblocking(False)
+            one.connect_ex(address)
+        run = Run(f"http://127.0.0.1:{address[1]}/v1", timeout_seconds=0.3, max_retries=0)
+        assert "cannot be reached" in str(run.error())
+        for one in waiting:
+            one.close()
+
+
 def test_a_server_that_never_answers_ends_the_run():
     release = threading.Event()
     with serving(lambda body, number: release.wait(20) and None) as server:

@@ -137,14 +137,13 @@ class Listener(SilentReporter):
         self.told.append(("ended",))
 
 
-@pytest.mark.parametrize(("stop_loss", "stop_share"), [(5.0, 1.0), (100.0, 0.8)])
+@pytest.mark.parametrize(("stop_loss", "stop_share"), [(5.0, 1.0), (100.0, 0.8), (100.0, 1.0)])
 def test_it_stops_at_the_first_batch_below_both_limits(policy, tiny_demonstrations, stop_loss, stop_share):
     limits, listener = {"max_steps": 40, "stop_loss": stop_loss, "stop_share": stop_share}, Listener()
     losses = imitate_texts(policy, tiny_demonstrations, SETTINGS.model_copy(update=limits), reporter=listener)
-    assert 1 < len(losses) < 40
-    limit = min(stop_loss, stop_share * losses[0])
-    assert losses[-1] < limit
-    assert all(loss >= limit for loss in losses[:-1])
+    is_low = [loss < stop_loss and loss <= stop_share * losses[0] for loss in losses]
+    assert is_low == [False] * (len(losses) - 1) + [True]
+    assert (len(losses) == 1) == (stop_share == 1 and losses[0] < stop_loss)  # as in the paper
     advanced = [("advanced", step, {"loss": loss}) for step, loss in enumerate(losses, start=1)]
     assert listener.told == [("started", "SFT", 40, "updates"), *advanced, ("ended",)]
 

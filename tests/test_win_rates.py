@@ -51,15 +51,21 @@ def test_the_pool_is_all_others():
         judged("p2", "b", "c", 1.0),
         judged("p2", "c", "a", None),
     ]
-    rate = win_rate(judgements, "a", POOL, seed=0)
+    rate = win_rate(judgements, "a", None, seed=0)
     assert (rate.opponent, rate.wins, rate.losses, rate.unanswered) == (POOL, 2, 1, 1)
     assert rate.rate == pytest.approx(2 / 3)
+
+
+def test_an_adapter_may_be_called_pool():
+    judgements = [judged("p1", "a", "pool", 0.0), judged("p1", "a", "b", 1.0)]
+    rate = win_rate(judgements, "a", "pool", seed=0)
+    assert (rate.wins, rate.losses) == (0, 1)
 
 
 @pytest.mark.parametrize("judgements", [[], [judged("p", "a", "b", None)], [judged("p", "b", "c", 1.0)]])
 def test_no_answer_is_no_rate(judgements):
     assert win_rate(judgements, "a", "b", seed=0) is None
-    assert win_rate(judgements, "a", POOL, seed=0) is None
+    assert win_rate(judgements, "a", None, seed=0) is None
 
 
 def test_one_prompt_shows_nothing():

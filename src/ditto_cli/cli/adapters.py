@@ -44,7 +44,7 @@ def run_list(*, as_json: bool) -> None:
                     "name": entry.name,
                     "problem": entry.problem,
                     "size_bytes": entry.size_bytes,
-                    "record": entry.record.model_dump(mode="json") if entry.record else None,
+                    "record": entry.record,
                 }
                 for entry in entries
             ]
@@ -67,7 +67,7 @@ def run_show(name: str, *, as_json: bool) -> None:
     """One adapter's record."""
     record = open_store().record(name)
     if as_json:
-        print_json(record.model_dump(mode="json"))
+        print_json(record)
         return
     settings, base = record.settings, record.base
     print_facts(

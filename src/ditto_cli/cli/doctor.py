@@ -120,11 +120,12 @@ def _packages() -> list[dict[str, str | None]]:
 
 def is_present(base_id: str, revision: str | None) -> bool:
     """Whether a base could be loaded without a network."""
-    from ditto_cli.model.base.conversions import EMBEDDED_HUB_ID, EMBEDDED_ID, find_gguf
+    from ditto_cli.model.base.conversions import EMBEDDED_HUB_ID, EMBEDDED_ID, conversion_place, find_gguf
     from ditto_cli.model.base.source import cached_snapshot, folder_problem
 
-    if base_id == EMBEDDED_ID and find_gguf() is not None:
-        return True
+    if base_id == EMBEDDED_ID and (gguf := find_gguf()) is not None:
+        converted = conversion_place(gguf, cache_home(os.environ))
+        return not converted.is_dir() or folder_problem(converted) is None
     folder = Path(base_id).expanduser()
     try:
         if folder.is_dir():

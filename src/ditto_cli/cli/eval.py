@@ -199,7 +199,7 @@ def kept_writer(session: Session, store: AdapterStore, name: str, others: Mappin
 def show_report(report: EvalReport, *, as_json: bool = False) -> None:
     """Print the report for people, the answer first, or as JSON."""
     if as_json:
-        print_json(report.model_dump(mode="json"))
+        print_json(report)
         return
     print_facts({"verdict": "\n         ".join(report.verdict.lines)})
     bars = []

@@ -96,7 +96,7 @@ def run_fleet_eval(options: FleetOptions) -> None:
                 page = store_home(os.environ) / FLEET_FOLDER / PAGE_FILE
                 write_text(page, render_overview(f"{len(ordered)} people of {options.people.name}", pages))
                 if options.as_json:
-                    print_json([report.model_dump(mode="json") for report in ordered])
+                    print_json(ordered)
                 else:
                     print_table("", ("person", "verdict"), [(r.adapter, r.verdict.advice) for r in ordered])
                 say(f"All of them, the worst first: {page}")

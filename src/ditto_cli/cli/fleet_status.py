@@ -16,7 +16,7 @@ def run_fleet_status(*, as_json: bool) -> None:
     """See `ditto fleet status --help`."""
     status = read_status(store_home(os.environ))
     if as_json:
-        print_json(status.model_dump(mode="json"))
+        print_json(status)
         return
     rows = [
         (person.name, person.state, detail(person), "" if person.seconds is None else duration(person.seconds))

@@ -58,7 +58,10 @@ def fail(message: str) -> None:
 
 def print_json(value: object) -> None:
     """The product as JSON, one document on stdout; what a terminal would obey is escaped as JSON escapes it."""
-    document = json.dumps(value, ensure_ascii=False, indent=2)
+    # A model writes a figure that is no number as JSON can.
+    document = json.dumps(
+        value, ensure_ascii=False, indent=2, default=lambda model: json.loads(model.model_dump_json())
+    )
     hidden = {ord(char): json.dumps(char)[1:-1] for char in set(document) if visible(char) != char}
     sys.stdout.write(document.translate(hidden) + "\n")
 

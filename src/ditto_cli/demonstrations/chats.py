@@ -111,7 +111,7 @@ def chat_reading(name: str, chats: Sequence[Sequence[Message]]) -> Reading:
     texts: list[SourceText] = []
     skipped: list[Skipped] = []
     num_messages = 0
-    knows_owner = any(message.writer == _OWNER and not message.reason for chat in chats for message in chat)
+    knows_owner = any(message.writer == _OWNER and message.reason != SYSTEM_LINE for chat in chats for message in chat)
     for chat in chats:
         turns, left_out = _divide_turns(name, chat, num_messages)
         num_messages += len(chat)
@@ -275,7 +275,8 @@ def read_chat_text(name: str, raw: bytes) -> Reading | None:
     for head, read in ((_WHATSAPP, _of_whatsapp), (_IMESSAGE, _of_imessage), (_DISCORD, _of_discord)):
         # A text that only quotes such a line is no chat.
         first = next((line for line in filled if head.fullmatch(line) or not _HEADING.fullmatch(line)), "")
-        if not (head.fullmatch(first) or (head is _DISCORD and any(line.startswith("Guild: ") for line in filled))):
+        is_chat = any(line.startswith("Guild: ") for line in filled) if head is _DISCORD else head.fullmatch(first)
+        if not is_chat:
             continue
         parts: list[tuple[re.Match[str], list[str]]] = []  # the head of each message and the lines below it
         for line in lines:

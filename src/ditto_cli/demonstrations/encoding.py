@@ -315,13 +315,21 @@ def opened(path: Path, name: str) -> Iterator[BinaryIO]:
         # Before opening: a FIFO would block here for ever.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise InputError(f"{name} is a folder, pipe, socket or device, not a file: take it out of the folder.")
-        with path.open("rb") as file:
-            yield file
+        file = path.open("rb")
     except FileNotFoundError:
         raise InputError(f"{name} does not exist, or is a link to what does not: check the path.") from None
     except (OSError, ValueError) as error:
-        why = f"{name} cannot be read ({type(error).__name__})"
-        raise InputError(f"{why}: check its rights and where it links to, or take it away.") from None
+        raise _unreadable(name, error) from None
+    with file:
+        try:
+            yield file
+        except OSError as error:
+            raise _unreadable(name, error) from None
+
+
+def _unreadable(name: str, error: Exception) -> InputError:
+    why = f"{name} cannot be read ({type(error).__name__})"
+    return InputError(f"{why}: check its rights and where it links to, or take it away.")
 
 
 def read_whole(path: Path, name: str, max_bytes: int) -> bytes:

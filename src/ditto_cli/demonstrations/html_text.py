@@ -165,7 +165,7 @@ class _TextReader(HTMLParser):
         """End the line, and leave a blank one if `num_line_ends` is 2, unless that is so already."""
         if not self.pieces:
             return
-        tail = "".join(self.pieces[-2:])
+        tail = "".join(piece[-2:] for piece in self.pieces[-2:])
         present = len(tail) - len(tail.rstrip("\n"))
         self._write("\n" * max(0, (2 if self._has_blank_line else num_line_ends) - present))
 
@@ -220,8 +220,9 @@ _VOID = frozenset("area base br col embed hr img input link meta source track wb
 
 def html_mail_to_text(html: str) -> str:
     """The visible text of an HTML email; quoted lines begin with ">"."""
-    reader = _MailReader(_tight_selectors(html), html.lower().count("<blockquote"))
-    reader.feed(_prepared(html))
+    prepared = _prepared(html)
+    reader = _MailReader(_tight_selectors(html), prepared.lower().count("<blockquote"))
+    reader.feed(prepared)
     reader.close()
     while reader.regions:
         reader.end_region()

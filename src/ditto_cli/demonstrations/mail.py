@@ -67,8 +67,8 @@ def parse_mail(name: str, raw: bytes, *, is_of_archive: bool = True) -> SourceTe
         mail = mail_of(fields)
         own = remove_quoted(_text_of(message, is_whole=True)[0])
         kinds = {part.get_content_type() for part in islice(message.walk(), _MAX_PARTS)}
-    # UndecodableTextError among them: damaged beyond what decoders forgive.
-    except (ValueError, RecursionError):
+    # UndecodableTextError among them: damaged beyond what decoders forgive. TypeError: a charset in numbered parts.
+    except (ValueError, TypeError, RecursionError):
         return Skipped(name, _NOT_READABLE)
     text = encoding.normalise_text(own.text)
     if not text or text.startswith("-----BEGIN PGP MESSAGE-----"):

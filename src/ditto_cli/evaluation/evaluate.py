@@ -17,7 +17,6 @@ from ditto_cli.evaluation.appraisal import Appraisal, Appraiser
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan, background_plan
 from ditto_cli.evaluation.model_figures import held_out_loss, told_shares
 from ditto_cli.evaluation.report import (
-    POOL,
     TOTAL,
     Collapse,
     ContestantReport,
@@ -205,7 +204,7 @@ def build_report(
     # Against the pool only who was judged against all of it.
     met = {frozenset((one.pair.first.contestant, one.pair.second.contestant)) for one in judgements}
     apart = {one for pair in pairs if frozenset(pair) not in met for one in pair}
-    pooled = (win_rate(judgements, c.title, POOL, seed=run.seed) for c in contestants if c.title not in apart)
+    pooled = (win_rate(judgements, c.title, None, seed=run.seed) for c in contestants if c.title not in apart)
     return EvalReport(
         adapter=adapter,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -30,10 +30,10 @@ _Z = 1.959964  # of the standard normal: 2.5 % lie above
 _CORRELATION = 1.0
 
 
-def win_rate(judgements: Iterable[Judgement], contestant: str, opponent: str, *, seed: int) -> WinRate | None:
+def win_rate(judgements: Iterable[Judgement], contestant: str, opponent: str | None, *, seed: int) -> WinRate | None:
     """How often `contestant` was preferred over `opponent`, a tie as half; None without an answered judgement.
 
-    `judgements` may be of any contestants, in either order of the two. The opponent `POOL` is whoever it met, as in
+    `judgements` may be of any contestants, in either order of the two. Without an opponent it is whoever it met, as in
     "win rate" in the DITTO paper's tables.
     """
     by_prompt: dict[str, list[float]] = {}
@@ -42,7 +42,7 @@ def win_rate(judgements: Iterable[Judgement], contestant: str, opponent: str, *,
         pair, score = judgement.pair, judgement.score
         is_first = pair.first.contestant == contestant
         own, other = (pair.first, pair.second) if is_first else (pair.second, pair.first)
-        if own.contestant != contestant or other.contestant == contestant or opponent not in (other.contestant, POOL):
+        if own.contestant != contestant or other.contestant == contestant or opponent not in (other.contestant, None):
             continue
         if score is None:
             num_unanswered += 1
@@ -55,6 +55,7 @@ def win_rate(judgements: Iterable[Judgement], contestant: str, opponent: str, *,
     clusters = [by_prompt[prompt] for prompt in sorted(by_prompt)]
     answered = [score for scores in clusters for score in scores]
     rate = sum(answered) / len(answered)
+    opponent = opponent or POOL
     low, high = _interval(clusters, derive_seed(seed, "win rate", contestant, opponent))
     return WinRate(
         contestant=contestant,

@@ -43,9 +43,8 @@ class _LossWatcher(TrainerCallback):
             loss = float(logs["loss"])
             self.losses.append(loss)
             self._reporter.stage_advanced(state.global_step, {"loss": loss})
-            if not math.isfinite(loss) or loss < min(
-                self._settings.stop_loss, self._settings.stop_share * self.losses[0]
-            ):
+            is_low = loss < self._settings.stop_loss and loss <= self._settings.stop_share * self.losses[0]
+            if not math.isfinite(loss) or is_low:
                 control.should_training_stop = True
 
 

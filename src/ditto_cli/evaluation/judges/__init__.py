@@ -10,8 +10,10 @@ Each judge is imported from its own module, so that it needs only its own librar
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -90,7 +92,9 @@ def read_choice(answer: str) -> Choice | None:
     None when it chooses nothing, or more than one thing.
     """
     answer = answer.rpartition("</think>")[2]
-    # Not by a reader of JSON: there may be words around it, and the length limit may have cut it off.
+    with suppress(ValueError, RecursionError, LookupError, TypeError):
+        answer = f'"answer": "{json.loads(answer)["answer"]}"'
+    # There may be words around the JSON, and the length limit may have cut it off.
     named = re.findall(r'"answer"\s*:\s*"([^"]*)"', answer, re.IGNORECASE)
     if not named:
         first_line = answer.strip().partition("\n")[0]

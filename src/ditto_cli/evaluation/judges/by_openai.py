@@ -409,9 +409,10 @@ class _Server:
                 extra_headers=self._headers,
                 **options,
             )
-        except openai.APITimeoutError:
-            raise _QuestionFailed(f"no answer within {endpoint.timeout_seconds:.3g} s") from None
-        except openai.APIConnectionError as error:
+        except openai.APIConnectionError as error:  # a timeout among them
+            has_connected = type(error.__cause__).__name__ != "ConnectTimeout"  # of httpx or httpx2
+            if isinstance(error, openai.APITimeoutError) and has_connected:
+                raise _QuestionFailed(f"no answer within {endpoint.timeout_seconds:.3g} s") from None
             failure = " ".join(f"no connection ({error.__cause__ or error})".split())
             raise DittoError(
                 f"The judge at {endpoint.base_url} cannot be reached: {failure}. Start it or check the address, and "
@@ -427,7 +428,7 @@ class _Server:
         try:
             answer = json.loads(raw.text)
             contents = [(one["message"].get("content"), one.get("finish_reason")) for one in answer["choices"]]
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise _QuestionFailed("an answer that is no chat completion") from None
         self._has_answered = True
         content, finish = contents[0] if contents else ("", "")
