@@ -326,3 +326,11 @@ def test_own_and_quoted_part_are_made_of_the_lines_of_the_body(body: str) -> Non
 )
 def test_sentences_above_the_sign_off_stay(body: str) -> None:
     assert own(body) == body
+
+
+def test_what_a_forwarded_thread_quotes_is_not_the_senders():
+    older = '<div class="gmail_attr">On Mon, Ada wrote:<br></div><blockquote class="gmail_quote">Older.</blockquote>'
+    head = '<div class="gmail_attr">---------- Forwarded message ---------<br>From: <b>Bo</b><br></div>'
+    mail = f'<div>See below.<div class="gmail_quote">{head}<div>A reply by Bo.</div>{older}</div></div>'
+    own = [line for line in html_mail_to_text(mail).split("\n") if line and not line.startswith(">")]
+    assert own == ["See below."]

@@ -269,6 +269,9 @@ class _MailReader(HTMLParser):
             self._to.handle_endtag("div" if tag == "blockquote" and self._to is self.own else tag)
 
     def handle_data(self, data: str) -> None:
+        if self.regions and self.regions[-1][0] == "attribution" and data.lstrip().startswith("-----"):
+            self.regions[-1] = ("rest", "", 1)  # it heads a forward, in which others are quoted
+            self._to = _TextReader(self._tight)
         if self._to is not None:
             self._to.handle_data(data)
 
@@ -288,7 +291,7 @@ class _MailReader(HTMLParser):
         has_quote_below = self._num_blockquotes > 0
         for word in f"{attributes.get('class', '')} {attributes.get('id', '')}".lower().split():
             if word == "gmail_attr":
-                return "dropped" if has_quote_below else "rest"  # without a quote it is a forward
+                return "attribution" if has_quote_below else "rest"  # without a quote it is a forward
             if kind := _KINDS.get(word):
                 return "quote" if kind == "wrapped" and not has_quote_below else kind
         if tag == "div" and _LEFT_RULE.search(style):
