@@ -21,6 +21,7 @@ from ditto_cli.errors import InputError
         ("call 020 7946 0958!", "call 000 0000 0000!"),
         ("call +44 (0)20 7946-0958", "call +00 (0)00 0000-0000"),
         ("IBAN DE89 3704 0044 0532 0130 00 Then", "IBAN DE00 0000 0000 0000 0000 00 Then"),
+        ("IBAN DE89 3704 0044 053C", "IBAN DE00 0000 0000 000C"),
         ("card 4111-1111-1111-1111", "card 0000-0000-0000-0000"),
         ("Konto-Nr. 12345678 bitte", "Konto-Nr. 00000000 bitte"),
         ("Tel. 08912345", "Tel. 00000000"),

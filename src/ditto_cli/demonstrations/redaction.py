@@ -40,7 +40,7 @@ _DATE = re.compile(
 _AMOUNTS = re.compile(r"[1-9]\d*\.\d+(?:[ -]+\d+\.\d+)*")  # 12.50 - 13.50, as prices or hours
 _LEAST_DIGITS, _LEAST_GROUPED = 7, 9  # the latter where nothing else speaks of a phone: two years have eight
 # What `redaction` writes is nobody's, and is not found again; numbers of zeros are neither.
-_STAND_IN = re.compile(r"someone\d*@example\.com|example\.com(?:/\d+)?|[a-z]*0+(?:[a-z]+0+)*")
+_STAND_IN = re.compile(r"someone\d*@example\.com|example\.com(?:/\d+)?|[a-z]*0+(?:[a-z]+0+)*[a-z]*")
 
 
 @dataclass(frozen=True)
