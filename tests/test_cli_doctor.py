@@ -36,6 +36,14 @@ def only(ditto, pattern):
     return path
 
 
+def test_an_embedded_base_whose_conversion_is_damaged_is_not_present(tmp_path, monkeypatch):
+    monkeypatch.setattr("ditto_cli.model.base.conversions.find_gguf", lambda: tmp_path)
+    monkeypatch.setattr("ditto_cli.model.base.conversions.conversion_place", lambda gguf, cache: tmp_path / "base")
+    assert doctor.is_present("embedded", None)
+    (tmp_path / "base").mkdir()
+    assert not doctor.is_present("embedded", None)
+
+
 def test_a_sound_store(trained):
     result = trained("doctor")
     assert (result.code, result.err) == (0, "")

@@ -441,6 +441,9 @@ HOSTILE = {
     "unclosed tags": b"Content-Type: text/html\n\n<blockquote>" + b"<div>" * 100_000,
     "nested quotes": b"Content-Type: text/html\n\n" + b"<blockquote>a" * 40_000,
     "many quotes": b"Content-Type: text/html\n\n" + b"<blockquote>a</blockquote>b" * 10_000,
+    "tags below a long quote": b"Content-Type: text/html\n\n<blockquote>"
+    + b"a " * (MIB // 2)
+    + b"<div></div>" * 90_000,
     "declarations": b"Content-Type: text/html\n\n<![foo<blockquote><![" + b"<!" * 1000,
     "parameters": b"Content-Type: text/plain; " + b"charset*0=a; " * 10_000 + b"\n\nHi",
     "base64": b"Content-Transfer-Encoding: base64\n\n" + b"=A" * (MIB // 2),

@@ -334,3 +334,9 @@ def test_what_a_forwarded_thread_quotes_is_not_the_senders():
     mail = f'<div>See below.<div class="gmail_quote">{head}<div>A reply by Bo.</div>{older}</div></div>'
     own = [line for line in html_mail_to_text(mail).split("\n") if line and not line.startswith(">")]
     assert own == ["See below."]
+
+
+def test_a_quote_in_a_comment_makes_no_reply_of_a_forward():
+    head = '<div class="gmail_attr">Weitergeleitet<br>From: Bo</div>Of Bo.<!--[if mso]><blockquote><![endif]-->'
+    own = html_mail_to_text(f'<div>See below.<div class="gmail_quote">{head}</div></div>').split("\n")
+    assert [line for line in own if line and not line.startswith(">")] == ["See below."]

@@ -335,7 +335,14 @@ def test_trouble_that_passes_is_waited_for(status):
 
 
 @pytest.mark.parametrize(
-    "answer", ["{broken", {"error": {"message": "upstream"}}, {"choices": None}, {"choices": [{"text": "A"}]}]
+    "answer",
+    [
+        "{broken",
+        '{"a":' + "[" * 100_000,
+        {"error": {"message": "upstream"}},
+        {"choices": None},
+        {"choices": [{"text": "A"}]},
+    ],
 )
 def test_what_is_no_completion_leaves_the_pair_open(tmp_path, answer):
     with serving(lambda body, number: (200, {}, answer) if number == 1 else by_style(body)) as server:

@@ -9,6 +9,7 @@ from rich.console import Console
 from ditto_cli.cli import render
 from ditto_cli.cli.render import StderrReporter
 from ditto_cli.shown import shorten, visible
+from ditto_cli.store.generations import StepState
 from ditto_cli.types import WatchedSample
 
 
@@ -157,3 +158,8 @@ def test_messages_to_a_reader_who_went_away_do_not_end_the_work(monkeypatch):
         tell("hello")
     reporter = StderrReporter(render.stderr_console())
     reporter.noted("hello")
+
+
+def test_a_figure_that_is_no_number_is_json_all_the_same(capsys):
+    render.print_json([StepState(values={"loss": float("nan")}, kinds={})])
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)[0]["values"] == {"loss": "NaN"}
