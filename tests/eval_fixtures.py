@@ -109,6 +109,7 @@ def realistic_report(**changes):
             ],
             keep=main,
         ),
+        "participants": [],
         "contestants": [
             contestant(
                 main,

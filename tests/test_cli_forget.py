@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from ditto_cli.evaluation.traces import forget_in, known_mark, mark_of, marked_page
+from ditto_cli.evaluation.traces import forget_in, rename_in
 from ditto_cli.store import AdapterStore
 
 pytest_plugins = ["cli_helpers"]
@@ -27,10 +27,8 @@ def evaluated_once(tmp_path_factory, trained_once):
     against = ["--adapter", "alice", "--against", "base,bob,bob:sft", "--judge", "me"]
     result = ditto("eval", *against, "--num", "1", "--device", "cpu", "--prompts", prompts, stdin=ANSWERS)
     assert result.code == 0, result.err
-    folder = evaluations(ditto, "bob")
-    own = {"schema_version": 2, "marks": [mark(ditto, "bob")], "writings": []}
-    (folder / "writings-own.json").write_text(json.dumps(own))
-    (folder / "report.html").write_text(marked_page("bob against base and alice's shadow", own["marks"]))
+    leave(evaluations(ditto, "bob"), {"writings-own.json": [], "report.json": []})
+    (evaluations(ditto, "bob") / "report.html").write_text("bob against base and alice's shadow")
     return ditto
 
 
@@ -46,75 +44,60 @@ def evaluations(ditto, name):
     return ditto.home / "adapters" / name / "evaluation"
 
 
-def mark(ditto, name):
-    return known_mark(evaluations(ditto, name))
+def leave(folder, participants):
+    """Files of an evaluation that hold nothing but whose texts they hold."""
+    folder.mkdir(exist_ok=True)
+    for file, names in participants.items():
+        (folder / file).write_text(json.dumps({"participants": names, "name": "bob"}))
 
 
-def writings(ditto, name):
-    """Marks of each file of writings in an adapter's evaluation folder."""
-    return [json.loads(path.read_text())["marks"] for path in evaluations(ditto, name).glob("writings-*")]
+def participants(ditto, name):
+    """Of each file in an adapter's evaluation folder that names them."""
+    paths = [path for path in evaluations(ditto, name).glob("*.json") if path.name != "prompts.json"]
+    return {path.name: json.loads(path.read_text())["participants"] for path in paths}
 
 
-def answers(ditto, name):
-    """Marks of each answer of the person who judged."""
-    lines = (evaluations(ditto, name) / "answers-me.jsonl").read_text().splitlines()
-    return [json.loads(line).get("marks", []) for line in lines]
-
-
-def traces(ditto, mark):
-    """All files of the store that carry a mark."""
-    return [path for path in ditto.home.rglob("*") if path.is_file() and mark.encode() in path.read_bytes()]
-
-
-def test_writings_lie_with_whoever_wrote_and_say_for_whom(evaluated):
-    alice, bob = mark(evaluated, "alice"), mark(evaluated, "bob")
-    assert {tuple(marks) for marks in writings(evaluated, "alice")} == {(alice,)}
-    for_alice = [marks for marks in writings(evaluated, "bob") if alice in marks]
-    assert for_alice == [sorted([alice, bob])] * 2  # bob, bob:sft
-    page = (evaluations(evaluated, "alice") / "report.html").read_text()
-    assert page.endswith(f"<!-- texts of:{''.join(f' {m}' for m in sorted([alice, bob]))} -->\n")
-    assert {tuple(marks) for marks in answers(evaluated, "alice")} >= {(), (bob,)}
+def test_all_lies_with_the_evaluated_and_says_whose_texts_it_holds(evaluated):
+    held = participants(evaluated, "alice")
+    assert held["pairs.json"] == held["report.json"] == ["bob"]
+    writings = [names for file, names in held.items() if file.startswith("writings-")]
+    assert sorted(writings) == [[]] * (len(writings) - 2) + [["bob"]] * 2  # bob, bob:sft
+    assert set(participants(evaluated, "bob")) == {"writings-own.json", "report.json"}
 
 
 def test_all_of_an_adapter_goes_and_the_rest_stays(evaluated):
-    bob, before = mark(evaluated, "bob"), evaluated.snapshot()
-    num_kept = answers(evaluated, "alice").count([])
-    num_gone = len(answers(evaluated, "alice")) - num_kept
+    before, held = evaluated.snapshot(), participants(evaluated, "alice")
     result = evaluated("forget", "bob", "--yes")
     assert (result.code, result.out) == (0, "")
     said = " ".join(result.err.split())
     assert "Removed bob (" in said
-    assert "Removed from evaluations of other adapters: 2 files with texts of it (" in said
-    assert f" MiB), {num_gone} answers of judges about them" in said
+    assert "Removed from evaluations of other adapters: files 5, " in said
     assert evaluated.names() == ["alice"]
-    assert traces(evaluated, bob) == []
-    assert answers(evaluated, "alice") == [[]] * num_kept
     after = evaluated.snapshot()
     changed = {
         path for path in before if before[path] != after.get(path) and not path.startswith(("adapters/bob", "locks"))
     }
-    assert changed == {
-        f"adapters/alice/evaluation/{file}" for file in ("report.html", "pairs.json", "answers-me.jsonl")
-    }
+    gone = {"report.html", *(file for file, names in held.items() if names)}
+    assert changed == {f"adapters/alice/evaluation/{file}" for file in gone}
+    # What the person answered holds no text, so the next evaluation asks only what is new.
+    assert "adapters/alice/evaluation/answers-me.jsonl" in after
 
 
-def test_what_it_wrote_for_prompts_of_the_forgotten_goes_too(evaluated):
-    alice, own = mark(evaluated, "alice"), [m for m in writings(evaluated, "bob") if len(m) == 1]
-    report = (evaluations(evaluated, "bob") / "report.html").read_bytes()
+def test_what_it_wrote_for_prompts_of_the_forgotten_goes_with_these(evaluated):
+    own = participants(evaluated, "bob")
     assert evaluated("forget", "alice", "--yes").code == 0
-    assert traces(evaluated, alice) == []
-    assert writings(evaluated, "bob") == own != []
-    assert (evaluations(evaluated, "bob") / "report.html").read_bytes() == report  # it shows no text of alice
+    assert participants(evaluated, "bob") == own
+    assert (evaluations(evaluated, "bob") / "report.html").exists()  # it shows no text of alice
 
 
 def test_it_is_found_under_a_new_name_and_a_namesake_is_left_alone(evaluated):
-    bob = mark(evaluated, "bob")
     assert evaluated("adapters", "rename", "bob", "ben").code == 0
+    assert evaluated("adapters", "rename", "alice", "ben").code == 2
     shutil.copytree(evaluated.home / "adapters" / "ben" / "generations", evaluated.home / "adapters/bob/generations")
     assert evaluated("forget", "bob", "--yes").code == 0
     assert (evaluations(evaluated, "alice") / "report.html").exists()
     assert evaluated("forget", "ben", "--yes").code == 0
-    assert traces(evaluated, bob) == []
+    assert [names for names in participants(evaluated, "alice").values() if names] == []
     assert not (evaluations(evaluated, "alice") / "report.html").exists()
 
 
@@ -176,33 +159,34 @@ def test_no_model_is_needed(trained):
 # The files of one folder
 
 
-def test_files_without_marks_go_where_they_may_show_the_forgotten(tmp_path):
-    (tmp_path / "writings-1.json").write_text('{"schema_version":1,"writings":[]}')  # an older ditto's
+def test_what_does_not_say_whose_it_is_goes_since_it_can_be_made_again(tmp_path):
+    (tmp_path / "writings-1.json").write_text('{"schema_version":2,"marks":[],"writings":[]}')  # an older ditto's
     (tmp_path / "writings-2.json").write_text("{")
-    (tmp_path / "named.html").write_text("<p>bob:sft</p>")
-    (tmp_path / "other.html").write_text("<p>bobby, bob-2, my.bob</p>")
+    (tmp_path / "report.html").write_text("a page without its data")
     (tmp_path / ".tmp-1").write_text("half a report")
-    (tmp_path / "prompts.json").write_text("bob")
-    assert forget_in(tmp_path, "bob", None) == {"files": 4, "bytes": 34 + 1 + 14 + 13}
-    assert {path.name for path in tmp_path.iterdir()} == {"other.html", "prompts.json"}
+    for kept in ("prompts.json", "cross-validation.html", "answers-me.jsonl", "mark"):
+        (tmp_path / kept).write_text("bob")
+    assert forget_in(tmp_path, "bob") == {"files": 4, "bytes": 45 + 1 + 23 + 13}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "prompts.json",
+        "cross-validation.html",
+        "answers-me.jsonl",
+        "mark",
+    }
 
 
-def test_a_page_with_marks_is_not_judged_by_names(tmp_path):
-    (tmp_path / "report.html").write_text(marked_page("<p>bob</p>\n", ["0" * 32]))
-    assert forget_in(tmp_path, "bob", "1" * 32).total() == 0
-    assert forget_in(tmp_path, "ann", "0" * 32)["files"] == 1
+@pytest.mark.parametrize(("names", "goes"), [(["bob"], True), (["ann", "bob"], True), (["bobby", "Bob"], False)])
+def test_a_page_goes_with_its_data(tmp_path, names, goes):
+    leave(tmp_path, {"report.json": names})
+    (tmp_path / "report.html").write_text("<p>bob</p>\n")
+    assert forget_in(tmp_path, "bob")["files"] == 2 * goes
+    assert (tmp_path / "report.html").exists() is not goes
 
 
-def test_a_comment_in_a_text_is_no_mark(tmp_path):
-    forged = f"<!-- texts of: {'0' * 32} -->"
-    (tmp_path / "report.html").write_text(marked_page(f"<p>{forged}</p>", ["1" * 32]))
-    assert forget_in(tmp_path, "ann", "0" * 32).total() == 0
-
-
-def test_a_mark_is_made_once_and_a_damaged_one_anew(tmp_path):
-    assert known_mark(tmp_path) is None
-    first = mark_of(tmp_path)
-    assert mark_of(tmp_path) == known_mark(tmp_path) == first
-    (tmp_path / "mark").write_bytes(b"\xff" * 32)
-    assert known_mark(tmp_path) is None
-    assert mark_of(tmp_path) != first
+def test_a_killed_renaming_leaves_both_names(tmp_path):
+    leave(tmp_path, {"report.json": ["ann", "bob"], "pairs.json": ["ann"]})
+    rename_in(tmp_path, "bob", ["bob", "ben"])
+    assert json.loads((tmp_path / "report.json").read_text()) == {"participants": ["ann", "ben", "bob"], "name": "bob"}
+    rename_in(tmp_path, "bob", ["ben"])
+    assert json.loads((tmp_path / "report.json").read_text())["participants"] == ["ann", "ben"]
+    assert json.loads((tmp_path / "pairs.json").read_text())["participants"] == ["ann"]

@@ -134,7 +134,12 @@ def test_an_answer_is_found_by_the_next_run_under_its_judge_and_question(path):
     assert ledger.get("judge", "question") == ANSWER
     assert ledger.get("other judge", "question") is None
     assert ledger.get("judge", "other question") is None
-    assert ledger.num_skipped == 0
+
+
+def test_a_line_with_what_an_earlier_ditto_wrote_besides_counts(path):
+    Ledger(path).add("judge", "question", ANSWER)
+    path.write_text(path.read_text().replace("}", ',"marks":["0"]}'))
+    assert Ledger(path).get("judge", "question") == ANSWER
 
 
 @pytest.mark.parametrize("choice", ["A", "B", "tie", None])
@@ -183,11 +188,10 @@ def test_another_version_of_the_question_is_another_question(path, monkeypatch):
         b'{"schema_version":2,"digest":"DIGEST","choice":"A","prompt_tokens":0,"completion_tokens":0}',
         b'{"schema_version":1,"digest":"DIGEST","choice":"C","prompt_tokens":0,"completion_tokens":0}',
         b'{"schema_version":1,"digest":"DIGEST","choice":"A","prompt_tokens":-1,"completion_tokens":0}',
-        b'{"schema_version":1,"digest":"DIGEST","choice":"A","prompt_tokens":0,"completion_tokens":0,"text":"x"}',
         b'{"schema_version":1,"digest":"short","choice":"A","prompt_tokens":0,"completion_tokens":0}',
     ],
 )
-def test_a_damaged_line_is_skipped_and_counted(path, damage):
+def test_a_damaged_line_is_skipped(path, damage):
     ledger = Ledger(path)
     ledger.add("judge", "one", ANSWER)
     with path.open("ab") as stream:
@@ -195,7 +199,6 @@ def test_a_damaged_line_is_skipped_and_counted(path, damage):
     Ledger(path).add("judge", "two", ANSWER)
     again = Ledger(path)
     assert (again.get("judge", "one"), again.get("judge", "two")) == (ANSWER, ANSWER)
-    assert again.num_skipped == 1
 
 
 def test_a_file_cut_at_any_byte_loses_the_cut_line_only(path):
@@ -207,7 +210,7 @@ def test_a_file_cut_at_any_byte_loses_the_cut_line_only(path):
     for size in range(first + 1, len(whole) - 1):
         path.write_bytes(whole[:size])
         cut = Ledger(path)
-        assert (cut.get("judge", "one"), cut.get("judge", "two"), cut.num_skipped) == (ANSWER, None, 1)
+        assert (cut.get("judge", "one"), cut.get("judge", "two")) == (ANSWER, None)
     cut.add("judge", "three", ANSWER)
     again = Ledger(path)
     assert [again.get("judge", question) for question in ("one", "two", "three")] == [ANSWER, None, ANSWER]

@@ -15,6 +15,7 @@ from ditto_cli.config import DpoSettings, FolderFile, Settings
 from ditto_cli.demonstrations.choice import audit_pair
 from ditto_cli.demonstrations.folder import pair_line, read_folder, read_pairs, without_kept_back
 from ditto_cli.errors import InputError
+from ditto_cli.evaluation.contestants import Contestant
 from ditto_cli.evaluation.soundness import recitation_check
 from ditto_cli.evaluation.types import Author, EvalPrompt, Judgement, Pair, Writing
 from ditto_cli.fleet.tasks import Task, is_trained
@@ -452,9 +453,11 @@ def test_clear_picks_are_kept_but_not_of_other_adapters_nor_for_what_is_kept_bac
         judged(1.0, "bob"),
         judged(1.0, source="held_out"),
     ]
-    keep_picks(SimpleNamespace(name="style"), SimpleNamespace(judgements=judgements), {"bob"}, tmp_path)
+    contestants = [Contestant("alice", "round"), Contestant("base", "base"), Contestant("bob", "adapter")]
+    findings = SimpleNamespace(judgements=judgements, contestants=contestants)
+    keep_picks(SimpleNamespace(name="style"), findings, tmp_path)
     assert not asked
-    keep_picks(SimpleNamespace(name="me"), SimpleNamespace(judgements=judgements), {"bob"}, tmp_path)
+    keep_picks(SimpleNamespace(name="me"), findings, tmp_path)
     assert "Keep these 2 picks" in asked[0]
     assert [(pair.prompt, pair.chosen, pair.rejected) for pair in read_pairs(tmp_path)[0]] == [
         ("new?", "mine against base", "theirs"),

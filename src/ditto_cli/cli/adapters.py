@@ -109,7 +109,19 @@ def run_path(name: str, stage: str | None) -> None:
 
 def run_rename(name: str, new_name: str) -> None:
     """Another name for an adapter."""
-    open_store().rename(name, new_name)
+    from ditto_cli.evaluation.traces import rename_in
+
+    store = open_store()
+
+    def call_it(*names: str) -> None:
+        """In evaluations of other adapters, to find what they show of it."""
+        for other in sorted({*store.names(), *store.unfinished_names()} - {name, new_name}):
+            rename_in(store.folder(other) / EVALUATION_FOLDER, name, names)
+
+    if not store.has(new_name):
+        call_it(name, new_name)  # by both, should this be killed
+    store.rename(name, new_name)
+    call_it(new_name)
     say(f"{name} is now {new_name}.")
 
 
@@ -139,7 +151,7 @@ def run_import(path: Path, *, name: str | None, base: str | None) -> None:
 
 def run_forget(name: str, *, sure: bool) -> None:
     """Remove an adapter, and what evaluations of other adapters show of it, after a question on a terminal."""
-    from ditto_cli.evaluation.traces import forget_in, known_mark
+    from ditto_cli.evaluation.traces import forget_in
     from ditto_cli.fleet.status import forget_person
 
     store = open_store()
@@ -157,20 +169,16 @@ def run_forget(name: str, *, sure: bool) -> None:
     if not sure and not confirm(question, refusal):
         say("Nothing was removed.")
         return
-    # First the others: the mark that tells what is to be found there lies with the adapter itself.
-    mark, traces = known_mark(store.folder(name) / EVALUATION_FOLDER), Counter[str]()
+    traces = Counter[str]()
     for other in sorted({*store.names(), *store.unfinished_names()} - {name}):
-        traces += forget_in(store.folder(other) / EVALUATION_FOLDER, name, mark)
+        traces += forget_in(store.folder(other) / EVALUATION_FOLDER, name)
     forget_person(store_home(os.environ), name)
     store.remove(name)
     say(f"Removed {name} ({size(size_bytes)}): its stages, evaluations, answers of judges and unfinished training.")
-    if not traces.total():
-        say("Evaluations of other adapters held nothing of it.")
+    if traces["files"]:
+        say(f"Removed from evaluations of other adapters: files {traces['files']}, {size(traces['bytes'])}.")
     else:
-        say(
-            f"Removed from evaluations of other adapters: {traces['files']} files with texts of it "
-            f"({size(traces['bytes'])}), {traces['answers']} answers of judges about them."
-        )
+        say("Evaluations of other adapters held nothing of it.")
     say(_UNKNOWN)
     say(f"Your own texts in {texts} were not touched." if texts else "Your own texts were not touched.")
     from ditto_cli.demonstrations.folder import pair_lines

@@ -76,7 +76,6 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
 
     settings, policy = _load(options, author, name, record, folder_file)
     from ditto_cli.evaluation.evaluate import build_report
-    from ditto_cli.evaluation.traces import mark_of
 
     title, encoder = TRAINED if record is None else name, load_encoder(options, policy.hardware)
     for part in folds:
@@ -112,8 +111,7 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
     if record is None:
         report = report.model_copy(update={"verdict": what_to_do(report.verdict)})
     show_report(report, as_json=options.as_json)
-    # All texts are of the person of the adapter of this name, if there is one.
-    write_page(report, place, [mark_of(answers)] if answers else [])
+    write_page(report, place, place.parent)
 
 
 def fold(author: Author, num_folds: int, *, seed: int) -> list[Author]:

@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -314,20 +314,22 @@ def keep_pair(folder: Path, prompt: str, chosen: str, rejected: str) -> bool:
     return True
 
 
-def keep_picks(judge: Judge, findings: Findings, others: Collection[str], folder: Path) -> None:
+def keep_picks(judge: Judge, findings: Findings, folder: Path) -> None:
     """Keep what a person picked as pairs, if she says yes.
 
-    Not what `others`, other adapters, wrote, nor for prompts of texts kept back.
+    Not what other adapters wrote, nor for prompts of texts kept back.
     """
     if judge.name != PERSON or not in_terminal():
         return
-    picked = []
+    others = {contestant.title for contestant in findings.contestants if contestant.participants}
+    known, picked = {(pair.prompt, pair.chosen, pair.rejected) for pair in read_pairs(folder)[0]}, []
     for judgement in findings.judgements:
         pair = judgement.pair
         sides = (pair.first, pair.second) if judgement.score == 1 else (pair.second, pair.first)
         is_clear = judgement.score in (0.0, 1.0) and pair.prompt.source != "held_out"
-        if is_clear and not any(side.contestant in others for side in sides):
-            picked.append((pair.prompt.prompt, sides[0].text, sides[1].text))
+        texts = (pair.prompt.prompt, sides[0].text, sides[1].text)
+        if is_clear and texts not in known and not any(side.contestant in others for side in sides):
+            picked.append(texts)
     if picked and confirm(f"Keep these {len(picked)} picks in {folder / PAIRS_FILE}, to learn from?", ""):
         num = sum(keep_pair(folder, *texts) for texts in picked)
         say(f"New pairs: {num}. To learn from them: ditto train {folder}")

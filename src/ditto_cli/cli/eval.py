@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +81,6 @@ def evaluate_adapter(
     from ditto_cli.evaluation.eval_prompts import evaluation_prompts, given_prompts
     from ditto_cli.evaluation.evaluate import build_report, gather, pairs_to_judge
     from ditto_cli.evaluation.judges.by_person import keep_pairs
-    from ditto_cli.evaluation.traces import mark_of
 
     folder = store.evaluation_folder(name)
     prompts = given_prompts(given) if given else evaluation_prompts(author, folder)
@@ -96,16 +95,15 @@ def evaluate_adapter(
     contestants = [own, *filter(None, competing)]
     if len(contestants) == 1:
         raise InputError("Nobody is left to compare with: give another rival with --against, or a shorter prompt.")
-    others = {one.title: voice_of(one.title, record, name).adapter for one in contestants if one.kind == "adapter"}
-    marks = {title: mark_of(store.evaluation_folder(other)) for title, other in others.items()}
     with reporter() as shown:
-        writer = kept_writer(session, store, name, others, shown)
+        writer = kept_writer(session, store, folder, shown)
         encoder = load_encoder(options, session.policy.hardware)
         findings = gather(
             session.policy, author, contestants, plan, record, writer=writer, encoder=encoder, reporter=shown
         )
-    keep_pairs(folder, pairs_to_judge(findings, every_pair=False), plan.seed, mark_of(folder), marks)
-    judge = run_judge(options, session, findings, store.key(), folder, marks)
+    others = sorted({other for contestant in contestants for other in contestant.participants})
+    keep_pairs(folder, pairs_to_judge(findings, every_pair=False), plan.seed, others)
+    judge = run_judge(options, session, findings, store.key(), folder)
     report = build_report(
         name,
         [findings],
@@ -116,8 +114,8 @@ def evaluate_adapter(
         warnings=[*notes, *notes_on(judge)],
     )
     shown_by(report)
-    write_page(report, options.report or folder / REPORT_FILE, [mark_of(folder), *marks.values()])
-    keep_picks(judge, findings, others, options.folder or Path(record.folder or ""))
+    write_page(report, options.report, folder)
+    keep_picks(judge, findings, options.folder or Path(record.folder or ""))
     return report
 
 
@@ -172,20 +170,17 @@ def contestant_of(
     return Contestant(rival, kind, session.load(voice_of(rival, record, name)))
 
 
-def kept_writer(session: Session, store: AdapterStore, name: str, others: Mapping[str, str], shown: Reporter) -> Writer:
-    """Writes as a contestant, or finds what it wrote in an earlier evaluation.
-
-    Writings are kept in `store`; those of other adapters (`others`, by title) with these adapters.
-    """
+def kept_writer(session: Session, store: AdapterStore, folder: Path, shown: Reporter) -> Writer:
+    """Writes as a contestant, or finds what it wrote in an earlier evaluation of this folder."""
     from ditto_cli.evaluation.contestants import write
-    from ditto_cli.evaluation.traces import WritingStore, mark_of
+    from ditto_cli.evaluation.traces import WritingStore
 
-    policy, own_mark = session.policy, mark_of(store.evaluation_folder(name))
+    policy = session.policy
     base = f"{policy.identity.model_dump_json()} {policy.quantize} {policy.hardware.device.type}"
 
+    kept = WritingStore(folder, key=store.key(), base=base)
+
     def writer(contestant: Contestant, plan: WritingPlan) -> list[Writing]:
-        folder = store.evaluation_folder(others.get(contestant.title, name))
-        kept = WritingStore(folder, key=store.key(), base=base, marks=[own_mark, mark_of(folder)])
         weights = session.digest(contestant.adapter)
         writings = kept.get(contestant, weights, plan)
         if writings is None:
@@ -225,13 +220,16 @@ def show_report(report: EvalReport, *, as_json: bool = False) -> None:
         print_table("warnings", ("about", "warning"), warnings)
 
 
-def write_page(report: EvalReport, place: Path, marks: Sequence[str]) -> None:
-    """Write the HTML page with the marks of the adapters whose texts it holds."""
+def write_page(report: EvalReport, place: Path | None, folder: Path) -> None:
+    """Write the report as a page to a place of the user's, or as page and data into its evaluation folder."""
     from ditto_cli.evaluation.html import render_html
-    from ditto_cli.evaluation.traces import marked_page
+    from ditto_cli.evaluation.traces import keep_report
 
-    write_text(place, marked_page(render_html(report), marks))
-    say(f"Report: {place} (it holds private texts)")
+    if place is None:
+        keep_report(folder, report, render_html(report))
+    else:
+        write_text(place, render_html(report))
+    say(f"Report: {place or folder / REPORT_FILE} (it holds private texts)")
 
 
 def load_encoder(options: EvalOptions, hardware: Hardware) -> StyleEncoder | None:

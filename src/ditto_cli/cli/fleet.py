@@ -58,7 +58,7 @@ def run_fleet_eval(options: FleetOptions) -> None:
     """See `ditto fleet eval --help`."""
     from ditto_cli.evaluation.html import render_html, render_overview
     from ditto_cli.evaluation.report import style_of
-    from ditto_cli.evaluation.traces import mark_of, marked_page
+    from ditto_cli.evaluation.traces import keep_report
 
     store = open_store()
     with only_fleet(store_home(os.environ)):
@@ -78,8 +78,7 @@ def run_fleet_eval(options: FleetOptions) -> None:
 
         def keep(name: str, outcome: Any) -> tuple[float, str]:
             """Write a person's own report beside the adapter."""
-            folder = store.evaluation_folder(name)
-            write_text(folder / REPORT_FILE, marked_page(render_html(outcome), [mark_of(folder)]))
+            keep_report(store.evaluation_folder(name), outcome, render_html(outcome))
             reports[name] = outcome
             return outcome.run.seconds, f"{name}: {outcome.verdict.advice}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,12 +66,10 @@ def run_judge(
     findings: Findings,
     key: bytes,
     folder: Path,
-    marks: Mapping[str, str] | None = None,
 ) -> Judge:
     """Have a judge judge, after what must be asked and with what should be said; who it was.
 
-    Answers of a person or a server are kept in `folder`. `marks` are of contestants that are other adapters, by title;
-    see `evaluation.traces`.
+    Answers of a person or a server are kept in `folder`.
     """
     from ditto_cli.evaluation.appraisal import StyleJudge
     from ditto_cli.evaluation.evaluate import judge_all
@@ -90,8 +87,7 @@ def run_judge(
             policy = load_base(BaseSettings(id=options.model, quantize="auto"), policy.hardware)
         judge = ModelJudge(policy, demonstrations)
     else:
-        writings = [writing for written in findings.writings.values() for writing in written]
-        ledger = Ledger.of(folder, key, options.judge, marks or {}, writings)
+        ledger = Ledger.of(folder, key, options.judge)
         if options.judge == "openai":
             return _judged_by_server(options, findings, ledger)
 

@@ -18,6 +18,7 @@ from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord
 from ditto_cli.types import Demonstration, Reporter, SampledTokens, SampleRequest, SilentReporter
+from ditto_cli.voices import Voice
 
 _SILENT = SilentReporter()
 
@@ -35,6 +36,11 @@ class Contestant:
     adapter: str | None = None
     shots: tuple[Demonstration, ...] = ()
     nearest: int | None = None
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """The adapter whose texts these are, where it is not the evaluated one."""
+        return (Voice.parse(self.title).adapter,) if self.kind == "adapter" else ()
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,7 @@ def build_report(
         adapter=adapter,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         verdict=verdict(contestants, rates),
+        participants=sorted({name for contestant in parts[0].contestants for name in contestant.participants}),
         contestants=contestants,
         win_rates=rates,
         pool_rates=[rate for rate in pooled if rate is not None],

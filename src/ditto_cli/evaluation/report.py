@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ditto_cli.evaluation.types import PromptSource
 from ditto_cli.types import SFT_STAGE
 
-REPORT_FILE = "report.html"  # of an adapter, in its evaluation folder
+REPORT_FILE, REPORT_DATA_FILE = "report.html", "report.json"  # of an adapter, in its evaluation folder
 POOL = "pool"  # opponent: all other contestants together, the paper's "win rate"
 TOTAL = "total"  # measure: the weighted mean of the style panel
 
@@ -174,6 +174,7 @@ class EvalReport(_Part):
     adapter: str
     created: str
     verdict: Verdict
+    participants: list[str] = Field(description="names of the other adapters that competed")
     contestants: list[ContestantReport]
     win_rates: list[WinRate] = Field(description="pair by pair, the evaluated adapter first")
     pool_rates: list[WinRate] = Field(description="each contestant against all others, as in the paper's tables")

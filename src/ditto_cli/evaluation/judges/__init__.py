@@ -3,7 +3,7 @@
 The question is the pairwise one that the paper puts to GPT-4 (arXiv 2406.00888: texts by the author, two more texts,
 which of them is by the same author), in words of our own. The ledger is a file, so that nobody is asked, or paid,
 twice: one JSON object a line, added as soon as the answer is there. It holds a keyed digest of the question, the
-answer, what it cost in tokens, and the marks of other adapters whose texts were asked about, never a text.
+answer and what it cost in tokens, never a text.
 
 Each judge is imported from its own module, so that it needs only its own libraries.
 """
@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from ditto_cli.evaluation.types import Pair, Writing, parsed
+from ditto_cli.evaluation.types import Pair, parsed
 from ditto_cli.seeds import derive_seed
-from ditto_cli.store import append_line, keyed_hash, read_bytes, write_bytes
+from ditto_cli.store import append_line, keyed_hash, read_bytes
 from ditto_cli.store.files import list_folder
 from ditto_cli.types import Demonstration
 
@@ -108,9 +108,6 @@ def read_choice(answer: str) -> Choice | None:
     return next((choice for choice in CHOICES if choices == {choice.lower()}), None)
 
 
-LEDGER_FILE = re.compile(r"answers-[a-z]+\.jsonl")
-
-
 @dataclass(frozen=True)
 class Answer:
     """What a judge chose, None where it was asked and gave no usable answer, and what that cost."""
@@ -121,50 +118,33 @@ class Answer:
 
 
 class _Line(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     schema_version: Literal[1] = 1
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     choice: Choice | None
     prompt_tokens: int = Field(ge=0)
     completion_tokens: int = Field(ge=0)
-    marks: list[str] = []
 
 
 class Ledger:
-    """The answers of earlier runs and of this one.
+    """The answers of earlier runs and of this one; a damaged line is as if it had never been written."""
 
-    Attributes:
-        num_skipped: damaged lines of the file, which are as if they had never been written.
-    """
-
-    def __init__(self, path: Path | None, *, key: bytes = b"", texts: Mapping[str, Collection[str]] = {}) -> None:
+    def __init__(self, path: Path | None, *, key: bytes = b"") -> None:
         """Read what is there; without a `path` answers are kept in memory only.
 
-        Digests tell nothing to who lacks the store's `key`. `texts` are of other adapters, by mark: an answer about one
-        is found when that adapter is forgotten.
+        Digests tell nothing to who lacks the store's `key`.
         """
         self._path = path
         self._key = key
-        self._texts = texts
         self._answers: dict[str, Answer] = {}
-        self.num_skipped = 0
         if path is not None and path.name in list_folder(path.parent):
             for text in read_bytes(path).splitlines():
-                line = parsed(_Line, text)
-                if line is None:
-                    self.num_skipped += 1
-                else:
+                if line := parsed(_Line, text):
                     self._answers[line.digest] = Answer(line.choice, line.prompt_tokens, line.completion_tokens)
 
     @classmethod
-    def of(cls, folder: Path, key: bytes, judge: str, marks: Mapping[str, str], writings: Iterable[Writing]) -> Ledger:
-        """The answers of a person or a server in an evaluation folder; `marks` are of other adapters, by title."""
-        texts: dict[str, set[str]] = {mark: set() for mark in marks.values()}  # two stages of an adapter share one
-        for writing in writings:
-            if writing.contestant in marks:
-                texts[marks[writing.contestant]].add(writing.text)
-        return cls(folder / f"answers-{judge}.jsonl", key=key, texts=texts)
+    def of(cls, folder: Path, key: bytes, judge: str) -> Ledger:
+        """The answers of a person or a server in an evaluation folder."""
+        return cls(folder / f"answers-{judge}.jsonl", key=key)
 
     def get(self, judge: str, question: str) -> Answer | None:
         """What `judge` answered to `question`; None if it was not asked."""
@@ -174,21 +154,8 @@ class Ledger:
         """Keep an answer: it is on the disk when this returns."""
         digest = self._digest(judge, question)
         self._answers[digest] = answer
-        if self._path is None:
-            return
-        marks = sorted(mark for mark, own in self._texts.items() if any(text and text in question for text in own))
-        line = _Line(digest=digest, **asdict(answer), marks=marks)
-        without = None if marks else {"marks"}  # an older ditto reads a line without
-        append_line(self._path, line.model_dump_json(exclude=without))
+        if self._path is not None:
+            append_line(self._path, _Line(digest=digest, **asdict(answer)).model_dump_json())
 
     def _digest(self, judge: str, question: str) -> str:
         return keyed_hash(self._key, "\x1f".join([judge, str(QUESTION_VERSION), question]))
-
-
-def forget_answers(path: Path, mark: str) -> int:
-    """Take the answers about texts of the adapter with this mark out of a ledger's file; how many there were."""
-    lines = read_bytes(path).splitlines(keepends=True)
-    kept = [text for text in lines if (line := parsed(_Line, text)) is None or mark not in line.marks]
-    if len(kept) < len(lines):
-        write_bytes(path, b"".join(kept))
-    return len(lines) - len(kept)

@@ -9,7 +9,7 @@ Knows nothing of terminals and pages: whoever calls shows the texts and asks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -39,23 +39,19 @@ class Shown:
 
 
 class StoredPairs(BaseModel):
-    """The pairs of an evaluation, with the marks of the adapters whose texts they hold (see `traces`)."""
+    """The pairs of an evaluation, and the other adapters whose texts they hold (see `traces`)."""
 
     model_config = ConfigDict(extra="forbid")
 
-    schema_version: Literal[1] = 1
-    marks: dict[str, str] = {}
-    own_mark: str
+    schema_version: Literal[2] = 2
+    participants: list[str]
     seed: int
     pairs: list[Pair]
 
 
-def keep_pairs(folder: Path, pairs: Sequence[Pair], seed: int, own_mark: str, marks: Mapping[str, str]) -> None:
-    """Keep the pairs of an evaluation in the place of those of the one before.
-
-    `own_mark` is the evaluated adapter's; `marks` are of contestants that are other adapters, by title.
-    """
-    stored = StoredPairs(marks=dict(marks), own_mark=own_mark, seed=seed, pairs=list(pairs))
+def keep_pairs(folder: Path, pairs: Sequence[Pair], seed: int, participants: Sequence[str]) -> None:
+    """Keep the pairs of an evaluation in the place of those of the one before; `participants` are other adapters."""
+    stored = StoredPairs(participants=list(participants), seed=seed, pairs=list(pairs))
     write_text(folder / BLIND_PAIRS_FILE, stored.model_dump_json() + "\n")
 
 
@@ -74,8 +70,7 @@ class BlindPairs:
         stored = parsed(StoredPairs, read_bytes(path)) if path.exists() else None
         if stored is None:
             return cls([], Ledger(None), seed=0)
-        writings = [writing for pair in stored.pairs for writing in (pair.first, pair.second)]
-        return cls(stored.pairs, Ledger.of(folder, key, PERSON, stored.marks, writings), seed=stored.seed)
+        return cls(stored.pairs, Ledger.of(folder, key, PERSON), seed=stored.seed)
 
     @property
     def total(self) -> int:
