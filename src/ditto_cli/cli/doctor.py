@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib import metadata
@@ -27,47 +26,71 @@ from ditto_cli.errors import DiskError, DittoError
 from ditto_cli.shown import size
 from ditto_cli.store import AdapterStore, cache_home, store_home
 from ditto_cli.store.adapters import ADAPTERS_FOLDER
-from ditto_cli.store.files import REMOVED_PREFIX, STAGING_PREFIX, TEMPORARY_PREFIX, folder_size
-from ditto_cli.store.records import KEY_FILE, SCHEMA_VERSION
+from ditto_cli.store.files import REMOVED_PREFIX, STAGING_PREFIX, TEMPORARY_PREFIX
+from ditto_cli.store.records import KEY_FILE
 
 _LEFTOVERS = (TEMPORARY_PREFIX, STAGING_PREFIX, REMOVED_PREFIX)
 _MOST_PROBLEMS_SHOWN = 3
+_ANSWERS = {None: "unknown", True: "yes", False: "no"}
 
 Found = TypeVar("Found")
 
 
 def run_doctor(*, as_json: bool) -> None:
     """Show the report, and end with an error where the store or an adapter has a problem."""
-    home, cache = store_home(os.environ), cache_home(os.environ)
+    home, cache, problems = store_home(os.environ), cache_home(os.environ), list[str]()
     store = AdapterStore(home)
-    adapters, damages = _adapters(store)
-    health = _store_health(store, home, cache)
-    report = _tilde(
-        {
-            "environment": _environment(),
-            "disk": {"store": _disk(home), "cache": _disk(cache)},
-            "store": health,
-            "adapters": adapters,
-        }
-    )
+
+    def attempt(look: Callable[[], Found], *, about: str = "") -> Found | None:
+        """What `look` finds; what keeps it from finding anything is a problem."""
+        try:
+            return look()
+        except DittoError as error:
+            problems.append(f"{about}{error}")
+        except Exception as error:  # a doctor does not die of what the patient has
+            problems.append(f"{about}something unforeseen is wrong with it ({type(error).__name__})")
+        return None
+
+    problems += _problems_of_files(home, cache)
+    if (home / KEY_FILE).exists():
+        attempt(store.key)
+    unfinished, names = attempt(store.unfinished_names) or [], attempt(store.names) or []
+    adapters = []
+    for name in names:
+        num_before = len(problems)
+        if found := attempt(partial(store.check, name), about=f"adapter {name}: "):
+            problems.append(f"adapter {name}: {found}")
+        problem = problems[num_before] if len(problems) > num_before else None
+        base = None
+        with suppress(Exception):  # told above
+            base = store.record(name).base
+        here = is_present(base.id, base.revision) if base else None
+        adapters.append({"name": name, "problem": problem, "base": base and base.id, "base_present": here})
+    for path in sorted((home / ADAPTERS_FOLDER).iterdir()) if (home / ADAPTERS_FOLDER).is_dir() else ():
+        if path.name not in {*names, *unfinished} and not path.name.startswith(_LEFTOVERS):
+            problems.append(f"{path} holds no adapter: delete it, unless you know what it is")
+    problems = list(dict.fromkeys(problems))
+    environment = _environment()
     if as_json:
-        print_json(report)
+        report = {"environment": environment, "store": _disk(home), "cache": _disk(cache), "unfinished": unfinished}
+        print_json(report | {"problems": problems, "adapters": adapters})
     else:
-        packages = report["environment"]["packages"]
-        lines = (
-            " ".join(filter(None, (p["name"], p["version"], p["problem"] and f"({p['problem']})"))) for p in packages
+        packages = (
+            " ".join(filter(None, (p["name"], p["version"], p["problem"] and f"({p['problem']})")))
+            for p in environment["packages"]
         )
-        facts = {**report["environment"], "packages": [", ".join(lines)], **report["disk"], **report["store"]}
-        print_facts({_label(key): _shown(key, value) for key, value in facts.items()})
-        rows = [
-            (a["name"], a["problem"] or "ok", a["base"] or "", _shown("", a["base_present"]))
-            for a in report["adapters"]
-        ]
+        shown = environment | {"packages": ", ".join(packages), "unfinished": unfinished, "problems": problems}
+        for name, place in (("store", home), ("cache", cache)):
+            disk = _disk(place)
+            missing = "" if disk["exists"] else "not there yet, "
+            shown[name] = f"{place} ({missing}{size(disk['free_bytes'])} free)"
+        print_facts({key.removesuffix("_bytes").replace("_", " "): _shown(key, value) for key, value in shown.items()})
+        rows = [(a["name"], a["problem"] or "ok", a["base"] or "", _ANSWERS[a["base_present"]]) for a in adapters]
         if rows:
             print_table("", ("adapter", "state", "base", "base on this machine"), rows)
-    if problems := _tilde([*health["problems"], *damages]):
-        shown = problems[:_MOST_PROBLEMS_SHOWN] + ["..."] * (len(problems) > _MOST_PROBLEMS_SHOWN)
-        raise DiskError(f"{len(problems)} problem{'s' * (len(problems) > 1)}: {'; '.join(shown)}")
+    if problems:
+        told = problems[:_MOST_PROBLEMS_SHOWN] + ["..."] * (len(problems) > _MOST_PROBLEMS_SHOWN)
+        raise DiskError(f"{len(problems)} problem{'s' * (len(problems) > 1)}: {'; '.join(told)}")
 
 
 def _environment() -> dict[str, Any]:
@@ -142,107 +165,32 @@ def _disk(folder: Path) -> dict[str, Any]:
     return {"path": str(folder), "exists": folder.is_dir(), "free_bytes": shutil.disk_usage(there).free}
 
 
-def _store_health(store: AdapterStore, home: Path, cache: Path) -> dict[str, Any]:
+def _problems_of_files(home: Path, cache: Path) -> list[str]:
+    """Files where folders should be, what cannot be read, and what others may read; links are not followed."""
     problems = [
         f"{folder} is a file where a folder of the store should be: move it away"
         for folder in (home, home / ADAPTERS_FOLDER)
         if folder.is_file()
     ]
-    inside = _everything_in(home, problems)
-    everything = inside | _everything_in(cache, problems)
-    leftovers = {  # of one in another only the outer counts
-        path: folder_size(path) if path.is_dir() else state.st_size
-        for path, state in everything.items()
-        if path.name.startswith(_LEFTOVERS) and not any(part.startswith(_LEFTOVERS) for part in path.parent.parts)
-    }
-    exposed = [
-        path
-        for path, state in inside.items()
-        if state.st_mode & 0o077 and not stat.S_ISLNK(state.st_mode) and not path.is_relative_to(cache)
-    ]
+    unreadable: list[OSError] = []
+    exposed = []
+    for place, folders, names in os.walk(home, onerror=unreadable.append):
+        folders[:] = [folder for folder in folders if Path(place, folder) != cache]
+        for path in (Path(place), *(Path(place, name) for name in names)):
+            with suppress(OSError):  # removed meanwhile
+                mode = path.lstat().st_mode
+                if mode & 0o077 and not stat.S_ISLNK(mode):
+                    exposed.append(path)
+    problems += [f"{error.filename} cannot be read ({error.strerror})" for error in unreadable if home.is_dir()]
     if exposed:
         num = "1 file or folder" if len(exposed) == 1 else f"{len(exposed)} files and folders"
-        problems.append(f"others may read {num} of the store, as {exposed[0]}: run chmod -R go= {home}")
-    if (home / KEY_FILE).exists():
-        problems += _attempt(store.key)[1]
-    unfinished, more = _attempt(store.unfinished_names)
-    names, _ = _attempt(store.names)
-    known = {*(names or []), *(unfinished or [])}
-    strangers = [
-        f"{path} holds no adapter: delete it, unless you know what it is"
-        for path in sorted(inside)
-        if path.parent == home / ADAPTERS_FOLDER and path.name not in known and not path.name.startswith(_LEFTOVERS)
-    ]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "leftovers": len(leftovers),
-        "leftover_bytes": sum(leftovers.values()),
-        "unfinished": unfinished or [],
-        "problems": list(dict.fromkeys([*problems, *more, *strangers])),
-    }
-
-
-def _adapters(store: AdapterStore) -> tuple[list[dict[str, Any]], list[str]]:
-    """Each adapter with its state, and the problems of all."""
-    names, problems = _attempt(store.names)
-    rows = []
-    for name in names or []:
-        (found, failures), (record, _) = _attempt(partial(store.check, name)), _attempt(partial(store.record, name))
-        problem = found or next(iter(failures), None)
-        if problem is not None:
-            problems.append(f"adapter {name}: {problem}")
-        base = record.base if record else None
-        here = is_present(base.id, base.revision) if base else None
-        rows.append({"name": name, "problem": problem, "base": base.id if base else None, "base_present": here})
-    return rows, problems
-
-
-def _attempt(look: Callable[[], Found]) -> tuple[Found | None, list[str]]:
-    """What `look` finds, or what keeps it from finding it."""
-    try:
-        return look(), []
-    except DittoError as error:
-        return None, [str(error)]
-    except Exception as error:  # a doctor does not die of what the patient has
-        return None, [f"something unforeseen is wrong with it ({type(error).__name__})"]
-
-
-def _everything_in(folder: Path, problems: list[str]) -> dict[Path, os.stat_result]:
-    """A folder and everything in it, links not followed."""
-    found: dict[Path, os.stat_result] = {}
-    if not folder.is_dir():
-        return found
-    found[folder] = folder.lstat()
-    unreadable: list[OSError] = []
-    for place, folders, names in os.walk(folder, onerror=unreadable.append):
-        for name in (*folders, *names):
-            with suppress(OSError):  # removed meanwhile
-                found[Path(place, name)] = Path(place, name).lstat()
-    problems += [f"{error.filename} cannot be read ({error.strerror})" for error in unreadable]
-    return found
-
-
-def _tilde(value: Any) -> Any:
-    """The same with the home folder as `~` in every text, so that a report can be shown to others."""
-    home = os.path.expanduser("~").rstrip("/")
-    if isinstance(value, str):
-        return re.sub(rf"(?<![\w/.-]){re.escape(home)}(?![\w.-])", "~", value) if home else value
-    if isinstance(value, Mapping):
-        return {key: _tilde(inner) for key, inner in value.items()}
-    if isinstance(value, Sequence):
-        return [_tilde(inner) for inner in value]
-    return value
-
-
-def _label(key: str) -> str:
-    return key.removesuffix("_bytes").replace("_", " ")
+        problems.append(f"others may read {num} of the store, as {min(exposed)}: run chmod -R go= {home}")
+    return problems
 
 
 def _shown(key: str, value: Any) -> str:
     if value is None or isinstance(value, bool):
-        return {None: "unknown", True: "yes", False: "no"}[value]
-    if isinstance(value, Mapping):
-        return ", ".join(f"{_label(name)} {_shown(name, inner)}" for name, inner in value.items())
+        return _ANSWERS[value]
     if isinstance(value, list):
         return "; ".join(value) or "none"
     return size(value) if key.endswith("_bytes") else str(value)
