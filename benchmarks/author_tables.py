@@ -14,9 +14,9 @@ from statistics import fmean
 from arms import BACKGROUND, BEST, DITTO, OWN, SHOWN, PaperTable
 from ditto_cli.demonstrations import language
 from ditto_cli.evaluation.appraisal import Appraiser
+from ditto_cli.evaluation.judgements import Author, Writing
 from ditto_cli.evaluation.soundness import leakage, recitation_check
-from ditto_cli.evaluation.style.features import masked
-from ditto_cli.evaluation.types import Author, Writing
+from ditto_cli.evaluation.style.features import mask
 from ditto_cli.evaluation.verdict import mean_interval
 from ditto_cli.seeds import derive_seed
 
@@ -124,7 +124,7 @@ def lambdag_of(texts: Sequence[str], author: str, mates: Mapping[str, str]) -> f
 
 
 def _plain(pieces: Iterable[str]) -> str:
-    return masked("\n".join(pieces), language.function_words("en"))
+    return mask("\n".join(pieces), language.function_words("en"))
 
 
 def why_left_out(rows: Sequence[Row], author: str, methods: Sequence[str]) -> str | None:

@@ -59,8 +59,8 @@ from author_tables import (
 )
 from ditto_cli.config import FolderFile, Settings, parse_assignments, resolve_settings
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan, background_plan, fitting_shots, write
+from ditto_cli.evaluation.judgements import Author, EvalPrompt, Writing
 from ditto_cli.evaluation.model_figures import told_shares
-from ditto_cli.evaluation.types import Author, EvalPrompt, Writing
 from ditto_cli.method.ditto import Place, ditto
 from ditto_cli.method.sft import imitate
 from ditto_cli.method.updates import POLICY, REFERENCE
@@ -414,7 +414,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Everything that is missing in `--out`."""
     settings, arms = read_arms(arguments)
     samples = Samples(arguments.out, digests_of(arguments, settings, arms))
-    policy = load_policy(settings.base, detect(arguments.device), cache_home(os.environ), print)
+    policy = load_policy(settings.base, detect(arguments.device), cache_home(os.environ))
     policy.recompute_layers(policy.hardware.is_cuda)
     for corpus in arguments.corpus:
         folders = [corpus / name for name in arguments.authors or ()] or author_folders(corpus)

@@ -35,7 +35,7 @@ def measure() -> str:
     from ditto_cli.store import cache_home
     from ditto_cli.types import SampleRequest
 
-    policy = load_policy(BaseSettings(id="embedded"), detect("cpu"), cache_home(os.environ), lambda message: None)
+    policy = load_policy(BaseSettings(id="embedded"), detect("cpu"), cache_home(os.environ))
     policy.add_adapter("busy", LoraSettings(targets="all-linear", dropout=0.0), seed=0)
     policy.chat = replace(policy.chat, stop_token_ids=frozenset())
     requests = [SampleRequest(policy.chat.prompt_ids("Write an email."), seed) for seed in range(ROWS)]

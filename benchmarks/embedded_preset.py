@@ -28,10 +28,10 @@ from pathlib import Path
 from ditto_cli.config import FolderFile, parse_assignments, resolve_settings
 from ditto_cli.demonstrations.folder import read_folder
 from ditto_cli.demonstrations.prompts import attach_prompts
+from ditto_cli.evaluation.judgements import Author, Writing
 from ditto_cli.evaluation.model_figures import held_out_loss
 from ditto_cli.evaluation.soundness import collapse, leakage
 from ditto_cli.evaluation.style import StylePanel
-from ditto_cli.evaluation.types import Author, Writing
 from ditto_cli.method.run import BASE_STAGE, Job, train_ditto
 from ditto_cli.method.sft import imitate
 from ditto_cli.model.base.loading import load_policy
@@ -108,7 +108,7 @@ def measure(policy: Policy, author: Author, panel: StylePanel, max_new_tokens: i
 def run(arguments: argparse.Namespace) -> None:
     """Train and measure one setting on every subject; a JSON line each."""
     settings = resolve_settings(PRESET, FolderFile(), {}, parse_assignments(arguments.set))
-    policy = load_policy(settings.base, detect("cpu"), cache_home(os.environ), print)
+    policy = load_policy(settings.base, detect("cpu"), cache_home(os.environ))
     for subject in arguments.subjects:
         demonstrations, held = read_subject(subject, arguments.authors)
         author = Author(tuple(demonstrations), tuple(held))
@@ -161,7 +161,7 @@ def curve(arguments: argparse.Namespace) -> None:
     settings = resolve_settings(
         PRESET, FolderFile(), {}, {"sft.stop_loss": 0, "sft.max_steps": 20, **parse_assignments(arguments.set)}
     )
-    policy = load_policy(settings.base, detect("cpu"), cache_home(os.environ), print)
+    policy = load_policy(settings.base, detect("cpu"), cache_home(os.environ))
     for subject in arguments.subjects:
         demonstrations, held = read_subject(subject, arguments.authors)
         texts = tokenise(policy.chat, demonstrations, settings.sampling, context_tokens=policy.context_tokens)

@@ -49,7 +49,7 @@ from ditto_cli.store import AdapterStore
 from ditto_cli.types import Demonstration, SampleRequest, SilentReporter, StepMetrics
 from speed.shapes import MISTRAL, QWEN, TINY, build_policy, byte_tokenizer, configuration, random_base, settings_of
 from speed.ways import OURS, PLAIN, TRL, Bench, measure, prepare, sampler_gap
-from speed.work import Outcome, Phases, TextSizes, Work, made_up_texts, work_of
+from speed.work import Outcome, Phases, TextSizes, Work, heard, made_up_texts, work_of
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
 CAP_BYTES = int(22.5 * GIB)  # what a card of 24 GB has for a program
@@ -240,7 +240,8 @@ def four_bits_are_kept(setup: Setup) -> Finding:
         return Finding(problem, False)
     source, notes, logits = tiny_source(setup), [], []
     for _ in range(2):
-        policy = load_source(source, "nf4", setup.hardware, setup.scratch / "cache", notes.append)
+        with heard(notes):
+            policy = load_source(source, "nf4", setup.hardware, setup.scratch / "cache")
         with torch.no_grad(), setup.hardware.autocast():
             logits.append(policy.model(input_ids=torch.arange(20, device=setup.hardware.device)[None]).logits)
     gap = float((logits[0] - logits[1]).abs().max())
@@ -317,13 +318,10 @@ def resume_is_exact(setup: Setup) -> Finding:
             if "rewards/margins" in metrics and completed == 6 and not copy.exists():
                 shutil.copytree(home, copy)
 
-        def noted(self, message: str) -> None:
-            notes.append(message)
-
     weights = []
     for folder in (home, copy):
         store, job = AdapterStore(folder), Job.of(policy, "a", texts, settings, "Say hello.")
-        with store.training("a") as kept:
+        with store.training("a") as kept, heard(notes):
             train_ditto(policy, job, kept, Copying())
         weights.append(load_file(store.stage_folder("a") / WEIGHTS_FILE))
     gap = max(float((value - weights[1][key]).abs().max()) for key, value in weights[0].items())
@@ -340,7 +338,7 @@ def failed_capture_recovers(setup: Setup) -> Finding:
     policy, work = setup.policy(), setup.work({"sampling.completions_per_prompt": 2})
     notes, step = [], FixedSteps._step
     prepare(policy, work)
-    policy.speed, policy.guard.noted = "graph", notes.append
+    policy.speed = "graph"
 
     def failing(steps: FixedSteps) -> torch.Tensor:
         if torch.cuda.is_current_stream_capturing():
@@ -348,7 +346,7 @@ def failed_capture_recovers(setup: Setup) -> Finding:
             raise RuntimeError("nothing is captured here")
         return step(steps)
 
-    with patch.object(FixedSteps, "_step", failing):
+    with heard(notes), patch.object(FixedSteps, "_step", failing):
         gap = sampler_gap(policy, work.requests())
     later = sampler_gap(policy, work.requests())
     passed = max(gap, later) < setup.largest_gap and len(notes) == 1 and not policy.has_graphs

@@ -72,7 +72,7 @@ def main() -> None:
     policy = None
     if arguments.base:
         base, cache = BaseSettings(id=arguments.base), cache_home(os.environ)
-        policy = load_policy(base, detect(arguments.device), cache, lambda line: print(line, file=sys.stderr))
+        policy = load_policy(base, detect(arguments.device), cache)
     print("| corpus | texts | prompts | chrF | shared words |\n|---|---|---|---|---|")
     for corpus in arguments.corpora:
         texts, real = zip(*read_texts(corpus), strict=True)

@@ -110,7 +110,7 @@ def base_texts(prompts: Sequence[str], path: Path, preset: str, device: str, max
 def load_base(preset: str, device: str) -> Policy:
     """The base of a preset."""
     settings = resolve_settings(preset, FolderFile(), {}, {})
-    return load_policy(settings.base, detect(device), cache_home(os.environ), lambda message: None)
+    return load_policy(settings.base, detect(device), cache_home(os.environ))
 
 
 def measure(author: Author, others: Sequence[Author], base: dict[str, str], cut: Callable[[str], str]) -> Row:

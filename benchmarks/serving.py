@@ -110,7 +110,7 @@ def start() -> None:
 
 def main() -> None:
     """Print what writing together gains."""
-    policy = load_policy(BaseSettings(id="embedded"), detect("cpu"), cache_home(os.environ), print)
+    policy = load_policy(BaseSettings(id="embedded"), detect("cpu"), cache_home(os.environ))
     adapters = {name: random_adapter(policy, seed) for seed, name in enumerate(("alice", "bob"))}
     engine = BuiltinEngine(policy)
     engine.start()

@@ -6,8 +6,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import logging
 import signal
 import sys
+from contextlib import contextmanager
 
 import pytest
 
@@ -29,6 +31,28 @@ def pytest_collection_modifyitems(items):
 def pytest_make_parametrize_id(config, val, argname):
     """A test is not named by bytes: those of an archive hold its time, and every worker must collect the same names."""
     return argname if isinstance(val, bytes) else None
+
+
+@contextmanager
+def heard(into):
+    """A list that gets what is logged for the user within the block."""
+    handler, log = logging.Handler(logging.INFO), logging.getLogger("ditto_cli")
+    handler.emit = lambda record: into.append(record.getMessage())
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield into
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+@pytest.fixture
+def said():
+    """What is logged for the user in the test, line by line."""
+    with heard([]) as lines:
+        yield lines
 
 
 def byte_tokenizer(special_tokens, *, template, eos, bos=None, pad=None, adds_bos=False):

@@ -6,7 +6,7 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from ditto_cli.evaluation.types import EvalPrompt, Pair, Writing
+from ditto_cli.evaluation.judgements import EvalPrompt, Pair, Writing
 from ditto_cli.types import Demonstration
 
 DEMONSTRATIONS = (

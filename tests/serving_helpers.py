@@ -7,21 +7,15 @@ from server_answers import HERE
 
 
 @pytest.fixture
-def noted():
-    """What the server says to whoever started it."""
-    return []
-
-
-@pytest.fixture
-def server(trained, tiny_folder, noted):
+def server(trained, tiny_folder):
     """A client of a server in this process; `server(key=...)` for one with a key."""
     from fastapi.testclient import TestClient
 
     from ditto_cli.cli.demos import keep_edited
     from ditto_cli.evaluation.texts_at_hand import Shelf
-    from ditto_cli.serving.app import Serving, make_app
     from ditto_cli.serving.engine import BuiltinEngine
     from ditto_cli.serving.voice_library import VoiceLibrary
+    from ditto_cli.serving.web_app import Serving, make_app
     from ditto_cli.store import AdapterStore
 
     clients = []
@@ -30,9 +24,7 @@ def server(trained, tiny_folder, noted):
         policy = load_tiny(tiny_folder)
         engine, store = BuiltinEngine(policy), AdapterStore(trained.home)
         library = VoiceLibrary(store, engine, policy.identity, only)
-        serving = Serving(
-            engine, library, Shelf(noted.append), policy.chat, policy.context_tokens, keep_edited, store.key()
-        )
+        serving = Serving(engine, library, Shelf(), policy.chat, policy.context_tokens, keep_edited, store.key())
         app = make_app(serving, hosts=hosts, key=key)
         client = TestClient(app, base_url=HERE)
         client.__enter__()

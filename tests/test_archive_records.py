@@ -227,6 +227,38 @@ def test_chats_as_json(content: object, expected: list[tuple[str, str, str | Non
     assert len(left_out(json.dumps(content))) == num_left_out
 
 
+@pytest.mark.parametrize(
+    ("content", "suffix", "expected"),
+    [
+        ([{"string_map_data": {"Comment": {"value": SAID}, "Time": {"timestamp": 1}}}], ".json", [SAID]),
+        (
+            {"db": [{"data": {"posts": [{"title": "a", "html": f"<p>{SAID}</p>", "status": "published"},
+                                        {"title": "b", "html": "<p>no</p>", "status": "draft"}]}}]},
+            ".json", [SAID],
+        ),
+        ({"textContent": SAID, "title": "Beans", "userEditedTimestampUsec": 1}, ".json", [SAID]),
+        (f'subreddit,body\nx,"&gt; {ASKED}\n\n{SAID} &amp; more"\nx,[deleted]\n', ".csv", [f"{SAID} & more"]),
+        (f'Video ID,Comment Text\nv,"{{""text"":""{SAID}""}},{{""text"":"" {MORE}""}}"\n', ".csv", [f"{SAID} {MORE}"]),
+        (f'Date,ShareCommentary\n1,"{SAID}""\n""{MORE}"\n', ".csv", [f"{SAID}\n{MORE}"]),
+    ],
+)  # fmt: skip
+def test_posts_and_comments_of_programs(content: object, suffix: str, expected: list[str]) -> None:
+    raw = content if isinstance(content, str) else json.dumps(content)
+    assert [text for _, text, _ in turns(raw, suffix)] == expected
+
+
+def test_of_telegram_words_of_others_go() -> None:
+    quoted = [{"type": "blockquote", "text": ASKED}, SAID]
+    base = {"id": 1, "type": "message", "date": "2025-03-03T10:15:00", "from": "Ada", "from_id": "user1"}
+    messages = [base | {"text": quoted}, base | {"id": 2, "text": "A score of a game", "via_bot": "@gamebot"}]
+    assert turns(json.dumps({"messages": messages})) == [("Ada", SAID, None)]
+
+
+def test_who_recommends_is_the_author_of_a_recommendation() -> None:
+    rows = f'First Name,Last Name,Company,Text\nTom,Green,Acme,"{SAID}"\n'
+    assert turns(rows, ".csv")[0][:2] == ("Tom Green", SAID)
+
+
 def test_a_chat_of_json_lines() -> None:
     assert turns("\n".join(map(json.dumps, SIGNAL)), ".jsonl") == OWNED
 

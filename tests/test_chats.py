@@ -54,6 +54,9 @@ def left_out(content, suffix=".json"):
         "3.03.2025 г., {}:15 ч. - ",
         "2025/3/3 上午{}:15 - ",
         "٠٣/٠٣/٢٠٢٥، {}:١٥ ص - ",
+        "٠٣\u200f/٠٣\u200f/٢٠٢٥، {}:١٥ ص - ",
+        "[{}:15 AM, 3/3/2025] ",
+        "{}:15, 3/3/2025 - ",
     ],
 )
 def test_whatsapp_in_every_form_of_date(stamp: str) -> None:
@@ -285,6 +288,28 @@ Exported 2 message(s)
                 "03/03/2025 10:15",
                 "2025-03-03 10:15",
                 "03.03.2025 10.15",
+            )
+        ),
+        *(
+            (
+                head.format("Mia", ASKED)
+                + head.format("Ada", SAID)
+                + head.format("Mia", "Good.")
+                + head.format("Ada", "x"),
+                ".txt",
+                [
+                    MIA,
+                    ("Ada", SAID, REPLY_TO + ASKED),
+                    ("Mia", "Good.", REPLY_TO + SAID),
+                    ("Ada", "x", REPLY_TO + "Good."),
+                ],
+            )
+            for head in (
+                "10:15\t{}\t{}\n",  # LINE
+                "10:15:02 From {} to Everyone:\n\t{}\n",  # Zoom
+                "10:15 <@{}> {}\n",  # irssi
+                "[{}] [오전 10:15] {}\n",  # KakaoTalk
+                "{}, [03.03.2025 10:15]\n{}\n\n",  # copied from Telegram
             )
         ),
         (

@@ -522,7 +522,7 @@ def test_settings_that_cannot_be_added_to_are_told_before_anything_is_written(di
 
 def test_a_disk_that_is_full_loses_no_prompt(ditto, tmp_path, monkeypatch):
     """What was answered is stored before the text is: a second run does not take the text in again."""
-    from ditto_cli.cli import folder as cli_folder
+    from ditto_cli.cli import texts as cli_folder
     from ditto_cli.errors import DiskError
 
     chat = tmp_path / "_chat.txt"

@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 
-from conftest import full_logits
+from conftest import full_logits, heard
 from ditto_cli.model.base import conversions
 from ditto_cli.model.base.loading import load_source
 from ditto_cli.model.base.source import BaseSource
@@ -18,9 +18,9 @@ def load(tiny_folder, tmp_path):
     """The tiny base in 4 bit, and what was said while it was loaded."""
 
     def load(cache=tmp_path, quantize="nf4"):
-        notes = []
         source = BaseSource("local", str(tiny_folder), None, tiny_folder)
-        return load_source(source, quantize, detect("cpu"), cache, notes.append), notes
+        with heard([]) as said:
+            return load_source(source, quantize, detect("cpu"), cache), said
 
     return load
 

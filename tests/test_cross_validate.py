@@ -10,8 +10,8 @@ from ditto_cli.cli.cross_validate import TRAINED, what_to_do
 from ditto_cli.config import Settings
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan
 from ditto_cli.evaluation.evaluate import _write_all
+from ditto_cli.evaluation.judgements import Author, EvalPrompt, Writing
 from ditto_cli.evaluation.report import EvalReport, WinRate
-from ditto_cli.evaluation.types import Author, EvalPrompt, Writing
 from ditto_cli.evaluation.verdict import verdict
 from ditto_cli.method import ditto as method
 from ditto_cli.method import run

@@ -20,7 +20,7 @@ from ditto_cli.evaluation.eval_prompts import (
     new_prompts,
     read_bank,
 )
-from ditto_cli.evaluation.types import Author
+from ditto_cli.evaluation.judgements import Author
 from ditto_cli.types import Demonstration
 
 

@@ -139,10 +139,35 @@ def test_keys_of_other_programs_are_passed_over_and_a_title_becomes_the_prompt(h
 )
 def test_lines_of_tags_are_left_out_below_keys_of_the_program(marks: str) -> None:
     text = f"Before, {{% x %}} in a line.\n\n{marks}\n\nAfter."
-    assert read(JEKYLL + text) == ("Before, {% x %} in a line.\n\nAfter.", TITLED)
+    assert read(JEKYLL + text) == ("Before, in a line.\n\nAfter.", TITLED)
     # Where no program wrote, a person did.
     assert read(text)[0] == text.replace(" \n", "\n")
     assert read(f"---\nprompt: x\n---\n{text}")[0] == text.replace(" \n", "\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ('The {{< ref "a.md" >}}kettle', "The kettle"),
+        ("See [the pot]({% post_url 2025-03-03-pot %}) too", "See the pot too"),
+        ("On {{ site.title }}, again{: width=5 }", "On, again"),
+        ("A %%secret%% note ![[pot.png]] of [[Kettle|the kettle]], [[Tea/Pot]] ^1a2b", "A note of the kettle, Pot"),
+        ("Tea.\n\n```dataview\nLIST FROM #tea\n```\n\n![a pot](pot.jpg)\n\nMore.", "Tea.\n\nMore."),
+    ],
+)  # fmt: skip
+def test_marks_of_programs_in_a_line_go_and_words_stay(written: str, text: str) -> None:
+    assert read(JEKYLL + written)[0] == text
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["Title: Kettle day\nDate: 2025-03-03\nAuthor: Ada Reed\n\n",
+     '---json\n{"title": "Kettle day", "author": "Ada Reed"}\n---\n',
+     "---\ntitle: Kettle day\nauthors: [Ada Reed, Tom]\n---\n", '{"title": "Kettle day", "author": "Ada Reed"}\n\n'],
+)  # fmt: skip
+def test_who_wrote_it_is_read_from_every_kind_of_head(head: str) -> None:
+    (source,) = read_markdown("a.md", (head + BODY).encode()).texts
+    assert (source.text, source.prompt, source.authors) == (BODY, TITLED, ("Ada Reed",))
 
 
 @pytest.mark.parametrize("properties", ["", "Mood: good\nWhere: at home\n\n", NOTION.partition("\n\n")[2]])

@@ -223,12 +223,12 @@ def test_a_base_is_asked_from_3b_parameters_on_and_its_weights_are_not_looked_at
     import shutil
 
     base = shutil.copytree(tiny_folder, tmp_path / "base")
-    assert not can_write_instructions(BaseSettings(id=str(base)), tmp_path, print)
+    assert not can_write_instructions(BaseSettings(id=str(base)), tmp_path)
     config = json.loads((base / "config.json").read_text())
     config |= {"hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 36, "vocab_size": 32_000}
     config |= {"num_attention_heads": 24, "num_key_value_heads": 24, "head_dim": 128}
     (base / "config.json").write_text(json.dumps(config))  # 36 * (4 * 3072 ** 2 + 3 * 3072 * 8192) > 4.0e9
-    assert can_write_instructions(BaseSettings(id=str(base)), tmp_path, print)
+    assert can_write_instructions(BaseSettings(id=str(base)), tmp_path)
 
 
 # --- the prefill

@@ -326,7 +326,7 @@ def test_hidden_instructions_do_not_make_the_embedded_model_depend_on_the_order(
     from ditto_cli.model.hardware import detect
     from ditto_cli.store import cache_home
 
-    source = locate_base("embedded", None, cache_home(os.environ), ignore)
+    source = locate_base("embedded", None, cache_home(os.environ))
     judge = ModelJudge(load_source(source, "none", detect("cpu")), DEMONSTRATIONS[:1])
     some = INJECTIONS[::3]  # a question takes seconds; the tiny model above is as good a witness
     text = "ok. see you at the station x"

@@ -52,6 +52,8 @@ from ditto_cli.demonstrations.mail import read_email
         ("cp866", "cp866", "раз"),
         ("IBM850", "cp850", "Grüße"),
         ("koi8-u", "koi8-u", "Привіт, ґанок"),
+        ("koi8-r", "koi8-u", "Привіт, ґанок"),
+        ("us-ascii", "gb18030", "你好，我们周末在公园见面吧，请把旧的水桶带来。"),
         ("x-mac-roman", "mac-roman", "Köln, schön"),
         ("x-mac-cyrillic", "mac-cyrillic", "Привет"),
         ("x-mac-ce", "mac-latin2", "Żółw"),
@@ -98,6 +100,7 @@ def test_escapes_of_iso_2022_are_seen_whatever_the_label(name: str, label: str |
         ("Schöne Grüße".encode("cp1252"), "hex", "Schöne Grüße"),
         (b"plain", "utf-16", "plain"),
         ("谢谢".encode("gb18030"), "gb2312", "谢谢"),  # valid UTF-8 by chance
+        ("Cześć, półka wisi, źle by wyszło".encode("cp1250"), "iso-8859-2", "Cześć, półka wisi, źle by wyszło"),
         ("caf\u00e9".encode("utf-8-sig"), "iso-8859-1", "caf\u00e9"),
         # One bad byte does not send the rest to a guess.
         ("שלום מיה, מה שלומך היום?".encode("cp1255") + b"\xd9", "windows-1255", "שלום מיה, מה שלומך היום?\ufffd"),

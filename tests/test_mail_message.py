@@ -374,6 +374,37 @@ def test_what_no_person_wrote_is_told_by_the_headers(headers: str, reason: str |
     assert mail(headers, body).not_written == reason
 
 
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ("text/calendar", "a calendar message"),
+        ("text/calendar\nContent-Disposition: attachment; filename=a.ics", None),
+        ("text/vnd.google.email-reaction+json", "a reaction, no words"),
+    ],
+)
+def test_what_no_person_wrote_is_told_by_the_parts(part: str, reason: str | None) -> None:
+    parts = f"--x\nContent-Type: text/plain\n\nHi\n--x\nContent-Type: {part}\n\n{{}}\n--x--"
+    assert mail("Content-Type: multipart/mixed; boundary=x", parts).not_written == reason
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain charset=utf-8", "text/markdown", "text/enriched; charset=utf-8", "TEXT/PLAIN; charset=us-ascii"],
+)
+def test_every_kind_of_plain_text_is_read(kind: str) -> None:
+    assert read(f"From: a@b.org\nContent-Type: {kind}\n\nHi Bo,\n\ntea?\n".encode()).text == "Hi Bo,\n\ntea?"
+
+
+def test_of_a_signed_text_the_escapes_of_its_dashes_go() -> None:
+    body = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n- - tea\n- - milk\n-----BEGIN PGP SIGNATURE-----\n\nx\n"
+    assert read(f"From: a@b.org\n\n{body}".encode()).text == "- tea\n- milk"
+
+
+def test_what_an_html_mail_hides_is_not_read() -> None:
+    page = '<div style="display:none">A preview</div><p>Hi Bo</p>'
+    assert read(f"From: a@b.org\nContent-Type: text/html\n\n{page}".encode()).text == "Hi Bo"
+
+
 def test_a_meeting_is_a_calendar_message() -> None:
     parts = "--x\nContent-Type: text/plain\n\nLunch?\n--x\nContent-Type: text/calendar\n\nBEGIN:VCALENDAR\n--x--"
     assert mail("Content-Type: multipart/alternative; boundary=x", parts).not_written == "a calendar message"

@@ -255,6 +255,17 @@ def test_style_stays(text: str) -> None:
         ("See you.\n\nBest,\nAnna\n\nSent from my Galaxy", "See you.\n\nBest,\nAnna"),
         ("Yes.\n-- \nAnna Roth\n\nOn Mon, 3 Mar 2025, Tom wrote:\n> Now?", "Yes."),
         ("Yes.\n\nVirus-free. www.scanner.example", "Yes."),
+        ("Yes.\n\nEste mensaje fue revisado por Avast en busca de virus.", "Yes."),
+        ("Yes.\n\nBest,\nAnna\n\nOutlook für Android herunterladen", "Yes.\n\nBest,\nAnna"),
+        ("Taip.\n\nAnna\n\nIšsiųsta iš mano iPhone", "Taip.\n\nAnna"),
+        (
+            "Yes.\n\nAnna Roth\nAcme GmbH | Sitz der Gesellschaft: Köln | HRB 12345\nwww.acme.example",
+            "Yes.\n\nAnna Roth",
+        ),
+        ("Yes.\n\n>>> Tom Bo <t@x.org> 03.03.2025 10:11 >>>\nNow?", "Yes."),
+        ("Yes.\n\n##- Please type your reply above this line -##\nTicket 5", "Yes."),
+        ("Yes.\n\n---- 回复的原邮件 ----\n| 发件人 | Tom |\n| 主题 | Now? |\n\nNow?", "Yes."),
+        ("Yes.\n\nOn Mon, 3 Mar 2025 at 10:11, Tom < t@x.org > wrote:\nNow?", "Yes."),
     ],
 )
 def test_what_a_program_adds_goes(body: str, expected: str) -> None:
@@ -321,6 +332,9 @@ def test_own_and_quoted_part_are_made_of_the_lines_of_the_body(body: str) -> Non
         "Hi Bo,\n\nGesendet habe ich dir das Handy gestern per Post.\n\nIch komme Freitag.\n\nBis dann,\n\nAnna",
         "Hi Bo,\n\nPlease keep this message confidential and delete it once you have read it, Mum knows nothing of "
         "this yet and the recipient of the surprise is her, so no email to anybody.\n\nLove,\nAnna",
+        "Hi Bo,\n\nthe trains:\n\nFrom: Berlin Hbf\nTo: Praha hl.n.\nDate: Friday, 7 March, 8:12\n\nBest,\nAnna",
+        "Hej Bo,\n\nHämta min mobil hos Tom om du går förbi.\n\nAnna",
+        "Ciao Bo,\n\nScarica la foto sul telefono e dimmi che ne pensi.\n\nAnna",
         "Hi Bo,\n\none thing\n--\nanother thing\n\nBest,\nAnna",
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers.cache_utils import DynamicCache
 
-from conftest import imitate_texts, load_tiny, shake
+from conftest import heard, imitate_texts, load_tiny, shake
 from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettings
 from ditto_cli.errors import MemoryLimitError
 from ditto_cli.method.updates import Updater, score_under_reference
@@ -93,10 +93,8 @@ def test_other_errors_are_not_and_pass_through(error):
 
 
 def tries(work_fits, limit, *, memory="GPU memory", guard=None, kind="work", lower=None):
-    """What came of it, the limits tried, and what was noted."""
-    tried, noted = [], []
-    guard = guard or MemoryGuard(memory)
-    guard.noted = noted.append
+    """What came of it, the limits tried, and what was said."""
+    tried, guard = [], guard or MemoryGuard(memory)
 
     def work(limit):
         tried.append(limit)
@@ -104,18 +102,19 @@ def tries(work_fits, limit, *, memory="GPU memory", guard=None, kind="work", low
             raise cuda_full()
         return limit * 10
 
-    try:
-        result = guard.fit(kind, work, limit, noun="row", advice="buy more", lower=lower)
-    except MemoryLimitError as error:
-        result = error
-    return result, tried, noted
+    with heard([]) as said:
+        try:
+            result = guard.fit(kind, work, limit, noun="row", advice="buy more", lower=lower)
+        except MemoryLimitError as error:
+            result = error
+    return result, tried, said
 
 
 def test_the_limit_is_halved_until_the_work_fits_and_each_lowering_is_said_once():
-    result, tried, noted = tries(lambda limit: limit <= 1, 5)
+    result, tried, said = tries(lambda limit: limit <= 1, 5)
     assert result == 10
     assert tried == [5, 2, 1]
-    assert noted == [
+    assert said == [
         "GPU memory is full: going on with 2 rows at a time instead of 5.",
         "GPU memory is full: going on with 1 row at a time instead of 2.",
     ]
@@ -189,12 +188,11 @@ def longest_of(requests, max_new_tokens):
 
 
 @pytest.mark.parametrize("error", FULL)
-def test_sampling_goes_on_with_half_the_slots_and_the_same_texts(policy, error):
+def test_sampling_goes_on_with_half_the_slots_and_the_same_texts(policy, said, error):
     policy.chat = replace(policy.chat, stop_token_ids=frozenset(range(0, 272, 7)))
     requests = requests_for(policy, 11)
     expected = sample(policy, requests, max_new_tokens=12, temperature=1.0)
-    noted, done, longest = [], [], longest_of(requests, 12)
-    policy.guard.noted = noted.append
+    done, longest = [], longest_of(requests, 12)
     with room_for(embedding(policy), 3, error=error) as sizes:
         answers = sample(
             policy,
@@ -207,20 +205,19 @@ def test_sampling_goes_on_with_half_the_slots_and_the_same_texts(policy, error):
     assert answers == expected
     assert max(sizes) > 3
     limits = [policy.max_cached_tokens, 4 * longest, 2 * longest]
-    assert [re.findall(r"(\d+) tokens? at a time instead of (\d+)", line) for line in noted] == [
+    assert [re.findall(r"(\d+) tokens? at a time instead of (\d+)", line) for line in said] == [
         [(str(less), str(more))] for more, less in itertools.pairwise(limits)
     ]
     assert done == sorted(set(done))  # what is finished is never counted again
     assert done[-1] == 11
 
 
-def test_finished_texts_are_kept_when_memory_runs_out_later(policy):
+def test_finished_texts_are_kept_when_memory_runs_out_later(policy, said):
     """Memory that grows full with the texts' length, as it does: the short ones are there already."""
     policy.chat = replace(policy.chat, stop_token_ids=frozenset(range(0, 272, 7)))
     requests = requests_for(policy, 12)
     expected = sample(policy, requests, max_new_tokens=12, temperature=1.0)
-    steps, done, noted = [], [], []
-    policy.guard.noted = noted.append
+    steps, done = [], []
 
     def full_in_pass_seven(module, arguments):
         steps.append(arguments[0].shape[0])
@@ -233,7 +230,7 @@ def test_finished_texts_are_kept_when_memory_runs_out_later(policy):
     assert answers == expected
     finished = sum(len(answer.token_ids) <= 4 for answer in answers)
     assert 0 < finished < 12
-    (line,) = noted
+    (line,) = said
     # Half of those that were left, not half of the 64 slots.
     left = 12 - sum(len(answer.token_ids) <= 5 for answer in answers)
     assert f"going on with {left // 2 * longest_of(requests, 12)} token" in line
@@ -324,14 +321,12 @@ def put_back(policy, weights):
             parameter.copy_(value)
 
 
-def test_an_update_goes_on_with_smaller_micro_batches_and_the_same_gradient(policy, material):
+def test_an_update_goes_on_with_smaller_micro_batches_and_the_same_gradient(policy, material, said):
     comparisons, prompts = material
     start = weights_of(policy)
     expected = Updater(policy, DPO, ROUNDS, seed=0).update(comparisons, prompts, round_number=0, step=0)
     weights = weights_of(policy)
     put_back(policy, start)
-    noted = []
-    policy.guard.noted = noted.append
     updater = Updater(policy, DPO, ROUNDS, seed=0)
     with room_for(embedding(policy), 80, axis=1) as sizes:
         metrics = updater.update(comparisons, prompts, round_number=0, step=0)
@@ -342,8 +337,8 @@ def test_an_update_goes_on_with_smaller_micro_batches_and_the_same_gradient(poli
     assert whole > 80
     # The whole group, then what fits half of the larger group's tokens: each comparison by itself, or two.
     assert all(size <= 80 for size in first[-len(sizes) :])
-    assert len(noted) == 1
-    assert re.fullmatch(r"This machine's memory is full: going on with \d+ tokens at a time instead of \d+\.", noted[0])
+    assert len(said) == 1
+    assert re.fullmatch(r"This machine's memory is full: going on with \d+ tokens at a time instead of \d+\.", said[0])
     assert max(sizes) <= 80  # the lowered limit stays
     assert metrics.kinds == expected.kinds
     for name, value in expected.values.items():
@@ -395,41 +390,37 @@ def test_an_update_that_cannot_hold_one_comparison_leaves_weights_and_optimizer(
     updater.update(comparisons, prompts, round_number=0, step=1)  # and it goes on when there is room
 
 
-def test_scores_under_the_reference_are_the_same_in_smaller_batches(policy, material):
+def test_scores_under_the_reference_are_the_same_in_smaller_batches(policy, material, said):
     comparisons, prompts = material
     sides = [comparison.rejected for comparison in comparisons]
     expected = score_under_reference(policy, sides, prompts, max_tokens=4096)
-    noted = []
-    policy.guard.noted = noted.append
     with room_for(embedding(policy), 75, axis=1) as sizes:
         scored = score_under_reference(policy, sides, prompts, max_tokens=4096)
     assert sizes[0] > 75
-    assert noted
-    assert all("tokens at a time instead of" in line for line in noted)
+    assert said
+    assert all("tokens at a time instead of" in line for line in said)
     for one, other in zip(scored, expected, strict=True):
         assert one.reference_logp == pytest.approx(other.reference_logp, abs=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "axis", "room"), [("sampling", 0, 3), ("scoring", 1, 75), ("update", 1, 80)])
-def test_a_limit_that_was_lowered_stays_for_later_work_of_its_kind(policy, material, kind, axis, room):
+def test_a_limit_that_was_lowered_stays_for_later_work_of_its_kind(policy, material, said, kind, axis, room):
     comparisons, prompts = material
     work = {
         "sampling": lambda: sample(policy, requests_for(policy, 8), max_new_tokens=4, temperature=1.0),
         "scoring": lambda: score_under_reference(policy, [c.rejected for c in comparisons], prompts, max_tokens=4096),
         "update": lambda: Updater(policy, DPO, ROUNDS, seed=0).update(comparisons, prompts, round_number=0, step=0),
     }
-    noted = []
-    policy.guard.noted = noted.append
     with room_for(embedding(policy), room, axis=axis) as sizes:
         work[kind]()
         assert max(sizes) > room
         assert set(policy.guard.lowered) == {kind}
-        told = list(noted)
+        told = list(said)
         assert told
         sizes.clear()
         work[kind]()
     assert 0 < max(sizes) <= room
-    assert noted == told
+    assert said == told
 
 
 # --- SFT
@@ -447,28 +438,27 @@ class Steps(SilentReporter):
 
 
 def imitated(policy, room, settings=SFT, hook=None, dropout=0.0):
-    """Losses, what the reporter and `noted` were told, and the weights, of SFT with room for so many texts."""
+    """Losses, what the reporter was told, what was said, and the weights, of SFT with room for so many texts."""
     policy.add_adapter("alice", LoraSettings(r=4, alpha=8, dropout=dropout), seed=5)
     texts = [Demonstration(f"{number}.md", "Write.", text) for number, text in enumerate(TEXTS)]
-    steps, noted, module = Steps(), [], embedding(policy)
-    policy.guard.noted = noted.append
+    steps, module = Steps(), embedding(policy)
     turn = policy.chat.prompt_ids("Write.")[0]  # begins the user's turn and the assistant's, in each text of a row
     handle = module.register_forward_pre_hook(hook) if hook else None
-    with room_for(module, room, size=lambda ids: int((ids == turn).sum()) // 2) as sizes:
+    with heard([]) as said, room_for(module, room, size=lambda ids: int((ids == turn).sum()) // 2) as sizes:
         losses = imitate_texts(policy, texts, settings, reporter=steps)
     if handle:
         handle.remove()
     weights = weights_of(policy)
     policy.remove("alice")
-    return losses, steps.told, noted, weights, sizes
+    return losses, steps.told, said, weights, sizes
 
 
 @pytest.mark.parametrize(("room", "limits"), [(2, [["2", "4"]]), (1, [["2", "4"], ["1", "2"]])])
 def test_sft_goes_on_with_smaller_parts_of_the_same_batches(tiny_policy, room, limits):
     losses, told, _, expected, sizes = imitated(tiny_policy, 4)
     assert sizes == [4, 2, 4]  # six texts in batches of four: an epoch's last batch is short
-    again, told_again, noted, weights, _ = imitated(tiny_policy, room)
-    assert [re.findall(r"\d+", line) for line in noted] == limits
+    again, told_again, said, weights, _ = imitated(tiny_policy, room)
+    assert [re.findall(r"\d+", line) for line in said] == limits
     assert again == pytest.approx(losses, abs=1e-5)
     assert [step for step, _ in told_again] == [step for step, _ in told] == [1, 2, 3]
     for one, other in zip(weights, expected, strict=True):
@@ -509,12 +499,12 @@ def test_parts_that_are_no_smaller_than_the_number_of_texts_are_not_tried(tiny_p
 
 def test_later_sft_begins_with_the_part_that_fitted_and_keeps_its_batches_whole(tiny_policy):
     imitated(tiny_policy, 2)
-    _, _, noted, _, sizes = imitated(tiny_policy, 2)
-    assert (noted, sizes[:2]) == ([], [2, 2])
+    _, _, said, _, sizes = imitated(tiny_policy, 2)
+    assert (said, sizes[:2]) == ([], [2, 2])
     # Three texts at a time would be one too many, and two do not divide a batch of three.
     settings = SFT.model_copy(update={"batch_size": 3})
-    losses, _, noted, weights, sizes = imitated(tiny_policy, 2, settings)
-    assert (noted, sizes) == ([], [1] * 9)
+    losses, _, said, weights, sizes = imitated(tiny_policy, 2, settings)
+    assert (said, sizes) == ([], [1] * 9)
     tiny_policy.guard.lowered.clear()
     expected = imitated(tiny_policy, 3, settings)
     assert losses == pytest.approx(expected[0], abs=1e-5)

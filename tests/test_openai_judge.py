@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import heard
 from ditto_cli.errors import DiskError, DittoError, InputError
 from ditto_cli.evaluation.judges import Ledger, question
 from ditto_cli.evaluation.judges.by_openai import Endpoint, OpenAIJudge, Usage, leaves_machine
@@ -54,20 +55,16 @@ class Run:
             Endpoint(url, "m", **{"api_key": "key", "timeout_seconds": 5.0, **settings}),
             DEMONSTRATIONS,
             ledger or Ledger(None),
-            noted=self.note,
             num_workers=workers,
         )
-
-    def note(self, message):
-        self.threads.add(threading.current_thread())
-        self.notes.append(message)
 
     def on_judged(self, number):
         self.threads.add(threading.current_thread())
         self.done.append(number)
 
     def __call__(self, pairs):
-        return self.judge.judge(pairs, on_judged=self.on_judged)
+        with heard(self.notes):
+            return self.judge.judge(pairs, on_judged=self.on_judged)
 
     def scores(self, pairs):
         return [judgement.score for judgement in self(pairs)]
@@ -787,9 +784,9 @@ def test_another_server_model_or_question_is_another_judge(tmp_path, monkeypatch
         Run(server.url, ledger=Ledger(path))(PAIRS[:1])
         again = Run(server.url + "/", ledger=Ledger(path)).judge
         assert again.describe_cost(PAIRS[:1]).num_cached == 2
-        other = OpenAIJudge(Endpoint(server.url, "n"), DEMONSTRATIONS, Ledger(path), noted=print)
+        other = OpenAIJudge(Endpoint(server.url, "n"), DEMONSTRATIONS, Ledger(path))
         assert other.describe_cost(PAIRS[:1]).num_cached == 0
-        fewer = OpenAIJudge(Endpoint(server.url, "m"), DEMONSTRATIONS[:1], Ledger(path), noted=print)
+        fewer = OpenAIJudge(Endpoint(server.url, "m"), DEMONSTRATIONS[:1], Ledger(path))
         assert fewer.describe_cost(PAIRS[:1]).num_cached == 0
     assert Run("http://127.0.0.1:9/v1", ledger=Ledger(path)).judge.describe_cost(PAIRS[:1]).num_cached == 0
 

@@ -34,7 +34,7 @@ PAIRS = [pair("ok. see you x", "Dear Sir or Madam,"), pair("Yours faithfully", "
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Address and model name of a running server."""
-    folder = locate_base("embedded", None, cache_home(os.environ), lambda message: None).folder
+    folder = locate_base("embedded", None, cache_home(os.environ)).folder
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -66,16 +66,16 @@ def wait_until_healthy(process, port, log):
     raise AssertionError(log.read_text(errors="replace"))
 
 
-def make_judge(served, path, notes):
+def make_judge(served, path):
     url, model = served
     # Few tokens, as the embedded base says little of use and takes its time over it.
     endpoint = Endpoint(url, model, "none", timeout_seconds=120, max_answer_tokens=12)
-    return OpenAIJudge(endpoint, DEMONSTRATIONS[:1], Ledger(path), noted=notes.append, num_workers=2)
+    return OpenAIJudge(endpoint, DEMONSTRATIONS[:1], Ledger(path), num_workers=2)
 
 
-def test_a_real_server_is_asked_once(served, tmp_path):
-    notes, done = [], []
-    judge = make_judge(served, tmp_path / "l", notes)
+def test_a_real_server_is_asked_once(served, tmp_path, said):
+    done = []
+    judge = make_judge(served, tmp_path / "l")
     cost = judge.describe_cost(PAIRS)
     assert (cost.num_requests, cost.num_cached) == (4, 0)
     judgements = judge.judge(PAIRS, on_judged=done.append)
@@ -83,14 +83,14 @@ def test_a_real_server_is_asked_once(served, tmp_path):
     for one in judgements:
         assert one.score in (0.0, 0.5, 1.0) or (one.score, one.reason) == (None, "no usable answer")
     assert done[-1] == 2
-    assert notes == []  # it takes every setting, and was never too slow
+    assert said == []  # it takes every setting, and was never too slow
     # Each of the four questions once, and up to twice more where the answer could not be read.
     assert 4 <= judge.usage.num_requests <= 12
     # The estimate is a rule of thumb for English, and reminders come on top.
     assert 0.5 < judge.usage.prompt_tokens / judge.usage.num_requests / (cost.prompt_tokens / 4) < 2
     assert 0 < judge.usage.completion_tokens <= 12 * judge.usage.num_requests
 
-    again = make_judge(served, tmp_path / "l", notes)
+    again = make_judge(served, tmp_path / "l")
     assert again.describe_cost(PAIRS) == Usage(num_cached=4)
     assert [one.score for one in again.judge(PAIRS, on_judged=done.append)] == [one.score for one in judgements]
     assert again.usage == Usage(num_cached=4)

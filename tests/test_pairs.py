@@ -16,8 +16,8 @@ from ditto_cli.demonstrations.choice import audit_pair
 from ditto_cli.demonstrations.folder import pair_line, read_folder, read_pairs, without_kept_back
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.contestants import Contestant
+from ditto_cli.evaluation.judgements import Author, EvalPrompt, Judgement, Pair, Writing
 from ditto_cli.evaluation.soundness import recitation_check
-from ditto_cli.evaluation.types import Author, EvalPrompt, Judgement, Pair, Writing
 from ditto_cli.fleet.tasks import Task, is_trained
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.ditto import Place, ditto

@@ -3,8 +3,8 @@
 import pytest
 
 from ditto_cli.demonstrations.redaction import MAIL, NUMBER, WEB, find_personal_data, personal_data
-from ditto_cli.evaluation.soundness import echoed_personal_data
-from ditto_cli.evaluation.types import Writing
+from ditto_cli.evaluation.judgements import Writing
+from ditto_cli.evaluation.soundness import find_echoed_data
 from ditto_cli.types import Demonstration
 
 # Numbers that are reserved for examples: of Ofcom, of the North American plan (555-01..), of banks' documentation.
@@ -88,7 +88,7 @@ def test_long_runs_take_no_long_time(unit):
 
 def echoed(written, demonstrated):
     writings = [Writing("maya", "p", 0, "other text", 3, True), Writing("maya", "p", 1, written, 3, True)]
-    return echoed_personal_data(writings, [Demonstration("a", "p", "text"), Demonstration("b", "p", demonstrated)])
+    return find_echoed_data(writings, [Demonstration("a", "p", "text"), Demonstration("b", "p", demonstrated)])
 
 
 def test_an_echo_is_the_same_value_however_it_is_written():
@@ -101,9 +101,9 @@ def test_an_echo_is_the_same_value_however_it_is_written():
 def test_what_several_demonstrations_are_signed_with_is_no_echo():
     writings = [Writing("maya", "p", 0, "call 020 7946 0958, bob@jones.org", 3, True)]
     signed = [Demonstration(name, "p", f"{name} bob@jones.org") for name in "ab"]
-    assert echoed_personal_data(writings, signed) == []
-    assert echoed_personal_data(writings, [*signed, Demonstration("c", "p", "020 7946 0958")]) == [NUMBER]
-    assert echoed_personal_data(writings, [signed[0], signed[0]]) == [MAIL]  # the same text twice is one
+    assert find_echoed_data(writings, signed) == []
+    assert find_echoed_data(writings, [*signed, Demonstration("c", "p", "020 7946 0958")]) == [NUMBER]
+    assert find_echoed_data(writings, [signed[0], signed[0]]) == [MAIL]  # the same text twice is one
 
 
 def test_an_echo_is_told_by_its_kind_only():

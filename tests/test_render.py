@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 
 import pytest
 from rich.console import Console
@@ -137,7 +138,7 @@ def test_the_plain_reporter_writes_lines_without_control_sequences(capsys):
         reporter.stage_advanced(step, {"loss": 1.0 / step, "unknown": 1.0})
     reporter.stage_ended()
     reporter.sample_shown(WatchedSample("sft", "p", "one\ntwo\x1b[2J", ended=False))
-    reporter.noted("watch out\x07")
+    logging.getLogger("ditto_cli.model").warning("watch out\x07")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "SFT: 3 updates in 0 s  loss 0.33"
     assert lines[1:4] == ["  sft writes:", "    one", "    two\\x1b[2J"]
@@ -156,8 +157,7 @@ def test_messages_to_a_reader_who_went_away_do_not_end_the_work(monkeypatch):
     monkeypatch.setattr("sys.stderr", Gone())
     for tell in (render.say, render.warn, render.fail):
         tell("hello")
-    reporter = StderrReporter(render.stderr_console())
-    reporter.noted("hello")
+    StderrReporter(render.stderr_console()).sample_shown(WatchedSample("sft", "p", "hello", ended=True))
 
 
 def test_a_figure_that_is_no_number_is_json_all_the_same(capsys):

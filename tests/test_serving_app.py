@@ -94,15 +94,14 @@ def test_texts_at_hand_stand_before_the_conversation(server):
     assert num_tokens(0) < num_tokens(1) < num_tokens(2)
 
 
-def test_texts_that_are_gone_are_said(server, trained, texts, noted):
+def test_texts_that_are_gone_are_said(server, trained, texts, said):
     assert trained.train(texts, "--name", "cleo", "--set", "sampling.best_of=2").code == 0
     client, ask = server(), {**ASK, "model": "cleo"}
     texts.rename(texts.with_name("elsewhere"))
     assert "not where they were" in problem_of(client.post("/v1/chat/completions", json={**ask, "best_of": 2}), 400)
     for _ in range(2):
         assert text_of(client.post("/v1/chat/completions", json=ask))
-    (said,) = noted
-    assert "cleo learnt from are not where they were" in said
+    assert ["cleo learnt from are not where they were" in line for line in said[-2:]] == [False, True]
 
 
 def test_completions_go_on_with_a_text_as_it_is(server):

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from ditto_cli.evaluation.judgements import Writing
 from ditto_cli.evaluation.report import Collapse, Leakage
 from ditto_cli.evaluation.soundness import (
     ENDED_LIMIT,
@@ -14,7 +15,6 @@ from ditto_cli.evaluation.soundness import (
     PASSAGE_WARNING_WORDS,
     SHARED_8GRAMS_WARNING,
     collapse,
-    collapsed,
     is_version,
     leakage,
     ngrams,
@@ -22,9 +22,9 @@ from ditto_cli.evaluation.soundness import (
     recitation_check,
     repetition,
     warnings_of,
+    why_collapsed,
     words,
 )
-from ditto_cli.evaluation.types import Writing
 from ditto_cli.types import Demonstration
 
 
@@ -315,7 +315,7 @@ def test_collapse_by_hand():
     ],
 )
 def test_collapsed(text, reason):
-    assert collapsed(writing(text)) == reason
+    assert why_collapsed(writing(text)) == reason
 
 
 SOUND = {"ended": 1.0, "looping": 0.05, "length_ratio": 1.1}

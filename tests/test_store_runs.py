@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from conftest import load_tiny
+from conftest import heard, load_tiny
 from ditto_cli import interrupts
 from ditto_cli.config import Settings
 from ditto_cli.errors import DiskError, InterruptedRun
@@ -70,9 +70,6 @@ class Watcher(SilentReporter):
         if self.stop and self.stages[-1] == self.stop[0] and completed >= self.stop[1]:
             raise self.error
 
-    def noted(self, message):
-        self.notes.append(message)
-
     @property
     def said(self):
         """What was noted of the training before, without its time."""
@@ -123,7 +120,7 @@ def run(policy, home, *, settings=None, texts=TEXTS, watcher=None, selector=None
     """Train `alice` in this home, from wherever it stands."""
     watcher = watcher or Watcher()
     job = Job.of(policy, "alice", texts, settings or settings_with(), watch_prompt)
-    with AdapterStore(home).training("alice") as kept:
+    with AdapterStore(home).training("alice") as kept, heard(watcher.notes):
         return train_ditto(policy, job, kept, watcher, selector or Selector())
 
 

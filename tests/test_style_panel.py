@@ -28,8 +28,8 @@ from ditto_cli.evaluation.style.features import (
     function_words,
     greeting_and_sign_off,
     layout,
-    masked,
-    normalised,
+    mask,
+    normalise,
     phrasing,
     punctuation,
     sentence_lengths,
@@ -77,8 +77,8 @@ def maya(panels):
 
 
 def test_masking_keeps_common_words_case_and_endings_only():
-    assert masked("The Ministers walked 120 miles.", {"the"}) == "The Xrs xed 000 xes."
-    assert masked("I like Ottawa", {"i", "like"}) == "I like Xwa"
+    assert mask("The Ministers walked 120 miles.", {"the"}) == "The Xrs xed 000 xes."
+    assert mask("I like Ottawa", {"i", "like"}) == "I like Xwa"
 
 
 def test_what_repeats_counts_once():
@@ -87,7 +87,7 @@ def test_what_repeats_counts_once():
     assert without_repeats("one two three four five one two three four five") == (
         "one two three four five one two three four five"  # runs of six: none comes back
     )
-    assert normalised(" \u201cdon\u2019t\u201d \n") == '"don\'t"'
+    assert normalise(" \u201cdon\u2019t\u201d \n") == '"don\'t"'
 
 
 def test_character_ngrams_of_different_words_with_one_mask_are_equal():

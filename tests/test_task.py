@@ -12,13 +12,13 @@ from ditto_cli.evaluation.appraisal import (
     StyleJudge,
     TaskScale,
     content_words,
-    covered,
-    echoed,
+    coverage,
+    echo_share,
     order,
 )
 from ditto_cli.evaluation.contestants import nearest_texts
+from ditto_cli.evaluation.judgements import Author, EvalPrompt, Pair, Writing
 from ditto_cli.evaluation.model_figures import told_shares
-from ditto_cli.evaluation.types import Author, EvalPrompt, Pair, Writing
 from ditto_cli.types import Demonstration
 
 OWN = tuple(
@@ -87,11 +87,11 @@ def test_what_a_prompt_is_about(prompt, words):
     ],
 )
 def test_the_share_of_what_was_asked_that_a_text_has(text, share):
-    assert covered("Write about nine cats on Tuesday.", text) == pytest.approx(share)
+    assert coverage("Write about nine cats on Tuesday.", text) == pytest.approx(share)
 
 
 def test_a_prompt_that_asks_for_nothing_is_met_by_any_text():
-    assert covered("Write an email.", "hello") == 1.0
+    assert coverage("Write an email.", "hello") == 1.0
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -115,7 +115,7 @@ def test_an_own_text_beats_what_does_not_do_the_task(scale, number):
 def test_a_text_that_repeats_itself_says_less(scale):
     prompt, text = OWN[1].prompt, OWN[1].completion
     thrice = f"{text}\n\n{text}\n\n{text}"
-    assert covered(prompt, thrice) == covered(prompt, text)
+    assert coverage(prompt, thrice) == coverage(prompt, text)
     assert 0 < scale.value(prompt, thrice) < 0.5 * scale.value(prompt, text)
 
 
@@ -126,10 +126,10 @@ def test_half_a_text_says_less_than_the_whole(scale):
 
 def test_an_echo_is_told_from_an_answer():
     prompt = OWN[1].prompt
-    assert echoed(prompt, prompt) == 1.0
-    assert echoed(prompt, OWN[1].completion) == 0.0
-    assert echoed(prompt, f"Sure! {prompt}") > 0.9
-    assert echoed(prompt, "") == 0.0
+    assert echo_share(prompt, prompt) == 1.0
+    assert echo_share(prompt, OWN[1].completion) == 0.0
+    assert echo_share(prompt, f"Sure! {prompt}") > 0.9
+    assert echo_share(prompt, "") == 0.0
 
 
 def test_the_order_of_words_is_seen_in_english_and_left_alone_elsewhere():

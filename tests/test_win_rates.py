@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from ditto_cli.evaluation.judgements import EvalPrompt, Judgement, Pair, Writing
 from ditto_cli.evaluation.report import POOL
-from ditto_cli.evaluation.types import EvalPrompt, Judgement, Pair, Writing
 from ditto_cli.evaluation.verdict import mean_interval, win_rate
 
 

@@ -8,7 +8,6 @@ a model that was loaded from a folder.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,7 @@ def chat_of(shape: str) -> ChatFormat:
 def build_policy(shape: str, hardware: Hardware, quantize: str, *, seed: int = 0) -> Policy:
     """The base of a shape, without adapters; the embedded one is never quantised."""
     if shape == EMBEDDED:
-        return load_policy(settings_of(shape, {}).base, hardware, cache_home(os.environ), _noted)
+        return load_policy(settings_of(shape, {}).base, hardware, cache_home(os.environ))
     base = random_base(configuration(shape), hardware, quantize, seed=seed)
     digests = {f"{part}_digest": "0" * 64 for part in ("config", "weights", "tokenizer", "chat_template")}
     identity = BaseIdentity(source="local", id=f"random-{shape}", revision=None, **digests)
@@ -146,8 +145,4 @@ def _as_parameter(base: Any, name: str, value: torch.Tensor, quantizer: Any) -> 
 
 
 def _embedded_folder() -> Path:
-    return locate_base(EMBEDDED, None, cache_home(os.environ), _noted).folder
-
-
-def _noted(message: str) -> None:
-    print(message, file=sys.stderr)
+    return locate_base(EMBEDDED, None, cache_home(os.environ)).folder

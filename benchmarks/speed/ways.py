@@ -43,7 +43,7 @@ from ditto_cli.model.policy.sampling import sample
 from ditto_cli.model.policy.scoring import score
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, SampleRequest
-from speed.work import REFERENCE_PHASE, SAMPLING, UPDATES, Figures, Phases, Work, completion_tokens
+from speed.work import REFERENCE_PHASE, SAMPLING, UPDATES, Figures, Phases, Work, completion_tokens, heard
 
 OURS, PLAIN, TRL, CHECK = "ours", "plain", "trl", "check"
 WAYS = (OURS, PLAIN, TRL, CHECK)
@@ -105,9 +105,8 @@ def our_round(bench: Bench) -> None:
     texts, settings = work.texts, work.settings
     max_tokens = settings.dpo.micro_batch_tokens
     prepare(policy, work)
-    policy.guard.noted = bench.notes.append
     policy.recompute_layers(policy.hardware.is_cuda)
-    with keeping_what_is_there():
+    with keeping_what_is_there(), heard(bench.notes):
         with phases.measured(SAMPLING) as figures:
             sampled = sample(
                 policy,

@@ -28,6 +28,7 @@ os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 # The package kernels, where it is installed, is for code from the hub, which transformers and bitsandbytes would fetch
 # unasked. To them it is not there; bitsandbytes says so on some processors.
 sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]
+logging.getLogger("ditto_cli").addHandler(logging.NullHandler())  # who imports it decides who hears
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 

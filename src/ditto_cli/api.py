@@ -52,7 +52,7 @@ _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
 
-def _checked(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+def _check_arguments(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """Refuse arguments of another type or range than is said, in one line, before anything is done."""
     check, parameters = validate_call(function), inspect.signature(function).parameters.values()
     positional = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
@@ -72,7 +72,7 @@ def _checked(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _R
     return call
 
 
-@_checked
+@_check_arguments
 def train(
     folder: Place,
     *,
@@ -118,7 +118,7 @@ def train(
 class Writer:
     """One base in memory, and every voice of it: adapters, stages and mixes as `ditto sample --adapter` takes them."""
 
-    @_checked
+    @_check_arguments
     def __init__(
         self,
         voice: str | None = None,
@@ -138,7 +138,7 @@ class Writer:
         self._options = SampleOptions(adapter=voice, base=base, quantize=quantize, device=device)
         self._session, (self._voice, *_) = open_voices(self._options)
 
-    @_checked
+    @_check_arguments
     def write(
         self,
         prompt: Text,
@@ -174,7 +174,7 @@ class Writer:
         return [one.text for one in writings]
 
 
-@_checked
+@_check_arguments
 def evaluate(
     adapter: str | None = None,
     *,
@@ -223,7 +223,7 @@ def evaluate(
     return evaluate_adapter(options, prompts, lambda report: None)
 
 
-@_checked
+@_check_arguments
 def export(
     voice: str,
     to: Literal["gguf", "merged", "vllm", "peft", "ditto"],

@@ -35,7 +35,7 @@ def shorten(text: str, limit: int) -> str:
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"
 
 
-def counted(num: int, noun: str) -> str:
+def plural(num: int, noun: str) -> str:
     """`1 tie`, `2 ties`."""
     return f"{num} {noun}" if num == 1 else f"{num} {noun}s"
 

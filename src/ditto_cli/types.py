@@ -240,7 +240,7 @@ class StageSelector(Protocol):
 
 
 class Reporter(Protocol):
-    """Whoever shows a run to the user. The rooms that work never print; they tell a reporter."""
+    """Whoever shows a run to the user. The rooms that work never print; what else is to be known they log."""
 
     def stage_started(self, stage: str, total: int, unit: str) -> None:
         """A stage of `total` units of work begins; `stage` is shown as it is."""
@@ -253,9 +253,6 @@ class Reporter(Protocol):
 
     def sample_shown(self, sample: WatchedSample) -> None:
         """The policy's text for the held prompt, so that the change can be watched."""
-
-    def noted(self, message: str) -> None:
-        """Something that the user should know, in one line."""
 
 
 class SilentReporter:
@@ -271,7 +268,4 @@ class SilentReporter:
         """Show nothing."""
 
     def sample_shown(self, sample: WatchedSample) -> None:
-        """Show nothing."""
-
-    def noted(self, message: str) -> None:
         """Show nothing."""

@@ -52,9 +52,9 @@ DEFENCES = {
     "a write goes beside and is renamed": ([("ditto_cli.store.files.write_bytes", in_place)], "replacements"),
     "what a killed process left is swept": (["ditto_cli.store.files.sweep"], "kills"),
     "a refusal of the disk becomes one line": ([("ditto_cli.store.files._disk_errors", unlocked)], "refusals"),
-    "one process at a time": ([("ditto_cli.store.adapters.locked", unlocked)], "races"),
+    "one process at a time": ([("ditto_cli.store.adapter_store.locked", unlocked)], "races"),
     "documents carry their digest": ([("ditto_cli.store.records._content_digest", lambda content: None)], "records"),
-    "weights are read against their digest": (["ditto_cli.store.adapters.check_file"], "weights"),
+    "weights are read against their digest": (["ditto_cli.store.adapter_store.check_file"], "weights"),
     "checkpoints are read against their digest": (["ditto_cli.store.generations.check_file"], "checkpoints"),
     "every draw comes from the seed": (
         [("ditto_cli.method.updates.derive_seed", lambda *purpose: random.getrandbits(60))],
@@ -68,7 +68,7 @@ DEFENCES = {
     ),
     "the base is checked against the record": (["ditto_cli.cli.context.describe_mismatch"], "bases"),
     "names are checked": (
-        [("ditto_cli.store.adapters._name_problem", nothing), ("ditto_cli.store.adapters.locked", unlocked)],
+        [("ditto_cli.store.adapter_store._name_problem", nothing), ("ditto_cli.store.adapter_store.locked", unlocked)],
         "names",
     ),
     "an archive's base is checked": (["ditto_cli.cli.adapters.describe_mismatch"], "archives"),

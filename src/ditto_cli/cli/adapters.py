@@ -22,7 +22,7 @@ from ditto_cli.store import (
     read_archive,
     store_home,
 )
-from ditto_cli.store.adapters import EVALUATION_FOLDER
+from ditto_cli.store.adapter_store import EVALUATION_FOLDER
 
 _UNKNOWN = (
     "Not known to ditto, so not removed: what `ditto export` wrote, reports outside of the store (--report, "

@@ -280,7 +280,7 @@ def _eval_fleet(options: FleetOptions) -> None:
 @fleet.command("status")
 def _status(json: AsJson = False) -> None:
     """Show who waits, runs, is done or failed. From any terminal of this machine."""
-    from ditto_cli.cli.fleet_status import run_fleet_status
+    from ditto_cli.cli.fleet import run_fleet_status
 
     run_fleet_status(as_json=json)
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ditto_cli.cli.render import ask, say
+from ditto_cli.cli.render import ask
 from ditto_cli.config import CPU_PRESET, BaseSettings, FolderFile, resolve_settings
 from ditto_cli.errors import DeviceError, IncompatibleError, InputError
 from ditto_cli.store import (
@@ -70,14 +70,14 @@ def find_base(base_id: str, revision: str | None = None, *, weights: bool = True
     """Where a base lies, after a download if need be; without `weights` its small files suffice."""
     from ditto_cli.model.base.source import locate_base
 
-    return locate_base(base_id, revision, cache_home(os.environ), say, weights=weights)
+    return locate_base(base_id, revision, cache_home(os.environ), weights=weights)
 
 
 def load_base(base: BaseSettings, hardware: Hardware) -> Policy:
     """A base in memory."""
     from ditto_cli.model.base.loading import load_policy
 
-    return load_policy(base, hardware, cache_home(os.environ), say)
+    return load_policy(base, hardware, cache_home(os.environ))
 
 
 def require_training(hardware: Hardware) -> None:

@@ -24,14 +24,14 @@ from ditto_cli.cli.context import (
 )
 from ditto_cli.cli.eval import check_report_place, contestant_of, load_encoder, plan_of, show_report, write_page
 from ditto_cli.cli.judging import check_judge, notes_on, run_judge, sends_texts_away, server_of
-from ditto_cli.cli.render import reporter, say, warn
+from ditto_cli.cli.render import reporter, say
 from ditto_cli.cli.sample import Session, base_settings
 from ditto_cli.config import FOLDER_FILE, FolderFile, Settings, read_folder_file, resolve_settings
 from ditto_cli.demonstrations.folder import without_kept_back
 from ditto_cli.errors import InputError, InterruptedRun
+from ditto_cli.evaluation.judgements import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, Author
 from ditto_cli.evaluation.report import Verdict
 from ditto_cli.evaluation.texts_at_hand import read_author
-from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, Author
 from ditto_cli.interrupts import stopped
 from ditto_cli.method.comparisons import check_comparable
 from ditto_cli.seeds import derive_seed
@@ -63,7 +63,7 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
         raise InputError("--cross-validate has its own rivals and prompts: leave --against, --prompts, --adapter out.")
     check_judge(options)
     check_report_place(options.report)
-    author = read_author(options.folder, warn)
+    author = read_author(options.folder)
     folds = fold(author, num_folds, seed=options.seed)
     folder_file = read_folder_file(options.folder)
     name = folder_adapter(options.folder, folder_file)

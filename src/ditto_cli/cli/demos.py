@@ -19,7 +19,8 @@ from shutil import which
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.context import confirm, folder_base, in_terminal
-from ditto_cli.cli.folder import (
+from ditto_cli.cli.render import ask, print_json, print_table, say, warn
+from ditto_cli.cli.texts import (
     audit_texts,
     place_of,
     say_skipped,
@@ -28,7 +29,6 @@ from ditto_cli.cli.folder import (
     warn_of_pairs,
     write_new_texts,
 )
-from ditto_cli.cli.render import ask, print_json, print_table, say, warn
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, PROMPT_FILE, FolderFile, read_folder_file
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.folder import (
@@ -54,7 +54,7 @@ from ditto_cli.types import Reading, SourceText
 
 if TYPE_CHECKING:
     from ditto_cli.evaluation.evaluate import Findings
-    from ditto_cli.evaluation.types import Judge
+    from ditto_cli.evaluation.judgements import Judge
 
 _MAX_INPUT_BYTES = 2 * 2**20
 _USUAL_EDITORS = ("sensible-editor", "nano", "vim", "vi")

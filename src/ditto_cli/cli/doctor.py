@@ -25,7 +25,7 @@ from ditto_cli.config import FolderFile, resolve_settings
 from ditto_cli.errors import DiskError, DittoError
 from ditto_cli.shown import size
 from ditto_cli.store import AdapterStore, cache_home, store_home
-from ditto_cli.store.adapters import ADAPTERS_FOLDER
+from ditto_cli.store.adapter_store import ADAPTERS_FOLDER
 from ditto_cli.store.files import REMOVED_PREFIX, STAGING_PREFIX, TEMPORARY_PREFIX
 from ditto_cli.store.records import KEY_FILE
 
@@ -55,7 +55,7 @@ def run_doctor(*, as_json: bool) -> None:
     if (home / KEY_FILE).exists():
         attempt(store.key)
     unfinished, names = attempt(store.unfinished_names) or [], attempt(store.names) or []
-    adapters = []
+    adapters: list[dict[str, Any]] = []
     for name in names:
         num_before = len(problems)
         if found := attempt(partial(store.check, name), about=f"adapter {name}: "):
@@ -84,7 +84,9 @@ def run_doctor(*, as_json: bool) -> None:
             disk = _disk(place)
             missing = "" if disk["exists"] else "not there yet, "
             shown[name] = f"{place} ({missing}{size(disk['free_bytes'])} free)"
-        print_facts({key.removesuffix("_bytes").replace("_", " "): _shown(key, value) for key, value in shown.items()})
+        print_facts(
+            {key.removesuffix("_bytes").replace("_", " "): _render_value(key, value) for key, value in shown.items()}
+        )
         rows = [(a["name"], a["problem"] or "ok", a["base"] or "", _ANSWERS[a["base_present"]]) for a in adapters]
         if rows:
             print_table("", ("adapter", "state", "base", "base on this machine"), rows)
@@ -188,7 +190,7 @@ def _problems_of_files(home: Path, cache: Path) -> list[str]:
     return problems
 
 
-def _shown(key: str, value: Any) -> str:
+def _render_value(key: str, value: Any) -> str:
     if value is None or isinstance(value, bool):
         return _ANSWERS[value]
     if isinstance(value, list):

@@ -27,10 +27,10 @@ from ditto_cli.cli.render import (
 from ditto_cli.cli.sample import Session, open_session
 from ditto_cli.config import read_folder_file
 from ditto_cli.errors import InputError
+from ditto_cli.evaluation.judgements import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport, stage_kind
 from ditto_cli.evaluation.sections import evaluated_title, overview, warnings_by_subject, win_rates
 from ditto_cli.evaluation.texts_at_hand import read_author
-from ditto_cli.evaluation.types import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, write_text
 from ditto_cli.types import Demonstration, Reporter
 from ditto_cli.voices import Voice
@@ -38,7 +38,7 @@ from ditto_cli.voices import Voice
 if TYPE_CHECKING:
     from ditto_cli.evaluation.contestants import Contestant, WritingPlan
     from ditto_cli.evaluation.evaluate import Writer
-    from ditto_cli.evaluation.types import EvalPrompt, Writing
+    from ditto_cli.evaluation.judgements import EvalPrompt, Writing
     from ditto_cli.model.encoder import StyleEncoder
     from ditto_cli.model.hardware import Hardware
 
@@ -161,7 +161,7 @@ def contestant_of(
     if rival == BASE_CONTESTANT:
         return Contestant(rival, "base")
     if rival == FEW_SHOT_CONTESTANT:
-        return few_shot(session.policy, author, plan, warn)
+        return few_shot(session.policy, author, plan)
     if rival == TEXTS_CONTESTANT:
         adapter = session.load(voice_of(record.published, record, name))
         assert adapter is not None
@@ -255,18 +255,18 @@ def _author(name: str, record: AdapterRecord, given: Path | None, store: Adapter
         raise InputError(
             f"The texts that {name} was trained on {where}: say where: ditto eval FOLDER --adapter {name}."
         )
-    author = read_author(folder, warn)
+    author = read_author(folder)
     key, trained = store.key(), set(record.demonstration_hashes)
 
-    def hashed(text: Demonstration) -> str:
+    def hash_of(text: Demonstration) -> str:
         return keyed_hash(key, f"{text.prompt}\0{text.completion}")
 
     notes = []
-    changed = len({hashed(text) for text in author.demonstrations} ^ trained)
-    changed += len({hashed(text) for text in author.learnt[len(author.demonstrations) :]} ^ set(record.pair_hashes))
+    changed = len({hash_of(text) for text in author.demonstrations} ^ trained)
+    changed += len({hash_of(text) for text in author.learnt[len(author.demonstrations) :]} ^ set(record.pair_hashes))
     if changed:
         notes.append(f"The texts are not those that {name} was trained on ({changed} differ): figures may mislead.")
-    learned = [text.id for text in author.held_out if hashed(text) in trained | set(record.pair_hashes)]
+    learned = [text.id for text in author.held_out if hash_of(text) in trained | set(record.pair_hashes)]
     if learned:
         notes.append(f"{name} was trained on {', '.join(learned)}: left out of the texts kept back.")
     for note in notes:

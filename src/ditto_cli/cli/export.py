@@ -136,9 +136,9 @@ class _Export:
                     from ditto_cli.model.base.loading import merge
 
                     source = self._source()
-                    dtype = merge(source, self.lora, folder, say)
+                    dtype = merge(source, self.lora, folder)
                     if self.options.check:
-                        check_merged(source, self.lora, folder, dtype, say)
+                        check_merged(source, self.lora, folder, dtype)
                     told = f"AutoModelForCausalLM.from_pretrained({str(place)!r})"
                 case _:
                     told = self._write_gguf(folder, place)
@@ -188,7 +188,7 @@ class _Export:
         if base is None:
             say(f"The base is not with it: put {source.id} as a GGUF file there as base.gguf, or add --with-base f16.")
         elif check is not False and is_installed():
-            check_gguf(source, self.lora, folder / base, folder / f"{name}.gguf", with_base, say)
+            check_gguf(source, self.lora, folder / base, folder / f"{name}.gguf", with_base)
         command = llama_command(str(place / shown), str(place / f"{name}.gguf"))
         return f"{command}\nollama create {name} -f {place / 'Modelfile'}"
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from ditto_cli.cli.arguments import FleetOptions
 from ditto_cli.cli.context import find_base, folder_adapter, open_store
-from ditto_cli.cli.fleet_status import detail, summary
-from ditto_cli.cli.folder import add_prompts
 from ditto_cli.cli.network import host_log
 from ditto_cli.cli.render import live_lines, print_json, print_table, say
+from ditto_cli.cli.texts import add_prompts
 from ditto_cli.cli.train import plan_order, read_order
 from ditto_cli.config import read_folder_file
 from ditto_cli.errors import DeviceError, DittoError, InputError
@@ -22,7 +21,15 @@ from ditto_cli.evaluation.eval_prompts import evaluation_prompts
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.fleet.cluster import Ended, Failure, Resources, check_resources, cluster, run_tasks
-from ditto_cli.fleet.status import FLEET_FOLDER, PAGE_FILE, FleetStatus, PersonStatus, StatusBoard, only_fleet
+from ditto_cli.fleet.status import (
+    FLEET_FOLDER,
+    PAGE_FILE,
+    FleetStatus,
+    PersonStatus,
+    StatusBoard,
+    only_fleet,
+    read_status,
+)
 from ditto_cli.fleet.tasks import EvalTask, Task, evaluate_person, is_trained, publish, train_person
 from ditto_cli.shown import duration, size
 from ditto_cli.store import AdapterStore, store_home, write_text
@@ -101,6 +108,22 @@ def run_fleet_eval(options: FleetOptions) -> None:
                 say(f"All of them, the worst first: {page}")
 
 
+def run_fleet_status(*, as_json: bool) -> None:
+    """See `ditto fleet status --help`."""
+    status = read_status(store_home(os.environ))
+    if as_json:
+        print_json(status)
+        return
+    rows = [
+        (person.name, person.state, _detail(person), "" if person.seconds is None else duration(person.seconds))
+        for person in status.people
+        if person.state != "done"
+    ]
+    print_table(f"{status.folder}: {_summary(status.counts())}", ("person", "", "where, or why", "time"), rows)
+    ago = duration(time.time() - status.updated)
+    say(f"It ended {ago} ago." if status.is_over else f"As of {ago} ago.")
+
+
 @contextmanager
 def _status_board(options: FleetOptions, people: list[PersonStatus]) -> Iterator[StatusBoard]:
     """What other terminals see of the people."""
@@ -155,7 +178,7 @@ def _run(
             board.write()
             shown.show(list(_lines(board.status)))
     counts = board.status.counts()
-    say(summary(counts))
+    say(_summary(counts))
     if counts.get("failed"):
         raise DittoError("Some failed, see above; the same command tries these again.")
 
@@ -223,7 +246,7 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> tuple[list[Perso
 def _eval_task(store: AdapterStore, name: str, folder: Path, *, is_on_gpu: bool) -> EvalTask:
     """What an evaluation of an adapter takes, read from the store and the person's folder."""
     record = store.record(name)
-    author = read_author(folder, lambda note: say(f"{name}: {note}"))
+    author = read_author(folder)
     competing = dict.fromkeys((record.published, record.stage_names[0], record.stage_names[-1]))
     stages = {}
     for stage in competing:
@@ -234,9 +257,21 @@ def _eval_task(store: AdapterStore, name: str, folder: Path, *, is_on_gpu: bool)
 
 
 def _lines(status: FleetStatus) -> Iterator[str]:
-    yield summary(status.counts())
+    yield _summary(status.counts())
     running = [person for person in status.people if person.state == "running"]
     for person in running[:_MOST_RUNNING_SHOWN]:
-        yield f"  {person.name}: {detail(person)}"
+        yield f"  {person.name}: {_detail(person)}"
     if len(running) > _MOST_RUNNING_SHOWN:
         yield f"  and {len(running) - _MOST_RUNNING_SHOWN} more"
+
+
+def _detail(person: PersonStatus) -> str:
+    """Where somebody's training is, or why there is none."""
+    left = "" if person.seconds_left is None else f", about {duration(person.seconds_left)} left in it"
+    tries = f" (try {person.tries})" if person.tries > 1 else ""
+    return person.detail + left + tries
+
+
+def _summary(counts: Mapping[str, int]) -> str:
+    """`3 waiting, 2 done`."""
+    return ", ".join(f"{num} {state}" for state, num in counts.items())

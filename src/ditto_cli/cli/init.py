@@ -11,7 +11,8 @@ from pathlib import Path
 from ditto_cli.cli.arguments import InitOptions
 from ditto_cli.cli.context import folder_adapter, folder_base, in_terminal
 from ditto_cli.cli.demos import converse
-from ditto_cli.cli.folder import (
+from ditto_cli.cli.render import ask, print_json, print_table, say, warn
+from ditto_cli.cli.texts import (
     add_prompts,
     audit_texts,
     check_folder_file,
@@ -23,7 +24,6 @@ from ditto_cli.cli.folder import (
     view_folder,
     write_new_texts,
 )
-from ditto_cli.cli.render import ask, print_json, print_table, say, warn
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, FolderFile, load_preset, read_folder_file
 from ditto_cli.demonstrations.authorship import UnknownAuthorError
 from ditto_cli.demonstrations.choice import pick

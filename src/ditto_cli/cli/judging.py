@@ -17,9 +17,9 @@ from ditto_cli.types import SilentReporter
 if TYPE_CHECKING:
     from ditto_cli.cli.sample import Session
     from ditto_cli.evaluation.evaluate import Findings
+    from ditto_cli.evaluation.judgements import Judge
     from ditto_cli.evaluation.judges import Ledger
     from ditto_cli.evaluation.judges.by_openai import Endpoint
-    from ditto_cli.evaluation.types import Judge
 
 _MUCH_BIAS = 0.5
 _NOBODY_TO_ASK = "Texts would leave this machine: say --yes where nobody can be asked."
@@ -108,7 +108,7 @@ def _judged_by_server(options: EvalOptions, findings: Findings, ledger: Ledger) 
     from ditto_cli.evaluation.evaluate import judge_all, pairs_to_judge
     from ditto_cli.evaluation.judges.by_openai import OpenAIJudge
 
-    server = OpenAIJudge(server_of(options), findings.author.demonstrations, ledger, noted=warn)
+    server = OpenAIJudge(server_of(options), findings.author.demonstrations, ledger)
     cost = server.describe_cost(pairs_to_judge(findings, every_pair=False))
     say(
         f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens} tokens"

@@ -7,6 +7,7 @@ terminal as control characters.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,6 +55,19 @@ def fail(message: str) -> None:
     """The one line of an error, on stderr."""
     line = " ".join(visible(message).split())
     stderr_console().print(Text.assemble(("error: ", "bold red"), line), soft_wrap=True)
+
+
+class _Messages(logging.Handler):
+    """Shows what the rooms that work have to say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        (warn if record.levelno >= logging.WARNING else say)(record.getMessage())
+
+
+log = logging.getLogger("ditto_cli")
+log.addHandler(_Messages())
+log.setLevel(logging.INFO)
+log.propagate = False  # a library's own handler would say it twice
 
 
 def print_json(value: object) -> None:
@@ -204,10 +218,6 @@ class StderrReporter:
             self._console.print(Text(f"    {line}"))
         if not sample.ended:
             self._console.print(Text("    […] (cut at the length limit)", style="dim"))
-
-    def noted(self, message: str) -> None:
-        """Print the note, above bars if there are any."""
-        self._console.print(Text(f"note: {visible(message)}", style="yellow"))
 
     def _line(self, message: str) -> None:
         self._console.print(Text(f"{self._stage}: {message}".rstrip()))

@@ -19,8 +19,8 @@ from ditto_cli.cli.context import check_base, load_base, only_adapter, open_stor
 from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, warn
 from ditto_cli.config import BaseSettings, FolderFile, resolve_settings
 from ditto_cli.errors import DittoError, IncompatibleError, InputError
+from ditto_cli.evaluation.judgements import Writing
 from ditto_cli.evaluation.texts_at_hand import Shelf
-from ditto_cli.evaluation.types import Writing
 from ditto_cli.seeds import derive_seed
 from ditto_cli.shown import visible
 from ditto_cli.store import AdapterRecord, AdapterStore, describe_mismatch
@@ -172,7 +172,7 @@ class Session:
     policy: Policy
     store: AdapterStore
     _loaded: dict[Voice, str] = field(default_factory=dict)
-    _shelf: Shelf = field(default_factory=lambda: Shelf(warn))
+    _shelf: Shelf = field(default_factory=Shelf)
 
     def use(self, voice: Voice) -> None:
         """Make `voice` the active one; raises what `load` does."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.arguments import ServeOptions
 from ditto_cli.cli.context import find_base, open_store
-from ditto_cli.cli.render import print_text, say, warn
+from ditto_cli.cli.render import print_text, say
 from ditto_cli.cli.sample import base_settings, open_session
 from ditto_cli.errors import IncompatibleError, InputError
 from ditto_cli.store import AdapterStore, make_exclusively, make_private_folder, read_bytes, store_home
@@ -45,8 +45,8 @@ def run_serve(options: ServeOptions) -> None:
         detect(options.device)  # before what takes hold of all GPUs is imported
         from ditto_cli.cli.demos import keep_edited
         from ditto_cli.evaluation.texts_at_hand import Shelf
-        from ditto_cli.serving.app import Serving, make_app
         from ditto_cli.serving.voice_library import VoiceLibrary
+        from ditto_cli.serving.web_app import Serving, make_app
 
         start = _vllm if options.engine == "vllm" else _builtin
         with start(options, store, names) as (engine, base):
@@ -57,7 +57,7 @@ def run_serve(options: ServeOptions) -> None:
                 Serving(
                     engine=engine,
                     library=library,
-                    shelf=Shelf(warn),
+                    shelf=Shelf(),
                     chat=base.chat,
                     context_tokens=_room(base),
                     keep=keep_edited,

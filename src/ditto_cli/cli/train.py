@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ditto_cli.cli.arguments import TrainOptions
 from ditto_cli.cli.context import find_base, folder_adapter, load_base, named_preset, open_store, require_training
-from ditto_cli.cli.folder import audit_texts, find_prompts, show_audit, view_folder, warn_of_pairs
 from ditto_cli.cli.render import print_facts, print_json, print_side_by_side, print_table, reporter, say, warn
+from ditto_cli.cli.texts import audit_texts, find_prompts, show_audit, view_folder, warn_of_pairs
 from ditto_cli.cli.tracking import check_tracker, tracked
 from ditto_cli.config import (
     CPU_PRESET,

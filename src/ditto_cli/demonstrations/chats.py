@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -57,6 +58,23 @@ _WHATSAPP = re.compile(
     + re.sub(r"\?P<(\w+)>", r"?P<\1_>", _STAMP)
     + r"(?P<behind_>[^\d\n:,-]{0,12}?)(?: [-\u2013] |, (?=[^\n:]{1,80} : )))(?P<rest>.*)"
 )
+# Copied out of WhatsApp Web, and in Vietnamese, the time comes first; in Arabic a mark stands between the numbers.
+_TIME_FIRST = re.compile(
+    r"\A(\[?)(\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:[ \u202f][^\d\s,\]]{1,6})?), "
+    r"(\d{1,4}[./-]\d{1,2}[./-]\d{1,4})(?=\]| [-\u2013] )"
+)
+_MARK_IN_DATE = re.compile(r"(?<=\d)[\u200e\u200f](?=[./-])|(?<=[./-])[\u200e\u200f](?=\d)")
+# Lines of other programs that begin with a time and a name: LINE, Zoom, IRC, KakaoTalk, and copies out of Telegram.
+_BARE_CLOCK = r"(?:[^\d\s\]]{1,4} )?\d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?"
+_CLOCK = rf"\[?{_BARE_CLOCK}\]?"
+_CLOCKED = re.compile(rf"{_CLOCK}\t")
+_LINE_HEADS = re.compile(
+    rf"{_CLOCK}\t([^\t\n]{{1,40}})\t(.*)"
+    rf"|{_CLOCK}[ \t]+From {{1,3}}([^:\n]{{1,60}}?)(?: {{1,3}}[Tt]o [^:\n]{{1,60}})?:(.*)"
+    rf"|{_CLOCK} <[ @+&~%]?([^<>\s]{{1,40}})> (.*)"
+    rf"|\[([^\[\]\n]{{1,40}})\] \[{_BARE_CLOCK}\] (.*)"
+    r"|([^\[\]\n]{1,60}), \[\d{1,2}[./-]\d{1,2}[./-]\d{2,4} \d{1,2}:\d{2}(?: [AP]M)?\]()"
+)
 _IMESSAGE = re.compile(r"([A-Z][a-z]{2} \d{1,2}, \d{4} +\d{1,2}:\d{2}:\d{2} [AP]M)(?: \([^\n]*\))?(?P<event> .+)?")
 _DISCORD = re.compile(r"\[\d{1,4}\W[^\[\]\n]{4,16}\d[:.]\d{2}[^\d\[\]\n]{0,6}\] (.+)")
 # "IMG-1.jpg (file attached)" above a caption, "<attached: 1.jpg>" behind one, "plan.pdf • 2 pages ...".
@@ -67,6 +85,7 @@ _DOCUMENT = re.compile(r"[^\n]{1,200}\.\w{2,5} \u2022 [^\n]{1,60}")
 _PATH = re.compile(r"(?:[~/]|attachments/|[A-Z]:\\)\S.*\.\w{2,5}")
 _PLACE = re.compile(r"[^\n]{0,80}https://(?:maps\.google\.com/|maps\.app\.goo\.gl/|foursquare\.com/v/)\S*")
 _EDITED = re.compile(r"(?:\u200e?<[^<>\n]{3,60}>|\([^()\n]{3,30}\))\Z")
+_EDITED_BY_WHATSAPP = re.compile(r"(?<=\S) ?[<\u2039](?=[^<>]* |[\u3040-\u9fff])[^<>:/\u2039\n]{5,60}>\Z")
 _AT_A_TIME = re.compile(r" \w{1,4} \d{1,2}[:.]\d{2}(?: ?[ap]\.?m)?\Z")  # "missed voice call at 10:23"
 # The day above a chat; what stands in a letter above a quoted chat has no number, or is longer.
 _HEADING = re.compile(r"(?=\D*\d)[^\n]{1,40}")
@@ -198,9 +217,16 @@ def _take_words(message: Message) -> tuple[str, str]:
     if edited and (edited[0].startswith("\u200e") or _fold(edited[0]) in _lines_of("edited")):
         text = text[: len(text) - len(edited[0])]
     text = _BARE_LINK.sub(r"\1", _LABELLED_LINK.sub(r"\1", _MENTION.sub("", text)))
+    text = without_quoted_lines(text)
     text = _EMOJI_CODE.sub(lambda code: words("chat_lines")["emoji"].get(code[1], ""), text)
     text = normalise_text(_MARKS.sub("", html.unescape(text))).strip()
     return text, "" if text else STAND_IN
+
+
+def without_quoted_lines(text: str) -> str:
+    """A message without lines that quote another; as it is where nothing else would be left."""
+    own = [line for line in text.split("\n") if not line.lstrip().startswith((">", "&gt;"))]
+    return "\n".join(own) if any(line.strip() for line in own) else text
 
 
 def _is_written_by_program(text: str, authors: Sequence[str]) -> bool:
@@ -270,11 +296,16 @@ def read_chat_text(name: str, raw: bytes) -> Reading | None:
         text = unify_line_ends(decode_text(raw))
     except ValueError:
         return None
-    lines = text.removeprefix("\ufeff").split("\n")
+    lines = [
+        _TIME_FIRST.sub(r"\1\3, \2", _MARK_IN_DATE.sub("", line[:20]) + line[20:])
+        for line in text.removeprefix("\ufeff").split("\n")
+    ]
     filled = list(islice((line for line in lines if line.strip("\ufeff\u200e \t")), 5))
     for head, read in ((_WHATSAPP, _of_whatsapp), (_IMESSAGE, _of_imessage), (_DISCORD, _of_discord)):
         # A text that only quotes such a line is no chat.
         first = next((line for line in filled if head.fullmatch(line) or not _HEADING.fullmatch(line)), "")
+        if head is _WHATSAPP and filled and re.search("KakaoTalk|카카오톡", filled[0]):  # below a title
+            first = next((line for line in filled if head.fullmatch(line)), first)
         is_chat = any(line.startswith("Guild: ") for line in filled) if head is _DISCORD else head.fullmatch(first)
         if not is_chat:
             continue
@@ -287,7 +318,20 @@ def read_chat_text(name: str, raw: bytes) -> Reading | None:
         messages = read(parts)
         if len(messages) > 1 and any(message.authors for message in messages):
             return chat_reading(name, [messages])
-    return None
+    return _read_line_heads(name, lines)
+
+
+def _read_line_heads(name: str, lines: Sequence[str]) -> Reading | None:
+    """A chat in which a time and a name head each message; None where two people do not speak twice each."""
+    messages: list[Message] = []
+    for line in lines:
+        if found := _LINE_HEADS.fullmatch(line):
+            writer, text = (group for group in found.groups() if group is not None)
+            messages.append(Message((writer.strip(),), text.strip()))
+        elif messages and not _CLOCKED.match(line):  # that would be the program's
+            messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}".strip("\n"))
+    counts = Counter(message.authors for message in messages).most_common(2)
+    return chat_reading(name, [messages]) if len(counts) == 2 and counts[1][1] > 1 else None
 
 
 def _of_whatsapp(parts: Sequence[tuple[re.Match[str], list[str]]]) -> list[Message]:
@@ -309,7 +353,7 @@ def _of_whatsapp(parts: Sequence[tuple[re.Match[str], list[str]]]) -> list[Messa
         name = _MARKS.sub("", name).strip(" \u202f\u00a0~")
         # 'Mia changed the subject to "Plan: garden"' is no name.
         is_said = colon and name and len(name) <= 80 and not re.search('["\u201c\u201e\u00ab]', name)
-        text = "\n".join([text if is_said else rest, *below])
+        text = _EDITED_BY_WHATSAPP.sub("", "\n".join([text if is_said else rest, *below]).rstrip())
         messages.append(Message((name,) if is_said else (), text, seconds))
     return messages
 

@@ -41,6 +41,7 @@ _LOST = "\ufffd"
 _CODE_PAGE = re.compile(r"(?:x-)?(?:cp|ibm|dos|ms|win|windows)-?(\d{3,4})")
 _ISO_2022_ESCAPE = re.compile(rb"(\x1b(?:\([BIJ]|\$[@B]))")
 _ISO_2022_SHIFT = re.compile(rb"\x1b(?:\$[@B]|\$\)C|\([IJ])")
+_LETTERS_OF_CP1250 = re.compile(rb"[\x8a\x8c-\x8f\x9a\x9c-\x9f]")  # where ISO 8859-2 has none
 _HIGH = bytes(byte | 0x80 if 0x21 <= byte <= 0x7E else byte for byte in range(256))
 # Where Python's big5hkscs differs from what Windows writes and the WHATWG table reads.
 _BIG5_AS_IN_WINDOWS = str.maketrans("•､∼¥¢£", "‧﹑～￥￠￡")  # noqa: RUF001
@@ -73,10 +74,12 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
     """
     for encoding, marks in _BYTE_ORDER_MARKS.items():
         if raw.startswith(marks):
-            return _checked(raw.decode(encoding, "replace"))
+            return _check_text(raw.decode(encoding, "replace"))
     if raw.startswith(codecs.BOM_UTF8):
         raw, declared = raw.removeprefix(codecs.BOM_UTF8), "utf-8"
     codec = _codec_of(declared) if declared else None
+    if codec == "iso8859-2" and _LETTERS_OF_CP1250.search(raw):
+        codec = "cp1250"
     if b"\0" in raw:
         return _decode_wide(raw, codec)
     if raw.isascii():
@@ -90,12 +93,12 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
     is_utf8 = num_good > 10 * num_bad or (num_good > num_bad and len(alphabets) <= 2)
     # Of a few letters all may be valid by chance, and then their label is believed.
     if is_utf8 and (codec in (None, "utf-8", "cp1252") or len(raw) - len(text) >= 4):
-        return _BAD_BYTES.sub(_mended, text)
+        return _BAD_BYTES.sub(_mend, text)
     if codec is not None and not codec.startswith("utf"):
         labelled = _decode(raw, codec)
         if labelled.count(_LOST) <= max(1, len(_BEYOND_ASCII.findall(labelled)) // 10):
             return labelled
-    return _checked(_decode(raw, _likeliest_codec(raw)))
+    return _check_text(_decode(raw, _likeliest_codec(raw)))
 
 
 def charset_of_page(raw: bytes) -> str | None:
@@ -158,6 +161,8 @@ def _codec_of(label: str) -> str | None:
     """The codec that a charset label means in use; None for an unknown label."""
     found = re.search(r"[a-z0-9][a-z0-9_.:+-]*", label.lower().rpartition("=")[2])
     name = found[0].rstrip(":.") if found else ""
+    if name in ("us-ascii", "ascii"):  # says nothing of other bytes
+        return None
     supersets = {alias: codec for codec, labels in words("charsets")["labels"].items() for alias in labels}
     for spelling in (name, name.replace("_", "-"), re.sub("^latin[-_]", "latin", name)):
         if spelling in supersets:
@@ -219,10 +224,10 @@ def _decode_wide(raw: bytes, codec: str | None) -> str:
         # Alphabets, from Latin to Thai, lie below U+1000; two bytes of other data rarely do.
         if len(raw) % 2 or sum(byte < 0x10 for byte in high_bytes) < 0.9 * len(high_bytes):
             raise UndecodableTextError("NUL bytes")
-    return _checked(raw.decode(codec, "replace"))
+    return _check_text(raw.decode(codec, "replace"))
 
 
-def _mended(bad: re.Match[str]) -> str:
+def _mend(bad: re.Match[str]) -> str:
     """What bytes amid UTF-8 were: letters of an older text that was pasted there, or nothing that can be known."""
     raw = bad[0].encode("utf-8", "surrogateescape")
     letters = raw.decode("cp1252", "replace")
@@ -297,7 +302,7 @@ def _chance_of_other(letter: str, codec: str) -> float:
     return -8.8 if len(stored) == 2 and frequent[0] <= stored[0] <= frequent[1] else -11
 
 
-def _checked(text: str) -> str:
+def _check_text(text: str) -> str:
     if _BINARY_CONTROLS.search(text) or (text and not text.strip(_LOST)):
         raise UndecodableTextError("control characters")
     return text
@@ -309,7 +314,7 @@ BY_OTHERS = "written by somebody else"
 
 
 @contextmanager
-def opened(path: Path, name: str) -> Iterator[BinaryIO]:
+def open_file(path: Path, name: str) -> Iterator[BinaryIO]:
     """A regular file, open for reading."""
     try:
         # Before opening: a FIFO would block here for ever.
@@ -334,7 +339,7 @@ def _unreadable(name: str, error: Exception) -> InputError:
 
 def read_whole(path: Path, name: str, max_bytes: int) -> bytes:
     """A regular file's bytes."""
-    with opened(path, name) as file:
+    with open_file(path, name) as file:
         raw = file.read(max_bytes + 1)
     if len(raw) > max_bytes:
         raise InputError(
@@ -344,7 +349,7 @@ def read_whole(path: Path, name: str, max_bytes: int) -> bytes:
     return raw
 
 
-def decoded(name: str, raw: bytes, declared: str | None = None) -> str:
+def decode_file(name: str, raw: bytes, declared: str | None = None) -> str:
     """The characters of a text file; `declared` is the charset that it names itself."""
     try:
         return decode_text(raw, declared)

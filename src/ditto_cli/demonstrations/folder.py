@@ -22,8 +22,8 @@ import yaml
 
 from ditto_cli.config import FOLDER_FILE, HELD_OUT_FOLDER, PAIRS_FILE, PROMPT_FILE, FolderFile
 from ditto_cli.demonstrations.choice import Choice, Picked, pick
-from ditto_cli.demonstrations.encoding import normalise_text, opened, read_whole, readable_name
-from ditto_cli.demonstrations.language import Limits, divided
+from ditto_cli.demonstrations.encoding import normalise_text, open_file, read_whole, readable_name
+from ditto_cli.demonstrations.language import Limits, divide_text
 from ditto_cli.demonstrations.mail import apple_mbox_file, is_maildir
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.demonstrations.redaction import Redactor, redactor_for
@@ -81,7 +81,7 @@ def read_folder(folder: Path, settings: FolderFile | None = None) -> Reading:
     pairs, hidden = without_kept_back(found, kept_back)
     refused += hidden
     if settings.split:
-        texts = [part for text in texts for part in divided(text, notes=True, max_words=Limits().max_words)]
+        texts = [part for text in texts for part in divide_text(text, notes=True, max_words=Limits().max_words)]
     if redactor is not None:
         texts = [redactor.redacted(text) for text in texts]
     if not texts:  # as the DPO paper has it (section 4): what was preferred is imitated
@@ -137,7 +137,7 @@ def _reason_to_skip(path: Path) -> str | None:
     if reason := reason_to_skip(path.name):
         return reason
     if path.suffix.lower() == ".md" and path.is_file():
-        with opened(path, readable_name(path.name)) as file:
+        with open_file(path, readable_name(path.name)) as file:
             if is_unedited_template(file.read(2 * len(TEMPLATE)).decode("utf-8", errors="replace")):
                 return _TEMPLATE_REASON
     return None
@@ -186,7 +186,7 @@ def read_pairs(folder: Path, redactor: Redactor | None = None) -> tuple[list[Pre
     skipped: list[Skipped] = []
     for number, line in pair_lines(folder).items():
         name = f"{PAIRS_FILE}#{number}"
-        pair = _parsed(name, line, redactor)
+        pair = _parse_pair(name, line, redactor)
         if isinstance(pair, str):
             skipped.append(Skipped(name, pair))
         elif (first := pairs.setdefault((pair.prompt, pair.chosen, pair.rejected), pair)) is not pair:
@@ -226,7 +226,7 @@ def without_kept_back(
     return kept, tuple(Skipped(pair.id, reason) for pair in pairs if pair.id in hidden)
 
 
-def _parsed(name: str, line: str, redactor: Redactor | None) -> Preference | str:
+def _parse_pair(name: str, line: str, redactor: Redactor | None) -> Preference | str:
     try:
         content = json.loads(line)
     except (ValueError, RecursionError):
@@ -295,7 +295,7 @@ def take_in(
     """
     redactor = redactor_for(redact, [text.text for text in texts])
     max_words = (limits or Limits()).max_words if split else None
-    parts = [part for text in texts for part in divided(text, notes=divide, max_words=max_words)]
+    parts = [part for text in texts for part in divide_text(text, notes=divide, max_words=max_words)]
     candidates = parts if redactor is None else [redactor.redacted(part) for part in parts]
     known = {text.text for text in present}
     firsts = {text.text: text for text in reversed(candidates) if text.text not in known}

@@ -57,12 +57,12 @@ def html_to_text(markup: str, *, is_document: bool = False) -> str:
     (`is_document`) each space was typed, and a table is no means of layout: a row is a line.
     """
     reader = _TextReader(_tight_selectors(markup), is_document=is_document)
-    reader.feed(_prepared(markup))
+    reader.feed(_prepare(markup))
     reader.close()
     return "".join(reader.pieces)
 
 
-def _prepared(markup: str) -> str:
+def _prepare(markup: str) -> str:
     """The HTML `tidied`, with characters for signs in symbol fonts and for the marks of Word's lists."""
 
     def signs(match: re.Match[str]) -> str:
@@ -72,10 +72,10 @@ def _prepared(markup: str) -> str:
         mark = html.unescape(match[1]).strip()
         return f"{mark} " if mark[:1].isalnum() and mark[-1] in ".)" else _BULLET
 
-    return _IN_WINGDINGS.sub(signs, _LIST_MARK.sub(list_mark, tidied(markup)))
+    return _IN_WINGDINGS.sub(signs, _LIST_MARK.sub(list_mark, tidy(markup)))
 
 
-def tidied(markup: str) -> str:
+def tidy(markup: str) -> str:
     """The HTML without comments, and with nothing in it that never ends.
 
     The standard library's parser looks for the end of each open tag, comment and section anew: a broken mail of 100 KB
@@ -215,12 +215,13 @@ _OUTLOOK_RULE = re.compile(r"border-top:\s?solid #(?:E1E1E1|B5C4DF)", re.IGNOREC
 _LEFT_RULE = re.compile(r"border-left:\s?(?!none|0)[^;\"']{0,60}\b(?:solid|\d)", re.IGNORECASE)
 # Gmail's "indent more": the person's own words.
 _INDENTED = re.compile(r"margin:\s?0(?:px)?\s0(?:px)?\s0(?:px)?\s40px;\s?border:\s?(?:none|medium none)", re.IGNORECASE)
+_HIDDEN = re.compile(r"display:\s?none|mso-hide:\s?all", re.IGNORECASE)
 _VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
 
 
 def html_mail_to_text(html: str) -> str:
     """The visible text of an HTML email; quoted lines begin with ">"."""
-    prepared = _prepared(html)
+    prepared = _prepare(html)
     reader = _MailReader(_tight_selectors(html), prepared.lower().count("<blockquote"))
     reader.feed(prepared)
     reader.close()
@@ -288,6 +289,8 @@ class _MailReader(HTMLParser):
         style = attributes.get("style", "")
         if tag == "blockquote":
             return "" if _INDENTED.search(style) else "quote"
+        if _HIDDEN.search(style):
+            return "dropped"
         has_quote_below = self._num_blockquotes > 0
         for word in f"{attributes.get('class', '')} {attributes.get('id', '')}".lower().split():
             if word == "gmail_attr":

@@ -99,7 +99,7 @@ _SENTENCE = re.compile(r".+?(?:[.!?\u2026][\"'\u201d\u2019)»]*\s+|[\u3002\uff01
 _WORD = re.compile(rf"\s*(?:[{UNSPACED}]|[^\s{UNSPACED}]+)")
 
 
-def divided(source: SourceText, *, notes: bool, max_words: int | None) -> list[SourceText]:
+def divide_text(source: SourceText, *, notes: bool, max_words: int | None) -> list[SourceText]:
     """The texts in a text; only the first one keeps its prompt, for the others answer something else.
 
     With `notes`, rules divide it into texts of their own (`#text1`, ...), unless it is a mail; what has more than
@@ -144,11 +144,11 @@ def split_long(text: str, max_words: int) -> list[str]:
             for sentence in _SENTENCE.findall(paragraph)
             for piece in ([sentence] if count_words(sentence) <= max_words else _WORD.findall(sentence))
         ]
-        pieces += ["".join(group).strip() for group in _grouped(sentences, max_words)]
-    return ["\n\n".join(group) for group in _grouped([piece for piece in pieces if piece.strip()], max_words)]
+        pieces += ["".join(group).strip() for group in _group(sentences, max_words)]
+    return ["\n\n".join(group) for group in _group([piece for piece in pieces if piece.strip()], max_words)]
 
 
-def _grouped(pieces: Sequence[str], max_words: int) -> list[list[str]]:
+def _group(pieces: Sequence[str], max_words: int) -> list[list[str]]:
     """Neighbours together, up to an even share of the words."""
     sizes = [count_words(piece) for piece in pieces]
     share = sum(sizes) / max(1, math.ceil(sum(sizes) / max_words))

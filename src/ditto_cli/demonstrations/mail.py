@@ -66,7 +66,12 @@ def parse_mail(name: str, raw: bytes, *, is_of_archive: bool = True) -> SourceTe
             return Skipped(name, reasons[0])
         mail = mail_of(fields)
         own = remove_quoted(_text_of(message, is_whole=True)[0])
-        kinds = {part.get_content_type() for part in islice(message.walk(), _MAX_PARTS)}
+        parts = list(islice(message.walk(), _MAX_PARTS))
+        kinds = {
+            part.get_content_type()
+            for part in parts
+            if part.get_content_disposition() != "attachment" or part.get_content_type() in _ENCRYPTED_KINDS
+        }
     # UndecodableTextError among them: damaged beyond what decoders forgive. TypeError: a charset in numbered parts.
     except (ValueError, TypeError, RecursionError):
         return Skipped(name, _NOT_READABLE)
@@ -76,8 +81,8 @@ def parse_mail(name: str, raw: bytes, *, is_of_archive: bool = True) -> SourceTe
         return Skipped(name, "encrypted" if is_encrypted else "nothing in it was written by its sender")
     if mail.form == "reply":
         mail = replace(mail, original=encoding.normalise_text(own.original))
-    if "text/calendar" in kinds:
-        mail = replace(mail, not_written=_CALENDAR)
+    if not_written := next((why for kind, why in _PROGRAMS_OWN.items() if kind in kinds), None):
+        mail = replace(mail, not_written=not_written)
     return SourceText(id=name, text=text, prompt=mail_prompt(mail), mail=mail, authors=authors_of(fields))
 
 
@@ -100,7 +105,7 @@ def mail_prompt(mail: Mail) -> str | None:
 
 def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
     """The text of a part and of all below it, with quotes in lines with ">"; and whether it was HTML."""
-    kind = part.get_content_type()
+    kind = part.get_content_type().split()[0]  # some programs write no semicolon behind it
     below = part.get_payload()
     is_mail = isinstance(below, list) and part.get_content_maintype() != "multipart"  # that was attached
     disposition = part.get_content_disposition()
@@ -118,13 +123,16 @@ def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
         return "\n\n".join(text for text, _ in filled), any(is_html for _, is_html in filled)
     if kind == "text/html":
         return html_mail_to_text(encoding.unify_line_ends(part_text(part))), True
-    if kind != "text/plain":
+    if kind not in ("text/plain", "text/markdown", "text/enriched", "text/richtext"):
         return "", False
     text = encoding.unify_line_ends(part_text(part))
+    if kind in ("text/enriched", "text/richtext"):
+        text = re.sub(r"</?[A-Za-z-]{1,40}>", "", text).replace("<<", "<")
     if parameter(part, "format").lower() == "flowed":
         text = unwrap_flowed(text, delete_space=parameter(part, "delsp").lower() == "yes")
     if match := _PGP_SIGNED.match(text):
         text = text[match.end() :].partition("-----BEGIN PGP SIGNATURE-----")[0]
+        text = re.sub(r"^- ", "", text, flags=re.MULTILINE)  # RFC 9580, 7.2
     return text, False
 
 
@@ -144,6 +152,7 @@ def _best(alternatives: list[tuple[str, bool]]) -> tuple[str, bool]:
 # --- headers
 
 _CALENDAR = "a calendar message"
+_PROGRAMS_OWN = {"text/calendar": _CALENDAR, "text/vnd.google.email-reaction+json": "a reaction, no words"}
 NOT_KEPT = {"drafts": "a draft", "spam": "marked as spam", "trash": "in the trash"}  # by kind of folder
 _PREFIX = re.compile(
     rf"(?:(?P<reply>{one_of('mail_subjects', 'reply')})|(?P<forward>{one_of('mail_subjects', 'forward')}))"
@@ -186,7 +195,7 @@ def mail_of(fields: Fields) -> Mail:
         subject=" ".join(subject.split())[:_MAX_SUBJECT_CHARACTERS],
         message_id=_identity(fields, "message-id"),
         in_reply_to=answered if form == "reply" else None,
-        not_written=_not_written(fields, written),
+        not_written=_why_not_written(fields, written),
         is_sent="sent" in kinds if kinds else None,
         recipient_name=_recipient_name(fields),
     )
@@ -208,23 +217,24 @@ def folder_kind(name: str) -> str | None:
     last, *above = reversed(re.split(r"[/\\]", name))
     # As Thunderbird and Apple Mail lay them.
     folders = [last, *takewhile(lambda folder: folder.endswith((".sbd", ".mbox")), above)]
+    folders += above[:1] if re.fullmatch(r"(?:19|20)\d\d(?:[-_.]?\d\d)?", last) else []  # Sent/2024
     for part in [part for folder in folders for part in reversed(folder.split("."))]:
         label = _MODIFIED_UTF7.sub(
             lambda match: f"+{match[1].replace(',', '/')}-".encode().decode("utf-7", "replace") if match[1] else "&",
             part,
         )
         for spelling in (label, _FOLDER_NUMBER.sub("", label.lower())):
-            if kind := _folders().get(_folded(spelling)):
+            if kind := _folders().get(_fold(spelling)):
                 return kind
     return None
 
 
 @cache
 def _folders() -> dict[str, str]:
-    return {_folded(name): kind for kind, rows in words("mail_folders").items() for name in chain.from_iterable(rows)}
+    return {_fold(name): kind for kind, rows in words("mail_folders").items() for name in chain.from_iterable(rows)}
 
 
-def _folded(label: str) -> str:
+def _fold(label: str) -> str:
     """A label for comparison: without case, quotes and marks that nobody sees."""
     return " ".join(unicodedata.normalize("NFC", label).casefold().replace("\u200c", "").strip(' "').split())
 
@@ -249,7 +259,7 @@ def _recipient_name(fields: Fields) -> str:
     return "" if first_name[0].lower() in words("mail_subjects")["no_first_name"] else first_name[0]
 
 
-def _not_written(fields: Fields, subject: str) -> str | None:
+def _why_not_written(fields: Fields, subject: str) -> str | None:
     """What a program wrote in the sender's name; what a program wrote in its own has another sender."""
     kind = (fields.get("content-type") or [""])[0].lower()
     if kind.startswith("multipart/report") or _DELIVERY_SUBJECT.match(subject):
@@ -265,7 +275,7 @@ def _not_written(fields: Fields, subject: str) -> str | None:
 def _labelled_kinds(fields: Fields) -> set[str]:
     """The kinds of folders that Gmail's labels name, in whatever language; those that the person made are none."""
     labels = first(fields, "x-gmail-labels").split(",")
-    return {kind for label in labels if (kind := _folders().get(_folded(label)))}
+    return {kind for label in labels if (kind := _folders().get(_fold(label)))}
 
 
 # --- bytes

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ditto_cli.demonstrations.chats import FORWARDED, SYSTEM_LINE, Message, chat_reading
-from ditto_cli.demonstrations.encoding import charset_of_page, decoded, normalise_text, unify_line_ends, usable
-from ditto_cli.demonstrations.html_text import html_to_text, tidied
+from ditto_cli.demonstrations.encoding import charset_of_page, decode_file, normalise_text, unify_line_ends, usable
+from ditto_cli.demonstrations.html_text import html_to_text, tidy
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
@@ -43,69 +43,94 @@ _TAG_LINES = re.compile(
     r"^(?:[ \t]*(?:\{%[^{}]{0,600}%\}|\{\{[^{}]{0,600}\}\}|\{:[^{}\n]{0,200}\}|</?aside>))+[ \t]*(?:\n|\Z)",
     re.MULTILINE,
 )
+_TAG = r"(?:\{\{[^{}\n]{0,300}\}\}|\{%[^{}\n]{0,300}%\}|\{:[^{}\n]{0,200}\})"
+_INLINE_TAG = re.compile(rf"(?: (?={_TAG}(?:[ ,.;:!?)]|$)))?{_TAG}", re.MULTILINE)
+_EMPTY_LINK = re.compile(r"(?<!!)\[([^\[\]\n]{1,300})\]\(\)")
+_RULES_WITH_LANGUAGE = dict.fromkeys(("---json", "---yaml", "---yml", "---toml"), "---")
+# Of Markdown and Obsidian: comments, queries, pictures, names of blocks; of links to other notes the words stay.
+_NOTE_MARKS = (
+    (re.compile(r" ?%%.*?%%", re.DOTALL), ""),
+    (re.compile(r"^```(?:dataview|dataviewjs|tasks|query)\n.*?^```[ \t]*$", re.DOTALL | re.MULTILINE), ""),
+    (re.compile(r" ?!\[\[[^\[\]\n]{1,300}\]\]|!\[[^\[\]\n]{0,300}\]\([^()\n]{0,2000}\)"), ""),
+    (re.compile(r"[ \t]\^[\w-]{1,40}$", re.MULTILINE), ""),
+    (re.compile(r"\[\[(?:[^\[\]|\n]{1,300}\|)?(?:[^\[\]|\n]{1,300}/)?([^\[\]|\n/]{1,300})\]\]"), r"\1"),
+)
 
 
 def read_plain(name: str, raw: bytes) -> Reading:
     """A .txt file: one text, with optional front matter."""
-    text = decoded(name, raw)
-    body, prompt = split_front_matter(name, text) or (text, None)
-    return Reading((SourceText(name, usable(name, body), prompt),))
+    text = decode_file(name, raw)
+    body, prompt, authors = split_front_matter(name, text) or (text, None, ())
+    return Reading((SourceText(name, usable(name, body), prompt, authors=authors),))
 
 
 def read_markdown(name: str, raw: bytes) -> Reading:
     """A .md file: as .txt, and HTML comments are left out."""
-    text = decoded(name, raw).removeprefix("\ufeff")
+    text = decode_file(name, raw).removeprefix("\ufeff")
     head = split_front_matter(name, text)
-    body, prompt = head or (text, None)
+    body, prompt, authors = head or (text, None, ())
     visible = _COMMENT.sub(lambda comment: "" if comment[0].endswith("-->") else "<!--", body)
     if "<!--" in visible:
         raise InputError(f"{name} holds a comment (<!--) that never ends: close it with -->.")
     if head is None:
         visible, prompt = split_properties(name, visible) or (visible, None)
-    return Reading((SourceText(name, usable(name, visible), prompt),))
+    for mark, words_in_it in _NOTE_MARKS:
+        visible = mark.sub(words_in_it, visible)
+    return Reading((SourceText(name, usable(name, visible), prompt, authors=authors),))
 
 
-def split_front_matter(name: str, text: str) -> tuple[str, str | None] | None:
-    """The text without what stands above it, and the prompt that this says; None where nothing does."""
+def split_front_matter(name: str, text: str) -> tuple[str, str | None, tuple[str, ...]] | None:
+    """The text without what stands above it, the prompt and the authors that this says; None where nothing does."""
     text = unify_line_ends(text).removeprefix("\ufeff")
     if (hugo := _json_front_matter(text)) is not None:
         return hugo
     lines = text.split("\n")
     top = next((number for number, line in enumerate(lines) if line.strip()), 0)
     rule = lines[top].rstrip()
+    rule = _RULES_WITH_LANGUAGE.get(rule, rule)
+    height = next((number for number, line in enumerate(lines[top:]) if not line.strip()), 0)
+    bare = [_YAML_LINE.match(line) for line in lines[top : top + height]]
+    # Of Pelican, which puts no rule around the keys.
+    if len(bare) > 2 and all(line is not None and line[1].casefold() in _known_keys() for line in bare):
+        fields = {line[1].casefold(): line.string[line.end() :].strip() for line in bare if line is not None}
+        if _OUR_KEY not in fields:
+            body = "\n".join(lines[top + height :])
+            return body, _prompt_of(fields, body), _authors_of(fields)
     rest = lines[top + 1 :]
     num = next((number for number, line in enumerate(rest) if line.rstrip() in _ENDS.get(rule, ())), None)
     inside = rest[: 1 if num is None else num]
-    if not _holds_keys(rule, inside) or (num is None and not "".join(inside).strip()):
+    is_json = lines[top].startswith("---json")
+    if not (is_json or _holds_keys(rule, inside)) or (num is None and not "".join(inside).strip()):
         return None
     if num is None:
-        raise _broken(name, top + 1, "never ends")
+        raise _front_matter_error(name, top + 1, "never ends")
     head = "\n".join(inside) + "\n"
     if len(head) > _MAX_CHARACTERS:
-        raise _broken(name, top + 1, f"is longer than {_MAX_CHARACTERS:,} characters")
+        raise _front_matter_error(name, top + 1, f"is longer than {_MAX_CHARACTERS:,} characters")
     try:
         # Nothing is built of the tags and dates of a blog.
-        content = (tomllib.loads(head) if rule == "+++" else yaml.load(head, Loader=yaml.BaseLoader)) or {}
+        is_toml = rule == "+++" or lines[top].startswith("---toml")
+        content = (tomllib.loads(head) if is_toml else yaml.load(head, Loader=yaml.BaseLoader)) or {}
     # RecursionError: thousands of brackets.
     except (yaml.YAMLError, ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         # What a person wrote into another program is passed over; ours must be right.
         if _OUR_KEY in head.casefold():
-            raise _broken(name, top + 1, "is not valid YAML or TOML")
+            raise _front_matter_error(name, top + 1, "is not valid YAML or TOML")
         content = {"title": ""}
     fields = {str(key).casefold(): value for key, value in content.items()}
     body = "\n".join(rest[num + 1 :])
     others = {key: value for key, value in fields.items() if key != _OUR_KEY}
     if others:
-        body = _TAG_LINES.sub("", body)
+        body = _EMPTY_LINK.sub(r"\1", _INLINE_TAG.sub("", _TAG_LINES.sub("", body)))
     prompt = _prompt_of(others, body)
     if _OUR_KEY in fields:
         said = fields[_OUR_KEY]
         prompt = normalise_text(said).strip() if isinstance(said, str) else None
         if not prompt:
-            raise _broken(name, top + 1, "has a prompt that is not a text")
-    return body, prompt
+            raise _front_matter_error(name, top + 1, "has a prompt that is not a text")
+    return body, prompt, _authors_of(fields)
 
 
 def split_properties(name: str, text: str) -> tuple[str, str | None] | None:
@@ -152,8 +177,15 @@ def _known_keys() -> frozenset[str]:
     return frozenset((_OUR_KEY, *known["title"], *known["description"], *chain.from_iterable(known["others"])))
 
 
-def _json_front_matter(text: str) -> tuple[str, str | None] | None:
-    """The text below Hugo's third form, an object of JSON, and the prompt that this says."""
+def _authors_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Who is said to have written it; what is not a name, or a list of names, says nothing."""
+    said = [fields[key] for key in words("front_matter")["authors"] if key in fields]
+    names = [name for value in said for name in (value if isinstance(value, list) else [value])]
+    return tuple(" ".join(name.split()) for name in names if isinstance(name, str) and name.strip())[:1]
+
+
+def _json_front_matter(text: str) -> tuple[str, str | None, tuple[str, ...]] | None:
+    """The text below Hugo's third form, an object of JSON, the prompt and the authors that this says."""
     text = text.lstrip()
     try:
         fields, end = json.JSONDecoder().raw_decode(text)
@@ -162,7 +194,8 @@ def _json_front_matter(text: str) -> tuple[str, str | None] | None:
     body = text[end:]
     if not isinstance(fields, dict) or _known_keys().isdisjoint(fields) or not body.startswith("\n"):
         return None
-    return body, _prompt_of({key.casefold(): value for key, value in fields.items()}, body)
+    fields = {key.casefold(): value for key, value in fields.items()}
+    return body, _prompt_of(fields, body), _authors_of(fields)
 
 
 def _prompt_of(fields: Mapping[str, Any], body: str) -> str | None:
@@ -191,7 +224,7 @@ def _one_line(text: str, max_characters: int) -> str:
     return line if len(line) <= max_characters and re.search(r"\w", line) else ""
 
 
-def _broken(name: str, line: int, problem: str) -> InputError:
+def _front_matter_error(name: str, line: int, problem: str) -> InputError:
     return InputError(
         f'{name} line {line}: the front matter that begins here {problem}. Write ---, prompt: "...", --- at the top; '
         f"if the text itself begins with a rule, write it as ***."
@@ -220,9 +253,9 @@ def read_html(name: str, raw: bytes) -> Reading:
     """A page's posts: each `<article>` is one, else the main part of the page is."""
     from bs4 import BeautifulSoup  # takes longer to import than most commands take
 
-    page = decoded(name, raw, charset_of_page(raw))
-    body, prompt_above = split_front_matter(name, page) or (page, None)  # of a post of Jekyll
-    soup = BeautifulSoup(tidied(body), "html.parser")
+    page = decode_file(name, raw, charset_of_page(raw))
+    body, prompt_above, authors = split_front_matter(name, page) or (page, None, ())  # of a post of Jekyll
+    soup = BeautifulSoup(tidy(body), "html.parser")
     articles = [article for article in soup.find_all("article") if article.find_parent("article") is None]
     for article in articles:
         # Its header is left out, but for the heading.
@@ -236,7 +269,8 @@ def read_html(name: str, raw: bytes) -> Reading:
     if len(with_title) == 1:
         skipped = [Skipped(name, "the teaser of another post")] * (len(roots) - 1)
         roots = with_title
-    roots = roots or [soup.find("main") or soup.find(role="main") or soup.body or soup]
+    content = soup.find_all(class_=words("page_parts")["content"])
+    roots = roots or [soup.find("main") or soup.find(role="main") or (content or [soup.body or soup])[0]]
     for number, root in enumerate(roots, start=1):
         is_one_of_many = len(roots) > 1
         identity = f"{name}#{number}" if is_one_of_many else name
@@ -253,7 +287,7 @@ def read_html(name: str, raw: bytes) -> Reading:
             title = _SITE_NAME.sub("", _text_of(soup.title)) if soup.title is not None else ""
             prompt = prompt_above or prompt or titled_prompt("a post", title)
         if text := normalise_text(html_to_text(str(root))):
-            texts.append(SourceText(identity, text, prompt))
+            texts.append(SourceText(identity, text, prompt, authors=authors))
         else:
             skipped.append(Skipped(identity, "no text of its own in this article"))
     if not texts:
@@ -297,7 +331,7 @@ def _read_chat(name: str, raw: bytes, form: Mapping[str, str]) -> Reading:
 
     messages: list[Message] = []
     authors: tuple[str, ...] = ()
-    for tag in BeautifulSoup(tidied(decoded(name, raw)), "html.parser").find_all(class_=form["message"]):
+    for tag in BeautifulSoup(tidy(decode_file(name, raw)), "html.parser").find_all(class_=form["message"]):
         if tag.decomposed:  # it lay in what was passed on
             continue
         if form["never"] in (tag.get("class") or ()) or tag.find(class_=form["never"]) is not None:

@@ -53,13 +53,15 @@ _DATE_START = re.compile(
 _DAY = re.compile(r"(?<!\d)(?:1[34]|19|2[05])\d\d(?!\d)|(?<!\d)\d{1,4}([./-])\s?\d{1,2}\1\s?\d{2,4}(?!\d)")
 _TIME = re.compile(r"(?<!\d)\d{1,2}\s?[:.h\u6642\u65f6\uc2dc]\s?\d\d(?!\d)")
 _ADDRESS = re.compile(r"[<(\[]?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}[>)\]]?")
-_BRACKETED_ADDRESS = re.compile(r"[<(\[]\s?(?:mailto:)?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}[>)\]]")
+_BRACKETED_ADDRESS = re.compile(r"[<(\[]\s?(?:mailto:)?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}\s?[>)\]]")
 _BULLET = re.compile(r"[-*\u2022\u2013+]\s|\d{1,3}[.)]\s")
 _MESSAGE_RULE = re.compile(
     rf"[-_=*\u2013\u2014]{{2,40}}\s*(?:{one_of('quotes', 'message_rules')})\s*[-_=*:\u2013\u2014]{{1,60}}",
     re.IGNORECASE,
 )
 _ZOHO_RULE = re.compile(r"-{3,8} .{10,300} -{3,8}")
+_GROUPWISE_LINE = re.compile(r">>> [^>].{0,200}(?:@|\d[:.]\d\d).{0,200} >>>")
+_REPLY_ABOVE = re.compile(rf"[#=*\s-]{{2,}}.{{0,40}}(?:{one_of('quotes', 'reply_above')}).{{0,60}}", re.IGNORECASE)
 _FORWARD_LINE = re.compile(rf"(?:{one_of('quotes', 'forward_lines')})\s*[:\uff1a]", re.IGNORECASE)
 _SENDER_FIELDS, _OTHER_FIELDS = frozenset(_WORDS["sender_fields"]), frozenset(_WORDS["other_fields"])
 _UNKNOWN_FIELD = re.compile(r"\*?[^\W\d_][^\d:\uff1a<>@]{1,30}[:\uff1a]\*?\s?(.{1,300})")
@@ -158,6 +160,8 @@ def _without_fields(lines: Sequence[str]) -> list[str]:
 def _introduction_height(body: _Body, index: int) -> int:
     """How many lines from `index` on introduce somebody else's words: attribution, rule, headers; 0 if none do."""
     line = body.bare[index]
+    if _GROUPWISE_LINE.fullmatch(line) or _REPLY_ABOVE.fullmatch(line):
+        return 1
     if not line or line.startswith(">"):
         return 0
     if len(line) <= _ATTRIBUTION_CHARACTERS and (line.endswith(_COLONS) or line[0] in "-_=*\u2013\u2014"):
@@ -185,7 +189,9 @@ def _header_height(body: _Body, index: int) -> int:
     has_sender = any(
         field in _SENDER_FIELDS and _COLON.split(bare[at], 1)[1].strip(" *") for at, field in fields.items()
     )
-    if index in fields and has_sender and len(set(fields.values())) >= 3:
+    # "From: Berlin, To: Prague, Date: Friday" is the plan of a journey.
+    is_of_mail = len(fields) > 3 or any(re.search(r"@|^\*", bare[at]) or _DAY.search(bare[at]) for at in region)
+    if index in fields and has_sender and is_of_mail and len(set(fields.values())) >= 3:
         return max(fields) + 1 - index
     first = _UNKNOWN_FIELD.fullmatch(bare[index]) if "@" in bare[index] else None
     if first is None or not _BRACKETED_ADDRESS.search(first[1]):
@@ -280,11 +286,17 @@ def _pattern(names: str, form: str = "{}") -> re.Pattern[str]:
 
 
 _RULE_LINE = re.compile(r"[_\-=*\u2014\u2500]{5,}")
+_NAMED_RULE = re.compile(r"-{3,40}\s?[^\s-][^-]{0,40}-{3,40}")
 _SENT_LINE_CHARACTERS, _SENT_LINE_WORDS = 130, 14
+_BRAND = re.compile(r"\biphone|\bipad\b|\bk-9\b|\boutlook\b.{0,30}\b(?:ios|android)\b", re.IGNORECASE)
+_ADVERTISED = re.compile(r"(?:outlook|bluemail)\b.{0,30}\b(?:ios|android)\b|\b(?:ios|android)\b.{0,30}\boutlook")
 _LINK = re.compile(r"<?https?://\S+|<\S*>|\[image:[^\]]*\]")
 _TAIL_LINES = 16  # no contact block is longer
 _LABEL_WORDS = 3  # beside the number to call or the address: "Tel", "Mobile (office)"
-_CONTACT = re.compile(r"\+?[\d(][\d\s()./\-\u2013]{5,28}\d|[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}")
+_CONTACT = re.compile(
+    r"\+?[\d(][\d\s()./\-\u2013]{5,28}\d|[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}|(?:https?://|www\.)\S{4,100}"
+)
+_OF_COMPANY = re.compile(r"\b(?:HR[AB]?|KRS|NIP|USt|SIRET|VAT|IVA|CIF|Reg)\b|\|")
 _NUM_LEGAL_WORDS = 10  # no disclaimer is shorter
 _OF_DISCLAIMERS = (
     _pattern("mail_words mail_words_unspaced", r"\b(?:{})\b|{}"),
@@ -316,6 +328,10 @@ def without_signature(lines: Sequence[str]) -> list[str]:
             break
     # "Sent from my phone" stands among the last lines; elsewhere it is a sentence.
     last = [index for index, line in enumerate(kept) if line.strip()][-3:]
+    if len(last) > 1 and _BRAND.search(kept[last[-1]]) and len(kept[last[-1]].split()) <= 9:
+        above = kept[last[-2]].strip()
+        if not kept[last[-1] - 1].strip() and (closing_in(above) is not None or name_in(above) == above):
+            kept = kept[: last[-1]]  # in any language, below the name
     kept = [line for index, line in enumerate(kept) if index not in last or not _is_sent_line(line)]
     return _without_contact_block(_without_footers(kept))
 
@@ -348,7 +364,8 @@ def without_rule_at_end(lines: Sequence[str]) -> list[str]:
     kept = list(lines)
     while kept and not kept[-1].strip():
         kept.pop()
-    return kept[:-1] if kept and _RULE_LINE.fullmatch(kept[-1].strip()) else list(lines)
+    last = kept[-1].strip() if kept else ""
+    return kept[:-1] if _RULE_LINE.fullmatch(last) or _NAMED_RULE.fullmatch(last) else list(lines)
 
 
 def _is_sent_line(line: str) -> bool:
@@ -358,6 +375,8 @@ def _is_sent_line(line: str) -> bool:
     if not bare or len(bare) > _SENT_LINE_CHARACTERS:
         return False
     begins, ends = tuple(_ADDED_WORDS["sent_with"]), tuple(_ADDED_WORDS["sent_with_at_end"])
+    if _ADVERTISED.search(bare) and len(bare.split()) <= 8 and not bare.endswith((".", "?", "!")):
+        return True  # "Get Outlook for iOS", in any language
     if not (bare.startswith(begins) or bare.endswith(ends)):
         return False
     has_program = any(map(bare.__contains__, _ADDED_WORDS["programs"]))
@@ -399,7 +418,8 @@ def _without_contact_block(lines: list[str]) -> list[str]:
     else:
         place = next((place for place, index in enumerate(tail) if index and _is_name_apart(lines, index)), len(tail))
     block = [lines[index].strip() for index in tail[place + 1 :]]
-    is_block = all(len(line) <= 90 and len(line.split()) <= 8 for line in block)  # as its lines are
+    # As its lines are; those of companies are longer.
+    is_block = all((len(line) <= 90 and len(line.split()) <= 8) or _OF_COMPANY.search(line) for line in block)
     without_contacts = [_CONTACT.subn(" ", line) for line in block]
     has_contact = any(num and len(label.split()) <= _LABEL_WORDS for label, num in without_contacts)
     # "My number is 0170 ..." and the name below are of the letter.

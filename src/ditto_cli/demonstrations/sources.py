@@ -12,6 +12,7 @@ import contextlib
 import lzma
 import os
 import pickle
+import resource
 import signal
 import stat
 import struct
@@ -33,9 +34,9 @@ from ditto_cli.demonstrations import mail
 from ditto_cli.demonstrations.authorship import own_texts
 from ditto_cli.demonstrations.chats import read_chat_text
 from ditto_cli.demonstrations.documents import read_office, read_pdf
-from ditto_cli.demonstrations.encoding import damaged, opened, read_whole, readable_name
+from ditto_cli.demonstrations.encoding import damaged, open_file, read_whole, readable_name
 from ditto_cli.demonstrations.posts import read_markdown, read_page, read_plain
-from ditto_cli.demonstrations.records import read_csv, read_json, read_jsonl
+from ditto_cli.demonstrations.tabular import read_csv, read_json, read_jsonl
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import People, Reader, Reading, Skipped, SourceText
@@ -129,7 +130,7 @@ def read_source(path: Path, name: str | None = None) -> Iterator[Item]:
     elif suffix in READERS:
         yield from _of_bytes(suffix, name, read_whole(path, name, max_bytes(suffix)))
     else:
-        with opened(path, name) as file:
+        with open_file(path, name) as file:
             if suffix not in STREAM_READERS and not mail.is_mbox(file.read(4096)):
                 raise InputError(f"{name} is left out: {reason_to_skip(path.name) or 'not a text'}.")
             file.seek(0)
@@ -343,13 +344,10 @@ def serve() -> None:
     """What the process runs: answers requests until its standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it too; it ends when our process wants it to
     answers, sys.stdout = sys.stdout.buffer, sys.stderr
-    if sys.platform != "win32":
-        import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_AS)
-        wanted = MEGABYTES * _MEBIBYTE if most == resource.RLIM_INFINITY else min(MEGABYTES * _MEBIBYTE, most)
-        with contextlib.suppress(ValueError, OSError):  # macOS knows the limit, and does not always take it
-            resource.setrlimit(resource.RLIMIT_AS, (wanted, most))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = MEGABYTES * _MEBIBYTE if most == resource.RLIM_INFINITY else min(MEGABYTES * _MEBIBYTE, most)
+    with contextlib.suppress(ValueError, OSError):  # macOS knows the limit, and does not always take it
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, most))
     requests: SimpleQueue[_Request] = SimpleQueue()
 
     def receive() -> None:

@@ -25,10 +25,10 @@ from rapidfuzz import fuzz
 from ditto_cli.demonstrations import language
 from ditto_cli.demonstrations.authorship import closing_in
 from ditto_cli.evaluation.eval_prompts import read_bank
-from ditto_cli.evaluation.soundness import collapsed, recitation_check, repetition, shared_positions, words
+from ditto_cli.evaluation.judgements import Author, Judgement, Pair, Writing
+from ditto_cli.evaluation.soundness import recitation_check, repetition, shared_positions, why_collapsed, words
 from ditto_cli.evaluation.style import StylePanel, TextEncoder, bent, read_background
 from ditto_cli.evaluation.style.features import masked_tokens, without_repeats
-from ditto_cli.evaluation.types import Author, Judgement, Pair, Writing
 from ditto_cli.types import Demonstration
 
 _PREFIX_LETTERS = 5
@@ -68,14 +68,14 @@ class TaskScale:
         nothing: the shipped texts are always added. `others_told` are of prompts of `own` with texts for others.
         """
         texts = [item.text for item in read_background()]
-        floor = [covered(text.prompt, other) for text in own for other in texts]
+        floor = [coverage(text.prompt, other) for text in own for other in texts]
         floor += [
-            covered(text.prompt, other)
+            coverage(text.prompt, other)
             for text in own
             for asked, other in zip(own, others, strict=False)
             if asked.prompt != text.prompt
         ]
-        self._words_scale = fmean(floor), fmean(covered(text.prompt, text.completion) for text in own)
+        self._words_scale = fmean(floor), fmean(coverage(text.prompt, text.completion) for text in own)
         self._told_scale = (fmean(others_told), fmean(own_told)) if own_told and others_told else None
         self._order = fmean(order(text.completion) for text in own)
 
@@ -84,7 +84,7 @@ class TaskScale:
 
         Greeting and sign-off alone, repetition, the prompt's own phrases and words in no order count for nothing.
         """
-        halves = [_on(self._words_scale, covered(prompt, text))]
+        halves = [_on(self._words_scale, coverage(prompt, text))]
         if told is not None and self._told_scale is not None:
             halves.append(_on(self._told_scale, told))
         value = float(bent(fmean(halves)))
@@ -93,13 +93,13 @@ class TaskScale:
         clean = without_repeats(text)
         num_own = len(words(_body(clean)))
         enough = min(1.0, max(0, num_own - _FEW_WORDS + 1) / _FEW_WORDS)
-        sound = enough * (1 - echoed(prompt, clean)) * (1 - repetition(text))
+        sound = enough * (1 - echo_share(prompt, clean)) * (1 - repetition(text))
         if self._order >= _MIN_ORDER:
             sound *= min(1.0, max(0.0, (order(clean) / self._order - _SALAD) / (_IN_ORDER - _SALAD)))
         return value * sound
 
 
-def covered(prompt: str, text: str) -> float:
+def coverage(prompt: str, text: str) -> float:
     """Share of the prompt's content words that the text has: the word, a form of it, or one letter off; 0 to 1."""
     wanted = content_words(prompt)
     if not wanted:
@@ -111,7 +111,7 @@ def covered(prompt: str, text: str) -> float:
 @cache
 def nearest_texts(demonstrations: Sequence[Demonstration], prompt: str, num: int) -> tuple[Demonstration, ...]:
     """The `num` demonstrations that have most of the prompt's content words, the nearest last."""
-    shares = {d.id: covered(prompt, f"{d.prompt}\n{d.completion}") for d in demonstrations}
+    shares = {d.id: coverage(prompt, f"{d.prompt}\n{d.completion}") for d in demonstrations}
     return tuple(sorted(demonstrations, key=lambda d: shares[d.id])[max(0, len(demonstrations) - num) :])
 
 
@@ -126,7 +126,7 @@ def content_words(prompt: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_pieces(" ".join(word for word in words(asked) if word not in unsaid))))
 
 
-def echoed(prompt: str, text: str) -> float:
+def echo_share(prompt: str, text: str) -> float:
     """Share of the text's words that lie in runs of five which stand in the prompt."""
     own = words(text)
     return len(shared_positions(own, words(prompt), _ECHO_WORDS)) / len(own) if own else 0.0
@@ -246,7 +246,7 @@ class Appraiser:
 
     def appraise(self, prompt: str, writing: Writing, told: float | None = None) -> Appraisal:
         """Where a writing lies; `told` is what `model_figures.told_shares` gives for it."""
-        fault = self.recites(writing.text) or collapsed(writing)
+        fault = self.recites(writing.text) or why_collapsed(writing)
         task = self.scale.value(prompt, writing.text, told)
         return Appraisal(self.panel.score(writing.text).total, min(0.0, task) if fault else task, fault)
 

@@ -5,13 +5,14 @@ A contestant is the base, a few-shot prompt on the base, or an adapter in memory
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.appraisal import nearest_texts
+from ditto_cli.evaluation.judgements import FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author, EvalPrompt, Writing
 from ditto_cli.evaluation.report import ContestantKind
-from ditto_cli.evaluation.types import FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author, EvalPrompt, Writing
 from ditto_cli.model.base.template import ChatFormat
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
@@ -19,6 +20,8 @@ from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord
 from ditto_cli.types import Demonstration, Reporter, SampledTokens, SampleRequest, SilentReporter
 from ditto_cli.voices import Voice
+
+log = logging.getLogger(__name__)
 
 _SILENT = SilentReporter()
 
@@ -125,16 +128,14 @@ def fitting_shots(
     return tuple(kept)
 
 
-def few_shot(policy: Policy, author: Author, plan: WritingPlan, noted: Callable[[str], None]) -> Contestant | None:
+def few_shot(policy: Policy, author: Author, plan: WritingPlan) -> Contestant | None:
     """The base with as many of the demonstrations in its prompt as fit; None where none does: that is the base."""
     room = policy.context_tokens - plan.max_new_tokens
     prompts = [prompt.prompt for prompt in plan.prompts]
     shots = fitting_shots(policy.chat, author.demonstrations, prompts, max_tokens=room)
     if not shots:
-        noted("No few-shot prompt competes: not one of the texts fits the base beside a prompt and its answer.")
+        log.warning("No few-shot prompt competes: not one of the texts fits the base beside a prompt and its answer.")
         return None
-    if len(shots) < len(author.demonstrations):
-        noted(f"The few-shot prompt shows {len(shots)} of {len(author.demonstrations)} texts: no more fit the base.")
     return Contestant(FEW_SHOT_CONTESTANT, "few-shot", shots=shots)
 
 

@@ -18,8 +18,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from ditto_cli.errors import InputError
+from ditto_cli.evaluation.judgements import Author, EvalPrompt, parse
 from ditto_cli.evaluation.soundness import words
-from ditto_cli.evaluation.types import Author, EvalPrompt, parsed
 from ditto_cli.store import read_bytes, write_text
 
 Purpose = Literal["selection", "evaluation"]
@@ -148,7 +148,7 @@ def evaluation_prompts(author: Author, folder: Path, *, num: int = NUM_PROMPTS) 
     missing = num - len(prompts)
     if missing > 0:
         path = folder / PROMPTS_FILE
-        earlier = parsed(_StoredPrompts, read_bytes(path)) if path.exists() else None
+        earlier = parse(_StoredPrompts, read_bytes(path)) if path.exists() else None
         stored = [] if earlier is None else earlier.prompts
         known = [d.prompt for d in (*author.learnt, *author.held_out)]
         if len(stored) < missing or not all(is_new(prompt, known) for prompt in stored):

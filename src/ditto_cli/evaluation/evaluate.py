@@ -15,6 +15,7 @@ from statistics import fmean
 from ditto_cli import __version__
 from ditto_cli.evaluation.appraisal import Appraisal, Appraiser
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan, background_plan
+from ditto_cli.evaluation.judgements import BASE_CONTESTANT, Author, Judge, Judgement, Pair, Writing
 from ditto_cli.evaluation.model_figures import held_out_loss, told_shares
 from ditto_cli.evaluation.report import (
     TOTAL,
@@ -29,7 +30,6 @@ from ditto_cli.evaluation.report import (
 )
 from ditto_cli.evaluation.soundness import collapse, leakage, warnings_of
 from ditto_cli.evaluation.style import PanelScore, StylePanel, TextEncoder
-from ditto_cli.evaluation.types import BASE_CONTESTANT, Author, Judge, Judgement, Pair, Writing
 from ditto_cli.evaluation.verdict import mean_interval, verdict, win_rate
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.seeds import derive_seed
@@ -229,9 +229,16 @@ def build_report(
             for part in parts
             for prompt in part.plan.prompts
         ],
-        warnings=[*warnings, *dict.fromkeys(note for part in parts for note in part.panel.notes)],
+        warnings=[*warnings, *dict.fromkeys(note for part in parts for note in (*part.panel.notes, *_few_shown(part)))],
         run=run,
     )
+
+
+def _few_shown(part: Findings) -> list[str]:
+    """That a few-shot prompt has not all of the texts."""
+    num = len(part.author.demonstrations)
+    shown = [len(one.shots) for one in part.contestants if one.kind == "few-shot"]
+    return [f"The few-shot prompt shows {few} of {num} texts: no more fit the base." for few in shown if few < num]
 
 
 def _contestant(contestant: Contestant, parts: Sequence[Findings], seed: int) -> ContestantReport:

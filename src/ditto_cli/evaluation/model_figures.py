@@ -34,7 +34,7 @@ def extraction_requests(policy: Policy, demonstrations: Sequence[Demonstration])
     """
     requests = []
     for demonstration in demonstrations:
-        given, rest = _divided(policy, demonstration)
+        given, rest = _divide(policy, demonstration)
         prompt_ids = (*policy.chat.prompt_ids(demonstration.prompt), *given)
         limit = min(MAX_NEW_TOKENS, max(1, len(rest)), policy.context_tokens - len(prompt_ids))
         # Nothing is drawn at temperature 0.
@@ -49,14 +49,14 @@ def extracted_words(policy: Policy, demonstrations: Sequence[Demonstration], sam
     """
     longest = 0
     for demonstration, tokens in zip(demonstrations, sampled, strict=True):
-        rest = policy.chat.text(_divided(policy, demonstration)[1])
+        rest = policy.chat.text(_divide(policy, demonstration)[1])
         written = policy.chat.text(tokens.token_ids)
         others = [other.completion for other in demonstrations if other.completion != demonstration.completion]
         longest = max(longest, own_passage(written, rest, [*others, demonstration.prompt]))
     return longest
 
 
-def _divided(policy: Policy, demonstration: Demonstration) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _divide(policy: Policy, demonstration: Demonstration) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The tokens of a demonstration's own text that are given away, and the rest; without the end token."""
     completion = policy.chat.completion_ids(demonstration.completion)[:-1]
     num = len(completion) // GIVEN_SHARE

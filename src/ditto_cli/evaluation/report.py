@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ditto_cli.evaluation.types import PromptSource
+from ditto_cli.evaluation.judgements import PromptSource
 from ditto_cli.types import SFT_STAGE
 
 REPORT_FILE, REPORT_DATA_FILE = "report.html", "report.json"  # of an adapter, in its evaluation folder

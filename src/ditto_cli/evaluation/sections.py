@@ -22,7 +22,7 @@ from ditto_cli.evaluation.soundness import (
     beyond_limits,
 )
 from ditto_cli.evaluation.verdict import shown
-from ditto_cli.shown import counted
+from ditto_cli.shown import plural
 
 NO_FIGURE = "-"
 _SHOWS = {"better": "preferred", "worse": "opponent preferred", "no difference": "no difference shown"}
@@ -198,7 +198,7 @@ def _soundness_columns(report: EvalReport) -> list[Column]:
 
 
 def _words(num: int | None) -> str:
-    return "not run" if num is None else counted(num, "word")
+    return "not run" if num is None else plural(num, "word")
 
 
 _RATE = Column("Win rate", _rate, "with its 95% interval")
@@ -206,8 +206,8 @@ _SHOWN = Column("Shows", lambda rate: Cell(_SHOWS[shown(rate)]))
 _RESTS_ON = Column(
     "Rests on",
     lambda rate: Cell(
-        f"{counted(rate.num_judgements, 'judgement')} on {counted(rate.num_prompts, 'prompt')}, "
-        f"{counted(rate.ties, 'tie')}, {rate.unanswered} unanswered"
+        f"{plural(rate.num_judgements, 'judgement')} on {plural(rate.num_prompts, 'prompt')}, "
+        f"{plural(rate.ties, 'tie')}, {rate.unanswered} unanswered"
     ),
 )
 _OPPONENT = Column("Opponent", lambda rate: Cell(rate.opponent))

@@ -14,9 +14,9 @@ from ditto_cli.config import Settings
 from ditto_cli.evaluation.appraisal import Appraiser
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan, background_plan, writing_requests, writings_of
 from ditto_cli.evaluation.eval_prompts import new_prompts
+from ditto_cli.evaluation.judgements import BASE_CONTESTANT, Author, EvalPrompt
 from ditto_cli.evaluation.model_figures import extracted_words, extraction_requests
 from ditto_cli.evaluation.soundness import collapse, leakage, warnings_of
-from ditto_cli.evaluation.types import BASE_CONTESTANT, Author, EvalPrompt
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.types import Demonstration, Preference, SampledTokens, SampleRequest, StageChoice, StageFigures
 

@@ -17,8 +17,8 @@ from itertools import accumulate
 from statistics import fmean
 
 from ditto_cli.demonstrations.redaction import personal_data
+from ditto_cli.evaluation.judgements import Writing
 from ditto_cli.evaluation.report import Collapse, Leakage
-from ditto_cli.evaluation.types import Writing
 from ditto_cli.types import Demonstration
 
 # Of 109 texts by 20 authors (CMCC emails and essays, CCAT50 news; 65 to 780 words), the longest passage that a text
@@ -114,7 +114,7 @@ def leakage(
         shared_8grams=recitable.share(texts),
         held_out_8grams=recitable.share(recitable.by_author) if recitable.by_author else None,
         extracted_words=extracted_words,
-        personal_data=echoed_personal_data(writings, demonstrations),
+        personal_data=find_echoed_data(writings, demonstrations),
     )
 
 
@@ -206,7 +206,7 @@ def shared_positions(text: Sequence[str], other: Sequence[str], n: int) -> set[i
     return {start + offset for start in starts for offset in range(n)}
 
 
-def echoed_personal_data(writings: Sequence[Writing], demonstrations: Sequence[Demonstration]) -> list[str]:
+def find_echoed_data(writings: Sequence[Writing], demonstrations: Sequence[Demonstration]) -> list[str]:
     """Kinds of personal data of which a writing has the very value that one demonstration has.
 
     What stands in several demonstrations is what the author signs with, and belongs into every text.
@@ -241,7 +241,7 @@ def collapse(writings: Sequence[Writing], demonstrations: Sequence[Demonstration
     )
 
 
-def collapsed(writing: Writing) -> str | None:
+def why_collapsed(writing: Writing) -> str | None:
     """Why one writing is no text, in a few words; None if it is one."""
     if not words(writing.text):
         return "it is empty"

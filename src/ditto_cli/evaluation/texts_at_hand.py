@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +15,12 @@ from ditto_cli.demonstrations.folder import read_folder, read_held_out
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.appraisal import Appraiser, nearest_texts
+from ditto_cli.evaluation.judgements import Author, Writing
 from ditto_cli.evaluation.soundness import is_version
-from ditto_cli.evaluation.types import Author, Writing
 from ditto_cli.store import AdapterRecord
 
-Note = Callable[[str], None]
+log = logging.getLogger(__name__)
+
 Files = list[tuple[str, int, int]]  # name, time of the last change in ns, bytes
 
 
@@ -54,9 +56,7 @@ class Aid:
 class Shelf:
     """The texts of adapters: read when they are needed, and again when a file has changed."""
 
-    def __init__(self, noted: Note) -> None:
-        """Read nothing yet; `noted` is told, once an adapter, what is left out or not there."""
-        self._noted = noted
+    def __init__(self) -> None:
         self._read: dict[Path, tuple[Files, TextsAtHand]] = {}
         self._missed: set[str | None] = set()
         self._lock = Lock()
@@ -68,7 +68,7 @@ class Shelf:
 
         Raises:
             InputError: the texts are needed for what is asked for, and are not there or cannot be used. Where only the
-                settings want them, that is noted.
+                settings want them, that is said once.
         """
         if record is None:
             return Aid()
@@ -84,7 +84,7 @@ class Shelf:
                 raise
             if record.folder not in self._missed:
                 self._missed.add(record.folder)
-                self._noted(f"{error} Until then each text is the first that is drawn.")
+                log.warning(f"{error} Until then each text is the first that is drawn.")
             return Aid()
 
     def _texts_of(self, record: AdapterRecord) -> TextsAtHand:
@@ -97,7 +97,7 @@ class Shelf:
                     files.append((str(path), state.st_mtime_ns, state.st_size))
             found, texts = self._read.get(folder, ([], None))
             if texts is None or found != files:
-                texts = TextsAtHand(read_author(folder, self._noted))
+                texts = TextsAtHand(read_author(folder))
                 self._read[folder] = files, texts
             return texts
 
@@ -123,10 +123,8 @@ def require_folder(record: AdapterRecord) -> Path:
     return folder
 
 
-def read_author(folder: Path, noted: Note) -> Author:
+def read_author(folder: Path) -> Author:
     """A folder's demonstrations, and the texts kept back in its folder `held_out`; all with their prompts.
-
-    `noted` is told what is left out.
 
     Raises:
         InputError: the folder or a text in it cannot be used, or a text has no prompt.
@@ -141,11 +139,11 @@ def read_author(folder: Path, noted: Note) -> Author:
     kept_back = read_held_out(folder, settings)
     texts, without = attach_stored_prompts(folder, kept_back.texts, settings)
     for name in (*(text.id for text in without), *(skipped.name for skipped in kept_back.skipped)):
-        noted(f"{name} is left out: a text with a prompt is needed.")
+        log.warning(f"{name} is left out: a text with a prompt is needed.")
     held_out = []
     for text in texts:
         if is_version(text.completion, demonstrations):
-            noted(f"{text.id} is left out: most of it stands in a demonstration.")
+            log.warning(f"{text.id} is left out: most of it stands in a demonstration.")
         else:
             held_out.append(text)
     return Author(tuple(demonstrations), tuple(held_out), reading.pairs)

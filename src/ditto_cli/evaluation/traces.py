@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from ditto_cli.evaluation.eval_prompts import PROMPTS_FILE
+from ditto_cli.evaluation.judgements import Writing, parse
 from ditto_cli.evaluation.report import REPORT_DATA_FILE, REPORT_FILE, EvalReport
-from ditto_cli.evaluation.types import Writing, parsed
 from ditto_cli.store import keyed_hash, read_bytes, remove_tree, write_text
 from ditto_cli.store.files import TEMPORARY_PREFIX, list_folder
 
@@ -64,7 +64,7 @@ class WritingStore:
     def get(self, contestant: Contestant, weights: str, plan: WritingPlan) -> list[Writing] | None:
         """Writings of an earlier evaluation; None where there are none, or where the file is damaged."""
         path = self._path(contestant, weights, plan)
-        stored = parsed(_StoredWritings, read_bytes(path)) if path.exists() else None
+        stored = parse(_StoredWritings, read_bytes(path)) if path.exists() else None
         return None if stored is None else [Writing(contestant.title, **row.model_dump()) for row in stored.writings]
 
     def put(self, contestant: Contestant, weights: str, plan: WritingPlan, writings: list[Writing]) -> None:
@@ -124,5 +124,5 @@ def _participants(folder: Path, file: str) -> Collection[str] | None:
         return None
     if not file.endswith(".json") or file == PROMPTS_FILE:
         return ()
-    found = parsed(_Participants, read_bytes(folder / file))
+    found = parse(_Participants, read_bytes(folder / file))
     return None if found is None else found.participants

@@ -16,8 +16,8 @@ from typing import Literal
 
 import numpy as np
 
+from ditto_cli.evaluation.judgements import BASE_CONTESTANT, TEXTS_CONTESTANT, Judgement
 from ditto_cli.evaluation.report import POOL, ContestantReport, Verdict, WinRate, style_of
-from ditto_cli.evaluation.types import BASE_CONTESTANT, TEXTS_CONTESTANT, Judgement
 from ditto_cli.seeds import derive_seed
 
 _RESAMPLES = 2000
@@ -166,7 +166,7 @@ def _advice(
         unbeaten = [title for title in judged if results[title] == "no difference"]
         nearest = min(better or unbeaten[:1] or judged, key=lambda title: rates[title].rate, default=BASE_CONTESTANT)
         why = main.warnings[0][:1].lower() + main.warnings[0][1:].rstrip(".")
-        return f"Do not use {main.title}: {why}; take {_called(nearest)} instead.", nearest
+        return f"Do not use {main.title}: {why}; take {_name_of(nearest)} instead.", nearest
     if main.task.is_below_base:
         base, few_shot = _of_kind(others, "base"), _of_kind(sound, "few-shot")
         assert base is not None
@@ -178,16 +178,16 @@ def _advice(
         best = min(untrained, key=lambda title: rates[title].rate if results[title] == "worse" else 1.0)
         is_better = results[best] == "worse"
         why = f"it is better than {main.title}" if is_better else f"{main.title} is not shown to be better"
-        return f"Keep {_called(best)}: {why}.", best
+        return f"Keep {_name_of(best)}: {why}.", best
     trained = [c.title for c in sound if c.kind in ("sft", "round", "texts") and results.get(c.title) == "worse"]
     if trained:
         best = min(trained, key=lambda title: rates[title].rate)
-        return f"Use {_called(best)}: it is better than {main.title}.", best
+        return f"Use {_name_of(best)}: it is better than {main.title}.", best
     beaten = [c.title for c in others if results.get(c.title) == "better"]
     if not beaten:
         nothing = "Nothing is shown" if rates else "Nothing was judged, so nothing is shown"
         return f"{nothing} for or against {main.title}.", main.title
-    usual = [_called(title) for title in beaten if title in ("base", "few-shot")]
+    usual = [_name_of(title) for title in beaten if title in ("base", "few-shot")]
     advice = f"Keep {main.title}: it is better than {' and '.join(usual) or ', '.join(beaten)}."
     sft = _of_kind(others, "sft")
     if sft is not None and main.kind == "round" and results.get(sft.title, "better") != "better":
@@ -200,6 +200,6 @@ def _of_kind(contestants: Sequence[ContestantReport], kind: Opponent) -> Contest
     return next((c for c in contestants if c.kind == kind), None)
 
 
-def _called(title: str) -> str:
+def _name_of(title: str) -> str:
     names = {"base": "the base", "few-shot": "the few-shot prompt", TEXTS_CONTESTANT: "it with --with-texts"}
     return names.get(title, title)

@@ -123,7 +123,7 @@ def write_adapter(lora: Lora, skeleton: Policy, path: Path, name: str) -> None:
         module, matrix = found.groups()
         data = value.numpy()
         if matrix == "B":
-            data = _reordered(architecture, module, data, config)
+            data = _reorder(architecture, module, data, config)
         tensors[f"{name_of(module + '.weight')}.lora_{matrix.lower()}"] = data
     writer = gguf.GGUFWriter(path, architecture.name)
     writer.add_type("adapter")
@@ -180,7 +180,7 @@ def _architecture_of(config: Any) -> Architecture:
     return known
 
 
-def _reordered(architecture: Architecture, key: str, rows: Array, config: Any) -> Array:
+def _reorder(architecture: Architecture, key: str, rows: Array, config: Any) -> Array:
     """Rows of a q or k projection, or of an adapter's B on it, in llama.cpp's order; others as they are."""
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     count = next((num for name, num in heads.items() if f".{name}" in key), None)
@@ -214,7 +214,7 @@ def _base_tensors(
                     data: Array = opened.get_tensor(key).to(torch.float32).numpy()
                 if key.endswith("norm.weight"):
                     data = data + np.float32(architecture.norm_offset)
-                return _reordered(architecture, key, data, config)
+                return _reorder(architecture, key, data, config)
 
             block = gguf.GGML_QUANT_SIZES[dtype][0]
             fitting = dtype if shape[-1] % block == 0 else DTYPES["f16"]

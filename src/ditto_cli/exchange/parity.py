@@ -8,8 +8,9 @@ exported rightly may double it, and one whose rows lie in another order is off b
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from ditto_cli.model.policy.lora import Lora
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.types import SampleRequest
+
+log = logging.getLogger(__name__)
 
 SLACK = 0.02  # nats of one token's log-probability
 MOST_OF_BASE = {"f32": 0.02, "f16": 0.1, "q8_0": 0.5}  # docs/export.md has what was measured
@@ -191,27 +194,25 @@ class LlamaCpp:
         return texts
 
 
-def policy_for_check(
-    source: BaseSource, lora: Lora, noted: Callable[[str], None]
-) -> tuple[Policy, list[tuple[int, ...]]]:
+def policy_for_check(source: BaseSource, lora: Lora) -> tuple[Policy, list[tuple[int, ...]]]:
     """Our side of a check: the base in full precision with the adapter on it, and the prompts as token ids."""
-    policy = load_source(source, "none", detect("cpu"), noted=noted)
+    policy = load_source(source, "none", detect("cpu"))
     policy.put_adapter("exported", lora)
     return policy, [policy.chat.prompt_ids(prompt) for prompt in PROMPTS]
 
 
-def require_parity(parity: Parity, limit: float, noted: Callable[[str], None]) -> None:
+def require_parity(parity: Parity, limit: float) -> None:
     """Say what a check found.
 
     Raises:
         IncompatibleError: more than `limit` nats.
     """
-    noted(
+    log.info(
         f"Checked: {parity.num_same} of {parity.num_tokens} tokens are the same; the largest difference of a token's "
         f"log-probability is {parity.gap:.1e} nats (limit {limit:.1e})."
     )
     for margin in parity.margins:
-        noted(f"A text parts where our two likeliest tokens lie {margin:.4f} nats apart.")
+        log.info(f"A text parts where our two likeliest tokens lie {margin:.4f} nats apart.")
     if not parity.is_within(limit):
         raise IncompatibleError(
             "What was exported does not write what the adapter writes here, so it was not kept: please report which "
@@ -219,29 +220,25 @@ def require_parity(parity: Parity, limit: float, noted: Callable[[str], None]) -
         )
 
 
-def check_merged(
-    source: BaseSource, lora: Lora, folder: Path, dtype: torch.dtype, noted: Callable[[str], None]
-) -> None:
+def check_merged(source: BaseSource, lora: Lora, folder: Path, dtype: torch.dtype) -> None:
     """Check that the merged model in `folder` writes what the adapter writes on its base; raises what differs."""
-    policy, prompts = policy_for_check(source, lora, noted)
+    policy, prompts = policy_for_check(source, lora)
     ours = greedy(policy, prompts)
     del policy  # two bases need not be in memory
     merged = load_source(BaseSource("local", str(folder), None, folder), "none", detect("cpu"))
     theirs = [Told(text, ended=False) for text in greedy(merged, prompts)]
-    require_parity(compare(ours, theirs, merged.chat.tokenizer), limit_of_merging(dtype), noted)
+    require_parity(compare(ours, theirs, merged.chat.tokenizer), limit_of_merging(dtype))
 
 
-def check_gguf(
-    source: BaseSource, lora: Lora, base: Path, adapter: Path, dtype: str | None, noted: Callable[[str], None]
-) -> None:
-    """Check that an adapter writes in llama.cpp what it writes here; `noted` is told what was found.
+def check_gguf(source: BaseSource, lora: Lora, base: Path, adapter: Path, dtype: str | None) -> None:
+    """Check that an adapter writes in llama.cpp what it writes here.
 
     `base` and `adapter` are GGUF files, the base in `dtype` where it was written by us.
 
     Raises:
         IncompatibleError: it does not.
     """
-    policy, prompts = policy_for_check(source, lora, noted)
+    policy, prompts = policy_for_check(source, lora)
     ours = greedy(policy, prompts)
     policy.switch(None)
     ours_of_base = greedy(policy, prompts)
@@ -250,10 +247,10 @@ def check_gguf(
 
     tokenizer = policy.chat.tokenizer
     of_base = compare(ours_of_base, theirs_of_base, tokenizer)
-    require_parity(compare(ours, theirs, tokenizer), limit_of(of_base, dtype), noted)
+    require_parity(compare(ours, theirs, tokenizer), limit_of(of_base, dtype))
     num, own = engine.num_chat_tokens(PROMPTS[0]), len(prompts[0])
     if dtype is not None and num != own:
-        noted(
+        log.info(
             f"llama.cpp's chat makes {num} tokens of a prompt of which ours makes {own}: it may think first, "
             "greet with another system text, or know the base's tokenizer otherwise. Compare its prompt."
         )

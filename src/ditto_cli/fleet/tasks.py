@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, cast
 from ditto_cli.config import Settings
 from ditto_cli.demonstrations.prompts import attach_prompts, plain_instruction
 from ditto_cli.errors import IncompatibleError
+from ditto_cli.evaluation.judgements import BASE_CONTESTANT, Author, EvalPrompt
 from ditto_cli.evaluation.report import EvalReport, stage_kind
-from ditto_cli.evaluation.types import BASE_CONTESTANT, Author, EvalPrompt
 from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun, cache_home, describe_mismatch, keyed_hash
 from ditto_cli.types import Demonstration, Preference, Reporter, SourceText
 
@@ -62,11 +62,11 @@ def train_person(task: Task, reporter: Reporter) -> Trained:
     from ditto_cli.model.instructions import can_write_instructions, write_instructions
 
     settings = task.settings
-    policy = load_policy(settings.base, hardware, cache_home(os.environ), reporter.noted)
+    policy = load_policy(settings.base, hardware, cache_home(os.environ))
     demonstrations, without = attach_prompts(task.texts, task.prompts)
     prompts: dict[str, str] = {}
     if without:  # as in `ditto train` the base writes them if it is large enough
-        can_write = can_write_instructions(settings.base, cache_home(os.environ), lambda _: None)
+        can_write = can_write_instructions(settings.base, cache_home(os.environ))
         written = write_instructions(policy, without) if can_write else [None] * len(without)
         prompts = {text.id: one or plain_instruction(text) for text, one in zip(without, written, strict=True)}
         demonstrations, _ = attach_prompts(task.texts, {**task.prompts, **prompts})
@@ -146,7 +146,7 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
     from ditto_cli.model.policy.lora import lora_of
 
     record = task.record
-    policy = load_policy(record.settings.base, hardware, cache_home(os.environ), reporter.noted)
+    policy = load_policy(record.settings.base, hardware, cache_home(os.environ))
     mismatch = describe_mismatch(record.base, policy.identity)
     if mismatch is not None:
         raise IncompatibleError(f"Adapter {task.name} does not belong to the base there: {mismatch}.")
@@ -156,8 +156,7 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
         policy.put_adapter(f"stage{number}", lora_of(files))
         title = f"{task.name}:{stage}" if number == 0 else stage
         stages.append(Contestant(title, stage_kind(stage), f"stage{number}"))
-    notes: list[str] = []
-    shown_texts = few_shot(policy, task.author, plan, notes.append)
+    shown_texts = few_shot(policy, task.author, plan)
     rivals = [Contestant(BASE_CONTESTANT, "base"), with_texts("stage0", task.author, record), *stages[1:]]
     contestants = [stages[0], *rivals, *([shown_texts] if shown_texts else [])]
     findings = gather(
@@ -173,7 +172,7 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
     judge = StyleJudge(findings.appraisal_of)
     judge_all(findings, judge, reporter, every_pair=True)
     seconds = time.monotonic() - began
-    return build_report(task.name, [findings], policy, judge.name, seconds=seconds, warnings=notes)
+    return build_report(task.name, [findings], policy, judge.name, seconds=seconds)
 
 
 @dataclass

@@ -7,6 +7,7 @@ comes from `derive_seed` and its place in the run).
 
 from __future__ import annotations
 
+import logging
 import platform
 import time
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from ditto_cli.method.comparisons import History, check_comparable
 from ditto_cli.method.ditto import Place, Sampled, StageEnded, ditto, stage_of, write
 from ditto_cli.method.updates import POLICY, REFERENCE, Updater
 from ditto_cli.model.base.template import Texts, tokenise
-from ditto_cli.model.policy.memory import keeping_what_is_there, say_nothing
+from ditto_cli.model.policy.memory import keeping_what_is_there
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import (
@@ -54,6 +55,8 @@ from ditto_cli.types import (
     StepMetrics,
     WatchedSample,
 )
+
+log = logging.getLogger(__name__)
 
 BASE_STAGE = "base"
 OPTIMIZER_FILE = "optimizer.safetensors"
@@ -126,7 +129,6 @@ def train_ditto(
         versions=_versions(),
     )
     run = _Run(policy, job, kept, reporter, selector, identity)
-    policy.guard.noted = reporter.noted
     policy.recompute_layers(policy.hardware.is_cuda)
     try:
         with keeping_what_is_there():
@@ -150,7 +152,6 @@ def train_ditto(
             if name in policy.adapters:
                 policy.remove(name)
         policy.recompute_layers(False)
-        policy.guard.noted = say_nothing
 
 
 @dataclass
@@ -178,11 +179,9 @@ class _Run:
         difference = None if state is None else state.identity.difference(self.identity)
         if state is None or difference is not None:
             if state is not None:
-                self.reporter.noted(f"The training of {state.begun} that was interrupted is dropped: {difference}.")
+                log.warning(f"The training of {state.begun} that was interrupted is dropped: {difference}.")
             elif self.kept.has_checkpoints:
-                self.reporter.noted(
-                    "A training that was interrupted is dropped: its checkpoints are damaged or incomplete."
-                )
+                log.warning("A training that was interrupted is dropped: its checkpoints are damaged or incomplete.")
             self.kept.start_over()
             return
         with deferred():  # half of it must not be saved over the whole
@@ -193,7 +192,7 @@ class _Run:
                 for stage, look in state.looks.items()
             }
             self._restore(state)
-        self.reporter.noted(f"Going on with the training of {state.begun}, {self._where()}; --fresh starts over.")
+        log.warning(f"Going on with the training of {state.begun}, {self._where()}; --fresh starts over.")
 
     def _restore(self, state: RunState) -> None:
         """Weights, reference, history, optimizer and schedule as they were."""
@@ -276,7 +275,7 @@ class _Run:
             self.stage_started = time.monotonic()
             self.save()
         if metrics.get("samples/ended", 1) < _FEW_ENDED:
-            self.reporter.noted(
+            log.warning(
                 f"Only {metrics['samples/ended']:.0%} of the samples of round {self.place.round + 1} ended by "
                 "themselves: the policy may be losing its end token. Look at the earlier stages with "
                 "`ditto sample --round`, or lower dpo.learning_rate."
@@ -345,7 +344,7 @@ class _Run:
         if self.selector is not None:
             choice = self.selector.choose(self.looks)
             for warning in self.looks[choice.stage].warnings:
-                self.reporter.noted(f"{choice.stage}: {warning}")
+                log.warning(f"{choice.stage}: {warning}")
         stages = []
         for stage in self.stages:
             look = self.looks.get(stage.stage, StageFigures({}, (), ()))

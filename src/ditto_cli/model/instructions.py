@@ -5,7 +5,7 @@ Each text is asked for once. Small bases name the thing and miss what is asked (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ditto_cli.config import BaseSettings
@@ -22,9 +22,9 @@ _MAX_SLOTS = 16
 _ASKED_CHARACTERS = 2000  # what a text is about stands at its beginning
 
 
-def can_write_instructions(base: BaseSettings, cache: Path, noted: Callable[[str], None]) -> bool:
+def can_write_instructions(base: BaseSettings, cache: Path) -> bool:
     """Whether a base is large enough to be asked, by its small files; its weights are not looked at."""
-    skeleton = load_skeleton(locate_base(base.id, base.revision, cache, noted, weights=False))
+    skeleton = load_skeleton(locate_base(base.id, base.revision, cache, weights=False))
     return sum(parameter.numel() for parameter in skeleton.model.parameters()) >= LEAST_PARAMETERS
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ditto_cli.errors import DittoError
+from ditto_cli.evaluation.judgements import Writing
 from ditto_cli.evaluation.texts_at_hand import TextsAtHand
-from ditto_cli.evaluation.types import Writing
 from ditto_cli.model.base.template import ChatFormat
 from ditto_cli.serving.engine import Engine, Order, Token
 from ditto_cli.serving.requests import ChatRequest, CompletionRequest, error_body
@@ -118,7 +118,7 @@ class Answer:
 
     async def whole(self) -> Json:
         """All texts, when they have ended; DittoError: there are none."""
-        chosen = enumerate(await self._chosen())
+        chosen = enumerate(await self._choose())
         choices = [self._choice(index, draft, "message", draft.sent, draft.tokens) for index, draft in chosen]
         kind = "chat.completion" if self._is_chat else "text_completion"
         return {**self._head, "object": kind, "choices": choices, "usage": self._usage()}
@@ -131,7 +131,7 @@ class Answer:
         head = {**self._head, "object": "chat.completion.chunk" if self._is_chat else "text_completion"}
         try:
             if self._wanted.best_of > 1:
-                for index, draft in enumerate(await self._chosen()):
+                for index, draft in enumerate(await self._choose()):
                     choice = self._choice(index, draft, "delta", draft.sent, draft.tokens)
                     yield _event({**head, "choices": [choice]})
             else:
@@ -168,7 +168,7 @@ class Answer:
                 self._orders[index].cancel()
             yield index, piece, token
 
-    async def _chosen(self) -> list[Draft]:
+    async def _choose(self) -> list[Draft]:
         """The texts, when all drafts have ended: of each group of drafts the best."""
         async for _ in self._pieces():
             pass

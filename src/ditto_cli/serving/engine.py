@@ -159,10 +159,10 @@ class Chorus:
             self._policy.remove(before)
         for name, module in self._policy.model.named_modules():
             if name.endswith(f".lora_B.{self._name}"):
-                module.register_forward_pre_hook(self._weighted)
+                module.register_forward_pre_hook(self._weigh)
         self._loras = loras
 
-    def _weighted(self, module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _weigh(self, module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """What reaches an adapter's second matrix, [R, T, K] or [R T, K], by the rows' weights."""
         (values, *others), weights_R1K = inputs, self._weights_R1K
         assert weights_R1K is not None, "told whose rows these are"
@@ -296,7 +296,7 @@ class BuiltinEngine:
                 number += 1
             try:
                 with torch.inference_mode():
-                    slots = self._step(self._admitted(slots, arrivals))
+                    slots = self._step(self._admit(slots, arrivals))
             except Exception as error:  # whatever a library makes of one of them, the next are written
                 for order in self._orders.values():
                     order.fail(error)
@@ -322,7 +322,7 @@ class BuiltinEngine:
                 self._waiting.pop(0)
         return arriving
 
-    def _admitted(self, slots: Slots | None, arrivals: list[Draw]) -> Slots | None:
+    def _admit(self, slots: Slots | None, arrivals: list[Draw]) -> Slots | None:
         """The slots with the arrivals in them; where they cannot be read, those who were there go on."""
         if not arrivals:
             return slots

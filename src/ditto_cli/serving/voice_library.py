@@ -11,7 +11,7 @@ from ditto_cli.errors import DittoError, IncompatibleError, InputError, UnknownA
 from ditto_cli.model.policy.lora import WEIGHTS_FILE, read_lora
 from ditto_cli.serving.engine import Engine, Parts
 from ditto_cli.store import AdapterRecord, AdapterStore, BaseIdentity, describe_mismatch
-from ditto_cli.store.adapters import EVALUATION_FOLDER
+from ditto_cli.store.adapter_store import EVALUATION_FOLDER
 from ditto_cli.voices import BASE_VOICE, Voice
 
 _TEMPERATURE = 0.8  # of the base, as in `ditto sample`

@@ -1,6 +1,6 @@
 """Everything on disk: durable writes, adapters by name, their records. No torch."""
 
-from ditto_cli.store.adapters import AdapterStore, cache_home, check_name, store_home, suggest_name
+from ditto_cli.store.adapter_store import AdapterStore, cache_home, check_name, store_home, suggest_name
 from ditto_cli.store.archive import ARCHIVE_SUFFIX, AdapterArchive, export_archive, read_archive
 from ditto_cli.store.files import (
     append_line,

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from ditto_cli.errors import DiskError, InputError, NonFiniteError
 from ditto_cli.store import files
-from ditto_cli.store.adapters import AdapterStore, is_valid_name
+from ditto_cli.store.adapter_store import AdapterStore, is_valid_name
 from ditto_cli.store.generations import RECORD_FILE
 from ditto_cli.store.records import SCHEMA_VERSION, AdapterRecord, BaseIdentity, first_problem
 
@@ -90,12 +90,12 @@ def export_archive(store: AdapterStore, name: str, *, all_stages: bool) -> tuple
         f"{stage}/{WEIGHTS_FILE}": files.read_bytes(store.checked_stage_folder(name, stage) / WEIGHTS_FILE)
         for stage in stages
     }
-    shared = _shared(record, name, stages)
+    shared = _record_to_share(record, name, stages)
     members[RECORD_FILE] = shared.model_dump_json(indent=2).encode()
     try:
         if sum(map(len, members.values())) > MAX_ARCHIVE_BYTES:
             refuse(f"it is larger than {MAX_ARCHIVE_BYTES} bytes")
-        data = _zipped(members)
+        data = _zip_members(members)
         parse_archive(data)  # what an import would refuse is not written
     except NonFiniteWeightsError as error:
         raise NonFiniteError(f"Adapter {name} cannot be exported ({error}): train it again.") from None
@@ -159,7 +159,7 @@ def zip_members(data: bytes) -> dict[str, bytes]:
             members = {entry.filename: archive.read(entry) for entry in entries}
     except _ZIP_ERRORS as error:
         refuse(f"it is damaged ({error})")
-    if _zipped(members) != data:
+    if _zip_members(members) != data:
         refuse("it holds something besides its members, or says something of them that ditto does not")
     return members
 
@@ -211,7 +211,7 @@ def strict_json(data: bytes, what: str) -> dict[str, Any]:
     return content
 
 
-def _zipped(members: Mapping[str, bytes]) -> bytes:
+def _zip_members(members: Mapping[str, bytes]) -> bytes:
     """The same members give the same bytes."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
@@ -223,7 +223,7 @@ def _zipped(members: Mapping[str, bytes]) -> bytes:
     return stream.getvalue()
 
 
-def _shared(record: AdapterRecord, name: str, stages: Sequence[str]) -> AdapterRecord:
+def _record_to_share(record: AdapterRecord, name: str, stages: Sequence[str]) -> AdapterRecord:
     """The record without texts, their hashes, and paths of one machine; with some of its stages."""
     base = record.base
     if base.source == "local":
@@ -296,7 +296,7 @@ def _record(data: bytes) -> AdapterRecord:
         if is_found:
             refuse(f"in {RECORD_FILE}, {problem}")
     # Once more: who made the file may have put a folder or a text where ours has none.
-    return _shared(record, record.name, record.stage_names)
+    return _record_to_share(record, record.name, record.stage_names)
 
 
 def _is_plausible(base: BaseIdentity) -> bool:

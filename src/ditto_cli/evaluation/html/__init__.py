@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from ditto_cli.evaluation.judgements import BASE_CONTESTANT
 from ditto_cli.evaluation.report import EvalReport, SampleRow, style_of
 from ditto_cli.evaluation.sections import (
     evaluated_title,
@@ -21,8 +22,7 @@ from ditto_cli.evaluation.sections import (
     warnings_by_subject,
     win_rates,
 )
-from ditto_cli.evaluation.types import BASE_CONTESTANT
-from ditto_cli.shown import counted, duration, visible
+from ditto_cli.shown import duration, plural, visible
 
 _LINE, _MANY_LINES = 34, 17  # characters in a line of a sample's column, and what page.css shows of a long text
 _LOWEST, _HIGHEST = -0.25, 1.25  # of the picture of style and task; what lies further out is drawn at the edge
@@ -78,12 +78,12 @@ def _template(name: str) -> Template:
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_shown,
+        finalize=_render_value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "counted": counted,
+        "plural": plural,
         "duration": duration,
         "moment": moment,
         "number": number,
@@ -98,7 +98,7 @@ def _percent(share: float) -> str:
     return f"{100 * min(1.0, max(0.0, share)):.2f}%"
 
 
-def _shown(value: object) -> Markup | str:
+def _render_value(value: object) -> Markup | str:
     """What an expression of the template writes; only its own macros are markup already."""
     if isinstance(value, Markup):
         return value

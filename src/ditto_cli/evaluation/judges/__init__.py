@@ -21,7 +21,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from ditto_cli.evaluation.types import Pair, parsed
+from ditto_cli.evaluation.judgements import Pair, parse
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import append_line, keyed_hash, read_bytes
 from ditto_cli.store.files import list_folder
@@ -138,7 +138,7 @@ class Ledger:
         self._answers: dict[str, Answer] = {}
         if path is not None and path.name in list_folder(path.parent):
             for text in read_bytes(path).splitlines():
-                if line := parsed(_Line, text):
+                if line := parse(_Line, text):
                     self._answers[line.digest] = Answer(line.choice, line.prompt_tokens, line.completion_tokens)
 
     @classmethod

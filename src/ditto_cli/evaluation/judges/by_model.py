@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ditto_cli.errors import IncompatibleError, InputError
+from ditto_cli.evaluation.judgements import Judgement, Pair
 from ditto_cli.evaluation.judges import LETTER_ANSWER, question, without_longest
-from ditto_cli.evaluation.types import Judgement, Pair
 from ditto_cli.model.base.template import ChatFormat
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.scoring import score

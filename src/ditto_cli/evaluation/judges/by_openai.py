@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 import math
 import os
 import re
@@ -22,12 +23,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ditto_cli.errors import DittoError, InputError
+from ditto_cli.evaluation.judgements import Judgement, Pair
 from ditto_cli.evaluation.judges import Answer, Ledger, question, read_choice
-from ditto_cli.evaluation.types import Judgement, Pair
 from ditto_cli.types import Demonstration
 
 if TYPE_CHECKING:
     import openai
+
+log = logging.getLogger(__name__)
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 _PLACEHOLDER_KEY = "none"  # servers that check no key want one all the same
@@ -130,18 +133,12 @@ class OpenAIJudge:
         demonstrations: Sequence[Demonstration],
         ledger: Ledger,
         *,
-        noted: Callable[[str], None],
         num_workers: int = 4,
     ) -> None:
-        """Connect to nothing yet.
-
-        `noted` is told, in one line, what the user should know, by the thread that calls `judge`; `num_workers`
-        questions are under way at a time.
-        """
+        """Connect to nothing yet; `num_workers` questions are under way at a time."""
         self._endpoint = endpoint
         self._demonstrations = tuple(demonstrations)
         self._ledger = ledger
-        self._noted = noted
         self._num_workers = num_workers
         self._identity = f"openai {endpoint.base_url.rstrip('/')} {endpoint.model}"
         self.usage = Usage()
@@ -223,11 +220,10 @@ class OpenAIJudge:
         After the first error nothing new is asked; what is under way is still recorded, and then the error is raised.
         After Ctrl-C only what has arrived is recorded: the threads of the pool are daemons, which nobody waits for.
         """
-        notes: list[str] = []
         failures_in_a_row = 0
         problem: Exception | None = None
         stopped = threading.Event()
-        server = _Server(self._endpoint, notes)
+        server = _Server(self._endpoint)
 
         def ask(text: str) -> _Outcome | Exception | None:
             try:
@@ -240,8 +236,6 @@ class OpenAIJudge:
             outcomes = pool.imap_unordered(ask, questions)
             try:
                 for outcome in outcomes:
-                    while notes:
-                        self._noted(notes.pop(0))
                     if isinstance(outcome, Exception):
                         problem = problem or outcome
                     elif outcome is not None:
@@ -356,11 +350,10 @@ def connect(endpoint: Endpoint) -> tuple[openai.OpenAI, dict[str, Any]]:
 
 
 class _Server:
-    """A server to ask, by several threads at once; `notes` gets what the user should know."""
+    """A server to ask, by several threads at once."""
 
-    def __init__(self, endpoint: Endpoint, notes: list[str]) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._notes = notes
         self._has_answered = False
         self.client, self._headers = connect(endpoint)
         # What a server may not know; whatever it refuses is left out from then on.
@@ -396,7 +389,7 @@ class _Server:
         names = names & set(self._options)
         if names:
             self._options = {key: value for key, value in self._options.items() if key not in names}
-            self._notes.append(f"The judge {self._endpoint.host} does without {', '.join(sorted(names))} from here on.")
+            log.warning(f"The judge {self._endpoint.host} does without {', '.join(sorted(names))} from here on.")
 
     def _send(self, text: str, options: dict[str, Any]) -> _Reply:
         import openai

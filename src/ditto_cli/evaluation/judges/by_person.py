@@ -16,8 +16,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ditto_cli.evaluation.judgements import Judgement, Pair, parse
 from ditto_cli.evaluation.judges import Answer, Ledger
-from ditto_cli.evaluation.types import Judgement, Pair, parsed
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import read_bytes, write_text
 
@@ -67,7 +67,7 @@ class BlindPairs:
     def read(cls, folder: Path, key: bytes) -> BlindPairs:
         """The pairs of the last evaluation, by its folder; nothing where none has left any."""
         path = folder / BLIND_PAIRS_FILE
-        stored = parsed(StoredPairs, read_bytes(path)) if path.exists() else None
+        stored = parse(StoredPairs, read_bytes(path)) if path.exists() else None
         if stored is None:
             return cls([], Ledger(None), seed=0)
         return cls(stored.pairs, Ledger.of(folder, key, PERSON), seed=stored.seed)
@@ -164,7 +164,7 @@ class PersonJudge:
         while shown := blind.next(skipped):
             on_judged(shown.number - 1)
             self._show(shown)
-            typed = self._typed()
+            typed = self._read_answer()
             if typed == _STOP:
                 break
             if typed == _SKIP:
@@ -178,7 +178,7 @@ class PersonJudge:
             for index, pair in enumerate(pairs)
         ]
 
-    def _typed(self) -> str:
+    def _read_answer(self) -> str:
         """What the person types, asked until it is one of the answers."""
         line = _QUESTION
         while True:

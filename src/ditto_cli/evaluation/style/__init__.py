@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.report import PanelMember
-from ditto_cli.evaluation.style.features import MEASURES, Features, Measure, folded, normalised, words
+from ditto_cli.evaluation.style.features import MEASURES, Features, Measure, fold, normalise, words
 
 Array = NDArray[np.float64]
 
@@ -265,17 +265,17 @@ class StylePanel:
         Raises:
             InputError: there is no text of the author.
         """
-        texts = [clean for text in own if (clean := normalised(text))]
+        texts = [clean for text in own if (clean := normalise(text))]
         if not texts:
             raise InputError("The style panel was given no text of the author, and cannot know a style from none.")
-        known = {folded(text) for text in texts}
-        shipped = {c: item.voice for item in read_background() if folded(c := normalised(item.text)) not in known}
-        cleaned = dict.fromkeys(normalised(text) for text in background)
-        given = [text for text in cleaned if text and folded(text) not in known]
+        known = {fold(text) for text in texts}
+        shipped = {c: item.voice for item in read_background() if fold(c := normalise(item.text)) not in known}
+        cleaned = dict.fromkeys(normalise(text) for text in background)
+        given = [text for text in cleaned if text and fold(text) not in known]
         if len(given) > len(shipped):
             given = [given[round(at)] for at in np.linspace(0, len(given) - 1, len(shipped))]
         others, voices = [*shipped, *given], [*shipped.values(), *[NO_VOICE] * len(given)]
-        self._others = [folded(text) for text in others]
+        self._others = [fold(text) for text in others]
         self._typical_words = median(len(words(text)) for text in texts)
         self._scores: dict[str, PanelScore] = {}
         self.notes = (_ONE_TEXT_NOTE,) if len(texts) == 1 else ()
@@ -291,12 +291,12 @@ class StylePanel:
             own_NF, others_MF = (np.asarray(encoder.encode(part), dtype=np.float64) for part in (texts, others))
             centre: Array = others_MF.mean(axis=0)
 
-            def encoded(texts: Sequence[str]) -> Array:
+            def encode_all(texts: Sequence[str]) -> Array:
                 return np.asarray(np.asarray(encoder.encode(texts), dtype=np.float64) - centre)
 
             measure = Measure(ENCODER_MEASURE, _ENCODER_PRIOR, str, sparse=False)
             fitted = ImposterProfile(own_NF - centre, others_MF - centre, voices)
-            self._members.append(FittedMeasure(measure, encoded, fitted))
+            self._members.append(FittedMeasure(measure, encode_all, fitted))
         total = sum(member.unscaled_weight for member in self._members)
         self._weights = {member.measure.name: member.unscaled_weight / total for member in self._members}
         self.members = tuple(
@@ -307,7 +307,7 @@ class StylePanel:
     def score(self, text: str) -> PanelScore:
         """Where one text lies; a text of a few words never lies above the floor."""
         if text not in self._scores:
-            clean = normalised(text)
+            clean = normalise(text)
             self._scores[text] = self._score([clean], [clean])
         return self._scores[text]
 
@@ -317,18 +317,18 @@ class StylePanel:
         Short texts are read one after the other until they are as long as the author's usual one, since the figures of
         a hundred words are mostly chance; measures of layout and greeting look at every text by itself.
         """
-        clean = [normalised(text) for text in texts]
-        return self._score(clean, _joined(clean, self._typical_words))
+        clean = [normalise(text) for text in texts]
+        return self._score(clean, _join(clean, self._typical_words))
 
     def own_scores(self) -> PanelScore:
         """Where the author's own texts lie, each held against the rest: the ceiling as it really is."""
-        return self._weighted({member.measure.name: member.own_value for member in self._members}, 1.0)
+        return self._weigh({member.measure.name: member.own_value for member in self._members}, 1.0)
 
     def _score(self, texts: Sequence[str], pieces: Sequence[str]) -> PanelScore:
         """Where texts lie by the mean of each measure; `pieces` are the same for measures that join short texts."""
 
         def value(member: FittedMeasure, text: str) -> float:
-            same = folded(text)  # nobody is their own imposter
+            same = fold(text)  # nobody is their own imposter
             return member.value(text, [index for index, other in enumerate(self._others) if other == same])
 
         values = {
@@ -338,9 +338,9 @@ class StylePanel:
         # 0 for at most one word, 1 from twenty words on (from half the author's usual length if that is less).
         enough = max(2.0, min(_ENOUGH_WORDS, self._typical_words / 2))
         evidence = fmean(min(1.0, max(0.0, (len(words(text)) - 1) / (enough - 1))) for text in texts)
-        return self._weighted(values, evidence)
+        return self._weigh(values, evidence)
 
-    def _weighted(self, values: Mapping[str, float], evidence: float) -> PanelScore:
+    def _weigh(self, values: Mapping[str, float], evidence: float) -> PanelScore:
         members = {name: value * evidence if value > 0 else value for name, value in values.items()}
         return PanelScore(sum(self._weights[name] * value for name, value in members.items()), members)
 
@@ -349,7 +349,7 @@ def _dense_matrix(texts: Sequence[Features]) -> Array:
     return np.stack([np.array(list(features.values())) for features in texts])
 
 
-def _joined(texts: Sequence[str], num_words: float) -> list[str]:
+def _join(texts: Sequence[str], num_words: float) -> list[str]:
     """The texts in their order, joined until a piece has `num_words`; a short rest goes to the last piece."""
     pieces: list[str] = []
     piece = ""

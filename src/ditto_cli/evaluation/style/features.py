@@ -28,12 +28,12 @@ _ENDING_LETTERS = 2
 _LONG_WORD_LETTERS = 5
 
 
-def folded(text: str) -> str:
+def fold(text: str) -> str:
     """The text with all white space made one space: two texts that only differ there are the same to a judge."""
     return " ".join(text.split())
 
 
-def normalised(text: str) -> str:
+def normalise(text: str) -> str:
     """Straight quotes, no white space around, and nothing that repeats."""
     return without_repeats(text.translate(_QUOTES).strip())
 
@@ -69,7 +69,7 @@ def sentences(text: str) -> list[str]:
     return [piece for piece in _SENTENCE_END.split(text) if re.search(r"\w", piece)]
 
 
-def masked(text: str, keep: Set[str]) -> str:
+def mask(text: str, keep: Set[str]) -> str:
     """The text with the topic taken out: of a word that is not in `keep` only its case and ending remain.
 
     "The Ministers walked 120 miles" becomes "The Xrs xed 000 xes". The idea is the text distortion of Stamatatos
@@ -110,7 +110,7 @@ class Measure:
 
 def character_ngrams(text: str) -> Features:
     """Square roots of the shares of 3- to 5-character sequences, common words whole, others by case and ending."""
-    distorted = masked(text, language.function_words("en"))
+    distorted = mask(text, language.function_words("en"))
     return _root_shares(
         Counter([distorted[start : start + size] for size in (3, 4, 5) for start in range(len(distorted) - size + 1)])
     )
@@ -174,7 +174,7 @@ def greeting_and_sign_off(text: str) -> Features:
             break
         closing.insert(0, line)
     common = language.function_words("en")
-    greeting = tokens(" ".join(masked(line, common) for line in opening)) or ["none"]
+    greeting = tokens(" ".join(mask(line, common) for line in opening)) or ["none"]
     sign_off = tokens("\n".join(closing)) or ["none"]
     found = Counter(f"greeting {token}" for token in greeting if token != " ")
     found += Counter(f"sign-off {token}" for token in sign_off if token != " ")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ from safetensors import SafetensorError
 from ditto_cli.errors import DiskError
 from ditto_cli.store import BaseIdentity, fsync_tree, make_private_folder, move
 from ditto_cli.store.files import STAGING_PREFIX, sweep
+
+log = logging.getLogger(__name__)
 
 EMBEDDED_ID = "embedded"
 EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -54,13 +57,13 @@ def conversion_place(gguf: Path, cache: Path) -> Path:
     return cache / "bases" / f"smollm2-135m-instruct-{file_digest(gguf)[:16]}-{_CONVERSION}"
 
 
-def converted_folder(gguf: Path, cache: Path, on_convert: Callable[[str], None]) -> Path:
+def converted_folder(gguf: Path, cache: Path) -> Path:
     """The base as a Hugging Face folder of fp32 safetensors in `cache`; converts on first use (about half a minute)."""
     final = conversion_place(gguf, cache)
     if final.is_dir():
         sweep(final.parent)
         return final
-    on_convert("Converting the embedded base SmolLM2-135M-Instruct into the cache: once, about half a minute.")
+    log.info("Converting the embedded base SmolLM2-135M-Instruct into the cache: once, about half a minute.")
     try:
         convert_into(final, lambda folder: _convert(gguf, folder))
     except (OSError, DiskError, SafetensorError) as error:
@@ -116,7 +119,7 @@ def four_bit_place(folder: Path, identity: BaseIdentity, compute_dtype: str, cac
     return cache / "bases" / f"nf4-{_short_digest([identity.id, compute_dtype])}-{_short_digest(form)}"
 
 
-def keep_four_bit(model: Any, place: Path, noted: Callable[[str], None]) -> None:
+def keep_four_bit(model: Any, place: Path) -> None:
     """Write a 4-bit model to `place`, and remove the base's other forms, of other versions or files.
 
     Where the disk refuses, that is said, and the next load quantises again.
@@ -125,15 +128,15 @@ def keep_four_bit(model: Any, place: Path, noted: Callable[[str], None]) -> None
     size = f"{needed / 2**30:.1f} GiB"
     existing = next(folder for folder in place.parents if folder.is_dir())
     if shutil.disk_usage(existing).free < needed + _SPARE_BYTES:
-        noted(f"No room to keep the 4-bit base, {size} in {place.parent}: each load quantises it anew.")
+        log.info(f"No room to keep the 4-bit base, {size} in {place.parent}: each load quantises it anew.")
         return
-    noted(f"Keeping the 4-bit base for the next time, {size} in {place.parent}.")
+    log.info(f"Keeping the 4-bit base for the next time, {size} in {place.parent}.")
     try:
         convert_into(place, model.save_pretrained)
     except (OSError, DiskError, SafetensorError, ValueError, RuntimeError) as error:
         # The base is loaded and can be used, whatever a library makes of writing it.
         reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
-        noted(f"The 4-bit base could not be kept in {place.parent} ({reason}): each load quantises it anew.")
+        log.info(f"The 4-bit base could not be kept in {place.parent} ({reason}): each load quantises it anew.")
         return
     base = place.name.rpartition("-")[0]
     for older in place.parent.glob(f"{base}-*"):

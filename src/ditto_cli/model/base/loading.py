@@ -7,9 +7,10 @@ whether a stranger's adapter fits. A merged base is one with an adapter added to
 
 from __future__ import annotations
 
+import logging
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,17 @@ from ditto_cli.model.fast.rows import ROW_ATTENTION
 from ditto_cli.model.footprint import base_bytes
 from ditto_cli.model.hardware import GIB, Hardware, detect
 from ditto_cli.model.policy.lora import WEIGHTS_FILE, Lora
-from ditto_cli.model.policy.memory import is_out_of_memory, say_nothing
+from ditto_cli.model.policy.memory import is_out_of_memory
 from ditto_cli.store import BaseIdentity, write_bytes
+
+log = logging.getLogger(__name__)
 
 _IMPORTED = "imported"  # the name of a stranger's adapter on a skeleton
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def load_policy(settings: BaseSettings, hardware: Hardware, cache: Path, noted: Callable[[str], None]) -> Policy:
+def load_policy(settings: BaseSettings, hardware: Hardware, cache: Path) -> Policy:
     """Load a base model for `hardware`; `cache` is where the converted embedded base and 4-bit forms are kept.
 
     Raises:
@@ -66,10 +69,10 @@ def load_policy(settings: BaseSettings, hardware: Hardware, cache: Path, noted: 
                 f"{hardware.memory_bytes / GIB:.0f}: it is not downloaded; take {lighter_base(quantize)}."
             )
         if left:
-            noted(f"{source.id} takes {needed / GIB:.0f} GiB{left}.")
+            log.info(f"{source.id} takes {needed / GIB:.0f} GiB{left}.")
 
-    source = locate_base(settings.id, settings.revision, cache, noted, check=check)
-    return load_source(source, quantize, hardware, cache, noted, speed=settings.speed)
+    source = locate_base(settings.id, settings.revision, cache, check=check)
+    return load_source(source, quantize, hardware, cache, speed=settings.speed)
 
 
 def load_source(
@@ -77,7 +80,6 @@ def load_source(
     quantize: str,
     hardware: Hardware,
     cache: Path | None = None,
-    noted: Callable[[str], None] = say_nothing,
     *,
     speed: str = "auto",
 ) -> Policy:
@@ -88,7 +90,7 @@ def load_source(
         identity = identify(source, str(tokenizer.chat_template))
         attention = attention_of(config, is_plain=speed == "plain" or hardware.is_cuda)
         if resolved == "nf4":
-            base = _load_four_bit(config, source, identity, hardware, attention, cache, noted)
+            base = _load_four_bit(config, source, identity, hardware, attention, cache)
             prevent_repacking(base)
         else:
             base = _load_weights(config, source.folder, hardware, attention, None)
@@ -159,13 +161,13 @@ def adapter_files(skeleton: Policy, weights: bytes) -> dict[str, bytes]:
     return {**skeleton.serialise(_IMPORTED), WEIGHTS_FILE: weights}
 
 
-def merge(source: BaseSource, lora: Lora, folder: Path, noted: Callable[[str], None]) -> torch.dtype:
+def merge(source: BaseSource, lora: Lora, folder: Path) -> torch.dtype:
     """Write the base with the adapter added to its weights, as a Hugging Face folder with tokenizer and template.
 
     The whole unquantised base is loaded into main memory. Returns the dtype of the weights, which is the base's own.
     """
     _, config = read_settings(source)
-    noted(f"Loading {source.id} as it was published, and adding the adapter to it.")
+    log.info(f"Loading {source.id} as it was published, and adding the adapter to it.")
     try:
         base = auto_class(config).from_pretrained(source.folder, dtype="auto", trust_remote_code=False)
         with warnings.catch_warnings(), torch.no_grad():
@@ -227,7 +229,6 @@ def _load_four_bit(
     hardware: Hardware,
     attention: str,
     cache: Path | None,
-    noted: Callable[[str], None],
 ) -> Any:
     place = None if cache is None else four_bit_place(source.folder, identity, str(hardware.dtype), cache)
     if place is not None and place.is_dir():
@@ -236,7 +237,7 @@ def _load_four_bit(
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             if is_out_of_memory(error) or isinstance(error, torch.AcceleratorError):
                 raise
-            noted(f"The 4-bit base in {place} is damaged and is made anew.")
+            log.info(f"The 4-bit base in {place} is damaged and is made anew.")
             shutil.rmtree(place, ignore_errors=True)
     four_bit = BitsAndBytesConfig(
         load_in_4bit=True,
@@ -246,7 +247,7 @@ def _load_four_bit(
     )
     base = _load_weights(config, source.folder, hardware, attention, four_bit)
     if place is not None:
-        keep_four_bit(base, place, noted)
+        keep_four_bit(base, place)
     return base
 
 

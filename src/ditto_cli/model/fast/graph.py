@@ -12,6 +12,7 @@ Legend: R rows, W columns of the room, V vocabulary.
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from ditto_cli.model.policy.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from ditto_cli.model.policy.policy import Policy
+
+log = logging.getLogger(__name__)
 
 ROOM_TOKENS = 256  # columns for the steps to come; each step reads them, and each capture takes time
 _WARM_UPS = 2
@@ -126,13 +129,11 @@ class FixedSteps:
             if is_out_of_memory(error):
                 raise
             self._policy.has_graphs = False
-            self._policy.guard.noted(
-                f"No CUDA graph on this GPU ({type(error).__name__}): sampling goes on without, slower."
-            )
+            log.warning(f"No CUDA graph on this GPU ({type(error).__name__}): sampling goes on without, slower.")
             return
         if not difference <= _LARGEST_DIFFERENCE * max(1.0, float(self._logits.abs().max())):
             self._policy.has_graphs = False
-            self._policy.guard.noted("A CUDA graph gave other numbers on this GPU: sampling goes on without, slower.")
+            log.warning("A CUDA graph gave other numbers on this GPU: sampling goes on without, slower.")
             return
         self._graph, self._logits = graph, logits
 

@@ -164,20 +164,20 @@ def admit(
     rows = torch.tensor([places[draw.prompt_ids, draw.voice] for draw in arrivals], device=device)
     cache.batch_select_indices(rows)
     arrived = Slots(arrivals, cache, mask[rows], logits[rows])
-    return arrived if slots is None else _joined(slots, arrived)
+    return arrived if slots is None else _join(slots, arrived)
 
 
-def _joined(upper: Slots, lower: Slots) -> Slots:
+def _join(upper: Slots, lower: Slots) -> Slots:
     width = max(upper.mask_RT.shape[1], lower.mask_RT.shape[1])
 
-    def padded(states: Tensor) -> Tensor:
+    def pad_states(states: Tensor) -> Tensor:
         """Keys or values [R, heads, T, size] with masked columns on the left up to `width`."""
         return nn.functional.pad(states, (0, 0, width - states.shape[2], 0))
 
     cache = Cache(layer_class_to_replicate=_Layer)
     for layer, (above, below) in enumerate(zip(upper.cache.layers, lower.cache.layers, strict=True)):
-        keys = torch.cat([padded(above.keys), padded(below.keys)])
-        values = torch.cat([padded(above.values), padded(below.values)])
+        keys = torch.cat([pad_states(above.keys), pad_states(below.keys)])
+        values = torch.cat([pad_states(above.values), pad_states(below.values)])
         cache.update(keys, values, layer)
     masks = [nn.functional.pad(s.mask_RT, (width - s.mask_RT.shape[1], 0)) for s in (upper, lower)]
     return Slots(upper.draws + lower.draws, cache, torch.cat(masks), torch.cat([upper.logits_RV, lower.logits_RV]))
@@ -185,7 +185,7 @@ def _joined(upper: Slots, lower: Slots) -> Slots:
 
 def kept(slots: Slots, rows: list[int]) -> Slots:
     """Some of the rows; the others' keys and values go."""
-    slots = _thawed(slots)
+    slots = _thaw(slots)
     if len(rows) == len(slots.draws):
         return slots
     index = torch.tensor(rows, device=slots.mask_RT.device)
@@ -206,13 +206,13 @@ def advance(policy: Policy, slots: Slots, speak: Callable[[Sequence[Draw]], None
 def _advance_fixed(policy: Policy, slots: Slots) -> Slots:
     """The same without moving anything, as long as there is room."""
     if slots.steps is not None and slots.steps.is_full:
-        slots = _thawed(slots)
+        slots = _thaw(slots)
     steps = slots.steps or FixedSteps(policy, slots.cache, slots.mask_RT)
     logits = steps.advance([draw.token_ids[-1] for draw in slots.draws])
     return Slots(slots.draws, Cache(layer_class_to_replicate=_Layer), slots.mask_RT, logits, steps)
 
 
-def _thawed(slots: Slots) -> Slots:
+def _thaw(slots: Slots) -> Slots:
     """The slots with a cache and mask of their own again."""
     if slots.steps is None:
         return slots

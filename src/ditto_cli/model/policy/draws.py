@@ -51,7 +51,7 @@ def draw_next(
     The token is the first whose cumulative probability exceeds the sequence's next uniform number; at temperature 0 the
     likeliest. Returns the tokens [R]; of finished sequences, any.
     """
-    picked_R = _picked(draws, logits_RV)
+    picked_R = _pick(draws, logits_RV)
     logps_R = torch.log_softmax(logits_RV, dim=1).gather(1, picked_R[:, None])[:, 0]
     for draw, token, logp in zip(draws, picked_R.tolist(), logps_R.tolist(), strict=True):
         if draw.index in results:
@@ -63,7 +63,7 @@ def draw_next(
     return picked_R
 
 
-def _picked(draws: Sequence[Draw], logits_RV: Tensor) -> Tensor:
+def _pick(draws: Sequence[Draw], logits_RV: Tensor) -> Tensor:
     # Of each row its sum: one pass, which any NaN or infinity shows in.
     if not torch.isfinite(logits_RV.sum(dim=1)).all():
         raise NonFiniteError("The model's output is not finite: the adapter or the base is damaged.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,9 @@ from typing import TypeVar
 import torch
 
 from ditto_cli.errors import MemoryLimitError
-from ditto_cli.shown import counted
+from ditto_cli.shown import plural
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -26,10 +29,6 @@ _SIGNS = (
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
-
-
-def say_nothing(message: str) -> None:
-    """What `noted` is for a caller who has nobody to tell."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -75,7 +74,6 @@ class MemoryGuard:
     """
 
     memory: str
-    noted: Callable[[str], None] = say_nothing
     lowered: dict[str, int] = field(default_factory=dict)
 
     def fit(
@@ -107,6 +105,6 @@ class MemoryGuard:
             free_memory()
             less = lower(limit)
             if less < 1:
-                raise MemoryLimitError(f"{self.memory} is full even with {counted(limit, noun)} at a time: {advice}.")
-            self.noted(f"{self.memory} is full: going on with {counted(less, noun)} at a time instead of {limit}.")
+                raise MemoryLimitError(f"{self.memory} is full even with {plural(limit, noun)} at a time: {advice}.")
+            log.warning(f"{self.memory} is full: going on with {plural(less, noun)} at a time instead of {limit}.")
             self.lowered[kind] = limit = less

@@ -123,7 +123,7 @@ def make_app(serving: Serving, *, hosts: frozenset[str] | None, key: str | None)
         return problem(400, f"{'.'.join(str(part) for part in first['loc'][1:])}: {first['msg']}")
 
     @app.exception_handler(DittoError)
-    def refused(request: Request, error: DittoError) -> JSONResponse:
+    def refuse(request: Request, error: DittoError) -> JSONResponse:
         if isinstance(error, UnknownAdapterError):
             return problem(404, str(error))
         if isinstance(error, InputError | IncompatibleError):
@@ -153,7 +153,7 @@ def make_app(serving: Serving, *, hosts: frozenset[str] | None, key: str | None)
     return app
 
 
-def _wanted(serving: Serving, asked: ChatRequest | CompletionRequest) -> Wanted:
+def _read_request(serving: Serving, asked: ChatRequest | CompletionRequest) -> Wanted:
     speaker = serving.library.speaker(asked.model)
     limit = asked.max_tokens or speaker.max_new_tokens
     if isinstance(asked, ChatRequest):
@@ -175,7 +175,7 @@ def _wanted(serving: Serving, asked: ChatRequest | CompletionRequest) -> Wanted:
 
 
 async def _answer(serving: Serving, asked: ChatRequest | CompletionRequest, request: Request) -> Any:
-    wanted = await asyncio.to_thread(_wanted, serving, asked)
+    wanted = await asyncio.to_thread(_read_request, serving, asked)
     answer = Answer(serving.engine, wanted, serving.chat)
     if asked.stream:
         return StreamingResponse(answer.events(), media_type="text/event-stream")

@@ -45,8 +45,6 @@ MAX_NAME_LENGTH = 64
 _VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # These mean a model, a baseline or a stage on the command line.
 _RESERVED = re.compile(r"base|few-shot|sft|round[0-9]+", re.IGNORECASE)
-# Windows takes these for devices, whatever follows a dot.
-_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
 def store_home(environment: Mapping[str, str]) -> Path:
@@ -323,6 +321,4 @@ def _name_problem(name: str) -> str | None:
         return "it must start with a letter or digit and hold only letters a-z, digits, '.', '_' and '-'"
     if _RESERVED.fullmatch(name):
         return "that word means something else on the command line"
-    if _DEVICE.fullmatch(name):
-        return "that is the name of a device on Windows"
     return None

@@ -107,7 +107,7 @@ class Judge(Protocol):
         """
 
 
-def parsed(model: type[_Stored], data: bytes) -> _Stored | None:
+def parse(model: type[_Stored], data: bytes) -> _Stored | None:
     """What a file or a line holds; None where it is damaged, or of another ditto."""
     try:
         return model.model_validate_json(data)

@@ -7,10 +7,12 @@ archive holds what. A row without a text is left out, and said.
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import isnan, nan
 from typing import Any
@@ -24,6 +26,8 @@ from ditto_cli.types import People, Reading, Skipped, SourceText
 
 _LAST = "\0"
 _NO_EXCHANGE = "not one message of a user and then one of an assistant, which would be the person's"
+_GONE = ("[deleted]", "[removed]")
+_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|#\d{1,5});")
 _OF_TAG = re.compile(r"[\w.@:/+-]*", re.ASCII)  # an id, a tag or an address
 _OF_X = re.compile(r"\A\s*window\.YTD\.\w{1,60}\.part\d{1,6}\s*=")
 
@@ -36,21 +40,21 @@ def read_json(name: str, raw: bytes) -> Reading:
 
     A .js file of an archive of X is one behind a name.
     """
-    content = _load(name, _OF_X.sub("", encoding.decoded(name, raw).removeprefix("\ufeff"), count=1))
+    content = _load(name, _OF_X.sub("", encoding.decode_file(name, raw).removeprefix("\ufeff"), count=1))
     return _reading(name, content, list(enumerate(_find_entries(content), start=1)))
 
 
 def read_jsonl(name: str, raw: bytes) -> Reading:
     """A .jsonl file: as a list in .json, an entry a line. Ids count the lines."""
     # Other line ends, such as U+2028, may stand inside a JSON text.
-    lines = enumerate(re.split(r"\r\n?|\n", encoding.decoded(name, raw).removeprefix("\ufeff")), start=1)
+    lines = enumerate(re.split(r"\r\n?|\n", encoding.decode_file(name, raw).removeprefix("\ufeff")), start=1)
     entries = [(number, _load(f"{name} line {number}", line)) for number, line in lines if line.strip()]
     return _reading(name, [entry for _, entry in entries], entries)
 
 
 def read_csv(name: str, raw: bytes) -> Reading:
     """A .csv or .tsv file with a row of column names: a text a row; ids count rows as a spreadsheet does."""
-    rows = _split_rows(name, encoding.unify_line_ends(encoding.decoded(name, raw).removeprefix("\ufeff")))
+    rows = _split_rows(name, encoding.unify_line_ends(encoding.decode_file(name, raw).removeprefix("\ufeff")))
     if not rows:
         raise InputError(encoding.empty(name))
     (_, header), *body = rows
@@ -82,8 +86,9 @@ def _reading(name: str, content: Any, rows: Sequence[tuple[int, Any]], header: S
             prompt, text = ("", entry) if isinstance(entry, str) else _prompt_and_text(row, columns)
         if any(_plain(row.get(column)) in words("columns")["received"] for column in columns["directions"]):
             skipped.append(Skipped(identity, encoding.BY_OTHERS))
-        elif text := encoding.normalise_text(text):
+        elif (text := encoding.normalise_text(text)) and text.strip() not in _GONE:
             authors = _names(row, columns["authors"])
+            authors = (" ".join(authors),) if authors and columns["authors"] == columns["first_and_last"] else authors
             texts.append(SourceText(identity, text, encoding.normalise_text(prompt).strip() or None, authors=authors))
         else:
             skipped.append(Skipped(identity, _NO_EXCHANGE if is_exchange else "no text in it"))
@@ -104,6 +109,8 @@ def _find_kinds(name: str, rows: Sequence[Mapping[str, Any]], header: Sequence[s
             'instructions "prompt").'
         )
     authors = [*_find_columns(every, "authors"), *_find_columns(every, "author_ids")]
+    full = _find_columns(every, "first_and_last")
+    authors = authors or (full if len(full) == 2 else [])  # of a recommendation that somebody wrote
     for column in [] if authors else _find_columns(every, "names"):
         names = [row[column] for row in rows if isinstance(row.get(column), str) and row[column].strip()]
         # The name of a thing is there once, that of a person with each of their texts.
@@ -117,7 +124,7 @@ def _find_kinds(name: str, rows: Sequence[Mapping[str, Any]], header: Sequence[s
         for column, values in said.items()
         if not authors and not values.isdisjoint(received) and values <= {*received, *sent}
     ][:1]
-    return {**columns, "authors": authors}
+    return {**columns, "authors": authors, "first_and_last": full}
 
 
 def _prompt_and_text(row: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> tuple[str, str]:
@@ -127,6 +134,13 @@ def _prompt_and_text(row: Mapping[str, Any], columns: Mapping[str, Sequence[str]
         return "", ""
     # Before anything is taken away: of letters that were read wrongly, some are invisible marks.
     text = encoding.repair_mojibake(text)
+    if _ENTITY.search(text) and not looks_like_html(text):
+        text = html.unescape(text)
+    text = chats.without_quoted_lines(text)
+    if text.startswith('{"'):  # of comments on YouTube
+        with suppress(ValueError, RecursionError):
+            text = "".join(str(part.get("text", "")) for part in json.loads(f"[{text}]"))
+    text = text.replace('"\n"', "\n")  # as LinkedIn divides lines
     prompt = _first_value(row, columns["prompts"])
     if not prompt and (subject := " ".join(_first_value(row, columns["subjects"]).split()).replace('"', "'")):
         prompt = f'Write an email with the subject "{subject}".'
@@ -234,7 +248,7 @@ _OF_OTHERS = re.compile(r"<(quote|at)\b.*?(?:</\1>|\Z)", re.DOTALL)  # words and
 _LINE_ELEMENT = re.compile(r"<(?:p|div|br)\b")
 _EMOJI_ELEMENT = re.compile(r"<emoji [^<>]{0,200}?\balt=\"([^\"<>]{1,20})\"[^<>]{0,200}>")
 # Parts of a message in Telegram.
-_NAMES_OF_OTHERS = ("mention", "mention_name", "bot_command")
+_NAMES_OF_OTHERS = ("mention", "mention_name", "bot_command", "blockquote")  # or their words
 _NO_WORDS = (*_NAMES_OF_OTHERS, "link", "email", "phone", "hashtag", "cashtag", "bank_card")
 
 

@@ -146,7 +146,7 @@ def _instructions(
         hardware = detect(device) if policy is None else policy.hardware
         from ditto_cli.model.instructions import can_write_instructions, write_instructions
 
-        if can_write_instructions(base, cache_home(os.environ), say):
+        if can_write_instructions(base, cache_home(os.environ)):
             if policy is None:
                 say(f"{missing}. Loading {base.id} to write them: that may take minutes.")
                 policy = load_base(base, hardware)
