@@ -625,7 +625,7 @@ _WAYS_OUT = (
     b"\x1b[2J.txt",
 )
 for _name, _file, _raw, _says in (
-    ("a_zip_in_a_zip", "a.zip", lambda: zipped({"b.zip": zipped({"a.txt": letter(1)})}), ("a.zip",)),
+    ("a_zip_in_a_zip", "a.zip", lambda: zipped({"b.zip": zipped({"c.zip": zipped({"a.txt": letter(1)})})}), ("a.zip",)),
     ("a_zip_bomb", "a.zip", _zip_bomb, ("a.zip",)),
     ("a_zip_that_lies_about_sizes", "a.zip", _zip_that_lies, ("a.zip",)),
     ("a_zip_with_a_password", "a.zip", _encrypted_zip, ("a.zip",)),

@@ -96,12 +96,19 @@ def linked(name):
     return link
 
 
+def test_an_archive_in_an_archive_is_read_as_notion_packs_them() -> None:
+    texts, skipped = read({"Part-1.zip": zipped({"a.md": "One"}), "Part-2.zip": zipped({"a.md": "Two"})})
+    assert (texts, skipped) == ({"x.zip/Part-1.zip/a.md": "One", "x.zip/Part-2.zip/a.md": "Two"}, {})
+    crowd = {f"{number}.zip": zipped({"a.md": "One"}) for number in range(21)} | {"b.md": "Two"}
+    assert len(read(crowd)[1]) == 21
+
+
 def test_what_is_left_out_is_said() -> None:
     members = {
         "good.txt": "Good",
         "../up.txt": "x",
         "/etc/abs.txt": "Abs",
-        "inner.zip": zipped({"a.txt": "x"}),
+        "inner.zip": zipped({"deeper.zip": zipped({"a.txt": "x"})}),
         "__MACOSX/._good.txt": "x",
         ".hidden.txt": "x",
         "README.md": "x",
@@ -122,7 +129,7 @@ def test_what_is_left_out_is_said() -> None:
     assert texts == {"x.zip/good.txt": "Good", "x.zip//etc/abs.txt": "Abs", "x.zip/odd\\nname.txt": "Odd"}
     assert {name.removeprefix("x.zip/"): reason.split(":")[0] for name, reason in skipped.items()} == {
         "../up.txt": "a hidden file",
-        "inner.zip": "an archive in the archive",
+        "inner.zip/deeper.zip": "an archive in the archive",
         "__MACOSX/._good.txt": "a hidden file",
         ".hidden.txt": "a hidden file",
         "README.md": "a README, not a text to learn from",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import io
 import lzma
 import os
 import pickle
@@ -63,6 +64,7 @@ _MAX_BYTES = {suffix: num * _MEBIBYTE for suffixes, _, num in _FORMATS for suffi
 REFUSED: dict[str, str] = {suffix: reason for reason, suffixes in words("refused_kinds").items() for suffix in suffixes}
 MAX_FILES = 20_000  # in a zip archive
 MAX_TEXTS = 200_000
+_MAX_INNER_BYTES, _MOST_BESIDE_AN_ARCHIVE = 256 * _MEBIBYTE, 20
 MAX_CHARACTERS = 2**21  # in one text
 # What the standard library raises on damaged, protected and unknown archives and members.
 _DAMAGED = (
@@ -201,22 +203,15 @@ def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
             suffix = path.suffix.lower()
             # Apple Mail exports a folder "Sent.mbox" with a file "mbox" in it.
             are_mails = suffix == ".mbox" or path.name == "mbox"
-            why = None
-            if stat.S_ISLNK(member.external_attr >> 16):
-                why = "a link, not a file"
-            elif suffix == ".zip":
-                why = "an archive in the archive: unpack it, and give its folder"
-            elif member.file_size > max(10 * _MEBIBYTE, 200 * member.compress_size):  # text reaches 20, zeros 1,000
-                why = "unpacks to far more than a text takes"
-            elif not are_mails:
-                is_too_large = member.file_size > max_bytes(suffix)
-                why = f"larger than {max_bytes(suffix) // _MEBIBYTE} MiB" if is_too_large else None
-                why = reason_to_skip(member.orig_filename) or why
-            if why:
+            # Notion packs an archive into another.
+            is_archive = suffix == ".zip" and ".zip/" not in name and len(members) <= _MOST_BESIDE_AN_ARCHIVE
+            if why := _why_left_out(member, is_stream=are_mails or is_archive):
                 yield Skipped(identity, why)
                 continue
             try:
-                if are_mails:
+                if is_archive:
+                    yield from read_zip(identity, io.BytesIO(package.read(member)))
+                elif are_mails:
                     with package.open(member) as mails:
                         yield from mail.read_mbox(identity, cast("BinaryIO", mails))
                 else:
@@ -225,6 +220,21 @@ def read_zip(name: str, stream: BinaryIO) -> Iterator[Item]:
                 yield _left_out(identity, error)
             except _DAMAGED:
                 yield Skipped(identity, "damaged in the archive, or protected with a password")
+
+
+def _why_left_out(member: zipfile.ZipInfo, *, is_stream: bool) -> str | None:
+    suffix = PurePosixPath(member.orig_filename).suffix.lower()
+    if stat.S_ISLNK(member.external_attr >> 16):
+        return "a link, not a file"
+    if suffix == ".zip" and (not is_stream or member.file_size > _MAX_INNER_BYTES):
+        return "an archive in the archive: unpack it, and give its folder"
+    if member.file_size > max(10 * _MEBIBYTE, 200 * member.compress_size):  # text reaches 20, zeros 1,000
+        return "unpacks to far more than a text takes"
+    if is_stream:
+        return None
+    if why := reason_to_skip(member.orig_filename):
+        return why
+    return f"larger than {max_bytes(suffix) // _MEBIBYTE} MiB" if member.file_size > max_bytes(suffix) else None
 
 
 # (name for the user, the open file) -> what is in it, one text after the other: they may be larger than the memory.
