@@ -130,6 +130,7 @@ def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
         text = re.sub(r"</?[A-Za-z-]{1,40}>", "", text).replace("<<", "<")
     if parameter(part, "format").lower() == "flowed":
         text = unwrap_flowed(text, delete_space=parameter(part, "delsp").lower() == "yes")
+    text = _ENCODED_BLOCKS.sub("", text)
     if match := _PGP_SIGNED.match(text):
         text = text[match.end() :].partition("-----BEGIN PGP SIGNATURE-----")[0]
         text = re.sub(r"^- ", "", text, flags=re.MULTILINE)  # RFC 9580, 7.2
@@ -152,6 +153,11 @@ def _best(alternatives: list[tuple[str, bool]]) -> tuple[str, bool]:
 # --- headers
 
 _CALENDAR = "a calendar message"
+_ENCODED_BLOCKS = re.compile(
+    r"^-----BEGIN PGP PUBLIC KEY BLOCK-----\n(?:[^-\n][^\n]{0,100}\n|\n){1,3000}-----END PGP PUBLIC KEY BLOCK-----$"
+    r"|^begin \d{3} [^\n]{1,200}\n(?:[ -`]{1,61}\n){1,20000}end$",
+    re.MULTILINE,
+)
 _PROGRAMS_OWN = {"text/calendar": _CALENDAR, "text/vnd.google.email-reaction+json": "a reaction, no words"}
 NOT_KEPT = {"drafts": "a draft", "spam": "marked as spam", "trash": "in the trash"}  # by kind of folder
 _PREFIX = re.compile(

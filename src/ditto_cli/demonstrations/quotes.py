@@ -60,10 +60,15 @@ _MESSAGE_RULE = re.compile(
     re.IGNORECASE,
 )
 _ZOHO_RULE = re.compile(r"-{3,8} .{10,300} -{3,8}")
-_GROUPWISE_LINE = re.compile(r">>> [^>].{0,200}(?:@|\d[:.]\d\d).{0,200} >>>")
+# Of GroupWise and Notes.
+_GROUPWISE_LINE = re.compile(
+    r">>> [^>].{0,200}(?:@|\d[:.]\d\d).{0,200} >>>"
+    r"|.{2,80} ---\d{1,4}[-./]\d{1,2}[-./]\d{2,4} \d{1,2}[:.]\d\d.{0,12}---.*"
+)
 _REPLY_ABOVE = re.compile(rf"[#=*\s-]{{2,}}.{{0,40}}(?:{one_of('quotes', 'reply_above')}).{{0,60}}", re.IGNORECASE)
 _FORWARD_LINE = re.compile(rf"(?:{one_of('quotes', 'forward_lines')})\s*[:\uff1a]", re.IGNORECASE)
 _SENDER_FIELDS, _OTHER_FIELDS = frozenset(_WORDS["sender_fields"]), frozenset(_WORDS["other_fields"])
+_WORDS_OF_JOURNEYS = frozenset(_WORDS["of_journeys"])
 _UNKNOWN_FIELD = re.compile(r"\*?[^\W\d_][^\d:\uff1a<>@]{1,30}[:\uff1a]\*?\s?(.{1,300})")
 _BLANK_LINES = re.compile(r"\n{4,}")  # that many say no more than two
 
@@ -160,7 +165,7 @@ def _without_fields(lines: Sequence[str]) -> list[str]:
 def _introduction_height(body: _Body, index: int) -> int:
     """How many lines from `index` on introduce somebody else's words: attribution, rule, headers; 0 if none do."""
     line = body.bare[index]
-    if _GROUPWISE_LINE.fullmatch(line) or _REPLY_ABOVE.fullmatch(line):
+    if len(line) <= 300 and (_GROUPWISE_LINE.fullmatch(line) or _REPLY_ABOVE.fullmatch(line)):
         return 1
     if not line or line.startswith(">"):
         return 0
@@ -190,7 +195,9 @@ def _header_height(body: _Body, index: int) -> int:
         field in _SENDER_FIELDS and _COLON.split(bare[at], 1)[1].strip(" *") for at, field in fields.items()
     )
     # "From: Berlin, To: Prague, Date: Friday" is the plan of a journey.
-    is_of_mail = len(fields) > 3 or any(re.search(r"@|^\*", bare[at]) or _DAY.search(bare[at]) for at in region)
+    is_of_mail = not _WORDS_OF_JOURNEYS.issuperset(fields.values()) or any(
+        re.search(r"@|^\*", bare[position]) or _DAY.search(bare[position]) for position in region
+    )
     if index in fields and has_sender and is_of_mail and len(set(fields.values())) >= 3:
         return max(fields) + 1 - index
     first = _UNKNOWN_FIELD.fullmatch(bare[index]) if "@" in bare[index] else None
@@ -289,7 +296,11 @@ _RULE_LINE = re.compile(r"[_\-=*\u2014\u2500]{5,}")
 _NAMED_RULE = re.compile(r"-{3,40}\s?[^\s-][^-]{0,40}-{3,40}")
 _SENT_LINE_CHARACTERS, _SENT_LINE_WORDS = 130, 14
 _BRAND = re.compile(r"\biphone|\bipad\b|\bk-9\b|\boutlook\b.{0,30}\b(?:ios|android)\b", re.IGNORECASE)
-_ADVERTISED = re.compile(r"(?:outlook|bluemail)\b.{0,30}\b(?:ios|android)\b|\b(?:ios|android)\b.{0,30}\boutlook")
+_ADVERTISED = re.compile(
+    r"(?:outlook|bluemail).{0,30}(?:(?<![a-z])ios|android)|(?:(?<![a-z])ios|android).{0,30}outlook"
+)
+# Of Outlook's advertisement and of Windows Mail's, in any language.
+_ADVERTISED_LINK = re.compile(r"https?://(?:aka\.ms/\w{6,8}|go\.microsoft\.com/fwlink/\?LinkId=550986)\b")
 _LINK = re.compile(r"<?https?://\S+|<\S*>|\[image:[^\]]*\]")
 _TAIL_LINES = 16  # no contact block is longer
 _LABEL_WORDS = 3  # beside the number to call or the address: "Tel", "Mobile (office)"
@@ -317,7 +328,9 @@ _STARS = re.compile(r"(?<![\w*\\])\*(?=[^\s*])((?:[^*\n]|\n(?!\n)){0,200}[^\s*])
 
 def without_signature(lines: Sequence[str]) -> list[str]:
     """The lines of one stretch of own text, without what was added to them; unchanged where nothing was."""
-    kept = without_program_marks(lines)
+    kept = without_program_marks(
+        [line for line in lines if len(line) > _SENT_LINE_CHARACTERS or not _ADVERTISED_LINK.search(line)]
+    )
     last_closing = _last_closing(kept)
     for index, line in enumerate(kept):
         is_mark = line == "-- " or (line.rstrip() in ("--", "\u2014\u2014") and index > last_closing)
