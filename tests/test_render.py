@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 
 import pytest
 from rich.console import Console
@@ -144,6 +145,25 @@ def test_the_plain_reporter_writes_lines_without_control_sequences(capsys):
     assert lines[1:4] == ["  sft writes:", "    one", "    two\\x1b[2J"]
     assert "cut at the length limit" in lines[4]
     assert lines[5] == "note: watch out\\x07"
+
+
+@pytest.mark.parametrize("tell", [render.say, render.warn, logging.getLogger("ditto_cli.model").warning])
+def test_what_is_said_while_bars_are_drawn_stands_on_a_line_of_its_own(monkeypatch, tell):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    with render.reporter() as shown:
+        shown.stage_started("SFT", 3, "updates")
+        shown.stage_advanced(1, {"loss": 1.0})
+        tell("memory is full")
+        shown.stage_ended()
+    before = terminal.getvalue().partition("memory is full")[0]
+    # The bar's line is erased, and only a colour and "note: " may follow.
+    assert re.fullmatch(r".*\x1b\[2K(?:\x1b\[\d+m)*(?:note: )?(?:\x1b\[\d+m)*", before, re.DOTALL)
+    assert render.stderr_console() is not render.stderr_console()  # afterwards each has its own
 
 
 def test_messages_to_a_reader_who_went_away_do_not_end_the_work(monkeypatch):

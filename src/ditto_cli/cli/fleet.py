@@ -168,9 +168,9 @@ def _run(
                         raise DittoError(event.outcome.reason)
                     seconds, told = keep(event.name, event.outcome)
                     board.set(event.name, "done", detail="", seconds_left=None, seconds=seconds)
-                    shown.say(told)
+                    say(told)
                 except DittoError as error:  # of the task, or of the disk here
-                    shown.say(f"{event.name} failed: {error}")
+                    say(f"{event.name} failed: {error}")
                     board.set(event.name, "failed", detail=str(error), seconds_left=None)
             else:
                 for name, one in event.items():

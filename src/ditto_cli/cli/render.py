@@ -29,6 +29,7 @@ from ditto_cli.types import Reporter, WatchedSample
 _NARROW, _WIDE = 60, 100
 _METRICS = {"loss": "loss", "rewards/margins": "margin", "rewards/accuracies": "accuracy"}
 _PLAIN_INTERVAL_SECONDS = 10.0
+_drawing: list[Console] = []  # consoles on which something is drawn anew in its place
 
 
 def stdout_console() -> Console:
@@ -37,8 +38,8 @@ def stdout_console() -> Console:
 
 
 def stderr_console() -> Console:
-    """For progress, messages and errors."""
-    return _console(cast(TextIO, _Unbroken(sys.stderr)))
+    """For progress, messages and errors; where bars are drawn, theirs, which keeps them below what is said."""
+    return _drawing[-1] if _drawing else _console(cast(TextIO, _Unbroken(sys.stderr)))
 
 
 def say(message: str) -> None:
@@ -230,13 +231,6 @@ class LiveLines:
         self._live = live
         self._told = 0.0
 
-    def say(self, message: str) -> None:
-        """A message above them, which stays."""
-        if self._live is None:
-            say(message)
-        else:
-            self._live.console.print(Text(visible(message)))
-
     def show(self, lines: Sequence[str]) -> None:
         """Show these instead of those before."""
         if self._live is not None:
@@ -252,8 +246,17 @@ def live_lines() -> Iterator[LiveLines]:
     if not sys.stderr.isatty():
         yield LiveLines(None)
         return
-    with Live(console=stderr_console(), auto_refresh=False) as live:
+    with _draw_on(stderr_console()) as console, Live(console=console, auto_refresh=False) as live:
         yield LiveLines(live)
+
+
+@contextmanager
+def _draw_on(console: Console) -> Iterator[Console]:
+    _drawing.append(console)
+    try:
+        yield console
+    finally:
+        _drawing.remove(console)
 
 
 @contextmanager
@@ -273,7 +276,7 @@ def reporter() -> Iterator[Reporter]:
         TextColumn("{task.fields[figures]}", markup=False),
         console=console,
     )
-    with bars:
+    with _draw_on(console), bars:
         yield StderrReporter(console, bars)
 
 
