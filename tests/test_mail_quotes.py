@@ -333,6 +333,8 @@ def test_own_and_quoted_part_are_made_of_the_lines_of_the_body(body: str) -> Non
         "Hi Bo,\n\nPlease keep this message confidential and delete it once you have read it, Mum knows nothing of "
         "this yet and the recipient of the surprise is her, so no email to anybody.\n\nLove,\nAnna",
         "Hi Bo,\n\nthe trains:\n\nFrom: Berlin Hbf\nTo: Praha hl.n.\nDate: Friday, 7 March, 8:12\n\nBest,\nAnna",
+        "Hi Bo,\n\nsee you.\n\nBest,\nAnna\n\nPS: bring the iPad",
+        "Hi Bo,\n\nsee you.\n\nBest,\nAnna\n\nOh, and bring the iPad!",
         "Hej Bo,\n\nHämta min mobil hos Tom om du går förbi.\n\nAnna",
         "Ciao Bo,\n\nScarica la foto sul telefono e dimmi che ne pensi.\n\nAnna",
         "Hi Bo,\n\none thing\n--\nanother thing\n\nBest,\nAnna",

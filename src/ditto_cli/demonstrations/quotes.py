@@ -295,7 +295,7 @@ def _pattern(names: str, form: str = "{}") -> re.Pattern[str]:
 _RULE_LINE = re.compile(r"[_\-=*\u2014\u2500]{5,}")
 _NAMED_RULE = re.compile(r"-{3,40}\s?[^\s-][^-]{0,40}-{3,40}")
 _SENT_LINE_CHARACTERS, _SENT_LINE_WORDS = 130, 14
-_BRAND = re.compile(r"\biphone|\bipad\b|\bk-9\b|\boutlook\b.{0,30}\b(?:ios|android)\b", re.IGNORECASE)
+_BRAND = re.compile(r"(?!p\.?\s?s\b).*(?:\biphone|\bipad\b|\bk-9\b)(?!.*[.!?]$)", re.IGNORECASE)
 _ADVERTISED = re.compile(
     r"(?:outlook|bluemail).{0,30}(?:(?<![a-z])ios|android)|(?:(?<![a-z])ios|android).{0,30}outlook"
 )
@@ -341,7 +341,7 @@ def without_signature(lines: Sequence[str]) -> list[str]:
             break
     # "Sent from my phone" stands among the last lines; elsewhere it is a sentence.
     last = [index for index, line in enumerate(kept) if line.strip()][-3:]
-    if len(last) > 1 and _BRAND.search(kept[last[-1]]) and len(kept[last[-1]].split()) <= 9:
+    if len(last) > 1 and _BRAND.match(kept[last[-1]]) and len(kept[last[-1]].split()) <= 9:
         above = kept[last[-2]].strip()
         if not kept[last[-1] - 1].strip() and (closing_in(above) is not None or name_in(above) == above):
             kept = kept[: last[-1]]  # in any language, below the name
