@@ -236,6 +236,8 @@ def test_chats_as_json(content: object, expected: list[tuple[str, str, str | Non
                                         {"title": "b", "html": "<p>no</p>", "status": "draft"}]}}]},
             ".json", [SAID],
         ),
+        ({"entries": [{"creationDate": "2025", "uuid": "A", "text": f"![](dayone-moment://A)\n{SAID} 1\\. a\\-b"}]},
+         ".json", [f"{SAID} 1. a-b"]),
         ({"textContent": SAID, "title": "Beans", "userEditedTimestampUsec": 1}, ".json", [SAID]),
         (f'subreddit,body\nx,"&gt; {ASKED}\n\n{SAID} &amp; more"\nx,[deleted]\n', ".csv", [f"{SAID} & more"]),
         (f'Video ID,Comment Text\nv,"{{""text"":""{SAID}""}},{{""text"":"" {MORE}""}}"\n', ".csv", [f"{SAID} {MORE}"]),

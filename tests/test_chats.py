@@ -313,6 +313,12 @@ Exported 2 message(s)
             )
         ),
         (
+            f"[2025-03-03, 10:15:22] Mia: {ASKED}\n(- Me: 👍 -)\n"
+            f"[2025-03-03, 10:16:22] Me: > {ASKED}\n{SAID}\n![](./media/a.jpg)\n",
+            ".md",
+            [("", SAID, REPLY_TO + ASKED)],
+        ),
+        (
             f"[2025-03-03, 10:15:22] Mia: {ASKED}\n[2025-03-03, 10:16:22] Me: {SAID}\n",  # signal-export
             ".md",
             [("", SAID, REPLY_TO + ASKED)],

@@ -40,6 +40,7 @@ _MENTION = re.compile(
 )
 _LABELLED_LINK = re.compile(r"<(?:https?://|mailto:)[^|<>\s]{1,2000}\|([^<>\n]{1,500})>")
 _BARE_LINK = re.compile(r"<(?:mailto:|(?=https?://))([^|<>\s]{1,2000})>")
+_NOT_OWN_LINE = re.compile(r"\s*(?:>|&gt;)|!\[[^\[\]]*\]\([^()]*\)$|\(- .* -\)$")
 _EMOJI_CODE = re.compile(r"(?<![\w:]):([a-z0-9_+-]{1,40}):(?::skin-tone-\d:)?(?![\w:])")
 # X and Mastodon begin an answer with the names of those who get it.
 _ANSWERED_NAMES = re.compile(r"\A(?:@[\w.@-]{1,100}\s+)+")
@@ -224,8 +225,8 @@ def _take_words(message: Message) -> tuple[str, str]:
 
 
 def without_quoted_lines(text: str) -> str:
-    """A message without lines that quote another; as it is where nothing else would be left."""
-    own = [line for line in text.split("\n") if not line.lstrip().startswith((">", "&gt;"))]
+    """A message without lines that quote another, pictures and reactions; as it is where nothing would be left."""
+    own = [line for line in text.split("\n") if not _NOT_OWN_LINE.match(line)]
     return "\n".join(own) if any(line.strip() for line in own) else text
 
 

@@ -261,6 +261,8 @@ def reason_to_skip(name: str) -> str | None:
     path = PurePosixPath(name)
     if any(part.startswith((".", "__MACOSX")) or part.lower() in ("thumbs.db", "desktop.ini") for part in path.parts):
         return "a hidden file"
+    if path.name in ("archive_browser.html", "posts_index.html"):
+        return "an index of other files"
     if path.name.lower().startswith("readme"):
         return "a README, not a text to learn from"
     suffix = path.suffix.lower()

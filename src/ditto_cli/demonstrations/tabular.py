@@ -141,6 +141,8 @@ def _prompt_and_text(row: Mapping[str, Any], columns: Mapping[str, Sequence[str]
         with suppress(ValueError, RecursionError):
             text = "".join(str(part.get("text", "")) for part in json.loads(f"[{text}]"))
     text = text.replace('"\n"', "\n")  # as LinkedIn divides lines
+    if {"creationDate", "uuid"} <= row.keys():  # of Day One
+        text = re.sub(r"!\[\]\([^()\s]{0,200}\)|\\(?=[^\w\s])", "", text)
     prompt = _first_value(row, columns["prompts"])
     if not prompt and (subject := " ".join(_first_value(row, columns["subjects"]).split()).replace('"', "'")):
         prompt = f'Write an email with the subject "{subject}".'
