@@ -214,6 +214,8 @@ def test_a_chat_of_years_is_read_and_a_text_of_its_size_is_not(tmp_path) -> None
         "Dear diary,\n\n03.03.25, 10:15 - Mia: she said\n03.03.25, 10:16 - Ada: and I said\n",
         "On the 3rd she wrote to me, and I to her, all of it:\n03.03.25, 10:15 - Mia: so\n03.03.25, 10:16 - Ada: no\n",
         "03.03.25, 10:15 - Mia: only one\n",
+        "Dear diary,\nI was\non\nIRC\ntoday:\n\n10:15 <mia> so\n10:16 <ada> no\n10:17 <mia> a\n10:18 <ada> b\n",
+        "10:15 <mia> so\n10:16 <ada> no\n",
         "2025-03-03 was a day\n",
         "[3 March 2025 10:10] Slept badly\nThen walked.\n[4 March 2025 22:15] Better day.\nWe cooked.\n",
         "attachments/12/IMG_1.HEIC\n\nMar 03, 2025 10:16:30 AM\nMe\n",

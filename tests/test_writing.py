@@ -30,6 +30,10 @@ AWKWARD = [
     "# My day\n\nTags: a\n\nlines of Notion",
     "Title: My day\nDate: today\n\nlines of Pelican",
     "{% include x %}\n\na line of a tag",
+    "a {{< ref x >}} tag [in](x) a line{: .b }",
+    "a [[Note|link]] %%and%% ![a picture](a.jpg) of a note ^1a",
+    "Title: My day\nDate: today\nSlug: day\n\nmore lines of Pelican",
+    "10:15\tAda\thello\n10:16\tBo\thello\n10:17\tAda\tyes\n10:18\tBo\tno",
     "[03.03.25, 10:15:00] Ada: hello\n[03.03.25, 10:16:00] Bo: hello",
     "03/03/2025, 10:15 - Ada: hello\n03/03/2025, 10:16 - Bo: hello",
 ]

@@ -319,12 +319,15 @@ def read_chat_text(name: str, raw: bytes) -> Reading | None:
         messages = read(parts)
         if len(messages) > 1 and any(message.authors for message in messages):
             return chat_reading(name, [messages])
-    return _read_line_heads(name, lines)
+    return _read_line_heads(name, filled, lines)
 
 
-def _read_line_heads(name: str, lines: Sequence[str]) -> Reading | None:
+def _read_line_heads(name: str, top: Sequence[str], lines: Sequence[str]) -> Reading | None:
     """A chat in which a time and a name head each message; None where two people do not speak twice each."""
     messages: list[Message] = []
+    # A text that quotes a chat further down is none.
+    if not any(map(_LINE_HEADS.fullmatch, top)) or top[0].startswith("---"):
+        return None
     for line in lines:
         if found := _LINE_HEADS.fullmatch(line):
             writer, text = (group for group in found.groups() if group is not None)

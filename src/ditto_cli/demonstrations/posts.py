@@ -74,8 +74,7 @@ def read_markdown(name: str, raw: bytes) -> Reading:
         raise InputError(f"{name} holds a comment (<!--) that never ends: close it with -->.")
     if head is None:
         visible, prompt = split_properties(name, visible) or (visible, None)
-    for mark, words_in_it in _NOTE_MARKS:
-        visible = mark.sub(words_in_it, visible)
+        visible = _without_marks(visible)
     return Reading((SourceText(name, usable(name, visible), prompt, authors=authors),))
 
 
@@ -95,7 +94,7 @@ def split_front_matter(name: str, text: str) -> tuple[str, str | None, tuple[str
         fields = {line[1].casefold(): line.string[line.end() :].strip() for line in bare if line is not None}
         if _OUR_KEY not in fields:
             body = "\n".join(lines[top + height :])
-            return body, _prompt_of(fields, body), _authors_of(fields)
+            return _without_marks(body), _prompt_of(fields, body), _authors_of(fields)
     rest = lines[top + 1 :]
     num = next((number for number, line in enumerate(rest) if line.rstrip() in _ENDS.get(rule, ())), None)
     inside = rest[: 1 if num is None else num]
@@ -123,7 +122,7 @@ def split_front_matter(name: str, text: str) -> tuple[str, str | None, tuple[str
     body = "\n".join(rest[num + 1 :])
     others = {key: value for key, value in fields.items() if key != _OUR_KEY}
     if others:
-        body = _EMPTY_LINK.sub(r"\1", _INLINE_TAG.sub("", _TAG_LINES.sub("", body)))
+        body = _without_marks(_EMPTY_LINK.sub(r"\1", _INLINE_TAG.sub("", _TAG_LINES.sub("", body))))
     prompt = _prompt_of(others, body)
     if _OUR_KEY in fields:
         said = fields[_OUR_KEY]
@@ -175,6 +174,13 @@ def _holds_keys(rule: str, lines: Sequence[str]) -> bool:
 def _known_keys() -> frozenset[str]:
     known = words("front_matter")
     return frozenset((_OUR_KEY, *known["title"], *known["description"], *chain.from_iterable(known["others"])))
+
+
+def _without_marks(text: str) -> str:
+    """The text of a note without what its program shows otherwise; where only our keys stand above, it is as it is."""
+    for mark, words_in_it in _NOTE_MARKS:
+        text = mark.sub(words_in_it, text)
+    return text
 
 
 def _authors_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
