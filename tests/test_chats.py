@@ -316,7 +316,8 @@ Exported 2 message(s)
         ),
         (
             f"[2025-03-03, 10:15:22] Mia: {ASKED}\n(- Me: 👍 -)\n"
-            f"[2025-03-03, 10:16:22] Me: > {ASKED}\n{SAID}\n![](./media/a.jpg)\n",
+            f"[2025-03-03, 10:16:22] Me: > {ASKED}\n{SAID}\n![](./media/a.jpg)\n"
+            "[2025-03-03, 10:17:22] Me:  ![](./media/b.jpg)  \n",
             ".md",
             [("", SAID, REPLY_TO + ASKED)],
         ),

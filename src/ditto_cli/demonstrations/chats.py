@@ -240,7 +240,7 @@ def _is_written_by_program(text: str, authors: Sequence[str]) -> bool:
         not plain
         # On iPhones a mark that nobody sees stands before everything that WhatsApp writes, in any language.
         or text.startswith("\u200e")
-        or re.fullmatch(r"<[^<>\n]{3,60}>", text) is not None
+        or re.fullmatch(r"<[^<>\n]{3,60}>|!\[[^\[\]]*\]\([^()\n]*\)", text) is not None
         or plain in _lines_of("stand_ins")
         or _PLACE.fullmatch(text) is not None
         or _DOCUMENT.fullmatch(text) is not None
