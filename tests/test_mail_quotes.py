@@ -258,6 +258,7 @@ def test_style_stays(text: str) -> None:
         ("Yes.\n\nEste mensaje fue revisado por Avast en busca de virus.", "Yes."),
         ("Yes.\n\nBest,\nAnna\n\nOutlook für Android herunterladen", "Yes.\n\nBest,\nAnna"),
         ("Taip.\n\nAnna\n\nIšsiųsta iš mano iPhone", "Taip.\n\nAnna"),
+        ("Да.\n\nАнна\n\nПростите за краткость, создано в K-9 Mail.", "Да.\n\nАнна"),
         (
             "Yes.\n\nAnna Roth\nAcme GmbH | Sitz der Gesellschaft: Köln | HRB 12345\nwww.acme.example",
             "Yes.\n\nAnna Roth",

@@ -295,7 +295,7 @@ def _pattern(names: str, form: str = "{}") -> re.Pattern[str]:
 _RULE_LINE = re.compile(r"[_\-=*\u2014\u2500]{5,}")
 _NAMED_RULE = re.compile(r"-{3,40}\s?[^\s-][^-]{0,40}-{3,40}")
 _SENT_LINE_CHARACTERS, _SENT_LINE_WORDS = 130, 14
-_BRAND = re.compile(r"(?!p\.?\s?s\b).*(?:\biphone|\bipad\b|\bk-9\b)(?!.*[.!?]$)", re.IGNORECASE)
+_BRAND = re.compile(r"(?!p\.?\s?s\b)(?:.*(?:\biphone|\bipad\b)(?!.*[.!?]$)|.*\bk-9\b)", re.IGNORECASE)
 _ADVERTISED = re.compile(
     r"(?:outlook|bluemail).{0,30}(?:(?<![a-z])ios|android)|(?:(?<![a-z])ios|android).{0,30}outlook"
 )
