@@ -47,9 +47,10 @@ from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.store import AdapterStore
 from ditto_cli.types import Demonstration, SampleRequest, SilentReporter, StepMetrics
+from speed.messages import heard
 from speed.shapes import MISTRAL, QWEN, TINY, build_policy, byte_tokenizer, configuration, random_base, settings_of
 from speed.ways import OURS, PLAIN, TRL, Bench, measure, prepare, sampler_gap
-from speed.work import Outcome, Phases, TextSizes, Work, heard, made_up_texts, work_of
+from speed.work import Outcome, Phases, TextSizes, Work, made_up_texts, work_of
 
 LIBRARIES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate")
 CAP_BYTES = int(22.5 * GIB)  # what a card of 24 GB has for a program

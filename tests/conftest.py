@@ -6,12 +6,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-import logging
 import signal
 import sys
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+from speed.messages import heard
 
 pytest.register_assert_rewrite("cli_helpers")
 
@@ -31,21 +33,6 @@ def pytest_collection_modifyitems(items):
 def pytest_make_parametrize_id(config, val, argname):
     """A test is not named by bytes: those of an archive hold its time, and every worker must collect the same names."""
     return argname if isinstance(val, bytes) else None
-
-
-@contextmanager
-def heard(into):
-    """A list that gets what is logged for the user within the block."""
-    handler, log = logging.Handler(logging.INFO), logging.getLogger("ditto_cli")
-    handler.emit = lambda record: into.append(record.getMessage())
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield into
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
 
 
 @pytest.fixture

@@ -256,6 +256,11 @@ def test_of_telegram_words_of_others_go() -> None:
     assert turns(json.dumps({"messages": messages})) == [("Ada", SAID, None)]
 
 
+def test_lines_of_a_dialogue_keep_their_quotes() -> None:
+    rows = 'text\n"""Tea?""\n""Yes, please."""\n'
+    assert turns(rows, ".csv")[0][1] == '"Tea?"\n"Yes, please."'
+
+
 def test_who_recommends_is_the_author_of_a_recommendation() -> None:
     rows = f'First Name,Last Name,Company,Text\nTom,Green,Acme,"{SAID}"\n'
     assert turns(rows, ".csv")[0][:2] == ("Tom Green", SAID)

@@ -6,8 +6,11 @@ import shutil
 
 import pytest
 
-from ditto_cli.evaluation.traces import forget_in, rename_in
+from ditto_cli.errors import DiskError
+from ditto_cli.evaluation import traces
+from ditto_cli.evaluation.traces import forget_in, keep_report, rename_in
 from ditto_cli.store import AdapterStore
+from eval_fixtures import smallest_report
 
 pytest_plugins = ["cli_helpers"]
 
@@ -181,6 +184,25 @@ def test_a_page_goes_with_its_data(tmp_path, names, goes):
     (tmp_path / "report.html").write_text("<p>bob</p>\n")
     assert forget_in(tmp_path, "bob")["files"] == 2 * goes
     assert (tmp_path / "report.html").exists() is not goes
+
+
+def test_a_full_disk_keeps_the_report_of_before_and_names_all_that_may_be_in_it(tmp_path, monkeypatch):
+    keep_report(tmp_path, smallest_report(participants=["bob"]), "<p>bob</p>")
+    real = traces.write_text
+
+    def refuse(path, text):
+        if path.name == "report.html":
+            raise DiskError("full")
+        real(path, text)
+
+    monkeypatch.setattr(traces, "write_text", refuse)
+    with pytest.raises(DiskError, match="full"):
+        keep_report(tmp_path, smallest_report(participants=["ann"]), "<p>ann</p>")
+    assert (tmp_path / "report.html").read_text() == "<p>bob</p>"
+    assert json.loads((tmp_path / "report.json").read_text())["participants"] == ["ann", "bob"]
+    monkeypatch.undo()
+    keep_report(tmp_path, smallest_report(participants=["ann"]), "<p>ann</p>")
+    assert json.loads((tmp_path / "report.json").read_text())["participants"] == ["ann"]
 
 
 def test_a_killed_renaming_leaves_both_names(tmp_path):

@@ -1,1 +1,1 @@
-"""What `benchmarks/round.py` and `benchmarks/gpu.py` measure: shapes.py, work.py and ways.py."""
+"""What `benchmarks/round.py` and `benchmarks/gpu.py` measure: shapes.py, work.py, ways.py and messages.py."""

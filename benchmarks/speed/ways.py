@@ -43,7 +43,8 @@ from ditto_cli.model.policy.sampling import sample
 from ditto_cli.model.policy.scoring import score
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, SampleRequest
-from speed.work import REFERENCE_PHASE, SAMPLING, UPDATES, Figures, Phases, Work, completion_tokens, heard
+from speed.messages import heard
+from speed.work import REFERENCE_PHASE, SAMPLING, UPDATES, Figures, Phases, Work, completion_tokens
 
 OURS, PLAIN, TRL, CHECK = "ours", "plain", "trl", "check"
 WAYS = (OURS, PLAIN, TRL, CHECK)

@@ -9,7 +9,6 @@ tokens they are.
 from __future__ import annotations
 
 import gc
-import logging
 import math
 import random
 import time
@@ -90,21 +89,6 @@ class Outcome(BaseModel):
         """Of all phases; None when one of them has no result."""
         values = [phase.seconds for phase in self.phases.values()]
         return None if not values or None in values else sum(value for value in values if value is not None)
-
-
-@contextmanager
-def heard(into: list[str]) -> Iterator[list[str]]:
-    """A list that gets what is logged for the user within the block."""
-    handler, log = logging.Handler(logging.INFO), logging.getLogger("ditto_cli")
-    handler.emit = lambda record: into.append(record.getMessage())  # type: ignore[method-assign]
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield into
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
 
 
 @dataclass

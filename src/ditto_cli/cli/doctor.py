@@ -26,7 +26,7 @@ from ditto_cli.errors import DiskError, DittoError
 from ditto_cli.shown import size
 from ditto_cli.store import AdapterStore, cache_home, store_home
 from ditto_cli.store.adapter_store import ADAPTERS_FOLDER
-from ditto_cli.store.files import REMOVED_PREFIX, STAGING_PREFIX, TEMPORARY_PREFIX
+from ditto_cli.store.files import REMOVED_PREFIX, STAGING_PREFIX, TEMPORARY_PREFIX, list_folder
 from ditto_cli.store.records import KEY_FILE
 
 _LEFTOVERS = (TEMPORARY_PREFIX, STAGING_PREFIX, REMOVED_PREFIX)
@@ -66,9 +66,9 @@ def run_doctor(*, as_json: bool) -> None:
             base = store.record(name).base
         here = is_present(base.id, base.revision) if base else None
         adapters.append({"name": name, "problem": problem, "base": base and base.id, "base_present": here})
-    for path in sorted((home / ADAPTERS_FOLDER).iterdir()) if (home / ADAPTERS_FOLDER).is_dir() else ():
-        if path.name not in {*names, *unfinished} and not path.name.startswith(_LEFTOVERS):
-            problems.append(f"{path} holds no adapter: delete it, unless you know what it is")
+    for name in attempt(partial(list_folder, home / ADAPTERS_FOLDER)) or ():
+        if name not in {*names, *unfinished} and not name.startswith(_LEFTOVERS):
+            problems.append(f"{home / ADAPTERS_FOLDER / name} holds no adapter: delete it, unless you know what it is")
     problems = list(dict.fromkeys(problems))
     environment = _environment()
     if as_json:

@@ -129,7 +129,8 @@ def _find_kinds(name: str, rows: Sequence[Mapping[str, Any]], header: Sequence[s
 
 def _prompt_and_text(row: Mapping[str, Any], columns: Mapping[str, Sequence[str]]) -> tuple[str, str]:
     """What a row answers, and its text; "" for what is not there."""
-    text = row.get((*columns["texts"], "completion")[0])
+    column = (*columns["texts"], "completion")[0]
+    text = row.get(column)
     if not isinstance(text, str):
         return "", ""
     # Before anything is taken away: of letters that were read wrongly, some are invisible marks.
@@ -140,7 +141,8 @@ def _prompt_and_text(row: Mapping[str, Any], columns: Mapping[str, Sequence[str]
     if text.startswith('{"'):  # of comments on YouTube
         with suppress(ValueError, RecursionError):
             text = "".join(str(part.get("text", "")) for part in json.loads(f"[{text}]"))
-    text = text.replace('"\n"', "\n")  # as LinkedIn divides lines
+    if column == "ShareCommentary":
+        text = text.replace('"\n"', "\n")  # as LinkedIn divides lines
     if {"creationDate", "uuid"} <= row.keys():  # of Day One
         text = re.sub(r"!\[\]\([^()\s]{0,200}\)|\\(?=[^\w\s])", "", text)
     prompt = _first_value(row, columns["prompts"])

@@ -86,10 +86,17 @@ class WritingStore:
 
 
 def keep_report(folder: Path, report: EvalReport, page: str) -> None:
-    """Keep a report, as data and as a page, in the place of the one before."""
-    remove_tree(folder / REPORT_FILE)  # first, so that there is never a page of which nobody knows whose texts it has
-    write_text(folder / REPORT_DATA_FILE, report.model_dump_json(indent=2) + "\n")
+    """Keep a report, as data and as a page, in the place of the one before, which stays where the disk refuses."""
+    data = folder / REPORT_DATA_FILE
+    before = _participants(folder, data.name) if data.exists() else None
+    if before is None:  # of an earlier ditto: nobody knows whose texts it has
+        remove_tree(folder / REPORT_FILE)
+    # Until the new page is there, the data name those of the old one too.
+    of_both = report.model_copy(update={"participants": sorted({*report.participants, *(before or ())})})
+    write_text(data, of_both.model_dump_json(indent=2) + "\n")
     write_text(folder / REPORT_FILE, page)
+    if of_both != report:
+        write_text(data, report.model_dump_json(indent=2) + "\n")
 
 
 def forget_in(folder: Path, name: str) -> Counter[str]:
