@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from random import Random
 from statistics import fmean
@@ -104,7 +104,7 @@ def coverage(prompt: str, text: str) -> float:
     wanted = content_words(prompt)
     if not wanted:
         return 1.0
-    found = frozenset(_pieces(without_repeats(text)))
+    found = _pieces_of(text)
     return sum(word in found or any(_is_form(word, other) for other in found) for word in wanted) / len(wanted)
 
 
@@ -115,15 +115,21 @@ def nearest_texts(demonstrations: Sequence[Demonstration], prompt: str, num: int
     return tuple(sorted(demonstrations, key=lambda d: shares[d.id])[max(0, len(demonstrations) - num) :])
 
 
+@lru_cache(maxsize=1024)
 def content_words(prompt: str) -> tuple[str, ...]:
     """The names, numbers and other words of a prompt that say what it is about, each once."""
-    bank = read_bank()
-    code = language.language_of(prompt) or "en"
-    nouns = {noun for kind in bank.kinds.values() for noun in (*kind.nouns, *kind.hints)}
-    plain = bank.function_words | bank.describing_words | language.function_words(code) | nouns
-    unsaid = {piece for word in plain for piece in words(word)} - (bank.numbers.keys() - {"one"})
+    unsaid = _words_unsaid(language.language_of(prompt) or "en")
     asked = _LENGTH.sub(" ", prompt)
     return tuple(dict.fromkeys(_pieces(" ".join(word for word in words(asked) if word not in unsaid))))
+
+
+@cache
+def _words_unsaid(code: str) -> frozenset[str]:
+    """Words that say nothing of what a text in a language is about."""
+    bank = read_bank()
+    nouns = {noun for kind in bank.kinds.values() for noun in (*kind.nouns, *kind.hints)}
+    plain = bank.function_words | bank.describing_words | language.function_words(code) | nouns
+    return frozenset(piece for word in plain for piece in words(word)) - (bank.numbers.keys() - {"one"})
 
 
 def echo_share(prompt: str, text: str) -> float:
@@ -177,6 +183,12 @@ def _body(text: str) -> str:
             break
         lines.pop()
     return "\n".join(lines)
+
+
+@lru_cache(maxsize=1024)
+def _pieces_of(text: str) -> frozenset[str]:
+    """What a text has of them, each once."""
+    return frozenset(_pieces(without_repeats(text)))
 
 
 def _pieces(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from statistics import fmean, median
 from typing import Any, Protocol
@@ -282,7 +282,7 @@ class StylePanel:
 
         self._members: list[FittedMeasure] = []
         for measure in MEASURES:
-            own_features, other_features = ([measure.features(text) for text in part] for part in (texts, others))
+            own_features, other_features = ([_features(measure, text) for text in part] for part in (texts, others))
             matrix = SparseVectors(own_features, other_features, voices).matrix if measure.sparse else _dense_matrix
             profile = ImposterProfile if measure.sparse else SpreadProfile
             fitted = profile(matrix(own_features), matrix(other_features), voices)
@@ -343,6 +343,12 @@ class StylePanel:
     def _weigh(self, values: Mapping[str, float], evidence: float) -> PanelScore:
         members = {name: value * evidence if value > 0 else value for name, value in values.items()}
         return PanelScore(sum(self._weights[name] * value for name, value in members.items()), members)
+
+
+@lru_cache(maxsize=2048)
+def _features(measure: Measure, text: str) -> Features:
+    """Those of a text; the shipped ones are read for every author."""
+    return measure.features(text)
 
 
 def _dense_matrix(texts: Sequence[Features]) -> Array:
