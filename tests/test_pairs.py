@@ -340,6 +340,7 @@ def test_the_other_methods(ditto, texts, method, stages):
     assert result.code == 0, result.err
     record = ditto.record("alice")
     assert list(record.stage_names) == stages
+    assert len(record.pair_hashes) == {"sft": 0, "dpo": 2}[method]
     if method == "dpo":
         assert record.stages[1].metrics["comparisons/given"] == 2
         assert record.stages[1].metrics["samples/tokens"] == 0
@@ -359,6 +360,13 @@ def test_dpo_in_a_folder_without_pairs_is_an_error_of_input(ditto, texts):
     result = train_by("dpo", ditto, texts)
     assert result.code == 2
     assert "needs given pairs" in result.error
+
+
+def test_far_too_many_pairs_are_an_error_of_input(ditto, texts):
+    folder_with(texts, *(line(chosen=f"cheers {number}") for number in range(1001)))
+    result = ditto.train(texts)
+    assert result.code == 2
+    assert "pairs.jsonl has 1,001 pairs: keep those that matter, at most 1,000." in result.error
 
 
 def test_what_a_method_decides_cannot_be_set_besides(ditto, texts):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -118,6 +118,8 @@ def read_order(options: TrainOptions, given: Mapping[str, object] | None = None)
     check_publish(options.publish, settings)
     adapter = folder_adapter(options.folder, folder_file, options.name)
     reading, _ = view_folder(options.folder, folder_file)
+    if not settings.rounds.num:
+        reading = replace(reading, pairs=())  # SFT alone learns nothing of them
     check_comparable(settings, reading.pairs)
     return Order(options, folder_file, reading, adapter, preset, overrides)
 

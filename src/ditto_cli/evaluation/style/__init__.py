@@ -346,7 +346,7 @@ class StylePanel:
 
 
 @lru_cache(maxsize=2048)
-def _features(measure: Measure, text: str) -> Features:
+def _features(measure: Measure, text: str) -> Any:
     """Those of a text; the shipped ones are read for every author."""
     return measure.features(text)
 
