@@ -231,7 +231,7 @@ def test_what_needs_no_torch_imports_none_indirectly():
     judging = (
         "style",
         "html",
-        "sections",
+        "report_tables",
         "verdict",
         "eval_prompts",
         "appraisal",

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from ditto_cli.errors import DiskError
-from ditto_cli.evaluation import traces
-from ditto_cli.evaluation.traces import forget_in, keep_report, rename_in
+from ditto_cli.evaluation import evaluation_files
+from ditto_cli.evaluation.evaluation_files import forget_in, keep_report, rename_in
 from ditto_cli.store import AdapterStore
 from eval_fixtures import smallest_report
 
@@ -188,14 +188,14 @@ def test_a_page_goes_with_its_data(tmp_path, names, goes):
 
 def test_a_full_disk_keeps_the_report_of_before_and_names_all_that_may_be_in_it(tmp_path, monkeypatch):
     keep_report(tmp_path, smallest_report(participants=["bob"]), "<p>bob</p>")
-    real = traces.write_text
+    real = evaluation_files.write_text
 
     def refuse(path, text):
         if path.name == "report.html":
             raise DiskError("full")
         real(path, text)
 
-    monkeypatch.setattr(traces, "write_text", refuse)
+    monkeypatch.setattr(evaluation_files, "write_text", refuse)
     with pytest.raises(DiskError, match="full"):
         keep_report(tmp_path, smallest_report(participants=["ann"]), "<p>ann</p>")
     assert (tmp_path / "report.html").read_text() == "<p>bob</p>"

@@ -9,8 +9,8 @@ from conftest import shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan, fitting_shots, write
+from ditto_cli.evaluation.evaluation_files import WritingStore
 from ditto_cli.evaluation.judgements import EvalPrompt
-from ditto_cli.evaluation.traces import WritingStore
 from ditto_cli.types import Demonstration
 
 PROMPTS = (EvalPrompt("a", "Invite Bo.", "new"), EvalPrompt("b", "Thank Al for the book.", "given"))

@@ -21,7 +21,7 @@ from ditto_cli.evaluation.report import (
     WhatWasRun,
     WinRate,
 )
-from ditto_cli.evaluation.sections import number, share
+from ditto_cli.evaluation.report_tables import number, share
 from ditto_cli.shown import duration
 from eval_fixtures import (
     crowded_report,

@@ -11,6 +11,7 @@ import pytest
 from cli_helpers import SMALL
 from conftest import load_tiny, shake
 from ditto_cli.cli.demos import keep_pair, keep_picks
+from ditto_cli.cli.eval import _author
 from ditto_cli.config import DpoSettings, FolderFile, Settings
 from ditto_cli.demonstrations.choice import audit_pair
 from ditto_cli.demonstrations.folder import pair_line, read_folder, read_pairs, without_kept_back
@@ -341,6 +342,7 @@ def test_the_other_methods(ditto, texts, method, stages):
     record = ditto.record("alice")
     assert list(record.stage_names) == stages
     assert len(record.pair_hashes) == {"sft": 0, "dpo": 2}[method]
+    assert _author("alice", record, texts, AdapterStore(ditto.home))[1] == []  # the folder is the one it learnt
     if method == "dpo":
         assert record.stages[1].metrics["comparisons/given"] == 2
         assert record.stages[1].metrics["samples/tokens"] == 0

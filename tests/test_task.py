@@ -9,7 +9,6 @@ from ditto_cli.config import LoraSettings
 from ditto_cli.evaluation.appraisal import (
     Appraisal,
     Appraiser,
-    StyleJudge,
     TaskScale,
     content_words,
     coverage,
@@ -18,6 +17,7 @@ from ditto_cli.evaluation.appraisal import (
 )
 from ditto_cli.evaluation.contestants import nearest_texts
 from ditto_cli.evaluation.judgements import Author, EvalPrompt, Pair, Writing
+from ditto_cli.evaluation.judges.by_style import StyleJudge
 from ditto_cli.evaluation.model_figures import told_shares
 from ditto_cli.types import Demonstration
 

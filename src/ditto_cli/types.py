@@ -246,7 +246,10 @@ class Reporter(Protocol):
         """A stage of `total` units of work begins; `stage` is shown as it is."""
 
     def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
-        """`completed` units of the current stage are done; `metrics` are its newest figures."""
+        """`completed` units of the current stage are done; `metrics` are its newest figures.
+
+        Of an update of the rounds they have its number through all rounds, as `step`.
+        """
 
     def stage_ended(self) -> None:
         """The current stage is done."""

@@ -109,7 +109,7 @@ def run_path(name: str, stage: str | None) -> None:
 
 def run_rename(name: str, new_name: str) -> None:
     """Another name for an adapter."""
-    from ditto_cli.evaluation.traces import rename_in
+    from ditto_cli.evaluation.evaluation_files import rename_in
 
     store = open_store()
 
@@ -151,7 +151,7 @@ def run_import(path: Path, *, name: str | None, base: str | None) -> None:
 
 def run_forget(name: str, *, sure: bool) -> None:
     """Remove an adapter, and what evaluations of other adapters show of it, after a question on a terminal."""
-    from ditto_cli.evaluation.traces import forget_in
+    from ditto_cli.evaluation.evaluation_files import forget_in
     from ditto_cli.fleet.status import forget_person
 
     store = open_store()

@@ -29,10 +29,10 @@ from ditto_cli.config import read_folder_file
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.judgements import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport, stage_kind
-from ditto_cli.evaluation.sections import evaluated_title, overview, warnings_by_subject, win_rates
+from ditto_cli.evaluation.report_tables import evaluated_title, overview, warnings_by_subject, win_rates
 from ditto_cli.evaluation.texts_at_hand import read_author
-from ditto_cli.store import AdapterRecord, AdapterStore, keyed_hash, write_text
-from ditto_cli.types import Demonstration, Reporter
+from ditto_cli.store import AdapterRecord, AdapterStore, learnt_hashes, write_text
+from ditto_cli.types import Reporter
 from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def contestant_of(
 def kept_writer(session: Session, store: AdapterStore, folder: Path, shown: Reporter) -> Writer:
     """Writes as a contestant, or finds what it wrote in an earlier evaluation of this folder."""
     from ditto_cli.evaluation.contestants import write
-    from ditto_cli.evaluation.traces import WritingStore
+    from ditto_cli.evaluation.evaluation_files import WritingStore
 
     policy = session.policy
     base = f"{policy.identity.model_dump_json()} {policy.quantize} {policy.hardware.device.type}"
@@ -222,8 +222,8 @@ def show_report(report: EvalReport, *, as_json: bool = False) -> None:
 
 def write_page(report: EvalReport, place: Path | None, folder: Path) -> None:
     """Write the report as a page to a place of the user's, or as page and data into its evaluation folder."""
+    from ditto_cli.evaluation.evaluation_files import keep_report
     from ditto_cli.evaluation.html import render_html
-    from ditto_cli.evaluation.traces import keep_report
 
     if place is None:
         keep_report(folder, report, render_html(report))
@@ -256,17 +256,17 @@ def _author(name: str, record: AdapterRecord, given: Path | None, store: Adapter
             f"The texts that {name} was trained on {where}: say where: ditto eval FOLDER --adapter {name}."
         )
     author = read_author(folder)
-    key, trained = store.key(), set(record.demonstration_hashes)
-
-    def hash_of(text: Demonstration) -> str:
-        return keyed_hash(key, f"{text.prompt}\0{text.completion}")
-
+    pairs = author.pairs if record.settings.rounds.num else ()  # SFT alone learns of none
+    key = store.key()
+    trained = learnt_hashes(key, author.demonstrations, pairs)
     notes = []
-    changed = len({hash_of(text) for text in author.demonstrations} ^ trained)
-    changed += len({hash_of(text) for text in author.learnt[len(author.demonstrations) :]} ^ set(record.pair_hashes))
+    changed = len(set(trained["demonstration_hashes"]) ^ set(record.demonstration_hashes))
+    changed += len(set(trained["pair_hashes"]) ^ set(record.pair_hashes))
     if changed:
         notes.append(f"The texts are not those that {name} was trained on ({changed} differ): figures may mislead.")
-    learned = [text.id for text in author.held_out if hash_of(text) in trained | set(record.pair_hashes)]
+    kept_back = learnt_hashes(key, author.held_out, ())["demonstration_hashes"]
+    known = {*record.demonstration_hashes, *record.pair_hashes}
+    learned = [text.id for text, digest in zip(author.held_out, kept_back, strict=True) if digest in known]
     if learned:
         notes.append(f"{name} was trained on {', '.join(learned)}: left out of the texts kept back.")
     for note in notes:

@@ -63,9 +63,9 @@ def run_fleet_train(options: FleetOptions) -> None:
 
 def run_fleet_eval(options: FleetOptions) -> None:
     """See `ditto fleet eval --help`."""
+    from ditto_cli.evaluation.evaluation_files import keep_report
     from ditto_cli.evaluation.html import render_html, render_overview
     from ditto_cli.evaluation.report import style_of
-    from ditto_cli.evaluation.traces import keep_report
 
     store = open_store()
     with only_fleet(store_home(os.environ)):

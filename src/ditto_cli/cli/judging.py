@@ -71,11 +71,11 @@ def run_judge(
 
     Answers of a person or a server are kept in `folder`.
     """
-    from ditto_cli.evaluation.appraisal import StyleJudge
     from ditto_cli.evaluation.evaluate import judge_all
     from ditto_cli.evaluation.judges import Ledger
     from ditto_cli.evaluation.judges.by_model import ModelJudge
     from ditto_cli.evaluation.judges.by_person import PersonJudge, Shown
+    from ditto_cli.evaluation.judges.by_style import StyleJudge
 
     demonstrations = findings.author.demonstrations
     judge: Judge

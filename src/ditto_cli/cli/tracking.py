@@ -92,21 +92,15 @@ class _Tracked:
     shown: Reporter
     client: Any
     settings: Settings
-    stage: str = ""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.shown, name)
 
-    def stage_started(self, stage: str, total: int, unit: str) -> None:
-        self.stage = stage
-        self.shown.stage_started(stage, total, unit)
-
     def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
         """TRL's names, SFT's under `sft/`; a step is an update, those of SFT counted in full."""
         self.shown.stage_advanced(completed, metrics)
-        if metrics and self.stage == "SFT":
-            self.client.log({f"sft/{key}": value for key, value in metrics.items()}, completed)
+        if "step" in metrics:  # of the rounds
+            figures = {name: value for name, value in metrics.items() if name != "step"}
+            self.client.log(figures, self.settings.sft.max_steps + int(metrics["step"]))
         elif metrics:
-            number = int(self.stage.removeprefix("round ").removesuffix(": DPO"))
-            step = self.settings.sft.max_steps + (number - 1) * self.settings.rounds.steps + completed
-            self.client.log(dict(metrics), step)
+            self.client.log({f"sft/{key}": value for key, value in metrics.items()}, completed)

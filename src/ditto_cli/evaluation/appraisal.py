@@ -4,8 +4,8 @@ The task is how much of what was asked a text says: 0 like a text for another pr
 two halves, each a share of the prompt: of its content words those that stand in the text, and, where a model is loaded,
 of its information what the text tells (`told_shares`). Calibrated for the author, as the style panel is.
 
-Both are also a judge of pairs, offline and deterministic. A text that recites a demonstration or has collapsed into
-repetition loses against one that does not: a copy is no writing in somebody's style. No torch.
+A text that recites a demonstration or has collapsed into repetition is worth nothing: a copy is no writing in
+somebody's style. No torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -25,7 +25,7 @@ from rapidfuzz import fuzz
 from ditto_cli.demonstrations import language
 from ditto_cli.demonstrations.authorship import closing_in
 from ditto_cli.evaluation.eval_prompts import read_bank
-from ditto_cli.evaluation.judgements import Author, Judgement, Pair, Writing
+from ditto_cli.evaluation.judgements import Author, Writing
 from ditto_cli.evaluation.soundness import recitation_check, repetition, shared_positions, why_collapsed, words
 from ditto_cli.evaluation.style import StylePanel, TextEncoder, bent, read_background
 from ditto_cli.evaluation.style.features import masked_tokens, without_repeats
@@ -44,7 +44,6 @@ _SALAD, _IN_ORDER = 0.15, 0.45
 _MIN_ORDER = 0.15  # nats a word; below, as in other languages, order cannot be told
 _SHUFFLES = 8
 _STEEPNESS = 4.0
-_TIE = 1e-9
 _PRIOR = 10.0  # times that a kind is seen before its own neighbours count as much as anybody's
 
 
@@ -269,24 +268,3 @@ class Appraiser:
 
 def _chance(value: float) -> float:
     return 1 / (1 + math.exp(-_STEEPNESS * (value - 0.5)))
-
-
-class StyleJudge:
-    """Which of two texts is worth more, by what was measured of each writing."""
-
-    name = "style and task"
-
-    def __init__(self, appraise: Callable[[Writing], Appraisal]) -> None:
-        self._appraise = appraise
-
-    def judge(self, pairs: Sequence[Pair], *, on_judged: Callable[[int], None]) -> list[Judgement]:
-        """One judgement a pair, in their order."""
-        judgements = []
-        for number, pair in enumerate(pairs, start=1):
-            first, second = self._appraise(pair.first), self._appraise(pair.second)
-            ahead = first.worth - second.worth
-            score = 0.5 if abs(ahead) <= _TIE else float(ahead > 0)
-            reasons = [one.fault for one in (first, second) if one.fault]
-            judgements.append(Judgement(pair, score, "; ".join(reasons)))
-            on_judged(number)
-        return judgements

@@ -14,8 +14,8 @@ from ditto_cli.demonstrations.prompts import attach_prompts, plain_instruction
 from ditto_cli.errors import IncompatibleError
 from ditto_cli.evaluation.judgements import BASE_CONTESTANT, Author, EvalPrompt
 from ditto_cli.evaluation.report import EvalReport, stage_kind
-from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun, cache_home, describe_mismatch, keyed_hash
-from ditto_cli.types import Demonstration, Preference, Reporter, SourceText
+from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun, cache_home, describe_mismatch, learnt_hashes
+from ditto_cli.types import Preference, Reporter, SourceText
 
 if TYPE_CHECKING:
     from ditto_cli.evaluation.contestants import Contestant
@@ -85,11 +85,12 @@ def publish(store: AdapterStore, task: Task, trained: Trained) -> AdapterRecord:
         DiskError: the disk refused; the adapter of that name from before is as it was.
     """
     demonstrations, _ = attach_prompts(task.texts, {**task.prompts, **trained.prompts})
+    hashes = learnt_hashes(store.key(), demonstrations, task.pairs)  # under this store's own key
     with store.training(task.name) as kept:
         kept.start_over()
         for stage, files in trained.stages.items():
             kept.generation.add_stage(stage, files)
-        return kept.publish(trained.record.model_copy(update=_hashes(store, task, demonstrations)))
+        return kept.publish(trained.record.model_copy(update=hashes))
 
 
 def is_trained(store: AdapterStore, task: Task) -> bool:
@@ -98,18 +99,8 @@ def is_trained(store: AdapterStore, task: Task) -> bool:
     if without or not store.exists(task.name):
         return False
     record = store.record(task.name)
-    hashes = _hashes(store, task, demonstrations)
+    hashes = learnt_hashes(store.key(), demonstrations, task.pairs)
     return record.settings == task.settings and all(getattr(record, name) == found for name, found in hashes.items())
-
-
-def _hashes(store: AdapterStore, task: Task, demonstrations: list[Demonstration]) -> dict[str, list[str]]:
-    """What a record says of the texts, under this store's own key."""
-    key = store.key()
-    return {
-        "demonstration_hashes": [keyed_hash(key, f"{one.prompt}\0{one.completion}") for one in demonstrations],
-        "pair_hashes": [keyed_hash(key, f"{pair.prompt}\0{pair.chosen}") for pair in task.pairs],
-        "rejected_hashes": [keyed_hash(key, f"{pair.prompt}\0{pair.rejected}") for pair in task.pairs],
-    }
 
 
 @dataclass(frozen=True)
@@ -139,9 +130,9 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
 
     began = time.monotonic()
     hardware = detect("cuda" if task.is_on_gpu else "cpu")
-    from ditto_cli.evaluation.appraisal import StyleJudge
     from ditto_cli.evaluation.contestants import Contestant, WritingPlan, few_shot, with_texts, write
     from ditto_cli.evaluation.evaluate import build_report, gather, judge_all
+    from ditto_cli.evaluation.judges.by_style import StyleJudge
     from ditto_cli.model.base.loading import load_policy
     from ditto_cli.model.policy.lora import lora_of
 

@@ -121,7 +121,8 @@ def ditto(
             with deferred():  # an interrupt waits until the update is whole
                 metrics = place.updater.update(comparisons, prompts, round_number=place.round, step=step)
                 place.steps.append(metrics)
-            reporter.stage_advanced(step + 1, metrics.values)
+            number = place.round * num_steps + step + 1  # through all rounds
+            reporter.stage_advanced(step + 1, {**metrics.values, "step": float(number)})
             yield metrics
         reporter.stage_ended()
         free_memory()

@@ -39,6 +39,7 @@ from ditto_cli.store import (
     StepState,
     UnfinishedRun,
     keyed_hash,
+    learnt_hashes,
 )
 from ditto_cli.types import (
     SFT_STAGE,
@@ -359,9 +360,6 @@ class _Run:
             settings=job.settings,
             num_demonstrations=len(job.demonstrations),
             num_demonstration_tokens=job.texts.num_tokens,
-            demonstration_hashes=[keyed_hash(self.kept.key, f"{d.prompt}\0{d.completion}") for d in job.demonstrations],
-            pair_hashes=[keyed_hash(self.kept.key, f"{pair.prompt}\0{pair.chosen}") for pair in job.pairs],
-            rejected_hashes=[keyed_hash(self.kept.key, f"{pair.prompt}\0{pair.rejected}") for pair in job.pairs],
             folder=job.folder,
             max_new_tokens=job.texts.max_new_tokens,
             watch_prompt=job.watch_prompt,
@@ -372,6 +370,7 @@ class _Run:
             device=policy.hardware.name,
             versions=_versions(),
             seconds=round(time.monotonic() - self.started, 1),
+            **learnt_hashes(self.kept.key, job.demonstrations, job.pairs),
         )
         with deferred():
             stored = self.kept.publish(record)

@@ -27,4 +27,5 @@ from ditto_cli.store.records import (
     StageRecord,
     describe_mismatch,
     keyed_hash,
+    learnt_hashes,
 )

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from ditto_cli.config import Settings
 from ditto_cli.errors import DamagedError, DiskError
 from ditto_cli.store.files import fsync_folder, list_folder, make_exclusively, make_private_folder, read_bytes
+from ditto_cli.types import Demonstration, Preference
 
 SCHEMA_VERSION: Literal[2] = 2
 KEY_FILE = "key"
@@ -205,6 +206,17 @@ def keyed_hash(key: bytes, text: str) -> str:
     """HMAC-SHA256 of a text in hex: tells if two runs saw the same text, and nothing to who lacks the key."""
     # A .jsonl escape may spell half a surrogate pair, which plain UTF-8 refuses.
     return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def learnt_hashes(
+    key: bytes, demonstrations: Sequence[Demonstration], pairs: Sequence[Preference]
+) -> dict[str, list[str]]:
+    """What a record says of the texts that were learnt: each with its prompt, of pairs both sides."""
+    return {
+        "demonstration_hashes": [keyed_hash(key, f"{one.prompt}\0{one.completion}") for one in demonstrations],
+        "pair_hashes": [keyed_hash(key, f"{pair.prompt}\0{pair.chosen}") for pair in pairs],
+        "rejected_hashes": [keyed_hash(key, f"{pair.prompt}\0{pair.rejected}") for pair in pairs],
+    }
 
 
 def store_key(home: Path) -> bytes:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from ditto_cli.evaluation.judgements import BASE_CONTESTANT
 from ditto_cli.evaluation.report import EvalReport, SampleRow, style_of
-from ditto_cli.evaluation.sections import (
+from ditto_cli.evaluation.report_tables import (
     evaluated_title,
     number,
     other_tables,

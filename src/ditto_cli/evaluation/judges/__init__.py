@@ -5,7 +5,8 @@ which of them is by the same author), in words of our own. The ledger is a file,
 twice: one JSON object a line, added as soon as the answer is there. It holds a keyed digest of the question, the
 answer and what it cost in tokens, never a text.
 
-Each judge is imported from its own module, so that it needs only its own libraries.
+Each judge has a module of its own, `by_*`, so that it needs only its own libraries. Who adds one gives it a name in
+cli/arguments.py (`JudgeKind`) and a place in cli/judging.py, which checks and makes it.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Shown:
 
 
 class StoredPairs(BaseModel):
-    """The pairs of an evaluation, and the other adapters whose texts they hold (see `traces`)."""
+    """The pairs of an evaluation, and the other adapters whose texts they hold (see `evaluation_files`)."""
 
     model_config = ConfigDict(extra="forbid")
 
