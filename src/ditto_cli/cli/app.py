@@ -240,7 +240,7 @@ def _demos_edit(folder: Folder, name: TextName) -> None:
 
 @demos.command("rm")
 def _demos_rm(folder: Folder, name: TextName, sure: Sure = False) -> None:
-    """Remove a text and its prompt."""
+    """Remove a text. Its prompt in prompts.yaml stays."""
     from ditto_cli.cli.demos import run_rm
 
     run_rm(folder, name, sure=sure)
