@@ -150,7 +150,7 @@ class Follower(SilentReporter):
     held: list[Demonstration]
     points: list[dict]
 
-    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
+    def advance_work(self, completed: int, metrics: Mapping[str, float]) -> None:
         """See `Reporter`."""
         point = {"step": completed, "loss": metrics["loss"], "held_out_loss": held_out_loss(self.policy, self.held)}
         self.points.append(point)

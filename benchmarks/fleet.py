@@ -152,7 +152,7 @@ def people(place: Path) -> None:
 
 def pause(given: None, reporter: TaskReporter) -> None:
     """What a simulated person's training is."""
-    reporter.stage_started("a pause", 1, "pauses")
+    reporter.begin_work("a pause", 1, "pauses")
     time.sleep(0.01)
 
 

@@ -315,7 +315,7 @@ def resume_is_exact(setup: Setup) -> Finding:
     class Copying(SilentReporter):
         """Keeps what a kill after the sixth update would leave."""
 
-        def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
+        def advance_work(self, completed: int, metrics: Mapping[str, float]) -> None:
             if "rewards/margins" in metrics and completed == 6 and not copy.exists():
                 shutil.copytree(home, copy)
 

@@ -259,7 +259,9 @@ def test_ctrl_c_before_sft_is_finished_keeps_nothing(trained, texts, monkeypatch
 
 
 @pytest.mark.usefixtures("ctrl_c_is_heard")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_a_signal_to_a_real_process_loses_nothing(ditto, texts, number, code):
     # So many updates that the run still is in its first round when the signal comes.
     arguments = ["train", texts, "--base", ditto.base, "--device", "cpu", "--set", "sft.max_steps=2"]

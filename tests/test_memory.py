@@ -433,7 +433,7 @@ class Steps(SilentReporter):
     def __init__(self):
         self.told = []
 
-    def stage_advanced(self, step, metrics):
+    def advance_work(self, step, metrics):
         self.told.append((step, metrics["loss"]))
 
 

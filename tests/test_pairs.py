@@ -251,7 +251,7 @@ def trained(policy, home, settings, pairs=PAIRS, interrupt_after=None):
             if metrics.get("rewards/margins") is not None and next(updates) == interrupt_after:
                 raise KeyboardInterrupt
 
-        reporter.stage_advanced = stop
+        reporter.advance_work = stop
     with store.training("alice") as kept:
         record = train_ditto(policy, Job.of(policy, "alice", OWN, settings, "Hi?", None, pairs), kept, reporter, None)
     return store, record

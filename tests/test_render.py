@@ -125,20 +125,20 @@ def test_json_is_json_and_holds_no_control_characters(capsys):
 
 def test_the_plain_reporter_waits_for_the_first_result(capsys, monkeypatch):
     reporter = StderrReporter(render.stderr_console())
-    reporter.stage_started("judge", 3, "pairs")
+    reporter.begin_work("judge", 3, "pairs")
     reporter._last -= 60  # a slow judge
-    reporter.stage_advanced(0, {})
-    reporter.stage_advanced(1, {})
+    reporter.advance_work(0, {})
+    reporter.advance_work(1, {})
     assert capsys.readouterr().err.startswith("judge: 1/3 pairs")
 
 
 def test_the_plain_reporter_writes_lines_without_control_sequences(capsys):
     reporter = StderrReporter(render.stderr_console())
-    reporter.stage_started("SFT", 3, "updates")
+    reporter.begin_work("SFT", 3, "updates")
     for step in (1, 2, 3):
-        reporter.stage_advanced(step, {"loss": 1.0 / step, "unknown": 1.0})
-    reporter.stage_ended()
-    reporter.sample_shown(WatchedSample("sft", "p", "one\ntwo\x1b[2J", ended=False))
+        reporter.advance_work(step, {"loss": 1.0 / step, "unknown": 1.0})
+    reporter.end_work()
+    reporter.show_sample(WatchedSample("sft", "p", "one\ntwo\x1b[2J", ended=False))
     logging.getLogger("ditto_cli.model").warning("watch out\x07")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "SFT: 3 updates in 0 s  loss 0.33"
@@ -156,10 +156,10 @@ def test_what_is_said_while_bars_are_drawn_stands_on_a_line_of_its_own(monkeypat
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     with render.reporter() as shown:
-        shown.stage_started("SFT", 3, "updates")
-        shown.stage_advanced(1, {"loss": 1.0})
+        shown.begin_work("SFT", 3, "updates")
+        shown.advance_work(1, {"loss": 1.0})
         tell("memory is full")
-        shown.stage_ended()
+        shown.end_work()
     before = terminal.getvalue().partition("memory is full")[0]
     # The bar's line is erased, and only a colour and "note: " may follow.
     assert re.fullmatch(r".*\x1b\[2K(?:\x1b\[\d+m)*(?:note: )?(?:\x1b\[\d+m)*", before, re.DOTALL)
@@ -177,7 +177,7 @@ def test_messages_to_a_reader_who_went_away_do_not_end_the_work(monkeypatch):
     monkeypatch.setattr("sys.stderr", Gone())
     for tell in (render.say, render.warn, render.fail):
         tell("hello")
-    StderrReporter(render.stderr_console()).sample_shown(WatchedSample("sft", "p", "hello", ended=True))
+    StderrReporter(render.stderr_console()).show_sample(WatchedSample("sft", "p", "hello", ended=True))
 
 
 def test_a_figure_that_is_no_number_is_json_all_the_same(capsys):

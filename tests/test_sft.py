@@ -127,13 +127,13 @@ def test_loss_falls_and_the_end_token_is_learnt(policy, tiny_demonstrations):
 class Listener(SilentReporter):
     told: list = field(default_factory=list)
 
-    def stage_started(self, *given):
+    def begin_work(self, *given):
         self.told.append(("started", *given))
 
-    def stage_advanced(self, *given):
+    def advance_work(self, *given):
         self.told.append(("advanced", *given))
 
-    def stage_ended(self):
+    def end_work(self):
         self.told.append(("ended",))
 
 

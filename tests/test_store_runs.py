@@ -63,10 +63,10 @@ class Watcher(SilentReporter):
     stages: list = field(default_factory=list)
     notes: list = field(default_factory=list)
 
-    def stage_started(self, stage, total, unit):
+    def begin_work(self, stage, total, unit):
         self.stages.append(stage)
 
-    def stage_advanced(self, completed, metrics):
+    def advance_work(self, completed, metrics):
         if self.stop and self.stages[-1] == self.stop[0] and completed >= self.stop[1]:
             raise self.error
 

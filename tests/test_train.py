@@ -68,15 +68,15 @@ class Recorder(SilentReporter):
     notes: list = field(default_factory=list)
     interrupt_at: str = ""
 
-    def stage_started(self, stage, total, unit):
+    def begin_work(self, stage, total, unit):
         self.events.append((stage, total, unit, []))
 
-    def stage_advanced(self, completed, metrics):
+    def advance_work(self, completed, metrics):
         self.events[-1][3].append(completed)
         if self.events[-1][0] == self.interrupt_at:
             raise KeyboardInterrupt
 
-    def sample_shown(self, sample):
+    def show_sample(self, sample):
         self.samples.append(sample)
 
 

@@ -242,33 +242,33 @@ class StageSelector(Protocol):
 class Reporter(Protocol):
     """Whoever shows a run to the user. The rooms that work never print; what else is to be known they log."""
 
-    def stage_started(self, stage: str, total: int, unit: str) -> None:
-        """A stage of `total` units of work begins; `stage` is shown as it is."""
+    def begin_work(self, title: str, total: int, unit: str) -> None:
+        """Something of `total` units begins; `title` is shown as it is."""
 
-    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
-        """`completed` units of the current stage are done; `metrics` are its newest figures.
+    def advance_work(self, completed: int, metrics: Mapping[str, float]) -> None:
+        """`completed` units of it are done; `metrics` are its newest figures.
 
         Of an update of the rounds they have its number through all rounds, as `step`.
         """
 
-    def stage_ended(self) -> None:
-        """The current stage is done."""
+    def end_work(self) -> None:
+        """It is done."""
 
-    def sample_shown(self, sample: WatchedSample) -> None:
+    def show_sample(self, sample: WatchedSample) -> None:
         """The policy's text for the held prompt, so that the change can be watched."""
 
 
 class SilentReporter:
     """A `Reporter` that shows nothing, for tests, benchmarks and callers without a user."""
 
-    def stage_started(self, stage: str, total: int, unit: str) -> None:
+    def begin_work(self, title: str, total: int, unit: str) -> None:
         """Show nothing."""
 
-    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
+    def advance_work(self, completed: int, metrics: Mapping[str, float]) -> None:
         """Show nothing."""
 
-    def stage_ended(self) -> None:
+    def end_work(self) -> None:
         """Show nothing."""
 
-    def sample_shown(self, sample: WatchedSample) -> None:
+    def show_sample(self, sample: WatchedSample) -> None:
         """Show nothing."""

@@ -36,10 +36,10 @@ class Poisoner(SilentReporter):
         self._policy, self._at, self._value, self._which = policy, (stage, step), value, which
         self._stage = ""
 
-    def stage_started(self, stage, total, unit):
+    def begin_work(self, stage, total, unit):
         self._stage = stage
 
-    def stage_advanced(self, completed, metrics):
+    def advance_work(self, completed, metrics):
         if (self._stage, completed) == self._at:
             with torch.no_grad():
                 self._policy.parameters()[self._which].view(-1)[0] = self._value

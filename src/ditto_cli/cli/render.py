@@ -174,24 +174,24 @@ def ask(question: str) -> str:
 
 
 class StderrReporter:
-    """A `Reporter`: bars on a terminal; else a line at the end of each stage, and one now and then before."""
+    """A `Reporter`: bars on a terminal; else a line at the end of each work, and one now and then before."""
 
     def __init__(self, console: Console, bars: Progress | None = None) -> None:
         self._console, self._bars = console, bars
         self._task = TaskID(0)
-        self._stage, self._total, self._unit = "", 0, ""
+        self._title, self._total, self._unit = "", 0, ""
         self._started = self._last = 0.0
         self._completed, self._figures = 0, ""
 
-    def stage_started(self, stage: str, total: int, unit: str) -> None:
-        """Show a new bar, or remember the stage."""
-        self._stage, self._total, self._unit = stage, total, unit
+    def begin_work(self, title: str, total: int, unit: str) -> None:
+        """Show a new bar, or remember the title."""
+        self._title, self._total, self._unit = title, total, unit
         self._started = self._last = time.monotonic()
         self._completed, self._figures = 0, ""
         if self._bars:
-            self._task = self._bars.add_task(stage, total=total, unit=unit, figures="")
+            self._task = self._bars.add_task(title, total=total, unit=unit, figures="")
 
-    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
+    def advance_work(self, completed: int, metrics: Mapping[str, float]) -> None:
         """Move the bar, or print a line if the last one is some seconds old."""
         self._completed = completed
         self._figures = "  ".join(f"{label} {metrics[key]:.2f}" for key, label in _METRICS.items() if key in metrics)
@@ -203,8 +203,8 @@ class StderrReporter:
             left = (now - self._started) / completed * (self._total - completed)
             self._line(f"{completed}/{self._total} {self._unit}  {self._figures}  about {left:.0f} s left")
 
-    def stage_ended(self) -> None:
-        """Fill the bar, as SFT may end before its last step; or print what the stage took."""
+    def end_work(self) -> None:
+        """Fill the bar, as SFT may end before its last step; or print what it took."""
         if self._bars:
             self._bars.update(self._task, total=self._completed)
             self._bars.stop_task(self._task)
@@ -212,7 +212,7 @@ class StderrReporter:
             seconds = time.monotonic() - self._started
             self._line(f"{self._completed} {self._unit} in {seconds:.0f} s  {self._figures}")
 
-    def sample_shown(self, sample: WatchedSample) -> None:
+    def show_sample(self, sample: WatchedSample) -> None:
         """Print the sample, above bars if there are any."""
         self._console.print(Text(f"  {sample.stage} writes:", style="bold"))
         for line in visible(sample.text).splitlines():
@@ -221,7 +221,7 @@ class StderrReporter:
             self._console.print(Text("    […] (cut at the length limit)", style="dim"))
 
     def _line(self, message: str) -> None:
-        self._console.print(Text(f"{self._stage}: {message}".rstrip()))
+        self._console.print(Text(f"{self._title}: {message}".rstrip()))
 
 
 class LiveLines:

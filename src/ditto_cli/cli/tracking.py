@@ -96,9 +96,9 @@ class _Tracked:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.shown, name)
 
-    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
+    def advance_work(self, completed: int, metrics: Mapping[str, float]) -> None:
         """TRL's names, SFT's under `sft/`; a step is an update, those of SFT counted in full."""
-        self.shown.stage_advanced(completed, metrics)
+        self.shown.advance_work(completed, metrics)
         if "step" in metrics:  # of the rounds
             figures = {name: value for name, value in metrics.items() if name != "step"}
             self.client.log(figures, self.settings.sft.max_steps + int(metrics["step"]))

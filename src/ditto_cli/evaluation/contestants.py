@@ -66,16 +66,16 @@ def background_plan(demonstrations: Sequence[Demonstration], plan: WritingPlan) 
 def write(policy: Policy, contestant: Contestant, plan: WritingPlan, reporter: Reporter = _SILENT) -> list[Writing]:
     """`plan.num` writings for each prompt, in one batch."""
     requests = writing_requests(policy, contestant, plan)
-    reporter.stage_started(f"{contestant.title}: writing", len(requests), "samples")
+    reporter.begin_work(f"{contestant.title}: writing", len(requests), "samples")
     with policy.using(contestant.adapter):
         sampled = sample(
             policy,
             requests,
             max_new_tokens=plan.max_new_tokens,
             temperature=plan.temperature,
-            on_finished=lambda done: reporter.stage_advanced(done, {}),
+            on_finished=lambda done: reporter.advance_work(done, {}),
         )
-    reporter.stage_ended()
+    reporter.end_work()
     return writings_of(policy, contestant, plan, sampled)
 
 

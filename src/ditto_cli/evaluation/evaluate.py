@@ -86,9 +86,9 @@ def gather(
     others = [(prompt, background[number - 1]) for number, (prompt, _) in enumerate(own) if len(own) > 1]
     written = [(prompts[w.prompt_id], w.text) for texts in writings.values() for w in texts]
     pairs = [*own, *others, *written]
-    reporter.stage_started("task", len(pairs), "texts")
-    told = iter(told_shares(policy, pairs, on_finished=lambda done: reporter.stage_advanced(done, {})))
-    reporter.stage_ended()
+    reporter.begin_work("task", len(pairs), "texts")
+    told = iter(told_shares(policy, pairs, on_finished=lambda done: reporter.advance_work(done, {})))
+    reporter.end_work()
     own_told, others_told = ([next(told) for _ in part] for part in (own, others))
     appraiser = Appraiser(author, background, own_told=own_told, others_told=others_told, encoder=encoder)
     appraisals = {
@@ -98,12 +98,12 @@ def gather(
     losses = {}
     if author.held_out:
         models = [contestant for contestant in contestants if not contestant.shots]
-        reporter.stage_started("held-out texts", len(models), "contestants")
+        reporter.begin_work("held-out texts", len(models), "contestants")
         for number, contestant in enumerate(models, start=1):
             with policy.using(contestant.adapter):
                 losses[contestant.title] = held_out_loss(policy, author.held_out)
-            reporter.stage_advanced(number, {})
-        reporter.stage_ended()
+            reporter.advance_work(number, {})
+        reporter.end_work()
     return Findings(
         author=author,
         plan=plan,
@@ -135,9 +135,9 @@ def _write_all(
 def judge_all(findings: Findings, judge: Judge, reporter: Reporter, *, every_pair: bool) -> None:
     """Have the pairs judged: the first contestant against each other one, and on `every_pair` all against all."""
     pairs = pairs_to_judge(findings, every_pair=every_pair)
-    reporter.stage_started(f"judge: {judge.name}", len(pairs), "pairs")
-    findings.judgements += judge.judge(pairs, on_judged=lambda done: reporter.stage_advanced(done, {}))
-    reporter.stage_ended()
+    reporter.begin_work(f"judge: {judge.name}", len(pairs), "pairs")
+    findings.judgements += judge.judge(pairs, on_judged=lambda done: reporter.advance_work(done, {}))
+    reporter.end_work()
 
 
 def pairs_to_judge(findings: Findings, *, every_pair: bool) -> list[Pair]:

@@ -171,12 +171,12 @@ class TaskReporter(SilentReporter):
         self._stage, self._total = "", 1
         self._begun = self._told = 0.0
 
-    def stage_started(self, stage: str, total: int, unit: str) -> None:
+    def begin_work(self, title: str, total: int, unit: str) -> None:
         """See `Reporter`."""
-        self._stage, self._total, self._begun = stage, total, time.monotonic()
-        self._board.tell.remote(self._name, stage, None)
+        self._stage, self._total, self._begun = title, total, time.monotonic()
+        self._board.tell.remote(self._name, title, None)
 
-    def stage_advanced(self, completed: int, metrics: Mapping[str, float]) -> None:
+    def advance_work(self, completed: int, metrics: Mapping[str, float]) -> None:
         """See `Reporter`."""
         now = time.monotonic()
         if completed and now - self._told > _LOOK_SECONDS:

@@ -100,20 +100,20 @@ def ditto(
             # Where the policy is the reference, and all is fp32, what a sample was drawn with is its score.
             is_reference = place.round == 0 or settings.rounds.reference == "previous"
             if samples and not (is_reference and policy.is_exact):
-                reporter.stage_started(f"{title}: scoring", len(samples), "samples")
+                reporter.begin_work(f"{title}: scoring", len(samples), "samples")
                 samples = score_under_reference(
                     policy,
                     samples,
                     texts.prompts,
                     max_tokens=max_tokens,
-                    on_finished=lambda done: reporter.stage_advanced(done, {}),
+                    on_finished=lambda done: reporter.advance_work(done, {}),
                 )
-                reporter.stage_ended()
+                reporter.end_work()
             place.history.add_round(samples)
             yield Sampled(written[: len(beside)])
 
         free_memory()
-        reporter.stage_started(f"{title}: DPO", num_steps, "updates")
+        reporter.begin_work(f"{title}: DPO", num_steps, "updates")
         while (step := len(place.steps)) < num_steps:
             comparisons = draw_comparisons(
                 place.history, settings.dpo, seed=settings.seed, step=place.round * num_steps + step
@@ -122,9 +122,9 @@ def ditto(
                 metrics = place.updater.update(comparisons, prompts, round_number=place.round, step=step)
                 place.steps.append(metrics)
             number = place.round * num_steps + step + 1  # through all rounds
-            reporter.stage_advanced(step + 1, {**metrics.values, "step": float(number)})
+            reporter.advance_work(step + 1, {**metrics.values, "step": float(number)})
             yield metrics
-        reporter.stage_ended()
+        reporter.end_work()
         free_memory()
 
         yield StageEnded(round_stage(place.round + 1), summarise(place))
@@ -155,16 +155,16 @@ def write(
     """What the active policy writes for the requests, each with a length limit of its own, in one batch."""
     if not requests:
         return []
-    reporter.stage_started(f"{stage}: writing", len(requests), "samples")
+    reporter.begin_work(f"{stage}: writing", len(requests), "samples")
     sampled = sample(
         policy,
         requests,
         max_new_tokens=max(request.max_new_tokens or 0 for request in requests),
         temperature=settings.sampling.temperature,
         max_slots=settings.sampling.max_slots,
-        on_finished=lambda done: reporter.stage_advanced(done, {}),
+        on_finished=lambda done: reporter.advance_work(done, {}),
     )
-    reporter.stage_ended()
+    reporter.end_work()
     return sampled
 
 

@@ -264,7 +264,7 @@ class _Run:
 
     def _show(self, stage: str, watched: SampledTokens) -> str:
         text = self.policy.chat.text(watched.token_ids)
-        self.reporter.sample_shown(WatchedSample(stage, self.job.watch_prompt, text, watched.ended))
+        self.reporter.show_sample(WatchedSample(stage, self.job.watch_prompt, text, watched.ended))
         return text
 
     def keep_stage(self, stage: str, metrics: dict[str, float]) -> None:

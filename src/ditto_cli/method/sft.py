@@ -42,7 +42,7 @@ class _LossWatcher(TrainerCallback):
         if logs and "loss" in logs:
             loss = float(logs["loss"])
             self.losses.append(loss)
-            self._reporter.stage_advanced(state.global_step, {"loss": loss})
+            self._reporter.advance_work(state.global_step, {"loss": loss})
             is_low = loss < self._settings.stop_loss and loss <= self._settings.stop_share * self.losses[0]
             if not math.isfinite(loss) or is_low:
                 control.should_training_stop = True
@@ -62,7 +62,7 @@ def imitate(policy: Policy, texts: Texts, settings: Settings, reporter: Reporter
         _train(policy, before, texts, trainer_arguments(policy, sft, texts_at_a_time, settings.seed), watcher)
         return watcher.losses
 
-    reporter.stage_started("SFT", sft.max_steps, "updates")
+    reporter.begin_work("SFT", sft.max_steps, "updates")
     losses = policy.guard.fit(
         "sft",
         train,
@@ -71,7 +71,7 @@ def imitate(policy: Policy, texts: Texts, settings: Settings, reporter: Reporter
         advice=f"take shorter texts, or {lighter_base(policy.quantize)}",
         lower=lambda limit: _smaller_part(sft.batch_size, min(limit, len(texts.prompts))),
     )
-    reporter.stage_ended()
+    reporter.end_work()
     if not all(math.isfinite(loss) for loss in losses):
         raise NonFiniteError(f"The SFT loss is not finite at step {len(losses)}: lower sft.learning_rate.")
     if not policy.is_finite():
