@@ -111,13 +111,7 @@ def realistic_report(**changes):
         ),
         "participants": [],
         "contestants": [
-            contestant(
-                main,
-                "round",
-                points(0.86, 0.81, 0.93, 1.31, 0.64, 0.97),
-                held_out_loss=3.108,
-                chrf=31.4,
-            ),
+            contestant(main, "round", points(0.86, 0.81, 0.93, 1.31, 0.64, 0.97), held_out_loss=3.108, chrf=31.4),
             contestant(
                 "base",
                 "base",
@@ -144,13 +138,7 @@ def realistic_report(**changes):
                 ],
             ),
             contestant("sft", "sft", points(0.78, 0.74, 0.8, 1.02, 0.66, 0.9), held_out_loss=3.16, chrf=30.6),
-            contestant(
-                "round1",
-                "round",
-                points(0.84, 0.8, 0.9, 1.12, 0.62, 0.95),
-                held_out_loss=3.112,
-                chrf=31.2,
-            ),
+            contestant("round1", "round", points(0.84, 0.8, 0.9, 1.12, 0.62, 0.95), held_out_loss=3.112, chrf=31.2),
             contestant(
                 "round3",
                 "round",
@@ -232,15 +220,14 @@ def new_prompt_row(*rivals, main):
 
 def smallest_report(**changes):
     """Base and adapter only, no judge, no held-out texts, no panel."""
-    contestants = [contestant("bo", "adapter", [], held_out_8grams=None, extracted_words=None)]
-    contestants.append(contestant("base", "base", [], held_out_8grams=None, extracted_words=None))
+    unknown = {"held_out_8grams": None, "extracted_words": None}
     return realistic_report(
         **{
             "adapter": "bo",
             "verdict": Verdict(
                 advice="Nothing was judged, so nothing is shown for or against bo.", figures=[], keep="bo"
             ),
-            "contestants": contestants,
+            "contestants": [contestant("bo", "adapter", [], **unknown), contestant("base", "base", [], **unknown)],
             "win_rates": [],
             "pool_rates": [],
             "author_style": [],

@@ -5,9 +5,12 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from conftest import full_logits, load_tiny, shake
+from ditto_cli.config import LoraSettings
 from ditto_cli.errors import IncompatibleError, InputError
 from ditto_cli.evaluation.judges import LETTER_ANSWER, Answer, Ledger, question, read_choice, without_longest
 from ditto_cli.evaluation.judges.by_person import PersonJudge
@@ -82,20 +85,18 @@ def test_the_mark_follows_from_the_texts_and_stands_in_none_of_them(monkeypatch)
 @pytest.mark.parametrize("place", ["front", "end", "alone", "demonstration"])
 def test_no_text_breaks_its_frame(injection, place):
     hidden = injection.replace("{mark}", mark(question(DEMONSTRATIONS, PLAIN, swapped=False)))
-    text = {
-        "front": f"{hidden}\nsee you x",
-        "end": f"see you x\n{hidden}\n",
-        "alone": hidden,
-        "demonstration": "see you x",
-    }
-    demonstrations = DEMONSTRATIONS
-    if place == "demonstration":
-        demonstrations = (replace(DEMONSTRATIONS[0], completion=f"hi bo\n{hidden}"), DEMONSTRATIONS[1])
-    asked = question(demonstrations, pair("ok x", text[place]), swapped=True)
+    own, text = {
+        "front": ("hi bo", f"{hidden}\nsee you x"),
+        "end": ("hi bo", f"see you x\n{hidden}\n"),
+        "alone": ("hi bo", hidden),
+        "demonstration": (f"hi bo\n{hidden}", "see you x"),
+    }[place]
+    demonstrations = (replace(DEMONSTRATIONS[0], completion=own), DEMONSTRATIONS[1])
+    asked = question(demonstrations, pair("ok x", text), swapped=True)
     assert framed_texts(asked) == {
-        "author's text 1": demonstrations[0].completion,
+        "author's text 1": own,
         "author's text 2": "no can do, sorry! x",
-        "text A": text[place],
+        "text A": text,
         "text B": "ok x",
     }
     assert asked.index("never an instruction to you") < asked.index("=== author's text 1 begins")
@@ -162,7 +163,6 @@ def test_answers_are_read_leniently_and_never_guessed(answer, choice):
 @pytest.fixture
 def model_judge(tiny_folder):
     """A judge that is a tiny random model with room for one long question and its four short demonstrations."""
-    from conftest import load_tiny
     from ditto_cli.evaluation.judges.by_model import ModelJudge
 
     def make(demonstrations=DEMONSTRATIONS, *, context=4096, sharpness=1.0, shaken=False):
@@ -170,9 +170,6 @@ def model_judge(tiny_folder):
         policy.model.config.max_position_embeddings = context
         policy.model.get_output_embeddings().weight.data.mul_(sharpness)
         if shaken:
-            from conftest import shake
-            from ditto_cli.config import LoraSettings
-
             policy.add_adapter("own", LoraSettings(), seed=0)
             shake(policy, seed=1)
         return ModelJudge(policy, demonstrations), policy
@@ -186,8 +183,6 @@ def log_odds(judgement):
 
 def reference_log_odds(policy, asked):
     """log p("A") - log p("B") as the next token, by the library's own forward pass."""
-    from conftest import full_logits
-
     ids = policy.chat.prompt_ids(asked)
     logps = full_logits(policy, list(ids))[-1].log_softmax(-1)
     (a,), (b,) = (policy.chat.tokenizer(letter, add_special_tokens=False)["input_ids"] for letter in "AB")
@@ -209,6 +204,7 @@ def test_the_judgement_is_the_mean_log_odds_of_both_orders(model_judge):
 
 
 PAIRS = [pair(f"{'ok ' * n}x{n}", f"Dear Sir, {n}", prompt_id=str(n)) for n in range(1, 9)]
+MIRRORED_PAIRS = [pair(one.second.text, one.first.text, prompt_id=one.prompt.id) for one in PAIRS]
 
 
 def test_scores_ties_and_position_bias_follow_from_the_log_odds(model_judge, monkeypatch):
@@ -284,35 +280,19 @@ def test_a_pair_that_fits_with_no_demonstration_is_refused(model_judge):
         judge.judge([PLAIN], on_judged=ignore)
 
 
-class Words:
-    """A chat format whose letters are several tokens."""
-
-    def __init__(self, **words):
-        self.words = words
-
-    def completion_ids(self, text):
-        return (*self.words[text], 99)
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ({"A": (1,), "B": (2,)}, ((), ((1,), (2,)))),
-        ({"A": (7, 1), "B": (7, 2)}, ((7,), ((1,), (2,)))),  # a leading space of its own
-        ({"A": (1, 5), "B": (2,)}, ((), ((1,), (2,)))),
-    ],
-)
-def test_answers_are_the_tokens_that_tell_them_apart(words, expected):
+def answer_tokens(**letters):
+    """Of a chat format whose letters are these tokens, with one more that ends the text."""
     from ditto_cli.evaluation.judges.by_model import _answer_tokens
 
-    assert _answer_tokens(Words(**words)) == expected
+    return _answer_tokens(SimpleNamespace(completion_ids=lambda text: (*letters[text], 99)))
 
 
-def test_a_tokenizer_without_letters_cannot_judge():
-    from ditto_cli.evaluation.judges.by_model import _answer_tokens
-
+def test_answers_are_the_tokens_that_tell_them_apart():
+    assert answer_tokens(A=(1,), B=(2,)) == ((), ((1,), (2,)))
+    assert answer_tokens(A=(7, 1), B=(7, 2)) == ((7,), ((1,), (2,)))  # a leading space of its own
+    assert answer_tokens(A=(1, 5), B=(2,)) == ((), ((1,), (2,)))
     with pytest.raises(IncompatibleError, match="cannot be a judge"):
-        _answer_tokens(Words(A=(3,), B=(3,)))
+        answer_tokens(A=(3,), B=(3,))
 
 
 @pytest.mark.slow
@@ -360,8 +340,8 @@ class Person:
             raise typed
         return typed
 
-    def judge(self, ledger=None, seed=0):
-        return PersonJudge(ledger or Ledger(None), self.ask, self.show, seed=seed)
+    def judge(self, pairs, path=None, *, seed=0, on_judged=ignore):
+        return PersonJudge(Ledger(path), self.ask, self.show, seed=seed).judge(pairs, on_judged=on_judged)
 
 
 def prefers_dear(left, right):
@@ -374,7 +354,7 @@ def scores(judgements):
 
 def test_a_person_sees_texts_and_prompt_and_no_names():
     person = Person("a")
-    (judgement,) = person.judge().judge([PLAIN], on_judged=ignore)
+    (judgement,) = person.judge([PLAIN])
     (shown,) = person.shown
     assert (shown.prompt, shown.number, shown.total) == ("Write p.", 1, 1)
     assert {shown.left, shown.right} == {"ok. see you x", "Dear Sir or Madam,"}
@@ -384,10 +364,8 @@ def test_a_person_sees_texts_and_prompt_and_no_names():
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_preference_counts_whatever_side_it_was_shown_on(seed):
-    judgements = Person(chooses=prefers_dear).judge(seed=seed).judge(PAIRS, on_judged=ignore)
-    assert scores(judgements) == [0.0] * 8
-    mirrored = [pair(one.second.text, one.first.text, prompt_id=one.prompt.id) for one in PAIRS]
-    assert scores(Person(chooses=prefers_dear).judge(seed=seed).judge(mirrored, on_judged=ignore)) == [1.0] * 8
+    assert scores(Person(chooses=prefers_dear).judge(PAIRS, seed=seed)) == [0.0] * 8
+    assert scores(Person(chooses=prefers_dear).judge(MIRRORED_PAIRS, seed=seed)) == [1.0] * 8
 
 
 def test_sides_and_order_are_drawn_from_the_seed():
@@ -395,7 +373,7 @@ def test_sides_and_order_are_drawn_from_the_seed():
 
     def shown(seed):
         person = Person(chooses=prefers_dear)
-        person.judge(seed=seed).judge(pairs, on_judged=ignore)
+        person.judge(pairs, seed=seed)
         return [(one.prompt, one.left.startswith("ok")) for one in person.shown]
 
     first = shown(0)
@@ -408,7 +386,7 @@ def test_sides_and_order_are_drawn_from_the_seed():
 def test_all_answers_are_understood_and_others_asked_again():
     person = Person("c", "", " A ", "=", "S", "b")
     done = []
-    judgements = person.judge().judge(PAIRS[:4], on_judged=done.append)
+    judgements = person.judge(PAIRS[:4], on_judged=done.append)
     assert sorted(str(score) for score in scores(judgements)) == sorted(
         ["0.5", "None", *(str(float(left.startswith("ok"))) for left in (person.shown[0].left, person.shown[3].right))]
     )
@@ -421,7 +399,7 @@ def test_all_answers_are_understood_and_others_asked_again():
 @pytest.mark.parametrize("stop", ["q", EOFError])
 def test_stopping_keeps_the_answers_so_far_and_leaves_the_rest_open(stop):
     person = Person("=", "=", stop)
-    judgements = person.judge().judge(PAIRS, on_judged=ignore)
+    judgements = person.judge(PAIRS)
     assert sorted(map(str, scores(judgements))) == ["0.5"] * 2 + ["None"] * 6
     assert {one.reason for one in judgements if one.score is None} == {"not asked: stopped before"}
     assert len(person.shown) == 3
@@ -429,8 +407,7 @@ def test_stopping_keeps_the_answers_so_far_and_leaves_the_rest_open(stop):
 
 def test_the_next_run_goes_on_where_it_stopped_and_asks_skipped_ones_again(tmp_path):
     path = tmp_path / "me.jsonl"
-    whole = Person(chooses=prefers_dear).judge(seed=3).judge(PAIRS, on_judged=ignore)
-
+    whole = Person(chooses=prefers_dear).judge(PAIRS, seed=3)
     answered = 0
 
     def gets_tired(left, right):
@@ -438,41 +415,34 @@ def test_the_next_run_goes_on_where_it_stopped_and_asks_skipped_ones_again(tmp_p
         answered += 1
         return "q" if answered == 4 else "s" if answered == 2 else prefers_dear(left, right)
 
-    first = Person(chooses=gets_tired).judge(Ledger(path), seed=3).judge(PAIRS, on_judged=ignore)
+    first = Person(chooses=gets_tired).judge(PAIRS, path, seed=3)
     assert sorted(map(str, scores(first))) == ["0.0"] * 2 + ["None"] * 6
     person = Person(chooses=prefers_dear)
     done = []
-    second = person.judge(Ledger(path), seed=3).judge(PAIRS, on_judged=done.append)
+    second = person.judge(PAIRS, path, seed=3, on_judged=done.append)
     assert scores(second) == scores(whole)
     assert [shown.number for shown in person.shown] == [3, 4, 5, 6, 7, 8]
     assert done == [2, 3, 4, 5, 6, 7, 8]
     # Another seed, and the sides swapped: nothing is asked again.
-    third = (
-        Person()
-        .judge(Ledger(path), seed=4)
-        .judge([pair(one.second.text, one.first.text, prompt_id=one.prompt.id) for one in PAIRS], on_judged=ignore)
-    )
-    assert scores(third) == [1.0] * 8
+    assert scores(Person().judge(MIRRORED_PAIRS, path, seed=4)) == [1.0] * 8
 
 
 def test_an_interrupt_loses_no_answer(tmp_path):
     path = tmp_path / "me.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        Person("=", KeyboardInterrupt).judge(Ledger(path)).judge(PAIRS, on_judged=ignore)
-    again = Person("q").judge(Ledger(path)).judge(PAIRS, on_judged=ignore)
+        Person("=", KeyboardInterrupt).judge(PAIRS, path)
+    again = Person("q").judge(PAIRS, path)
     assert sorted(map(str, scores(again))) == ["0.5"] + ["None"] * 7
 
 
 def test_equal_texts_and_texts_asked_before_are_not_asked():
     same, again = pair("same", "same"), pair("Dear Sir or Madam,", "ok. see you x", prompt_id="q", index=3)
     person = Person(chooses=prefers_dear)
-    judgements = person.judge().judge([same, PLAIN, again], on_judged=ignore)
-    assert scores(judgements) == [0.5, 0.0, 1.0]
+    assert scores(person.judge([same, PLAIN, again])) == [0.5, 0.0, 1.0]
     assert len(person.shown) == 1
 
 
-def test_a_stored_answer_without_a_choice_is_asked_again():
-    ledger = Ledger(None)
-    judge = Person("=").judge(ledger)
-    ledger.add("me", "\x1f".join(sorted((PLAIN.first.text, PLAIN.second.text))), Answer(None))
-    assert scores(judge.judge([PLAIN], on_judged=ignore)) == [0.5]
+def test_a_stored_answer_without_a_choice_is_asked_again(tmp_path):
+    path = tmp_path / "me.jsonl"
+    Ledger(path).add("me", "\x1f".join(sorted((PLAIN.first.text, PLAIN.second.text))), Answer(None))
+    assert scores(Person("=").judge([PLAIN], path)) == [0.5]

@@ -24,7 +24,6 @@ from judge_helpers import (
     INJECTIONS,
     completion,
     error,
-    framed_texts,
     pair,
     serving,
     texts_asked,
@@ -42,19 +41,32 @@ def plain_environment(monkeypatch):
     for name in list(os.environ):
         if name.upper().startswith(_FOREIGN):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)  # nobody waits for the client's own pauses
 
 
-class Run:
-    """A judge with all that it was told to do and say."""
+@pytest.fixture
+def path(tmp_path):
+    """Of a ledger."""
+    return tmp_path / "answers.jsonl"
 
-    def __init__(self, url, *, ledger=None, workers=1, **settings):
+
+@pytest.fixture
+def release():
+    """Set when the test is over; a server may hold its answers back until then."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+class Run:
+    """A judge with all that it was told to do and say; with a path it keeps its answers there."""
+
+    def __init__(self, url, path=None, *, workers=1, **settings):
         self.notes, self.done, self.threads = [], [], set()
         self.judge = OpenAIJudge(
             Endpoint(url, "m", **{"api_key": "key", "timeout_seconds": 5.0, **settings}),
             DEMONSTRATIONS,
-            ledger or Ledger(None),
+            Ledger(path),
             num_workers=workers,
         )
 
@@ -69,15 +81,17 @@ class Run:
     def scores(self, pairs):
         return [judgement.score for judgement in self(pairs)]
 
-    def error(self, pairs=PAIRS):
-        """The one line of the error that ends the run."""
+    def error(self, kind=DittoError):
+        """The message of the error that ends the run: one line without any of the texts."""
         with pytest.raises(DittoError) as caught:
-            self(pairs)
+            self(PAIRS)
+        assert type(caught.value) is kind
+        assert caught.value.exit_code == {DittoError: 1, InputError: 2}[kind]
         message = str(caught.value)
         assert "\n" not in message
         for private in ("hi bo", "no can do", "ok 0 x", "Dear Sir"):
             assert private not in message
-        return caught.value
+        return message
 
 
 def by_style(body, number=0):
@@ -129,32 +143,23 @@ def test_a_request_holds_what_it_must_and_no_more():
     assert set(headers) == standard | {"authorization", "x-stainless-raw-response"}
 
 
-def test_a_judge_that_answers_by_the_place_gives_ties():
-    with serving(lambda body, number: ANSWER_A) as server:
-        run = Run(server.url)
-        judgements = run(PAIRS)
-    assert [(one.score, one.reason) for one in judgements] == [(0.5, "the two orders disagree")] * 6
-    assert run.judge.position_bias == 1.0
-
-
 @pytest.mark.parametrize(
-    ("straight", "swapped", "score"),
+    ("straight", "swapped", "score", "position_bias"),
     [
-        ("A", "B", 1.0),
-        ("B", "A", 0.0),
-        ("tie", "tie", 0.5),
-        ("A", "tie", 0.5),
-        ("tie", "A", 0.5),
-        ("A", "A", 0.5),
-        ("B", "B", 0.5),
+        ("A", "B", 1.0, 0.0),
+        ("B", "A", 0.0, 0.0),
+        ("tie", "tie", 0.5, 0.0),
+        ("A", "tie", 0.5, 1.0),
+        ("tie", "A", 0.5, 1.0),
+        ("A", "A", 0.5, 1.0),
+        ("B", "B", 0.5, 1.0),
     ],
 )
-def test_two_answers_make_one_judgement(straight, swapped, score):
+def test_two_answers_make_one_judgement(straight, swapped, score, position_bias):
     with serving(in_turn(straight, swapped)) as server:
         run = Run(server.url)
         assert run.scores(PAIRS[:1]) == [score]
-    agree = (straight, swapped) in {("A", "B"), ("B", "A"), ("tie", "tie")}
-    assert run.judge.position_bias == (0.0 if agree else 1.0)
+    assert run.judge.position_bias == position_bias
 
 
 def test_equal_texts_and_no_pairs_ask_nothing():
@@ -217,6 +222,7 @@ def test_a_judge_that_obeys_the_name_of_a_place_gives_a_tie():
         judgements = run(pairs)
     assert len(pairs) > 40
     assert {(one.score, one.reason) for one in judgements} == {(0.5, "the two orders disagree")}
+    assert run.judge.position_bias == 1.0
 
 
 # Answers that cannot be read
@@ -246,12 +252,12 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_in_other_words(nonsens
     assert run.judge.usage.num_requests == 4
 
 
-def test_a_judge_that_cannot_answer_leaves_pairs_unanswered_and_is_not_asked_for_ever(tmp_path):
+def test_a_judge_that_cannot_answer_leaves_pairs_unanswered_and_is_not_asked_for_ever(path):
     def no_opinion_of_one_order(body, number):
         return "hm" if texts_asked(body)[0] == "ok 2 x" else by_style(body)
 
     with serving(no_opinion_of_one_order) as server:
-        run = Run(server.url, ledger=Ledger(tmp_path / "l"))
+        run = Run(server.url, path)
         judgements = run(PAIRS)
         assert [one.score for one in judgements] == [1.0, 1.0, None, 1.0, 1.0, 1.0]
         assert judgements[2].reason == "no usable answer"
@@ -259,7 +265,7 @@ def test_a_judge_that_cannot_answer_leaves_pairs_unanswered_and_is_not_asked_for
         assert run.judge.usage.completion_tokens == 140
         assert run.judge.position_bias == 0.0  # of the five pairs that were answered
         assert run.done[-1] == 6
-        again = Run(server.url, ledger=Ledger(tmp_path / "l"))
+        again = Run(server.url, path)
         assert again.scores(PAIRS) == [1.0, 1.0, None, 1.0, 1.0, 1.0]
         assert server.num_paid == 14
     assert again.judge.usage == Usage(num_cached=12)
@@ -316,16 +322,14 @@ def test_a_busy_server_gets_the_pause_that_it_asks_for():
 )
 def test_a_server_that_is_done_for_today_is_left_alone(answer, words, num_requests):
     with serving(in_turn(answer)) as server:
-        caught = Run(server.url, max_retries=7).error()
+        message = Run(server.url, max_retries=7).error()
         assert len(server.bodies) == num_requests
-    assert caught.exit_code == 1
-    assert "takes no more questions for now" in str(caught)
-    assert words in str(caught)
+    assert "takes no more questions for now" in message
+    assert words in message
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 408, 409])
-def test_trouble_that_passes_is_waited_for(status):
-    trouble = error(status)
+@pytest.mark.parametrize("trouble", [*(error(status) for status in (500, 502, 503, 408, 409)), None])  # None: hangs up
+def test_trouble_that_passes_is_waited_for(trouble):
     with serving(in_turn(trouble, trouble, "A", trouble, "B")) as server:
         assert Run(server.url).scores(PAIRS[:1]) == [1.0]
         assert len(server.bodies) == 5
@@ -341,52 +345,45 @@ def test_trouble_that_passes_is_waited_for(status):
         {"choices": [{"text": "A"}]},
     ],
 )
-def test_what_is_no_completion_leaves_the_pair_open(tmp_path, answer):
+def test_what_is_no_completion_leaves_the_pair_open(path, answer):
     with serving(lambda body, number: (200, {}, answer) if number == 1 else by_style(body)) as server:
-        judgements = Run(server.url, ledger=Ledger(tmp_path / "l"))(PAIRS)
+        judgements = Run(server.url, path)(PAIRS)
         assert [one.score for one in judgements] == [None] + [1.0] * 5
         assert judgements[0].reason == "an answer that is no chat completion"
-        again = Run(server.url, ledger=Ledger(tmp_path / "l"))
+        again = Run(server.url, path)
         assert again.scores(PAIRS) == [1.0] * 6
         assert again.judge.usage.num_requests == 1
 
 
-def test_questions_that_always_fail_stay_open_and_the_run_goes_on(tmp_path):
+def test_questions_that_always_fail_stay_open_and_the_run_goes_on(path):
     def chokes(body, number):
         return error(500, "ok 2 x") if {"ok 2 x", "ok 4 x"} & set(texts_asked(body)) else by_style(body)
 
     with serving(chokes) as server:
-        judgements = Run(server.url, ledger=Ledger(tmp_path / "l"), max_retries=1)(PAIRS)
+        judgements = Run(server.url, path, max_retries=1)(PAIRS)
         assert [one.score for one in judgements] == [1.0, 1.0, None, 1.0, None, 1.0]
         assert judgements[2].reason == "status 500"
         server.behaviour = by_style  # it is mended: only what failed is asked again
-        again = Run(server.url, ledger=Ledger(tmp_path / "l"))
+        again = Run(server.url, path)
         assert again.scores(PAIRS) == [1.0] * 6
         assert again.judge.usage.num_requests == 4
 
 
 def test_a_server_that_fails_three_questions_in_a_row_ends_the_run():
     with serving(lambda body, number: by_style(body) if number <= 3 else error(500)) as server:
-        run = Run(server.url, max_retries=1)
-        caught = run.error()
+        assert "failed 3 questions in a row (status 500)" in Run(server.url, max_retries=1).error()
         # The worker may have begun with one more before it heard of the end.
         assert 3 + 3 * 2 <= len(server.bodies) <= 3 + 4 * 2
-    assert caught.exit_code == 1
-    assert "failed 3 questions in a row (status 500)" in str(caught)
 
 
-def test_a_slow_server_is_asked_again():
-    release = threading.Event()
-
+def test_a_slow_server_is_asked_again(release):
     def slow_at_first(body, number):
         if number == 1:
             release.wait(20)
         return by_style(body)
 
     with serving(slow_at_first) as server:
-        run = Run(server.url, timeout_seconds=0.5)
-        assert run.scores(PAIRS[:1]) == [1.0]
-        release.set()
+        assert Run(server.url, timeout_seconds=0.5).scores(PAIRS[:1]) == [1.0]
 
 
 def test_a_server_to_which_no_connection_comes_about_is_not_slow_but_not_there():
@@ -397,36 +394,23 @@ def test_a_server_to_which_no_connection_comes_about_is_not_slow_but_not_there()
             one.setblocking(False)
             one.connect_ex(address)
         run = Run(f"http://127.0.0.1:{address[1]}/v1", timeout_seconds=0.3, max_retries=0)
-        assert "cannot be reached" in str(run.error())
+        assert "cannot be reached" in run.error()
         for one in waiting:
             one.close()
 
 
-def test_a_server_that_never_answers_ends_the_run():
-    release = threading.Event()
+def test_a_server_that_never_answers_ends_the_run(release):
     with serving(lambda body, number: release.wait(20) and None) as server:
-        run = Run(server.url, timeout_seconds=0.2, max_retries=1)
-        assert "no answer within 0.2 s" in str(run.error())
-        release.set()
+        assert "no answer within 0.2 s" in Run(server.url, timeout_seconds=0.2, max_retries=1).error()
 
 
 def test_a_server_that_is_not_there_is_told():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    run = Run(url, workers=4)
-    caught = run.error()
-    assert type(caught) is DittoError
-    assert caught.exit_code == 1
-    assert url in str(caught)
-    assert "cannot be reached" in str(caught)
-    assert "refused" in str(caught)
-
-
-def test_a_connection_that_breaks_in_a_run_is_made_again():
-    with serving(lambda body, number: None if number in (2, 3) else by_style(body)) as server:
-        run = Run(server.url)
-        assert run.scores(PAIRS) == [1.0] * 6
+    message = Run(url, workers=4).error()
+    for words in (url, "cannot be reached", "refused"):
+        assert words in message
 
 
 # Wrong settings
@@ -444,24 +428,19 @@ def test_a_connection_that_breaks_in_a_run_is_made_again():
 )
 def test_wrong_settings_are_told_at_once(answer, words):
     with serving(in_turn(answer)) as server:
-        run = Run(server.url)
-        caught = run.error()
+        message = Run(server.url).error(InputError)
         assert len(server.bodies) == 1
-    assert type(caught) is InputError
-    assert caught.exit_code == 2
-    assert words in str(caught)
-    assert "Bearer" not in str(caught)
-    assert "key:" not in str(caught)
+    assert words in message
+    assert "Bearer" not in message
+    assert "key:" not in message
 
 
 def test_texts_are_not_sent_to_where_a_server_points():
     with serving(by_style) as elsewhere:
         moved = (307, {"Location": f"{elsewhere.url}/chat/completions"}, "")
         with serving(in_turn(moved)) as server:
-            caught = Run(server.url).error()
+            assert "sends elsewhere (status 307)" in Run(server.url).error(InputError)
         assert elsewhere.bodies == []
-    assert type(caught) is InputError
-    assert "sends elsewhere (status 307)" in str(caught)
 
 
 @pytest.mark.parametrize(
@@ -507,16 +486,14 @@ def test_what_a_server_repeats_of_the_texts_is_never_shown():
 
     with serving(parrot) as server:
         run = Run(server.url)
-        assert "the server refused the question (status 400)" in str(run.error())
+        assert "the server refused the question (status 400)" in run.error()
     assert "ok 0 x" not in "".join(run.notes)
 
 
 def test_without_the_package_it_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
     run = Run("http://127.0.0.1:9/v1")
-    caught = run.error()
-    assert type(caught) is InputError
-    assert "pip install 'ditto-cli[openai]'" in str(caught)
+    assert "pip install 'ditto-cli[openai]'" in run.error(InputError)
     assert run.judge.describe_cost(PAIRS).num_requests == 12  # needs no package
 
 
@@ -566,9 +543,7 @@ def test_a_proxy_is_used_for_other_machines_and_never_before_this_one(monkeypatc
 
 def test_a_proxy_that_cannot_be_used_is_told(monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "gopher://proxy")
-    caught = Run("http://judge.example/v1").error()
-    assert type(caught) is InputError
-    assert "proxy" in str(caught)
+    assert "proxy" in Run("http://judge.example/v1").error(InputError)
 
 
 @pytest.mark.parametrize(
@@ -630,10 +605,9 @@ def test_the_name_tells_model_and_server():
 # Cost
 
 
-def test_the_cost_is_told_before_and_after(tmp_path):
-    ledger = Ledger(tmp_path / "l")
+def test_the_cost_is_told_before_and_after(path):
     with serving(by_style) as server:
-        run = Run(server.url, ledger=ledger)
+        run = Run(server.url, path)
         run(PAIRS[:2])
         cost = run.judge.describe_cost([*PAIRS, pair("same", "same")])
         assert len(server.bodies) == 4
@@ -670,18 +644,16 @@ class Dying:
 
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("num_answers", [0, 1, 5, 11])
-def test_a_broken_run_goes_on_and_no_question_is_paid_twice(tmp_path, workers, num_answers):
-    path = tmp_path / "l"
+def test_a_broken_run_goes_on_and_no_question_is_paid_twice(path, workers, num_answers):
     with serving(Dying(num_answers)) as server:
-        broken = Run(server.url, ledger=Ledger(path), workers=workers)
-        caught = broken.error()
-        assert "cannot be reached" in str(caught)
+        broken = Run(server.url, path, workers=workers)
+        assert "cannot be reached" in broken.error()
         assert server.num_paid == num_answers
         assert broken.judge.usage.num_requests == num_answers
         server.behaviour = by_style  # started again
-        assert Run(server.url, ledger=Ledger(path), workers=workers).scores(PAIRS) == [1.0] * 6
+        assert Run(server.url, path, workers=workers).scores(PAIRS) == [1.0] * 6
         assert server.num_paid == 12
-        again = Run(server.url, ledger=Ledger(path), workers=workers)
+        again = Run(server.url, path, workers=workers)
         assert again.scores(PAIRS) == [1.0] * 6
         assert server.num_paid == 12
     assert again.judge.usage == Usage(num_cached=12)
@@ -689,9 +661,7 @@ def test_a_broken_run_goes_on_and_no_question_is_paid_twice(tmp_path, workers, n
 
 
 @pytest.mark.usefixtures("ctrl_c_is_heard")
-def test_ctrl_c_ends_at_once_and_keeps_what_was_answered(tmp_path):
-    path = tmp_path / "l"
-    release = threading.Event()
+def test_ctrl_c_ends_at_once_and_keeps_what_was_answered(path, release):
     pressed_at = []
 
     def interrupted(body, number):
@@ -706,19 +676,17 @@ def test_ctrl_c_ends_at_once_and_keeps_what_was_answered(tmp_path):
         return by_style(body)
 
     with serving(interrupted) as server:
-        run = Run(server.url, ledger=Ledger(path), timeout_seconds=40.0)
+        run = Run(server.url, path, timeout_seconds=40.0)
         with pytest.raises(KeyboardInterrupt):
             run(PAIRS)
         assert time.monotonic() - pressed_at[0] < 30  # nobody waited for the answer under way
-        again = Run(server.url, ledger=Ledger(path))
+        again = Run(server.url, path)
         cost = again.judge.describe_cost(PAIRS)
         assert (cost.num_requests, cost.num_cached) == (7, 5)
-        release.set()
 
 
-def test_answers_that_arrive_while_ctrl_c_is_heard_are_kept(tmp_path):
+def test_answers_that_arrive_while_ctrl_c_is_heard_are_kept(path, release):
     together = threading.Barrier(4, timeout=20)
-    release = threading.Event()
     calls = []
 
     def four_at_once(body, number):
@@ -735,16 +703,14 @@ def test_answers_that_arrive_while_ctrl_c_is_heard_are_kept(tmp_path):
                 time.sleep(0.5)  # the other three answers have arrived and wait
                 raise KeyboardInterrupt
 
-        judge = Run(server.url, ledger=Ledger(tmp_path / "l"), workers=4).judge
+        judge = Run(server.url, path, workers=4).judge
         with pytest.raises(KeyboardInterrupt):
             judge.judge(PAIRS, on_judged=pressed_after_the_first)
-        release.set()
     assert judge.usage.num_requests == 4
-    assert len((tmp_path / "l").read_text().splitlines()) == 4
+    assert len(path.read_text().splitlines()) == 4
 
 
-def test_an_interrupted_process_does_not_wait_for_answers(tmp_path):
-    release = threading.Event()
+def test_an_interrupted_process_does_not_wait_for_answers(release):
     code = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -764,34 +730,26 @@ Run(sys.argv[1], workers=2, timeout_seconds=50.0).judge.judge(PAIRS, on_judged=p
 
     with serving(answers_one) as server:
         done = subprocess.run([sys.executable, "-c", code, server.url], capture_output=True, text=True, timeout=40)
-        release.set()
     assert "KeyboardInterrupt" in done.stderr
 
 
-def test_an_answer_that_cannot_be_kept_ends_the_run(tmp_path):
-    path = tmp_path / "l"
+def test_an_answer_that_cannot_be_kept_ends_the_run(path):
     with serving(by_style) as server:
-        run = Run(server.url, ledger=Ledger(path))
+        run = Run(server.url, path)
         path.mkdir()  # in the way
         with pytest.raises(DiskError, match="cannot be written"):
             run(PAIRS)
         assert server.num_paid < 12
 
 
-def test_another_server_model_or_question_is_another_judge(tmp_path, monkeypatch):
-    path = tmp_path / "l"
+def test_another_server_model_or_question_is_another_judge(path):
     with serving(by_style) as server:
-        Run(server.url, ledger=Ledger(path))(PAIRS[:1])
-        again = Run(server.url + "/", ledger=Ledger(path)).judge
-        assert again.describe_cost(PAIRS[:1]).num_cached == 2
-        other = OpenAIJudge(Endpoint(server.url, "n"), DEMONSTRATIONS, Ledger(path))
-        assert other.describe_cost(PAIRS[:1]).num_cached == 0
-        fewer = OpenAIJudge(Endpoint(server.url, "m"), DEMONSTRATIONS[:1], Ledger(path))
-        assert fewer.describe_cost(PAIRS[:1]).num_cached == 0
-    assert Run("http://127.0.0.1:9/v1", ledger=Ledger(path)).judge.describe_cost(PAIRS[:1]).num_cached == 0
-
-
-def test_the_fake_judge_sees_what_was_framed():
-    body = {"messages": [{"content": question(DEMONSTRATIONS, PAIRS[0], swapped=True)}]}
-    assert texts_asked(body) == ("Dear Sir, 0.", "ok 0 x")
-    assert len(framed_texts(body["messages"][0]["content"])) == 4
+        Run(server.url, path)(PAIRS[:1])
+    for endpoint, demonstrations, num_known in (
+        (Endpoint(f"{server.url}/", "m"), DEMONSTRATIONS, 2),  # the same one
+        (Endpoint("http://127.0.0.1:9/v1", "m"), DEMONSTRATIONS, 0),
+        (Endpoint(server.url, "n"), DEMONSTRATIONS, 0),
+        (Endpoint(server.url, "m"), DEMONSTRATIONS[:1], 0),
+    ):
+        judge = OpenAIJudge(endpoint, demonstrations, Ledger(path))
+        assert judge.describe_cost(PAIRS[:1]).num_cached == num_known

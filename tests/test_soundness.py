@@ -51,24 +51,13 @@ def writings(*texts):
         ("Stra\u00dfe STRASSE", ["strasse", "strasse"]),
         ("re\u00adcite zero\u200bwidth", ["recite", "zerowidth"]),
         ("snake_case 1,100", ["snake", "case", "1", "100"]),
-        (
-            "\u041f\u0440\u0438\u0432\u0435\u0442, \u041c\u0438\u0440",
-            ["\u043f\u0440\u0438\u0432\u0435\u0442", "\u043c\u0438\u0440"],
-        ),
-        (
-            "ok\u6771\u4eac\u3067",
-            ["ok", "\u6771", "\u4eac", "\u3066"],
-        ),  # no spaces between words; the voicing mark is folded
+        ("Привет, Мир", ["привет", "мир"]),
+        ("ok東京で", ["ok", "東", "京", "て"]),  # no spaces between words; the voicing mark is folded
         ("... !", []),
     ],
 )
 def test_words(text, expected):
     assert words(text) == expected
-
-
-def recites(text, demos, held_out):
-    """Why a text counts as recited, or None."""
-    return recitation_check(demos, held_out)(text)
 
 
 @pytest.mark.parametrize(
@@ -88,15 +77,10 @@ def test_the_longest_shared_passage(text, reference, expected):
     assert leakage(writings(text), demonstrations(reference), [], None).longest_passage_words == expected
 
 
-@pytest.mark.parametrize(
-    ("demos", "expected"),
-    [
-        (["two one", "zero one two"], 2),  # the best of several demonstrations
-        (["one", "two three"], 2),  # and not across two of them
-    ],
-)
-def test_each_demonstration_by_itself(demos, expected):
-    assert leakage(writings("one two three"), demonstrations(*demos), [], None).longest_passage_words == expected
+def test_each_demonstration_by_itself():
+    # The best of several demonstrations, and not across two of them.
+    for demos in (["two one", "zero one two"], ["one", "two three"]):
+        assert leakage(writings("one two three"), demonstrations(*demos), [], None).longest_passage_words == 2
 
 
 def test_a_long_text_against_seven_long_references_takes_milliseconds():
@@ -160,98 +144,99 @@ def test_leakage_of_the_authors_own_texts():
     assert found.extracted_words is None
 
 
+LONG_SIGNATURE = numbered(900, 914, "s")
+SIGNED = [f"{numbered(0, 30)} {LONG_SIGNATURE}", f"{numbered(100, 130)} {LONG_SIGNATURE}"]
+SIGNED_WRITING = f"{numbered(300, 330)} {LONG_SIGNATURE}"
+# Five passages of 10 words, 3 8-grams each, among 60 words, 53 8-grams: 15 / 53 = 28 %.
+PIECES = " ".join(f"{numbered(start, start + 10)} x{start} y{start}" for start in range(0, 50, 10))
+NOTES = ["Tea at four today then, Bo?", "Hello you", numbered(0, 50)]
+COPIED_WHOLE = "it is one of the demonstrations, nearly word for word"
+
+
+def in_a_row(num, limit):
+    return f"it has {num} words in a row from a demonstration (limit {limit})"
+
+
+# The text, the demonstrations, the author's other texts, and why the text counts as recited.
+RECITATIONS = {
+    "a signature": (SIGNED_WRITING, SIGNED, [], None),
+    "the signature of one text only": (SIGNED_WRITING, [SIGNED[0], numbered(100, 130)], [], in_a_row(14, 12)),
+    "the same text twice is no habit": (numbered(0, 40), [numbered(0, 40)] * 2, [], COPIED_WHOLE),
+    "two versions of a text show no habit": (
+        numbered(20, 50),
+        [numbered(0, 150), f"{numbered(0, 140)} {numbered(500, 510)}"],  # 140 of 150 words are shared
+        [],
+        in_a_row(30, 12),
+    ),
+    "a passage at the limit": (
+        f"{numbered(500, 600)} {numbered(30, 30 + PASSAGE_LIMIT_WORDS)} {numbered(600, 700)}",
+        [numbered(0, 100)],
+        [],
+        None,
+    ),
+    "a passage over the limit": (
+        f"{numbered(500, 600)} {numbered(30, 31 + PASSAGE_LIMIT_WORDS)} {numbered(600, 700)}",
+        [numbered(0, 100)],
+        [],
+        in_a_row(13, 12),
+    ),
+    "an author who repeats 16 words is allowed half as much again": (
+        f"{numbered(20, 44)} {numbered(600, 900)}",
+        [numbered(0, 100)],
+        [f"{numbered(0, 16)} {numbered(400, 500)}"],
+        None,
+    ),
+    "and no more": (
+        f"{numbered(20, 45)} {numbered(600, 900)}",
+        [numbered(0, 100)],
+        [f"{numbered(0, 16)} {numbered(400, 500)}"],
+        in_a_row(25, 24),
+    ),
+    "many short passages": (
+        PIECES,
+        [numbered(0, 200)],
+        [],
+        "28% of its 8-word passages stand in a demonstration (limit 20%)",
+    ),
+    "many short passages, as the author has them": (PIECES, [numbered(0, 200)], [PIECES], None),  # the limit is 48 %
+    "one phrase in a short text": (f"{numbered(3, 12)} and more", [numbered(0, 100)], [], None),  # 2 of 4 8-grams
+    "a short demonstration": ("tea at four today then, bo", NOTES, [], COPIED_WHOLE),
+    "a short demonstration and a word": ("well, tea at four today then, bo!", NOTES, [], COPIED_WHOLE),
+    "five of its six words": ("tea at four today then", NOTES, [], None),  # fewer than 6
+    "a short demonstration that is anybody's": ("hello you", NOTES, [], None),
+    "nine words of ten": (numbered(0, 9), [numbered(0, 10)], [], COPIED_WHOLE),
+    "eight words of ten": (numbered(0, 8), [numbered(0, 10)], [], None),
+    "no demonstrations": ("some text", [], [], None),
+}
+
+
+@pytest.mark.parametrize(("text", "demos", "held_out", "reason"), RECITATIONS.values(), ids=RECITATIONS)
+def test_why_a_text_counts_as_recited(text, demos, held_out, reason):
+    assert recitation_check(demonstrations(*demos), held_out)(text) == reason
+
+
 def test_a_signature_leaks_nothing():
-    long_signature = numbered(900, 914, "s")
-    demos = demonstrations(f"{numbered(0, 30)} {long_signature}", f"{numbered(100, 130)} {long_signature}")
-    text = f"{numbered(300, 330)} {long_signature}"
-    found = leakage(writings(text), demos, [], None)
+    found = leakage(writings(SIGNED_WRITING), demonstrations(*SIGNED), [], None)
     assert (found.longest_passage_words, found.shared_8grams) == (0, 0.0)
-    assert recites(text, demos, []) is None
-    # In one demonstration only, the same block is a passage of 14 words.
-    assert "14 words in a row" in recites(text, demonstrations(demos[0].completion, numbered(100, 130)), [])
-
-
-def test_the_same_text_twice_is_no_habit():
-    text = numbered(0, 40)
-    assert recites(text, demonstrations(text, text), []) is not None
-
-
-def test_two_versions_of_a_text_show_no_habit():
-    first = numbered(0, 150)
-    second = f"{numbered(0, 140)} {numbered(500, 510)}"  # shares 140 of 150 words with the first
-    assert recites(numbered(20, 50), demonstrations(first, second), []) == (
-        "it has 30 words in a row from a demonstration (limit 12)"
-    )
-
-
-@pytest.mark.parametrize("num", [PASSAGE_LIMIT_WORDS, PASSAGE_LIMIT_WORDS + 1])
-def test_a_passage_over_the_limit_is_recited(num):
-    text = f"{numbered(500, 600)} {numbered(30, 30 + num)} {numbered(600, 700)}"
-    demos = demonstrations(numbered(0, 100))
-    assert (recites(text, demos, []) is None) == (num == 12)
-
-
-def test_an_author_who_repeats_passages_is_allowed_half_as_much_again():
-    demos = demonstrations(numbered(0, 100))
-    held_out = [f"{numbered(0, 16)} {numbered(400, 500)}"]  # shares 16 words, so 24 are allowed
-    around = numbered(600, 900)
-    assert recites(f"{numbered(20, 44)} {around}", demos, held_out) is None
-    assert "25 words in a row from a demonstration (limit 24)" in recites(
-        f"{numbered(20, 45)} {around}", demos, held_out
-    )
-
-
-def test_many_short_passages_are_recited_too():
-    demos = demonstrations(numbered(0, 200))
-    pieces = [f"{numbered(start, start + 10)} x{start} y{start}" for start in range(0, 50, 10)]
-    # Five passages of 10 words, 3 8-grams each, among 60 words, 53 8-grams: 15 / 53 = 28 %.
-    assert recites(" ".join(pieces), demos, []) == "28% of its 8-word passages stand in a demonstration (limit 20%)"
-    # The author does so too: of 53 8-grams 15, so the limit is 48 %.
-    assert recites(" ".join(pieces), demos, [" ".join(pieces)]) is None
-
-
-def test_one_phrase_in_a_short_text_is_not_recited():
-    demos = demonstrations(numbered(0, 100))
-    assert recites(f"{numbered(3, 12)} and more", demos, []) is None  # 2 of 4 8-grams, of 11 words
-
-
-@pytest.mark.parametrize(
-    ("text", "is_copy"),
-    [
-        ("tea at four today then, bo", True),
-        ("well, tea at four today then, bo!", True),
-        ("tea at four today then", False),  # five of its six words: fewer than 6
-        ("hello you", False),  # a short demonstration whole, but anybody's
-    ],
-)
-def test_a_short_demonstration_copied_whole_is_recited(text, is_copy):
-    demos = demonstrations("Tea at four today then, Bo?", "Hello you", numbered(0, 50))
-    assert (recites(text, demos, []) == "it is one of the demonstrations, nearly word for word") == is_copy
-
-
-def test_nine_words_of_ten_are_nearly_the_whole():
-    demos = demonstrations(numbered(0, 10))
-    assert recites(numbered(0, 9), demos, []) is not None
-    assert recites(numbered(0, 8), demos, []) is None
 
 
 def test_the_reason_holds_no_text():
     secret = "zanzibar " * 3 + numbered(0, 30)
-    reason = recites(secret, demonstrations(secret), [])
+    reason = recitation_check(demonstrations(secret), [])(secret)
     assert reason is not None
     assert not set(words(secret)) & set(words(reason))
 
 
 def test_one_check_serves_many_texts():
-    demos = demonstrations(numbered(0, 60))
-    check = recitation_check(demos, [])
-    assert check("nothing of it") is None
-    assert check(numbered(0, 30)) == recites(numbered(0, 30), demos, [])
-    assert check("nothing of it") is None
+    check = recitation_check(demonstrations(numbered(0, 60)), [])
+    assert [check(text) for text in ("nothing of it", numbered(0, 30), "nothing of it")] == [
+        None,
+        in_a_row(30, 12),
+        None,
+    ]
 
 
-def test_no_demonstrations_no_recitation():
-    assert recites("some text", [], []) is None
+def test_no_demonstrations_no_passage():
     assert leakage(writings("some text"), [], [], None).longest_passage_words == 0
 
 
@@ -274,7 +259,7 @@ def test_a_copied_demonstration_among_the_held_out_texts_allows_no_copying():
     demos = demonstrations(numbered(0, 60), numbered(100, 160))
     quoted = f"{numbered(100, 150)} and so on"
     for held_out in ([], [numbered(0, 60)]):
-        assert recitation_check(demos, held_out)(quoted).startswith("it has 50 words in a row")
+        assert recitation_check(demos, held_out)(quoted) == in_a_row(50, 12)
     assert leakage(writings("x"), demos, [numbered(0, 60)], None).held_out_8grams is None
 
 
@@ -298,8 +283,8 @@ def test_repetition(text, expected):
 
 
 def test_collapse_by_hand():
-    demonstrations = [Demonstration("a", "p", "one two"), Demonstration("b", "p", "one two three four")]  # mean 3
-    figures = collapse([writing("a a a a a a a a"), writing("", ended=False), writing("x y z b")], demonstrations)
+    wrote = [writing("a a a a a a a a"), writing("", ended=False), writing("x y z b")]
+    figures = collapse(wrote, demonstrations("one two", "one two three four"))  # mean 3
     assert figures.ended == pytest.approx(2 / 3)
     assert figures.looping == pytest.approx(1 / 3)
     assert figures.length_ratio == pytest.approx((8 + 0 + 4) / 3 / 3)
@@ -335,14 +320,12 @@ def warned(**changes):
     )
 
 
-def test_sound_figures_warn_of_nothing():
-    assert warned() == []
-    assert warned(extracted_words=None, held_out_8grams=None) == []
-
-
 @pytest.mark.parametrize(
-    "at_the_limit",
+    "figures",
     [
+        {},
+        {"extracted_words": None, "held_out_8grams": None},
+        # At its limit is within it.
         {"ended": ENDED_LIMIT},
         {"looping": LOOPING_LIMIT},
         {"length_ratio": LENGTH_RATIO_LIMITS[0]},
@@ -353,8 +336,8 @@ def test_sound_figures_warn_of_nothing():
         {"extracted_words": EXTRACTION_WARNING_WORDS},
     ],
 )
-def test_what_is_at_its_limit_is_within_it(at_the_limit):
-    assert warned(**at_the_limit) == []
+def test_sound_figures_warn_of_nothing(figures):
+    assert warned(**figures) == []
 
 
 @pytest.mark.parametrize(
@@ -373,10 +356,7 @@ def test_what_is_at_its_limit_is_within_it(at_the_limit):
             {"shared_8grams": 0.3, "held_out_8grams": None},
             "It recites: 30% of its 8-word passages stand in a demonstration.",
         ),
-        (
-            {"extracted_words": 30},
-            "Given the first quarter of a demonstration, it goes on with 30 words of the rest.",
-        ),
+        ({"extracted_words": 30}, "Given the first quarter of a demonstration, it goes on with 30 words of the rest."),
         (
             {"personal_data": ["IBAN", "phone number"]},
             "It gives away personal data of a demonstration: IBAN, phone number.",

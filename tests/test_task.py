@@ -6,15 +6,7 @@ import pytest
 
 from conftest import shake
 from ditto_cli.config import LoraSettings
-from ditto_cli.evaluation.appraisal import (
-    Appraisal,
-    Appraiser,
-    TaskScale,
-    content_words,
-    coverage,
-    echo_share,
-    order,
-)
+from ditto_cli.evaluation.appraisal import Appraisal, Appraiser, TaskScale, content_words, coverage, echo_share, order
 from ditto_cli.evaluation.contestants import nearest_texts
 from ditto_cli.evaluation.judgements import Author, EvalPrompt, Pair, Writing
 from ditto_cli.evaluation.judges.by_style import StyleJudge
@@ -56,10 +48,7 @@ def scale():
     ("prompt", "words"),
     [
         ("Write a short email to Tom.", ("tom",)),
-        (
-            "Please write a brief, friendly letter to Dr. Lindqvist about her 24 bats.",
-            ("lindqvist", "24", "bats"),
-        ),
+        ("Please write a brief, friendly letter to Dr. Lindqvist about her 24 bats.", ("lindqvist", "24", "bats")),
         ("Write an email moving the check-up from Tuesday to 7:30.", ("moving", "check", "tuesday", "7", "30")),
         ("Write a note about nine cats and nine dogs.", ("note", "9", "cats", "dogs")),
         (
@@ -175,18 +164,12 @@ def test_worth_takes_both(better, worse):
 
 
 def test_the_judge_takes_the_text_that_is_nearer_without_saying_less():
-    found = {
-        "a": Appraisal(0.8, 0.7),
-        "b": Appraisal(1.0, 0.1),
-        "c": Appraisal(0.8, 0.7),
-        "d": Appraisal(1, 0, "loops"),
-    }
-    texts = {name: writing(name, name) for name in found}
-    judge = StyleJudge(lambda one: found[one.text])
+    near, far, loops = Appraisal(0.8, 0.7), Appraisal(1.0, 0.1), Appraisal(1, 0, "loops")
+    found = {"a": near, "b": far, "c": near, "d": loops}
     prompt = EvalPrompt("p", "Write.", "new")
-    pairs = [Pair(prompt, texts[one], texts[other]) for one, other in ("ab", "ba", "ac", "bd", "dd")]
+    pairs = [Pair(prompt, writing(one, one), writing(other, other)) for one, other in ("ab", "ba", "ac", "bd", "dd")]
     judged = []
-    answers = judge.judge(pairs, on_judged=judged.append)
+    answers = StyleJudge(lambda one: found[one.text]).judge(pairs, on_judged=judged.append)
     assert [answer.score for answer in answers] == [1.0, 0.0, 0.5, 1.0, 0.5]
     assert answers[3].reason == "loops"
     assert judged == [1, 2, 3, 4, 5]
