@@ -8,7 +8,7 @@ from ditto_cli.demonstrations.sources import READERS
 from ditto_cli.errors import InputError
 from test_chats import ADA, ASKED, MIA, MORE, REPLY_TO, SAID, left_out, turns
 
-# --- chats
+# Chats
 
 
 def telegram(*messages):
@@ -42,67 +42,41 @@ SLACK = [
         "user_profile": {"real_name": "Ada", "display_name": "ada"},
     },
 ]
+
+
+def discord(number, time, content, author, **others):
+    stamp = f"2025-03-03T{time}+00:00"
+    return {"id": number, "type": "Default", "timestamp": stamp, "content": content, "author": author, **others}
+
+
+DISCORD_ADA = {"id": "8", "name": "ada", "nickname": "Ada"}
 DISCORD_JSON = {
     "guild": {"name": "Garden"},
     "messages": [
-        {
-            "id": "1",
-            "type": "Default",
-            "timestamp": "2025-03-03T10:15:00+00:00",
-            "content": ASKED,
-            "author": {"id": "7", "name": "mia", "nickname": "Mia"},
-        },
-        {
-            "id": "2",
-            "type": "ChannelPinnedMessage",
-            "timestamp": "2025-03-03T10:15:30+00:00",
-            "content": "Pinned",
-            "author": {"id": "7", "name": "mia"},
-        },
-        {
-            "id": "3",
-            "type": "Default",
-            "timestamp": "2025-03-03T10:16:00+00:00",
-            "content": SAID,
-            "author": {"id": "8", "name": "ada", "nickname": "Ada"},
-        },
-        {
-            "id": "4",
-            "type": "Default",
-            "timestamp": "2025-03-03T10:16:10+00:00",
-            "content": f"@Mia H {MORE} <:bean:123>",
-            "mentions": [{"id": "7", "name": "mia", "nickname": "Mia H"}],
-            "author": {"id": "8", "name": "ada", "nickname": "Ada"},
-        },
-        {
-            "id": "5",
-            "type": "Default",
-            "timestamp": "2025-03-03T10:17:10+00:00",
-            "content": "Beep",
-            "author": {"id": "9", "name": "bot", "isBot": True},
-        },
+        discord("1", "10:15:00", ASKED, {"id": "7", "name": "mia", "nickname": "Mia"}),
+        discord("2", "10:15:30", "Pinned", {"id": "7", "name": "mia"}, type="ChannelPinnedMessage"),
+        discord("3", "10:16:00", SAID, DISCORD_ADA),
+        discord(
+            *("4", "10:16:10", f"@Mia H {MORE} <:bean:123>", DISCORD_ADA),
+            mentions=[{"id": "7", "name": "mia", "nickname": "Mia H"}],
+        ),
+        discord("5", "10:17:10", "Beep", {"id": "9", "name": "bot", "isBot": True}),
     ],
 }
+
+
+def meta(sender, seconds, content, **others):
+    return {"sender_name": sender, "timestamp_ms": 1741000000000 + 1000 * seconds, "content": content, **others}
+
+
+JOERG = "J\u00c3\u00b6rg"
 META = {
-    "participants": [{"name": "Mia"}, {"name": "J\u00c3\u00b6rg"}],
+    "participants": [{"name": "Mia"}, {"name": JOERG}],
     "messages": [
-        {
-            "sender_name": "J\u00c3\u00b6rg",
-            "timestamp_ms": 1741000300000,
-            "content": "Reacted \u00f0\u009f\u008d\u0090 to your message ",
-        },
-        {
-            "sender_name": "J\u00c3\u00b6rg",
-            "timestamp_ms": 1741000200000,
-            "content": "J\u00c3\u00b6rg sent an attachment.",
-            "photos": [],
-        },
-        {
-            "sender_name": "J\u00c3\u00b6rg",
-            "timestamp_ms": 1741000100000,
-            "content": "Sch\u00c3\u00b6n fr\u00c3\u00bch!",
-        },
-        {"sender_name": "Mia", "timestamp_ms": 1741000000000, "content": ASKED},
+        meta(JOERG, 300, "Reacted \u00f0\u009f\u008d\u0090 to your message "),
+        meta(JOERG, 200, f"{JOERG} sent an attachment.", photos=[]),
+        meta(JOERG, 100, "Sch\u00c3\u00b6n fr\u00c3\u00bch!"),
+        meta("Mia", 0, ASKED),
     ],
 }
 META_ENCRYPTED = {
@@ -140,136 +114,33 @@ TEAMS = {
         },
     ]
 }
-SKYPE = {
-    "userId": "8:live:ada",
-    "conversations": [
-        {
-            "MessageList": [
-                {
-                    "id": "2",
-                    "messagetype": "RichText",
-                    "originalarrivaltime": "2025-03-03T10:16:00Z",
-                    "from": "8:live:ada",
-                    "displayName": None,
-                    "content": f"{SAID}\r\n{MORE}",
-                },
-                {
-                    "id": "1",
-                    "messagetype": "RichText",
-                    "originalarrivaltime": "2025-03-03T10:15:00Z",
-                    "from": "8:live:mia",
-                    "displayName": "Mia",
-                    "content": ASKED,
-                },
-                {
-                    "id": "0",
-                    "messagetype": "ThreadActivity/AddMember",
-                    "originalarrivaltime": "2025-03-03T10:14:00Z",
-                    "from": "8:live:mia",
-                    "displayName": None,
-                    "content": "<addmember/>",
-                },
-            ]
-        }
-    ],
-}
-GOOGLE = {
-    "messages": [
-        {
-            "creator": {"name": "Mia", "email": "mia@x.example", "user_type": "Human"},
-            "created_date": "Monday",
-            "text": ASKED,
-        },
-        {
-            "creator": {"name": "Ada", "email": "ada@x.example", "user_type": "Human"},
-            "created_date": "Monday",
-            "text": SAID,
-        },
-        {
-            "creator": {"name": "Ada", "email": "ada@x.example", "user_type": "Human"},
-            "created_date": "Monday",
-            "text": MORE,
-        },
-    ]
-}
-OWNED = [("", f"{SAID}\n{MORE}", REPLY_TO + ASKED)]
 
 
-@pytest.mark.parametrize(
-    ("content", "expected", "num_left_out"),
-    [
-        ({"name": "Mia", "type": "personal_chat", "messages": TELEGRAM}, [MIA, ADA], 3),
-        (
-            {"chats": {"list": [{"messages": TELEGRAM[1:3]}]}, "left_chats": {"list": [{"messages": TELEGRAM[4:5]}]}},
-            [MIA, ("Ada", SAID, REPLY_TO + ASKED), ("Ada", MORE, None)],
-            0,
-        ),
-        (SLACK, [MIA, ADA], 2),
-        (DISCORD_JSON, [MIA, ADA], 2),
-        (META, [MIA, ("Jörg", "Schön früh!", REPLY_TO + ASKED)], 2),
-        (META_ENCRYPTED, [MIA, ADA], 1),
-        (SIGNAL, OWNED, 3),  # a call, and what the two others wrote
-        (TEAMS, [MIA, ("Ada", f"{SAID}\n\n{MORE}", REPLY_TO + ASKED)], 1),
-        (SKYPE, OWNED, 2),
-        (GOOGLE, [MIA, ADA], 0),
-        (
-            [
-                {"is_from_me": 0, "text": ASKED, "sender": "Mia"},
-                {"is_from_me": 1, "text": f"{SAID}\n{MORE}", "sender": ""},
-            ],
-            OWNED,
-            1,
-        ),
-    ],
-)
-def test_chats_as_json(content: object, expected: list[tuple[str, str, str | None]], num_left_out: int) -> None:
-    assert turns(json.dumps(content)) == expected
-    assert len(left_out(json.dumps(content))) == num_left_out
+def skype(number, time, sender, content, *, name=None, kind="RichText"):
+    return {
+        "id": number,
+        "messagetype": kind,
+        "originalarrivaltime": f"2025-03-03T{time}Z",
+        "from": f"8:live:{sender}",
+        "displayName": name,
+        "content": content,
+    }
 
 
-@pytest.mark.parametrize(
-    ("content", "suffix", "expected"),
-    [
-        ([{"string_map_data": {"Comment": {"value": SAID}, "Time": {"timestamp": 1}}}], ".json", [SAID]),
-        (
-            {"db": [{"data": {"posts": [{"title": "a", "html": f"<p>{SAID}</p>", "status": "published"},
-                                        {"title": "b", "html": "<p>no</p>", "status": "draft"}]}}]},
-            ".json", [SAID],
-        ),
-        ({"entries": [{"creationDate": "2025", "uuid": "A", "text": f"![](dayone-moment://A)\n{SAID} 1\\. a\\-b"}]},
-         ".json", [f"{SAID} 1. a-b"]),
-        ({"textContent": SAID, "title": "Beans", "userEditedTimestampUsec": 1}, ".json", [SAID]),
-        (f'subreddit,body\nx,"&gt; {ASKED}\n\n{SAID} &amp; more"\nx,[deleted]\n', ".csv", [f"{SAID} & more"]),
-        (f'Video ID,Comment Text\nv,"{{""text"":""{SAID}""}},{{""text"":"" {MORE}""}}"\n', ".csv", [f"{SAID} {MORE}"]),
-        (f'Date,ShareCommentary\n1,"{SAID}""\n""{MORE}"\n', ".csv", [f"{SAID}\n{MORE}"]),
-    ],
-)  # fmt: skip
-def test_posts_and_comments_of_programs(content: object, suffix: str, expected: list[str]) -> None:
-    raw = content if isinstance(content, str) else json.dumps(content)
-    assert [text for _, text, _ in turns(raw, suffix)] == expected
+SKYPE_MESSAGES = [
+    skype("2", "10:16:00", "ada", f"{SAID}\r\n{MORE}"),
+    skype("1", "10:15:00", "mia", ASKED, name="Mia"),
+    skype("0", "10:14:00", "mia", "<addmember/>", kind="ThreadActivity/AddMember"),
+]
+SKYPE = {"userId": "8:live:ada", "conversations": [{"MessageList": SKYPE_MESSAGES}]}
 
 
-def test_of_telegram_words_of_others_go() -> None:
-    quoted = [{"type": "blockquote", "text": ASKED}, SAID]
-    base = {"id": 1, "type": "message", "date": "2025-03-03T10:15:00", "from": "Ada", "from_id": "user1"}
-    messages = [base | {"text": quoted}, base | {"id": 2, "text": "A score of a game", "via_bot": "@gamebot"}]
-    assert turns(json.dumps({"messages": messages})) == [("Ada", SAID, None)]
+def google(name, text):
+    creator = {"name": name, "email": f"{name.lower()}@x.example", "user_type": "Human"}
+    return {"creator": creator, "created_date": "Monday", "text": text}
 
 
-def test_lines_of_a_dialogue_keep_their_quotes() -> None:
-    rows = 'text\n"""Tea?""\n""Yes, please."""\n'
-    assert turns(rows, ".csv")[0][1] == '"Tea?"\n"Yes, please."'
-
-
-def test_who_recommends_is_the_author_of_a_recommendation() -> None:
-    rows = f'First Name,Last Name,Company,Text\nTom,Green,Acme,"{SAID}"\n'
-    assert turns(rows, ".csv")[0][:2] == ("Tom Green", SAID)
-
-
-def test_a_chat_of_json_lines() -> None:
-    assert turns("\n".join(map(json.dumps, SIGNAL)), ".jsonl") == OWNED
-
-
+GOOGLE = {"messages": [google("Mia", ASKED), google("Ada", SAID), google("Ada", MORE)]}
 DISCORD_TABLE = f"""\
 \ufeff"AuthorID","Author","Date","Content","Attachments","Reactions"
 "7","Mia","2025-03-03T10:15:00","{ASKED}","",""
@@ -293,36 +164,90 @@ CONVERSATION ID,CONVERSATION TITLE,FROM,SENDER PROFILE URL,TO,DATE,SUBJECT,CONTE
 c1,,Ada,https://l.example/ada,Mia,2025-03-03 10:16:00 UTC,,"{SAID}\n{MORE}",INBOX
 c2,,Tom,https://l.example/tom,Ada,2025-03-03 10:15:30 UTC,,Hire me,INBOX
 """
+ADA_OF_TELEGRAM = {"id": 1, "type": "message", "date": "2025-03-03T10:15:00", "from": "Ada", "from_id": "user1"}
+OWNED = [("", f"{SAID}\n{MORE}", REPLY_TO + ASKED)]
+
+# By name: the content, the ending of its file, its turns, and how many records are left out.
+CHATS = {
+    "Telegram, one chat": ({"name": "Mia", "type": "personal_chat", "messages": TELEGRAM}, ".json", [MIA, ADA], 3),
+    "Telegram, all chats": (
+        {"chats": {"list": [{"messages": TELEGRAM[1:3]}]}, "left_chats": {"list": [{"messages": TELEGRAM[4:5]}]}},
+        ".json",
+        [MIA, ("Ada", SAID, REPLY_TO + ASKED), ("Ada", MORE, None)],
+        0,
+    ),
+    "Telegram, whose owner is known": (
+        {"personal_information": {"user_id": 2}, "chats": {"list": [{"messages": TELEGRAM[1:3]}]}},
+        ".json",
+        [("", SAID, REPLY_TO + ASKED)],
+        1,
+    ),
+    "Telegram, with words of others": (
+        {
+            "messages": [
+                ADA_OF_TELEGRAM | {"text": [{"type": "blockquote", "text": ASKED}, SAID]},
+                ADA_OF_TELEGRAM | {"id": 2, "text": "A score of a game", "via_bot": "@gamebot"},
+            ]
+        },
+        ".json",
+        [("Ada", SAID, None)],
+        1,
+    ),
+    "Slack": (SLACK, ".json", [MIA, ADA], 2),
+    "Discord": (DISCORD_JSON, ".json", [MIA, ADA], 2),
+    "Discord as a table": (DISCORD_TABLE, ".csv", [MIA, ADA], 1),
+    "Meta": (META, ".json", [MIA, ("Jörg", "Schön früh!", REPLY_TO + ASKED)], 2),
+    "Meta, encrypted": (META_ENCRYPTED, ".json", [MIA, ADA], 1),
+    "Signal": (SIGNAL, ".json", OWNED, 3),  # a call, and what the two others wrote
+    "Signal, line by line": ("\n".join(map(json.dumps, SIGNAL)), ".jsonl", OWNED, 3),
+    "Teams": (TEAMS, ".json", [MIA, ("Ada", f"{SAID}\n\n{MORE}", REPLY_TO + ASKED)], 1),
+    "Skype": (SKYPE, ".json", OWNED, 2),
+    "Google": (GOOGLE, ".json", [MIA, ADA], 0),
+    "iMessage": (
+        [
+            {"is_from_me": 0, "text": ASKED, "sender": "Mia"},
+            {"is_from_me": 1, "text": f"{SAID}\n{MORE}", "sender": ""},
+        ],
+        ".json",
+        OWNED,
+        1,
+    ),
+    "iMazing": (IMAZING, ".csv", OWNED, 2),
+    "LinkedIn": (LINKEDIN, ".csv", [("Ada", f"{SAID}\n{MORE}", None), ("Tom", "Hire me", None)], 0),
+    "Discord's own messages": (
+        f'ID,Timestamp,Contents,Attachments\n1,2025-03-03 10:15:00,"{SAID}",\n',
+        ".csv",
+        [("", SAID, None)],
+        0,
+    ),
+    "a program that is not known": (
+        {
+            "chat": "Mia",
+            "messages": [
+                {"author": {"name": "Mia", "id": 1}, "body": ASKED, "timestamp": 1741000000},
+                {"author": {"name": "Ada", "id": 2}, "body": SAID, "timestamp": 1741000060},
+            ],
+        },
+        ".json",
+        [MIA, ("Ada", SAID, None)],
+        0,
+    ),
+    "a dialogue, which keeps its quotes": (
+        'text\n"""Tea?""\n""Yes, please."""\n',
+        ".csv",
+        [("", '"Tea?"\n"Yes, please."', None)],
+        0,
+    ),
+    "demonstrations, in which the assistant is the person": (
+        [{"messages": [{"role": "user", "content": ASKED}, {"role": "assistant", "content": SAID}]}],
+        ".json",
+        [("", SAID, ASKED)],
+        0,
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("table", "expected"),
-    [
-        (DISCORD_TABLE, [MIA, ADA]),
-        (IMAZING, OWNED),
-        (LINKEDIN, [("Ada", f"{SAID}\n{MORE}", None), ("Tom", "Hire me", None)]),
-        (f'ID,Timestamp,Contents,Attachments\n1,2025-03-03 10:15:00,"{SAID}",\n', [("", SAID, None)]),
-    ],
-)
-def test_chats_as_tables(table: str, expected: list[tuple[str, str, str | None]]) -> None:
-    assert turns(table, ".csv") == expected
-
-
-def test_an_answer_in_a_thread_answers_what_began_it() -> None:
-    messages = [
-        {"type": "message", "user": "U1", "text": ASKED, "ts": "1", "thread_ts": "1"},
-        {"type": "message", "user": "U3", "text": "Who has the key?", "ts": "2"},
-        {"type": "message", "user": "U2", "text": SAID, "ts": "3", "thread_ts": "1"},
-    ]
-    assert turns(json.dumps(messages))[2] == ("U2", SAID, REPLY_TO + ASKED)
-
-
-def test_names_and_ids_of_a_writer_are_all_there() -> None:
-    texts = READERS[".json"]("a.json", json.dumps(SLACK).encode()).texts
-    assert [source.authors for source in texts] == [("Mia", "U1"), ("Ada", "ada", "U2")]
-
-
-# --- conversations with language models, and posts
+# Conversations with language models, and posts
 
 
 def chatgpt(*messages):
@@ -361,102 +286,151 @@ OUTBOX = {
         },
     ],
 }
+SHAREGPT = {"conversations": [{"from": "human", "value": SAID}, {"from": "gpt", "value": "Sure."}]}
+
+
+def twitter(content):
+    return f"window.YTD.tweets.part0 = {json.dumps(content)}"
+
+
+def own(*texts):
+    """Turns of the file's owner that answer nothing."""
+    return [("", text, None) for text in texts]
+
+
+POSTS = {
+    "ChatGPT": (
+        [chatgpt(("system", [""]), ("user", [SAID]), ("assistant", ["Of course!"]), ("user", [{"asset": 1}, MORE]))],
+        ".json",
+        own(SAID, MORE),
+        3,
+    ),
+    "Claude": (
+        [
+            {
+                "uuid": "1",
+                "name": "Beans",
+                "chat_messages": [
+                    {"uuid": "2", "sender": "human", "text": SAID},
+                    {"uuid": "3", "sender": "assistant", "text": "Sure."},
+                    {"uuid": "4", "sender": "human", "text": "", "content": [{"type": "text", "text": MORE}]},
+                ],
+            }
+        ],
+        ".json",
+        own(SAID, MORE),
+        1,
+    ),
+    "ShareGPT": ([{"id": "1", **SHAREGPT}], ".json", own(SAID), 1),
+    "ShareGPT, line by line": (f"{json.dumps(SHAREGPT)}\n" * 2, ".jsonl", own(SAID, SAID), 2),
+    "OpenAI, several": ([OPENAI], ".json", own(SAID, MORE), 2),
+    "OpenAI, one": (OPENAI, ".json", own(SAID, MORE), 2),
+    "tweets": (twitter(TWEETS), ".js", own(SAID, f"{MORE} <3"), 2),
+    "long tweets": (twitter([{"noteTweet": {"core": {"text": SAID}}}]), ".js", own(SAID), 0),
+    "Mastodon": (OUTBOX, ".json", own(f"{SAID}\n\n{MORE}", MORE), 1),
+    "Facebook's posts": (
+        [
+            {"timestamp": 1, "data": [{"post": SAID.replace("Yes", "J\u00c3\u00b6")}], "title": "Ada updated"},
+            {"timestamp": 2, "attachments": [], "data": []},
+        ],
+        ".json",
+        own(SAID.replace("Yes", "Jö")),
+        1,
+    ),
+    "Facebook's comments": (
+        {
+            "comments_v2": [
+                {"timestamp": 1, "title": "Ada commented", "data": [{"comment": {"comment": SAID, "author": "Ada"}}]}
+            ]
+        },
+        ".json",
+        own(SAID),
+        0,
+    ),
+    "Instagram's posts": (
+        [{"media": [{"uri": "1.jpg", "title": ""}], "title": SAID}, {"media": [{"uri": "2.jpg", "title": MORE}]}],
+        ".json",
+        own(SAID, MORE),
+        0,
+    ),
+    "Instagram's comments": (
+        [{"string_map_data": {"Comment": {"value": SAID}, "Time": {"timestamp": 1}}}],
+        ".json",
+        own(SAID),
+        0,
+    ),
+    "Ghost": (
+        {
+            "db": [
+                {
+                    "data": {
+                        "posts": [
+                            {"title": "a", "html": f"<p>{SAID}</p>", "status": "published"},
+                            {"title": "b", "html": "<p>no</p>", "status": "draft"},
+                        ]
+                    }
+                }
+            ]
+        },
+        ".json",
+        own(SAID),
+        1,
+    ),
+    "Day One": (
+        {"entries": [{"creationDate": "2025", "uuid": "A", "text": f"![](dayone-moment://A)\n{SAID} 1\\. a\\-b"}]},
+        ".json",
+        own(f"{SAID} 1. a-b"),
+        0,
+    ),
+    "Google Keep": (
+        {"textContent": SAID, "title": "Beans", "userEditedTimestampUsec": 1},
+        ".json",
+        [("", SAID, 'Write a post with the title "Beans".')],
+        0,
+    ),
+    "Reddit": (
+        f'subreddit,body\nx,"&gt; {ASKED}\n\n{SAID} &amp; more"\nx,[deleted]\n',
+        ".csv",
+        own(f"{SAID} & more"),
+        1,
+    ),
+    "YouTube": (
+        f'Video ID,Comment Text\nv,"{{""text"":""{SAID}""}},{{""text"":"" {MORE}""}}"\n',
+        ".csv",
+        own(f"{SAID} {MORE}"),
+        0,
+    ),
+    "LinkedIn's posts": (f'Date,ShareCommentary\n1,"{SAID}""\n""{MORE}"\n', ".csv", own(f"{SAID}\n{MORE}"), 0),
+    "LinkedIn's recommendations, by who recommends": (
+        f'First Name,Last Name,Company,Text\nTom,Green,Acme,"{SAID}"\n',
+        ".csv",
+        [("Tom Green", SAID, None)],
+        0,
+    ),
+}
 
 
 @pytest.mark.parametrize(
-    ("content", "suffix", "texts", "num_left_out"),
-    [
-        (
-            [
-                chatgpt(
-                    ("system", [""]), ("user", [SAID]), ("assistant", ["Of course!"]), ("user", [{"asset": 1}, MORE])
-                )
-            ],
-            ".json",
-            [SAID, MORE],
-            3,
-        ),
-        (
-            [
-                {
-                    "uuid": "1",
-                    "name": "Beans",
-                    "chat_messages": [
-                        {"uuid": "2", "sender": "human", "text": SAID},
-                        {"uuid": "3", "sender": "assistant", "text": "Sure."},
-                        {"uuid": "4", "sender": "human", "text": "", "content": [{"type": "text", "text": MORE}]},
-                    ],
-                }
-            ],
-            ".json",
-            [SAID, MORE],
-            1,
-        ),
-        (
-            [{"id": "1", "conversations": [{"from": "human", "value": SAID}, {"from": "gpt", "value": "Sure."}]}],
-            ".json",
-            [SAID],
-            1,
-        ),
-        ([OPENAI], ".json", [SAID, MORE], 2),
-        (OPENAI, ".json", [SAID, MORE], 2),
-        (TWEETS, ".js", [SAID, f"{MORE} <3"], 2),
-        ([{"noteTweet": {"core": {"text": SAID}}}], ".js", [SAID], 0),
-        (OUTBOX, ".json", [f"{SAID}\n\n{MORE}", MORE], 1),
-        (
-            [
-                {"timestamp": 1, "data": [{"post": SAID.replace("Yes", "J\u00c3\u00b6")}], "title": "Ada updated"},
-                {"timestamp": 2, "attachments": [], "data": []},
-            ],
-            ".json",
-            [SAID.replace("Yes", "Jö")],
-            1,
-        ),
-        (
-            {
-                "comments_v2": [
-                    {
-                        "timestamp": 1,
-                        "title": "Ada commented",
-                        "data": [{"comment": {"comment": SAID, "author": "Ada"}}],
-                    }
-                ]
-            },
-            ".json",
-            [SAID],
-            0,
-        ),
-        (
-            [{"media": [{"uri": "1.jpg", "title": ""}], "title": SAID}, {"media": [{"uri": "2.jpg", "title": MORE}]}],
-            ".json",
-            [SAID, MORE],
-            0,
-        ),
-    ],
+    ("content", "suffix", "expected", "num_left_out"), (CHATS | POSTS).values(), ids=(CHATS | POSTS).keys()
 )
-def test_archives_of_posts_and_of_talks_with_a_model(
-    content: object, suffix: str, texts: list[str], num_left_out: int
-) -> None:
-    raw = json.dumps(content)
-    raw = f"window.YTD.tweets.part0 = {raw}" if suffix == ".js" else raw
-    assert turns(raw, suffix) == [("", text, None) for text in texts]
+def test_whose_turns_there_are_and_how_much_is_left_out(content, suffix, expected, num_left_out):
+    raw = content if isinstance(content, str) else json.dumps(content)
+    assert turns(raw, suffix) == expected
     assert len(left_out(raw, suffix)) == num_left_out
 
 
-def test_the_owner_of_a_telegram_account_is_known() -> None:
-    messages = [{**message, "from_id": f"user{message['from_id'][-1]}"} for message in TELEGRAM[1:3]]
-    account = {"personal_information": {"user_id": 2}, "chats": {"list": [{"messages": messages}]}}
-    assert turns(json.dumps(account)) == [("", SAID, REPLY_TO + ASKED)]
+def test_an_answer_in_a_thread_answers_what_began_it():
+    messages = [
+        {"type": "message", "user": "U1", "text": ASKED, "ts": "1", "thread_ts": "1"},
+        {"type": "message", "user": "U3", "text": "Who has the key?", "ts": "2"},
+        {"type": "message", "user": "U2", "text": SAID, "ts": "3", "thread_ts": "1"},
+    ]
+    assert turns(json.dumps(messages))[2] == ("U2", SAID, REPLY_TO + ASKED)
 
 
-def test_sharegpt_of_json_lines() -> None:
-    line = json.dumps({"conversations": [{"from": "human", "value": SAID}, {"from": "gpt", "value": "Sure."}]})
-    assert [text for _, text, _ in turns(f"{line}\n{line}\n", ".jsonl")] == [SAID, SAID]
-
-
-def test_in_demonstrations_the_assistant_is_the_person() -> None:
-    pair = {"messages": [{"role": "user", "content": ASKED}, {"role": "assistant", "content": SAID}]}
-    assert turns(json.dumps([pair])) == [("", SAID, ASKED)]
+def test_names_and_ids_of_a_writer_are_all_there():
+    texts = READERS[".json"]("a.json", json.dumps(SLACK).encode()).texts
+    assert [source.authors for source in texts] == [("Mia", "U1"), ("Ada", "ada", "U2")]
 
 
 @pytest.mark.parametrize(
@@ -475,15 +449,7 @@ def test_in_demonstrations_the_assistant_is_the_person() -> None:
         (json.dumps({"id": "1", "type": "DM", "recipients": ["901", "902"]}), ".json", "no column of texts"),
     ],
 )
-def test_side_files_hold_no_texts(raw: str, suffix: str, words: str) -> None:
+def test_side_files_hold_no_texts(raw, suffix, words):
     with pytest.raises(InputError, match=r"^a\.js") as caught:
         READERS[suffix](f"a{suffix}", raw.encode())
     assert words in str(caught.value)
-
-
-def test_messages_of_a_program_that_is_not_known_are_texts_with_their_authors() -> None:
-    messages = [
-        {"author": {"name": "Mia", "id": 1}, "body": ASKED, "timestamp": 1741000000},
-        {"author": {"name": "Ada", "id": 2}, "body": SAID, "timestamp": 1741000060},
-    ]
-    assert turns(json.dumps({"chat": "Mia", "messages": messages})) == [MIA, ("Ada", SAID, None)]

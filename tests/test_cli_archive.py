@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from conftest import load_tiny, save_tiny_base, shake
+from conftest import CHATML, load_tiny, save_tiny_base, shake
 from hostile_archives import hostile_archives, read_members, read_tensors, write_tensors, write_zip
 
 pytest_plugins = ["cli_helpers"]
@@ -70,15 +70,19 @@ def stored(ditto, stored_once):
     return ditto
 
 
+def export(ditto, path, *flags, name="alice"):
+    return ditto("export", name, "--to", "ditto", "--out", path, *flags)
+
+
 @pytest.fixture
 def archive(stored, tmp_path):
     path = tmp_path / "alice.ditto"
-    assert stored("export", "alice", "--to", "ditto", "--out", path).code == 0
+    assert export(stored, path).code == 0
     return path
 
 
 @pytest.fixture
-def empty(ditto, stored_once, tmp_path, archive):
+def empty(ditto, archive):
     """The command line of another machine: a store without adapters, and an archive from elsewhere."""
     shutil.rmtree(ditto.home)
     return ditto
@@ -96,7 +100,7 @@ def sampled(ditto, name, *arguments):
 def test_an_export_says_what_it_is_and_is_private(stored, tmp_path):
     path = tmp_path / "out" / "a.ditto"
     path.parent.mkdir()
-    result = stored("export", "alice", "--to", "ditto", "--out", path)
+    result = export(stored, path)
     assert (result.code, result.out) == (0, "")
     warning, line, _ = result.err.splitlines()
     assert warning == "note: round1: It loops in round1."  # of the stage in the file, and of no other
@@ -110,7 +114,7 @@ def test_an_export_says_what_it_is_and_is_private(stored, tmp_path):
 def test_an_export_holds_the_published_stage_or_all(stored, tmp_path):
     for flags, stages in (([], ["round1"]), (["--all-stages"], ["round1", "sft"])):
         path = tmp_path / f"{len(flags)}.ditto"
-        assert stored("export", "alice", "--to", "ditto", "--out", path, *flags).code == 0
+        assert export(stored, path, *flags).code == 0
         members = {member.name.decode(): member.data for member in read_members(path.read_bytes())}
         assert list(members) == ["record.json", *(f"{stage}/adapter_model.safetensors" for stage in stages)]
         for stage in stages:
@@ -128,11 +132,11 @@ def test_an_export_without_a_file_goes_into_the_current_folder(stored, tmp_path,
 def test_the_same_adapter_gives_the_same_bytes_under_the_name_that_it_has_now(stored, tmp_path):
     contents = []
     for number in range(2):
-        assert stored("export", "alice", "--to", "ditto", "--out", tmp_path / f"{number}.ditto").code == 0
+        assert export(stored, tmp_path / f"{number}.ditto").code == 0
         contents.append((tmp_path / f"{number}.ditto").read_bytes())
     assert contents[0] == contents[1]
     assert stored("adapters", "rename", "alice", "bob").code == 0
-    assert stored("export", "bob", "--to", "ditto", "--out", tmp_path / "bob.ditto").code == 0
+    assert export(stored, tmp_path / "bob.ditto", name="bob").code == 0
     assert json.loads(read_members((tmp_path / "bob.ditto").read_bytes())[0].data)["name"] == "bob"
 
 
@@ -155,22 +159,22 @@ def test_an_export_leaves_out_all_that_is_private_or_of_this_machine(stored, arc
 def test_an_export_never_replaces_a_file_unasked(stored, tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("mine")
-    result = stored("export", "alice", "--to", "ditto", "--out", path)
+    result = export(stored, path)
     assert (result.code, path.read_text()) == (2, "mine")
     assert "--force" in result.only_error
     dangling = tmp_path / "link"
     dangling.symlink_to(tmp_path / "nowhere")
-    assert stored("export", "alice", "--to", "ditto", "--out", dangling).code == 2
-    assert stored("export", "alice", "--to", "ditto", "--out", tmp_path).code == 2
-    assert stored("export", "alice", "--to", "ditto", "--out", path, "--force").code == 0
+    assert export(stored, dangling).code == 2
+    assert export(stored, tmp_path).code == 2
+    assert export(stored, path, "--force").code == 0
     assert path.read_bytes()[:2] == b"PK"
 
 
 def test_an_unknown_adapter_and_a_missing_folder(stored, tmp_path):
-    result = stored("export", "alicia", "--to", "ditto", "--out", tmp_path / "x.ditto")
+    result = export(stored, tmp_path / "x.ditto", name="alicia")
     assert result.code == 2
     assert "did you mean alice" in result.only_error
-    result = stored("export", "alice", "--to", "ditto", "--out", tmp_path / "nowhere" / "x.ditto")
+    result = export(stored, tmp_path / "nowhere" / "x.ditto")
     assert result.code == 4
     assert "x.ditto" in result.error
     assert "Wrote" not in result.err
@@ -181,7 +185,7 @@ def test_a_damaged_adapter_is_not_exported(stored, tmp_path):
     data = bytearray(weights.read_bytes())
     data[-3] ^= 1
     weights.write_bytes(data)
-    result = stored("export", "alice", "--to", "ditto", "--out", tmp_path / "x.ditto")
+    result = export(stored, tmp_path / "x.ditto")
     assert result.code == 4
     assert "damaged" in result.only_error
     assert not (tmp_path / "x.ditto").exists()
@@ -199,7 +203,7 @@ def test_an_adapter_that_is_not_finite_is_not_exported(stored, tmp_path):
         for stage in STAGES:
             staged.add_stage(stage, {"adapter_config.json": config, "adapter_model.safetensors": bad})
         staged.publish(record)
-    result = stored("export", "bad", "--to", "ditto", "--out", tmp_path / "x.ditto")
+    result = export(stored, tmp_path / "x.ditto", name="bad")
     assert result.code == 6
     assert "NaN" in result.only_error
     assert not (tmp_path / "x.ditto").exists()
@@ -217,7 +221,7 @@ def test_an_export_needs_no_torch(stored, tmp_path):
 
 def test_what_comes_back_is_what_went_out(stored, tmp_path):
     path = tmp_path / "a.ditto"
-    assert stored("export", "alice", "--to", "ditto", "--out", path, "--all-stages").code == 0
+    assert export(stored, path, "--all-stages").code == 0
     before = {stage: {p.name: p.read_bytes() for p in stored.stage("alice", stage).iterdir()} for stage in STAGES}
     texts = {stage: sampled(stored, "alice", "--round", stage) for stage in STAGES}
     assert texts["sft"] != texts["round1"]
@@ -240,7 +244,7 @@ def test_what_comes_back_is_what_went_out(stored, tmp_path):
 
 def test_a_second_export_gives_the_same_file(empty, archive, tmp_path):
     assert empty("adapters", "import", archive, "--base", empty.base).code == 0
-    assert empty("export", "alice", "--to", "ditto", "--out", tmp_path / "again.ditto").code == 0
+    assert export(empty, tmp_path / "again.ditto").code == 0
     assert (tmp_path / "again.ditto").read_bytes() == archive.read_bytes()
 
 
@@ -273,42 +277,33 @@ def test_a_name_that_cannot_be_one(empty, archive, name):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
-    [({"seed": 1}, "weights"), ({"hidden_size": 48}, ""), ({"template": "{{ messages[0]['content'] }}x"}, "template")],
+    ("changes", "words"),
+    [
+        ({"seed": 1}, "it was trained on tiny, and this base is"),
+        ({"hidden_size": 48}, "it was trained on tiny, and this base is"),
+        ({"template": CHATML + "x"}, "it was trained with another chat template than that of"),
+    ],
 )
-def test_another_base_is_refused(empty, archive, tmp_path, changes, told):
-    if "template" in changes:
-        other = tmp_path / "other"
-        shutil.copytree(empty.base, other)
-        template = (other / "chat_template.jinja").read_text()
-        (other / "chat_template.jinja").write_text(template.replace("<|im_end|>", "<|im_end|> ", 1))
-    else:
-        other = save_tiny_base(tmp_path / "other", **changes)
-    result = empty("adapters", "import", archive, "--base", other)
+def test_another_base_is_refused(empty, archive, tmp_path, changes, words):
+    result = empty("adapters", "import", archive, "--base", save_tiny_base(tmp_path / "other", **changes))
     assert result.code == 3
-    assert told in result.error or "was trained on tiny" in result.error
-    assert not empty.home.exists() or empty.names() == []
+    assert words in result.error
+    assert not empty.home.exists()
 
 
-def test_what_is_no_file_is_refused(empty, tmp_path):
+def test_what_is_no_file_or_too_large_a_file_is_refused(empty, tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for place, reason in (
-        ("nowhere.ditto", "does not exist"),
-        (".", "not a file"),
-        ("pipe", "not a file"),
-    ):
+    with (tmp_path / "large.ditto").open("wb") as stream:
+        stream.truncate(3 * 2**30)  # a hole, which takes no space
+    for place, reason in {
+        "nowhere.ditto": "does not exist",
+        ".": "not a file",
+        "pipe": "not a file",
+        "large.ditto": "larger than",
+    }.items():
         result = empty("adapters", "import", tmp_path / place)
         assert result.code == 2
         assert reason in result.error
-
-
-def test_a_file_that_is_too_large_is_not_read(empty, tmp_path):
-    path = tmp_path / "large.ditto"
-    with path.open("wb") as stream:
-        stream.truncate(3 * 2**30)  # a hole, which takes no space
-    result = empty("adapters", "import", path)
-    assert result.code == 2
-    assert "larger than" in result.error
 
 
 def test_mistakes_are_found_without_torch(stored, archive, tmp_path):

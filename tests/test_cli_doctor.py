@@ -15,11 +15,6 @@ pytest_plugins = ["cli_helpers"]
 MARKER = "quokka"  # stands in every demonstration of the plugin's
 
 
-@pytest.fixture(autouse=True)
-def quick_flush(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-
-
 def examined(ditto, code=0):
     result = ditto("doctor", "--json")
     assert result.code == code, result

@@ -167,15 +167,11 @@ def test_what_does_not_say_whose_it_is_goes_since_it_can_be_made_again(tmp_path)
     (tmp_path / "writings-2.json").write_text("{")
     (tmp_path / "report.html").write_text("a page without its data")
     (tmp_path / ".tmp-1").write_text("half a report")
-    for kept in ("prompts.json", "cross-validation.html", "answers-me.jsonl", "mark"):
-        (tmp_path / kept).write_text("bob")
+    kept = {"prompts.json", "cross-validation.html", "answers-me.jsonl", "mark"}
+    for name in kept:
+        (tmp_path / name).write_text("bob")
     assert forget_in(tmp_path, "bob") == {"files": 4, "bytes": 45 + 1 + 23 + 13}
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "prompts.json",
-        "cross-validation.html",
-        "answers-me.jsonl",
-        "mark",
-    }
+    assert {path.name for path in tmp_path.iterdir()} == kept
 
 
 @pytest.mark.parametrize(("names", "goes"), [(["bob"], True), (["ann", "bob"], True), (["bobby", "Bob"], False)])

@@ -79,10 +79,20 @@ def path(tmp_path):
     return tmp_path / "alice.lock"
 
 
+def idle(descriptor, operation):
+    """As on disks where the system's lock silently does nothing."""
+
+
+def failing(number):
+    def flock(descriptor, operation):
+        raise OSError(number, "words of the system")
+
+    return flock
+
+
 @pytest.fixture
 def idle_flock(monkeypatch):
-    """As on disks where the system's lock silently does nothing."""
-    monkeypatch.setattr(fcntl, "flock", lambda descriptor, operation: None)
+    monkeypatch.setattr(fcntl, "flock", idle)
 
 
 def owner_file(path):
@@ -132,7 +142,10 @@ def test_an_owner_that_was_killed_keeps_nobody_out(path):
         get_in(path)
 
 
-def test_where_the_systems_lock_does_nothing_the_owners_name_still_counts(path, idle_flock):
+@pytest.mark.parametrize("flock", [idle, failing(errno.ENOLCK)], ids=["idle", "missing"])
+def test_without_the_systems_lock_the_owners_name_still_counts(path, monkeypatch, flock):
+    monkeypatch.setattr(fcntl, "flock", flock)
+    get_in(path)
     with processes(path) as (process,):
         process.try_it()
         assert process.hear() == "won"
@@ -141,23 +154,8 @@ def test_where_the_systems_lock_does_nothing_the_owners_name_still_counts(path, 
         get_in(path)
 
 
-def test_where_the_system_has_no_lock_the_owners_name_still_counts(path, monkeypatch):
-    def flock(descriptor, operation):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", flock)
-    get_in(path)
-    with processes(path) as (process,):
-        process.try_it()
-        assert process.hear() == "won"
-        assert is_refused(path, f"process {process.pid}")
-
-
 def test_a_lock_that_fails_otherwise_is_told(path, monkeypatch):
-    def flock(descriptor, operation):
-        raise OSError(errno.EIO, "words of the system")
-
-    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(fcntl, "flock", failing(errno.EIO))
     with pytest.raises(DiskError, match=r"alice\.lock cannot be locked \(words of the system\): check the disk"):
         get_in(path)
 
@@ -307,8 +305,7 @@ def test_no_lock_file_is_left(store, tmp_path):
 
 
 def test_a_refused_disk_is_told(tmp_path):
-    make_file = tmp_path / "home"
-    make_file.write_bytes(b"")
+    (tmp_path / "home").write_bytes(b"")
     with pytest.raises(DiskError), AdapterStore(tmp_path / "home").training("alice"):
         pass
 
