@@ -233,28 +233,28 @@ _enter(
 # Links, pipes, and what may not be read.
 
 
-@refused("a.txt is a folder, pipe, socket or device")
+@refused("error: a.txt is a folder, pipe, socket or device")
 def a_pipe_named_txt(place):
     path = _beside_a_letter(place, "a.txt")
     os.mkfifo(path)
     return path.parent
 
 
-@refused("a.txt is a folder, pipe, socket or device")
+@refused("error: a.txt is a folder, pipe, socket or device")
 def a_socket_named_txt(place):
     path = _beside_a_letter(place, "a.txt")
     os.mknod(path, stat.S_IFSOCK | 0o600)
     return path.parent
 
 
-@refused("a.txt is a folder, pipe, socket or device")
+@refused("error: a.txt is a folder, pipe, socket or device")
 def a_link_to_endless_zeros(place):
     path = _beside_a_letter(place, "a.txt")
     path.symlink_to("/dev/zero")
     return path.parent
 
 
-@refused("a.txt cannot be read", "where it links to")
+@refused("error: a.txt cannot be read (OSError)", "where it links to")
 def links_in_a_circle(place):
     path = _beside_a_letter(place, "a.txt")
     path.symlink_to("b.txt")
@@ -262,7 +262,7 @@ def links_in_a_circle(place):
     return path.parent
 
 
-@refused("a.txt does not exist, or is a link to what does not")
+@refused("error: a.txt does not exist, or is a link to what does not")
 def a_link_to_nothing(place):
     path = _beside_a_letter(place, "a.txt")
     path.symlink_to("gone.txt")
