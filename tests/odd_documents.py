@@ -163,6 +163,12 @@ def pdf(text, trailer=""):
     )
 
 
+def _bytes_of(content):
+    """Of a text, of bytes, or of a function that makes either only when it is wanted."""
+    content = content() if callable(content) else content
+    return content if isinstance(content, bytes) else content.encode()
+
+
 def folder_of(place, files, name="alice"):
     """A folder of {name: content}; a name may be bytes or a path."""
     folder = place / name
@@ -170,13 +176,13 @@ def folder_of(place, files, name="alice"):
     for file, content in files.items():
         path = Path(os.fsdecode(os.path.join(os.fsencode(folder), os.fsencode(file))))
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        path.write_bytes(_bytes_of(content))
     return folder
 
 
 def file_of(place, name, content):
     path = place / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.write_bytes(_bytes_of(content))
     return path
 
 

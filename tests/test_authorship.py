@@ -14,6 +14,7 @@ def text(number, *authors, words="one two three"):
     return SourceText(f"c#{number}", words, None, authors=authors)
 
 
+TELEGRAM = [text(1, "Mia Holm", "user11"), text(2, "Ada Reed", "user22")]
 CHAT = [
     text(1, "Mia Holm", "mia", "U01"),
     text(2, "Ada Reed", "ada#1234", "U02"),
@@ -25,34 +26,34 @@ CHAT = [
 
 
 @pytest.mark.parametrize(
-    ("me", "own"),
+    ("texts", "me", "own"),
     [
-        (["Ada Reed"], [2, 4]),
-        (["ada  reed"], [2, 4]),
-        (["ADA"], [2, 4]),  # the only one of this first name
-        (["reed"], [2, 4]),  # or of this last name
-        (["@ada"], [2, 4]),
-        (["U02"], [2, 4]),
-        (["u02"], [2, 4]),
-        (["ada#1234"], [2, 4]),
-        (["tom"], [3]),  # exactly, though there is a Tom Holm
-        (["Tom Holm"], [5]),
-        (["mia", "Ada Reed"], [1, 2, 4]),
-        (["+491712345678"], [6]),
-        (["0049 171 23456-78"], [6]),
+        (CHAT, ["Ada Reed"], [2, 4]),
+        (CHAT, ["ada  reed"], [2, 4]),
+        (CHAT, ["ADA"], [2, 4]),  # the only one of this first name
+        (CHAT, ["reed"], [2, 4]),  # or of this last name
+        (CHAT, ["@ada"], [2, 4]),
+        (CHAT, ["U02"], [2, 4]),
+        (CHAT, ["u02"], [2, 4]),
+        (CHAT, ["ada#1234"], [2, 4]),
+        (CHAT, ["tom"], [3]),  # exactly, though there is a Tom Holm
+        (CHAT, ["Tom Holm"], [5]),
+        (CHAT, ["mia", "Ada Reed"], [1, 2, 4]),
+        (CHAT, ["+491712345678"], [6]),
+        (CHAT, ["0049 171 23456-78"], [6]),
+        ([*CHAT, text(7)], ["Ada Reed"], [2, 4, 7]),  # a text without a writer stays beside a chat
+        (TELEGRAM, ["22"], [2]),
+        (TELEGRAM, ["user22"], [2]),
+        # Of a single writer nobody needs to be told.
+        ([text(1, "Ada", "U1"), text(2, "Ada Reed", "U1"), text(3)], [], [1, 2, 3]),
     ],
 )
-def test_me_is_a_name_or_an_id(me: list[str], own: list[int]) -> None:
-    found, skipped = own_texts(CHAT, me)
+def test_me_is_a_name_or_an_id(texts: list[SourceText], me: list[str], own: list[int]) -> None:
+    found, skipped = own_texts(texts, me)
     assert [source.id for source in found] == [f"c#{number}" for number in own]
     assert {(one.name, one.reason) for one in skipped} == {
-        (source.id, "written by somebody else") for source in CHAT if source not in found
+        (source.id, "written by somebody else") for source in texts if source not in found
     }
-
-
-def test_telegram_writes_user_before_an_id() -> None:
-    chat = [text(1, "Mia Holm", "user11"), text(2, "Ada Reed", "user22")]
-    assert own_texts(chat, ["22"])[0] == own_texts(chat, ["user22"])[0] == chat[1:]
 
 
 def test_several_people_and_nobody_said_who_is_who() -> None:
@@ -67,30 +68,24 @@ def test_several_people_and_nobody_said_who_is_who() -> None:
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("me", [["Bo"], ["Holm"], ["Ada Reed Junior"]])
-def test_nobody_has_this_name(me: list[str]) -> None:
-    with pytest.raises(UnknownAuthorError, match=rf"^Nobody in these chats or tables is called {me[0]}: Ada Reed "):
-        own_texts(CHAT, me)
-
-
-def test_a_first_name_of_two_people_names_neither() -> None:
-    with pytest.raises(UnknownAuthorError):
-        own_texts([text(1, "Tom Reed"), text(2, "Tom Holm")], ["tom"])
+@pytest.mark.parametrize(
+    ("texts", "me", "first"),
+    [
+        (CHAT, "Bo", "Ada Reed"),
+        (CHAT, "Holm", "Ada Reed"),
+        (CHAT, "Ada Reed Junior", "Ada Reed"),
+        ([text(1, "Tom Reed"), text(2, "Tom Holm")], "tom", "Tom Reed"),  # of two people it names neither
+    ],
+)
+def test_nobody_has_this_name(texts: list[SourceText], me: str, first: str) -> None:
+    with pytest.raises(UnknownAuthorError, match=rf"^Nobody in these chats or tables is called {me}: {first} "):
+        own_texts(texts, [me])
 
 
 def test_of_many_writers_the_first_are_listed() -> None:
     with pytest.raises(UnknownAuthorError, match=r"P7 \(1, 3 words\) and 12 more: say") as caught:
         own_texts([text(number, f"P{number}") for number in range(20)], [])
     assert len(caught.value.writers) == 20
-
-
-def test_a_single_writer_and_texts_without_a_writer_are_the_persons() -> None:
-    texts = [text(1, "Ada", "U1"), text(2, "Ada Reed", "U1"), text(3)]
-    assert own_texts(texts, []) == (texts, [])
-
-
-def test_texts_without_a_writer_stay_beside_a_chat() -> None:
-    assert [source.id for source in own_texts([*CHAT, text(7)], ["Ada Reed"])[0]] == ["c#2", "c#4", "c#7"]
 
 
 def mail(number, sender, **more):

@@ -1,6 +1,7 @@
 """Chats and archives as programs export them: whose turns there are, what is no text, and what a turn answers."""
 
 import contextlib
+import re
 import time
 
 import pytest
@@ -68,15 +69,16 @@ def test_whatsapp_in_every_form_of_date(stamp: str) -> None:
     assert turns(chat, ".txt") == [MIA, ("Ada", answer, REPLY_TO + ASKED)]
 
 
-def test_whatsapp_in_korean() -> None:
-    day = "2025년 3월 3일"
-    chat = f"{day} 오전 10:15, 미아 : {ASKED}\n{day} 오후 1:15, Ada : {SAID}\n{day} 오후 1:16, Ada : {MORE}\n"
-    assert turns(chat, ".txt") == [("미아", ASKED, None), ADA]
-
-
-def test_a_day_may_stand_above_the_first_message() -> None:
-    at = "2025. 3. 3. 오전 10:1"
-    chat = f"2025년 3월 3일 월요일\n{at}5, 미아 : {ASKED}\n{at}6, Ada : {SAID}\n{at}7, Ada : {MORE}\n"
+@pytest.mark.parametrize(
+    ("above", "first", "second", "third"),
+    [
+        ("", "2025년 3월 3일 오전 10:15", "2025년 3월 3일 오후 1:15", "2025년 3월 3일 오후 1:16"),
+        # A day above the first message.
+        ("2025년 3월 3일 월요일\n", "2025. 3. 3. 오전 10:15", "2025. 3. 3. 오전 10:16", "2025. 3. 3. 오전 10:17"),
+    ],
+)
+def test_whatsapp_in_korean(above: str, first: str, second: str, third: str) -> None:
+    chat = f"{above}{first}, 미아 : {ASKED}\n{second}, Ada : {SAID}\n{third}, Ada : {MORE}\n"
     assert turns(chat, ".txt") == [("미아", ASKED, None), ADA]
 
 
@@ -161,28 +163,23 @@ def test_lines_without_a_name_are_the_programs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("second", "texts"),
+    ("chat", "expected"),
     [
-        ("03.03.25, 10:55", ["one\ntwo"]),
-        ("03.03.25, 11:20", ["one", "two"]),  # more than an hour later
-        ("04.03.25, 10:16", ["one", "two"]),
+        ("03.03.25, 10:15 - Ada: one\n03.03.25, 10:55 - Ada: two\n", ["one\ntwo"]),
+        ("03.03.25, 10:15 - Ada: one\n03.03.25, 11:20 - Ada: two\n", ["one", "two"]),  # more than an hour later
+        ("03.03.25, 10:15 - Ada: one\n04.03.25, 10:16 - Ada: two\n", ["one", "two"]),
+        # Over midnight and noon.
+        ("[3/3/25, 11:50:00 PM] Ada: one\n[3/4/25, 12:10:00 AM] Ada: two\n", ["one\ntwo"]),
+        ("[3/4/25, 11:58:00 AM] Ada: one\n[3/4/25, 12:03:00 PM] Ada: two\n", ["one\ntwo"]),
+        # A picture of somebody else comes between, and is nothing to answer.
+        (
+            "03.03.25, 10:15 - Ada: one\n03.03.25, 10:16 - Mia: <Media omitted>\n03.03.25, 10:17 - Ada: two\n",
+            ["one", "two"],
+        ),
     ],
 )
-def test_a_long_pause_divides_messages_in_a_row(second: str, texts: list[str]) -> None:
-    assert [text for _, text, _ in turns(f"03.03.25, 10:15 - Ada: one\n{second} - Ada: two\n", ".txt")] == texts
-
-
-def test_midnight_and_noon_are_no_pause() -> None:
-    chat = "[3/3/25, 11:50:00 PM] Ada: one\n[3/4/25, 12:10:00 AM] Ada: two\n[3/4/25, 11:58:00 AM] Ada: three\n"
-    assert [text for _, text, _ in turns(chat + "[3/4/25, 12:03:00 PM] Ada: four\n", ".txt")] == [
-        "one\ntwo",
-        "three\nfour",
-    ]
-
-
-def test_a_picture_of_somebody_else_comes_between_and_is_nothing_to_answer() -> None:
-    chat = "03.03.25, 10:15 - Ada: one\n03.03.25, 10:16 - Mia: <Media omitted>\n03.03.25, 10:17 - Ada: two\n"
-    assert turns(chat, ".txt") == [("Ada", "one", None), ("Ada", "two", None)]
+def test_messages_in_a_row_are_one_turn_unless_something_divides_them(chat: str, expected: list[str]) -> None:
+    assert turns(chat, ".txt") == [("Ada", text, None) for text in expected]
 
 
 def test_a_days_old_message_is_not_answered_any_more() -> None:
@@ -278,57 +275,52 @@ Exported 2 message(s)
 """
 
 
-@pytest.mark.parametrize(
-    ("text", "suffix", "expected"),
-    [
-        (IMESSAGE, ".txt", [("", f"{SAID}\n{MORE}", REPLY_TO + ASKED)]),
-        *(
-            (DISCORD.replace("03-Mar-25 10:15 AM", at).replace("03-Mar-25 10:16 AM", at), ".txt", [MIA, ADA])
-            for at in (
-                "03-Mar-25 10:15 AM",
-                "3/3/2025 10:15\u202fAM",
-                "03/03/2025 10:15",
-                "2025-03-03 10:15",
-                "03.03.2025 10.15",
-            )
-        ),
-        *(
-            (
-                head.format("Mia", ASKED)
-                + head.format("Ada", SAID)
-                + head.format("Mia", "Good.")
-                + head.format("Ada", "x"),
-                ".txt",
-                [
-                    MIA,
-                    ("Ada", SAID, REPLY_TO + ASKED),
-                    ("Mia", "Good.", REPLY_TO + SAID),
-                    ("Ada", "x", REPLY_TO + "Good."),
-                ],
-            )
-            for head in (
-                "10:15\t{}\t{}\n",  # LINE
-                "10:15:02 From {} to Everyone:\n\t{}\n",  # Zoom
-                "10:15 <@{}> {}\n",  # irssi
-                "[{}] [오전 10:15] {}\n",  # KakaoTalk
-                "{}, [03.03.2025 10:15]\n{}\n\n",  # copied from Telegram
-            )
-        ),
-        (
-            f"[2025-03-03, 10:15:22] Mia: {ASKED}\n(- Me: 👍 -)\n"
-            f"[2025-03-03, 10:16:22] Me: > {ASKED}\n{SAID}\n![](./media/a.jpg)\n"
-            "[2025-03-03, 10:17:22] Me:  ![](./media/b.jpg)  \n",
-            ".md",
-            [("", SAID, REPLY_TO + ASKED)],
-        ),
-        (
-            f"[2025-03-03, 10:15:22] Mia: {ASKED}\n[2025-03-03, 10:16:22] Me: {SAID}\n",  # signal-export
-            ".md",
-            [("", SAID, REPLY_TO + ASKED)],
-        ),
-    ],
-)
-def test_chats_of_other_programs_as_text(text: str, suffix: str, expected: list[tuple[str, str, str | None]]) -> None:
+EXCHANGE = [("Mia", ASKED), ("Ada", SAID), ("Mia", "Good."), ("Ada", "x")]
+ANSWERED = [("", SAID, REPLY_TO + ASKED)]
+AS_TEXT = {
+    "iMessage": (IMESSAGE, ".txt", [("", f"{SAID}\n{MORE}", REPLY_TO + ASKED)]),
+    **{
+        f"Discord, {at}": (re.sub(r"03-Mar-25 10:1\d AM", at, DISCORD), ".txt", [MIA, ADA])
+        for at in (
+            "03-Mar-25 10:15 AM",
+            "3/3/2025 10:15\u202fAM",
+            "03/03/2025 10:15",
+            "2025-03-03 10:15",
+            "03.03.2025 10.15",
+        )
+    },
+    **{
+        program: (
+            "".join(head.format(who, said) for who, said in EXCHANGE),
+            ".txt",
+            [MIA, ("Ada", SAID, REPLY_TO + ASKED), ("Mia", "Good.", REPLY_TO + SAID), ("Ada", "x", REPLY_TO + "Good.")],
+        )
+        for program, head in {
+            "LINE": "10:15\t{}\t{}\n",
+            "Zoom": "10:15:02 From {} to Everyone:\n\t{}\n",
+            "irssi": "10:15 <@{}> {}\n",
+            "KakaoTalk": "[{}] [오전 10:15] {}\n",
+            "copied from Telegram": "{}, [03.03.2025 10:15]\n{}\n\n",
+        }.items()
+    },
+    "signal-export, with a quote and pictures": (
+        f"[2025-03-03, 10:15:22] Mia: {ASKED}\n(- Me: 👍 -)\n"
+        f"[2025-03-03, 10:16:22] Me: > {ASKED}\n{SAID}\n![](./media/a.jpg)\n"
+        "[2025-03-03, 10:17:22] Me:  ![](./media/b.jpg)  \n",
+        ".md",
+        ANSWERED,
+    ),
+    "signal-export": (
+        f"[2025-03-03, 10:15:22] Mia: {ASKED}\n[2025-03-03, 10:16:22] Me: {SAID}\n",
+        ".md",
+        ANSWERED,
+    ),
+}
+
+
+@pytest.mark.parametrize("program", AS_TEXT)
+def test_chats_of_other_programs_as_text(program: str) -> None:
+    text, suffix, expected = AS_TEXT[program]
     assert turns(text, suffix) == expected
 
 

@@ -27,6 +27,49 @@ def settings_of(folder):
     return yaml.safe_load((folder / "ditto.yaml").read_text())
 
 
+def stored_prompts(folder):
+    return [prompt.strip() for prompt in yaml.load((folder / "prompts.yaml").read_text(), yaml.BaseLoader).values()]
+
+
+def listed_prompts(ditto, folder):
+    return {text["id"]: text["prompt"] for text in json.loads(ditto("demos", "list", folder, "--json").out)["texts"]}
+
+
+def letters(text):
+    """The text without spaces, signs and the lines of a table, which folds long cells."""
+    return "".join(character for character in text if character.isalnum())
+
+
+@pytest.fixture
+def letter(tmp_path):
+    (tmp_path / "one.txt").write_text(HENS)
+    return tmp_path / "one.txt"
+
+
+@pytest.fixture
+def chat(tmp_path):
+    path = tmp_path / "_chat.txt"
+    path.write_text(
+        "".join(f"[03.03.25, 10:{n:02d}:00] {('Tom', 'Ada')[n % 2]}: {made_up_text(n)[8:90]}\n" for n in range(4))
+    )
+    return path
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The demonstrations that trainings are given."""
+    from ditto_cli.method import run
+
+    seen, real = [], run.train_ditto
+
+    def spy(policy, job, *rest):
+        seen.extend(job.demonstrations)
+        return real(policy, job, *rest)
+
+    monkeypatch.setattr(run, "train_ditto", spy)
+    return seen
+
+
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_folder_without_texts_gets_a_template_and_settings(ditto, tmp_path, exists):
     folder = tmp_path / "My Letters"
@@ -47,12 +90,6 @@ def test_a_new_folder_is_private(ditto, tmp_path):
     for path in (tmp_path / "deep", tmp_path / "deep" / "letters"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "deep" / "letters" / "ditto.yaml").stat().st_mode) == 0o600
-
-
-def test_hidden_files_do_not_make_a_folder_full(ditto, folder_of):
-    folder = folder_of({".DS_Store": b"\0\1"})
-    assert ditto("init", folder).code == 0
-    assert sorted(contents(folder)) == sorted([".DS_Store", TEMPLATE_NAME, "ditto.yaml"])
 
 
 def test_the_unedited_template_is_refused(ditto, tmp_path):
@@ -161,7 +198,7 @@ def test_json_of_a_new_folder(ditto, tmp_path):
     assert json.loads(result.out) == {"folder": str(tmp_path / "new"), "name": "new", "texts": [], "skipped": []}
 
 
-def test_missing_prompts_are_made_without_a_model_shown_and_stored(ditto, folder_of, monkeypatch):
+def test_missing_prompts_are_made_without_a_model_shown_and_stored(ditto, folder_of, seen):
     mine = "prompts: {two.md: Complain.}\n"
     folder = folder_of({**BARE, "ditto.yaml": mine})
     result = ditto.without(MODEL, "init", folder)  # the embedded base is too small to be asked
@@ -177,17 +214,11 @@ def test_missing_prompts_are_made_without_a_model_shown_and_stored(ditto, folder
     before = contents(folder)
     assert ditto.without(MODEL, "init", folder).code == 0
     assert contents(folder) == before
-
-    seen = spy_on_training(monkeypatch)
     assert ditto.train(folder).code == 0
     assert [(d.id, d.prompt) for d in seen] == [("one.txt", prompt), ("two.md", "Complain.")]
 
 
-def stored_prompts(folder):
-    return [prompt.strip() for prompt in yaml.load((folder / "prompts.yaml").read_text(), yaml.BaseLoader).values()]
-
-
-def test_a_prompt_that_was_corrected_stays_with_its_text(ditto, folder_of, monkeypatch):
+def test_a_prompt_that_was_corrected_stays_with_its_text(ditto, folder_of, seen):
     folder = folder_of({"b.txt": f"{HENS} Call 020 7946 0958.", "c.txt": BARE["one.txt"], "d.txt": BARE["two.md"]})
     assert ditto("init", folder).code == 0
     path = folder / "prompts.yaml"
@@ -198,7 +229,6 @@ def test_a_prompt_that_was_corrected_stays_with_its_text(ditto, folder_of, monke
     assert ditto("init", folder, "--redact").code == 0
     assert path.read_bytes().startswith(before)  # a new one was added below
     assert len(stored_prompts(folder)) == 4
-    seen = spy_on_training(monkeypatch)
     assert ditto.train(folder).code == 0
     assert {d.id: d.prompt for d in seen}["z.txt"] == 'Tell Bo: "all", # now'
     assert "7946" not in "".join(d.completion + d.prompt for d in seen)
@@ -213,7 +243,7 @@ def test_prompts_that_cannot_be_read_are_told(ditto, folder_of):
         assert sorted(contents(folder)) == ["one.txt", "prompts.yaml", "two.md"]
 
 
-def test_a_large_base_is_loaded_with_a_word_and_its_own_words_are_stored(ditto, folder_of, monkeypatch):
+def test_a_large_base_is_loaded_with_a_word_and_its_own_words_are_stored(ditto, folder_of, monkeypatch, seen):
     from ditto_cli.model import instructions
     from ditto_cli.types import SampledTokens
 
@@ -235,16 +265,14 @@ def test_a_large_base_is_loaded_with_a_word_and_its_own_words_are_stored(ditto, 
     assert result.err.count("the base model") == result.err.count("the text's first line") == 1
 
     (folder / "prompts.yaml").unlink()
-    seen = spy_on_training(monkeypatch)
     result = ditto.train(folder)  # which has loaded it already
     assert result.code == 0, result.err
     assert "Loading" not in result.err
     assert [d.prompt for d in seen] == [written, plain]
 
 
-def test_train_writes_missing_prompts_the_same_way(ditto, folder_of, monkeypatch):
+def test_train_writes_missing_prompts_the_same_way(ditto, folder_of, seen):
     folder = folder_of(BARE)
-    seen = spy_on_training(monkeypatch)
     result = ditto.train(folder)
     assert result.code == 0, result.err
     assert [d.prompt for d in seen] == stored_prompts(folder)
@@ -323,21 +351,26 @@ def test_texts_come_in_from_several_places_and_not_twice(ditto, folder_of, tmp_p
     assert "in the folder already" in again.error
 
 
-def test_texts_come_into_a_folder_that_has_only_other_things(ditto, folder_of, tmp_path):
-    (tmp_path / "one.txt").write_text(HENS)
+def test_texts_come_into_a_folder_that_has_only_other_things(ditto, folder_of, letter):
     folder = folder_of({"README.md": "about", TEMPLATE_NAME: TEMPLATE, "photo.jpg": b"\xff"})
-    result = ditto("init", folder, "--from", tmp_path / "one.txt", "--no-prompts")
+    result = ditto("init", folder, "--from", letter, "--no-prompts")
     assert result.code == 0, result.err
     assert "01-one.md" in contents(folder)
 
 
-def test_a_broken_text_in_the_folder_is_said_before_anything_comes_in(ditto, folder_of, tmp_path):
-    (tmp_path / "one.txt").write_text(HENS)
-    folder = folder_of({"b.txt": b"\0\1\2"})
-    result = ditto("init", folder, "--from", tmp_path / "one.txt", "--no-prompts")
+@pytest.mark.parametrize(
+    ("name", "content", "options", "words"),
+    [
+        ("b.txt", b"\0\1\2", [], "b.txt is a binary file"),
+        ("ditto.yaml", "{schema_version: 1}\n", ["--redact"], "ditto.yaml is laid out so that nothing can be added"),
+    ],
+)
+def test_what_is_broken_is_said_before_anything_comes_in(ditto, folder_of, letter, name, content, options, words):
+    folder = folder_of({name: content})
+    result = ditto("init", folder, "--from", letter, "--no-prompts", *options)
     assert result.code == 2
-    assert "b.txt is a binary file" in result.only_error
-    assert sorted(contents(folder)) == ["b.txt"]
+    assert words in result.only_error
+    assert list(contents(folder)) == [name]
 
 
 def test_whose_mail_it_is_must_be_known(ditto, tmp_path):
@@ -355,14 +388,12 @@ def test_whose_mail_it_is_must_be_known(ditto, tmp_path):
     assert [entry["reason"] for entry in document["skipped"]] == ["received, not sent"] * 8
 
 
-def test_nothing_is_written_when_a_source_is_bad(ditto, tmp_path):
-    good = tmp_path / "good.txt"
-    good.write_text(HENS)
+def test_nothing_is_written_when_a_source_is_bad(ditto, tmp_path, letter):
     for bad, words in ((tmp_path / "missing.txt", "does not exist"), (tmp_path, "is the folder itself")):
-        result = ditto("init", tmp_path if bad == tmp_path else tmp_path / "new", "--from", good, "--from", bad)
+        result = ditto("init", tmp_path if bad == tmp_path else tmp_path / "new", "--from", letter, "--from", bad)
         assert result.code == 2
         assert words in result.only_error
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["good.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.txt"]
 
 
 @pytest.mark.parametrize("option", [["--pick", "3"], ["--words", "10", "20"]])
@@ -377,13 +408,13 @@ def test_held_out_files_are_moved_with_their_prompts(ditto, folder_of):
     mine = "prompts:\n" + "".join(f"  {name}: Write of {name}.\n" for name in list(names)[:3])
     folder = folder_of({**names, "ditto.yaml": mine})
     assert ditto("init", folder).code == 0
-    shown = {text["id"]: text["prompt"] for text in json.loads(ditto("demos", "list", folder, "--json").out)["texts"]}
+    shown = listed_prompts(ditto, folder)
     result = ditto.without(MODEL, "init", folder, "--hold-out", "4")
     assert result.code == 0, result.err
     moved = sorted(path.name for path in (folder / "held_out").iterdir())
     assert len(moved) == 4
     assert sorted([*(name for name in contents(folder) if name.endswith(".txt")), *moved]) == sorted(names)
-    after = {text["id"]: text["prompt"] for text in json.loads(ditto("demos", "list", folder, "--json").out)["texts"]}
+    after = listed_prompts(ditto, folder)
     assert {name.removeprefix("held_out/"): prompt for name, prompt in after.items()} == shown
     assert sorted(name for name in after if name.startswith("held_out/")) == [f"held_out/{name}" for name in moved]
     assert (folder / "ditto.yaml").read_text() == mine
@@ -396,7 +427,7 @@ def test_held_out_files_are_moved_with_their_prompts(ditto, folder_of):
     assert "leaves nothing to train on" in too_many.only_error
 
 
-def test_redact_changes_what_is_learnt_and_not_the_files(ditto, folder_of, monkeypatch):
+def test_redact_changes_what_is_learnt_and_not_the_files(ditto, folder_of, seen):
     text = f"{HENS} Write to bo@hens.org or call +44 20 7946 0958."
     folder = folder_of({"a.txt": f"---\nprompt: Write to bo@hens.org.\n---\n{text}\n", "b.txt": HENS})
     before = contents(folder)
@@ -408,7 +439,6 @@ def test_redact_changes_what_is_learnt_and_not_the_files(ditto, folder_of, monke
     assert settings_of(folder)["redact"] is True
     assert {name: data for name, data in contents(folder).items() if name != "ditto.yaml"} == before
     assert "personal data" not in result.out
-    seen = spy_on_training(monkeypatch)
     ditto.train(folder)
     assert "bo@hens.org" not in seen[0].completion + seen[0].prompt
     assert "7946 0958" not in seen[0].completion
@@ -452,26 +482,7 @@ def test_train_shows_the_audit_first(ditto, folder_of):
     assert result.err.index("personal data") < result.err.index("SFT")
 
 
-def letters(text):
-    """The text without spaces, signs and the lines of a table, which folds long cells."""
-    return "".join(character for character in text if character.isalnum())
-
-
-def spy_on_training(monkeypatch):
-    """The demonstrations that a training is given."""
-    from ditto_cli.method import run
-
-    seen, real = [], run.train_ditto
-
-    def spy(policy, job, *rest):
-        seen.extend(job.demonstrations)
-        return real(policy, job, *rest)
-
-    monkeypatch.setattr(run, "train_ditto", spy)
-    return seen
-
-
-def test_names_are_redacted_only_with_what_finds_them(ditto, folder_of, monkeypatch):
+def test_names_are_redacted_only_with_what_finds_them(ditto, folder_of, monkeypatch, seen):
     letter = "---\nprompt: Write to Bo.\n---\nHi Bo, bring {} and the long ladder from the mill, please.\n\nAnna\n"
     folder = folder_of({"a.txt": letter.format("corn"), "b.txt": letter.format("the hens and the goat and the kettle")})
     result = ditto("init", folder, "--redact-names", "--no-prompts")
@@ -489,7 +500,6 @@ def test_names_are_redacted_only_with_what_finds_them(ditto, folder_of, monkeypa
     monkeypatch.setattr(redaction, "analyse_with_presidio", finder)
     assert ditto("init", folder, "--redact-names", "--no-prompts").code == 0
     assert settings_of(folder)["redact"] == "names"
-    seen = spy_on_training(monkeypatch)
     assert ditto.train(folder).code == 0
     assert [("Anna" in d.completion, "Someone" in d.completion) for d in seen] == [(False, True)] * 2
 
@@ -512,23 +522,11 @@ def test_redaction_reaches_the_prompts_of_the_settings(ditto, folder_of):
     assert "@example.com" in shown
 
 
-def test_settings_that_cannot_be_added_to_are_told_before_anything_is_written(ditto, tmp_path, folder_of):
-    (tmp_path / "one.txt").write_text(HENS)
-    folder = folder_of({"ditto.yaml": "{schema_version: 1}\n"})
-    result = ditto("init", folder, "--from", tmp_path / "one.txt", "--no-prompts", "--redact")
-    assert result.code == 2
-    assert list(contents(folder)) == ["ditto.yaml"]
-
-
-def test_a_disk_that_is_full_loses_no_prompt(ditto, tmp_path, monkeypatch):
+def test_a_disk_that_is_full_loses_no_prompt(ditto, tmp_path, chat, monkeypatch):
     """What was answered is stored before the text is: a second run does not take the text in again."""
     from ditto_cli.cli import texts as cli_folder
     from ditto_cli.errors import DiskError
 
-    chat = tmp_path / "_chat.txt"
-    chat.write_text(
-        "".join(f"[03.03.25, 10:{n:02d}:00] {('Tom', 'Ada')[n % 2]}: {made_up_text(n)[8:90]}\n" for n in range(4))
-    )
     real, written = cli_folder.write_text, []
 
     def full(path, text):
@@ -550,7 +548,7 @@ def test_a_disk_that_is_full_loses_no_prompt(ditto, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("answer", ["", "nobody", EOFError])
-def test_no_answer_to_whose_words_they_are_is_a_refusal(tmp_path, monkeypatch, answer):
+def test_no_answer_to_whose_words_they_are_is_a_refusal(chat, monkeypatch, answer):
     from ditto_cli.cli import init
     from ditto_cli.demonstrations.authorship import UnknownAuthorError
 
@@ -559,8 +557,6 @@ def test_no_answer_to_whose_words_they_are_is_a_refusal(tmp_path, monkeypatch, a
             raise EOFError
         return answer
 
-    chat = tmp_path / "_chat.txt"
-    chat.write_text("".join(f"[03.03.25, 10:{n:02d}:00] {('Tom', 'Ada')[n % 2]}: hello {n}\n" for n in range(4)))
     monkeypatch.setattr(init, "ask", ask)
     with pytest.raises(UnknownAuthorError, match=r"Tom .*, Ada .*say which is you: --me NAME"):
         init._gather([chat], [], can_ask=True)

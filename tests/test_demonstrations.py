@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -101,19 +99,15 @@ def test_the_second_of_two_equal_texts_is_skipped(tmp_path: Path) -> None:
     assert reading.skipped == (Skipped("b.txt", "same text as a.txt"),)
 
 
-def test_a_strange_file_name_becomes_one_printable_line(tmp_path: Path) -> None:
-    assert read_one(tmp_path, "a\nb\x1b[31m.txt", "text").id == "a\\nb\\x1b[31m.txt"
-
-
-def test_a_decomposed_file_name_gives_the_composed_id(tmp_path: Path) -> None:
-    assert read_one(tmp_path, "cafe\u0301.txt", "text").id == "caf\u00e9.txt"
-
-
-def test_names_that_look_the_same_are_refused(tmp_path: Path) -> None:
-    fill(tmp_path, {"cafe\u0301.txt": "one", "caf\u00e9.txt": "two"})
-    if len(os.listdir(tmp_path)) < 2:
-        pytest.skip("this file system composes names itself")
-    assert "names look the same" in refusal(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "identity"),
+    [
+        ("a\nb\x1b[31m.txt", "a\\nb\\x1b[31m.txt"),  # one printable line
+        ("cafe\u0301.txt", "caf\u00e9.txt"),  # composed
+    ],
+)
+def test_the_id_of_a_strange_file_name(tmp_path: Path, name: str, identity: str) -> None:
+    assert read_one(tmp_path, name, "text").id == identity
 
 
 def test_mails_that_lie_in_the_folder_one_by_one_are_the_persons_whatever_their_sender(tmp_path: Path) -> None:
@@ -123,11 +117,6 @@ def test_mails_that_lie_in_the_folder_one_by_one_are_the_persons_whatever_their_
     }
     mails["4.eml"] = "Subject: no sender\n\nHi Cy, a draft of mine.\n"
     assert [text.id for text in read_folder(fill(tmp_path, mails)).texts] == sorted(mails)
-
-
-def test_a_text_without_end_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.html").write_text("<p>" + "word " * 500_000)
-    assert refusal(tmp_path).startswith("a.html has more than 2,097,152 characters")
 
 
 def test_a_link_to_a_file_elsewhere_is_read(tmp_path: Path) -> None:
@@ -181,55 +170,44 @@ def test_refuses_the_template_alone(tmp_path: Path) -> None:
     assert f"holds only the template: edit {TEMPLATE_NAME}" in message
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.jsonl"])
-@pytest.mark.parametrize("content", [b"", b" \r\n\t\n", b"\xef\xbb\xbf", b"\xff\xfe"])
-def test_refuses_an_empty_file(tmp_path: Path, name: str, content: bytes) -> None:
-    assert refusal(fill(tmp_path, {"b.txt": SECRET, name: content})).startswith(f"{name} is empty")
-
-
-@pytest.mark.parametrize("content", ["---\nprompt: Write it.\n---\n", "<!-- only this -->", "---\n---\n\n"])
-def test_refuses_a_file_with_nothing_but_front_matter_or_comment(tmp_path: Path, content: str) -> None:
-    assert refusal(fill(tmp_path, {"a.md": content})).startswith("a.md is empty")
-
-
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0"
+BINARY = [
+    PNG,
+    b"zebrafish\0text",
+    b"zebrafis\0text",
+    bytes(range(1, 256)),
+    b"\xff\xfezebrafish\0\0\0",
+    b"caf\xe9 \x01\x02",
+]
+EMPTY = [b"", b" \r\n\t\n", b"\xef\xbb\xbf", b"\xff\xfe"]
+NO_BODY = ["---\nprompt: Write it.\n---\n", "<!-- only this -->", "---\n---\n\n"]
+TEXT_FILES = ["a.txt", "a.md", "a.jsonl"]
 
 
 @pytest.mark.parametrize(
-    "content",
-    [PNG, b"zebrafish\0text", b"zebrafis\0text", bytes(range(1, 256)), b"\xff\xfezebrafish\0\0\0", b"caf\xe9 \x01\x02"],
+    ("files", "message"),
+    [
+        *[({"b.txt": SECRET, name: raw}, f"{name} is empty") for name in TEXT_FILES for raw in EMPTY],
+        *[({"a.md": content}, "a.md is empty") for content in NO_BODY],
+        *[({name: raw}, f"{name} is a binary file") for name in TEXT_FILES for raw in BINARY],
+        *[
+            ({"a.eml": raw}, "a.eml is left out (not a mail that can be read)")
+            for raw in (PNG, b"no headers, zebrafish", b"", b"\0\0")
+        ],
+        (
+            {"a.md": "---\nprompt: x\n---\none <!-- a\n -->\n\n<!-- zebrafish\n"},
+            "a.md holds a comment (<!--) that never ends",
+        ),
+        ({"a.html": "<p>" + "word " * 500_000}, "a.html has more than 2,097,152 characters"),
+        ({"a.txt": b"x" * (2**21 + 1)}, "a.txt has more than 2,097,152 characters"),
+    ],
 )
-@pytest.mark.parametrize("name", ["a.txt", "a.md", "a.jsonl"])
-def test_refuses_a_binary_file(tmp_path: Path, name: str, content: bytes) -> None:
-    assert refusal(fill(tmp_path, {name: content})).startswith(f"{name} is a binary file")
+def test_refuses_a_file_that_holds_no_text(tmp_path: Path, files: dict[str, str | bytes], message: str) -> None:
+    assert refusal(fill(tmp_path, files)).startswith(message)
 
 
-@pytest.mark.parametrize("content", [PNG, b"no headers, zebrafish", b"", b"\0\0"])
-def test_refuses_an_eml_that_is_no_email(tmp_path: Path, content: bytes) -> None:
-    assert refusal(fill(tmp_path, {"a.eml": content})).startswith("a.eml is left out (not a mail that can be read)")
-
-
-def test_a_fifo_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a.txt")
-    assert refusal(tmp_path).startswith("a.txt is a folder, pipe, socket or device")
-
-
-def test_a_socket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # the path of a socket must be short
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind("a.txt")
-        assert refusal(tmp_path).startswith("a.txt is a folder, pipe, socket or device")
-
-
-def test_links_that_lead_nowhere_or_to_a_device_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").symlink_to(tmp_path / "a.txt")
-    assert refusal(tmp_path).startswith("a.txt cannot be read (OSError)")
-    (tmp_path / "a.txt").unlink()
-    (tmp_path / "a.txt").symlink_to("gone")
-    assert refusal(tmp_path).startswith("a.txt does not exist, or is a link to what does not")
-    (tmp_path / "a.txt").unlink()
-    (tmp_path / "a.txt").symlink_to("/dev/zero")
-    assert refusal(tmp_path).startswith("a.txt is a folder, pipe, socket or device")
+def test_a_file_of_2_mib_is_read(tmp_path: Path) -> None:
+    assert len(read_one(tmp_path, "a.txt", b"x" * 2**21).text) == 2**21
 
 
 def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,11 +218,6 @@ def test_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Path, "open", denied)  # the tests may run as root, who may read anything
     assert refusal(tmp_path).startswith("a.txt cannot be read (PermissionError): check its rights")
-
-
-def test_a_file_over_2_mib_is_refused_and_one_of_2_mib_is_not(tmp_path: Path) -> None:
-    assert len(read_one(tmp_path, "a.txt", b"x" * 2**21).text) == 2**21
-    assert refusal(fill(tmp_path, {"a.txt": b"x" * (2**21 + 1)})).startswith("a.txt has more than 2,097,152 char")
 
 
 # --- encodings
@@ -338,11 +311,6 @@ def test_bytes_are_decoded_or_refused(raw: bytes) -> None:
 def test_comments_are_left_out_of_markdown_only(tmp_path: Path) -> None:
     fill(tmp_path, {"a.md": "<!-- note\n\nnote -->\none\n\n<!-- x -->\n\ntwo", "b.txt": "one <!-- stays -->"})
     assert [source.text for source in read_folder(tmp_path).texts] == ["one\n\ntwo", "one <!-- stays -->"]
-
-
-def test_a_comment_that_never_ends_is_refused(tmp_path: Path) -> None:
-    content = "---\nprompt: x\n---\none <!-- a\n -->\n\n<!-- zebrafish\n"
-    assert refusal(fill(tmp_path, {"a.md": content})).startswith("a.md holds a comment (<!--) that never ends")
 
 
 # --- .jsonl
@@ -440,6 +408,6 @@ def test_the_templates_prompt_counts_once_it_is_uncommented(tmp_path: Path) -> N
 
 
 def test_this_room_imports_no_torch() -> None:
-    code = "import sys, ditto_cli.demonstrations.folder, ditto_cli.demonstrations.folder\n"
+    code = "import sys, ditto_cli.demonstrations.folder\n"
     code += "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -42,8 +42,7 @@ def test_a_list_of_messages_may_hold_plain_texts_too():
     assert [source.text for source in read(json.dumps(content), ".json").texts] == ["I will.", "And bring tea."]
 
 
-def test_a_type_that_says_something_else_leaves_all():
-    assert len(read("type,body\nreceived,one\npost,two\n").texts) == 2
+def test_a_type_beside_an_author_leaves_all():
     assert len(read("type,author,body\nreceived,Ada,one\nsent,Mia,two\n").texts) == 2
 
 
@@ -78,9 +77,36 @@ def test_the_prompt_of_a_row(header: str, prompt: str | None) -> None:
     assert read(f"{header},text\n  ,Hello\n").texts == (SourceText("a.csv#2", "Hello", None),)
 
 
-def test_of_several_columns_of_texts_the_likeliest_counts() -> None:
-    assert [source.text for source in read("text,completion\nno,yes\n").texts] == ["yes"]
-    assert [source.text for source in read("message,body\nno,yes\n").texts] == ["yes"]
+QUOTING = "<p>He said:</p><blockquote><p>Never.</p></blockquote><p>I did.</p>"
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        # Of several columns of texts the likeliest counts.
+        ("text,completion\nno,yes\n", {2: "yes"}),
+        ("message,body\nno,yes\n", {2: "yes"}),
+        # What spreadsheets write.
+        ("sep=;\nid;text\n1;a,b\n", {3: "a,b"}),
+        ("text\n\ufeffCafé\n".encode("utf-16"), {2: "Café"}),
+        ("text\nCafé au lait\n".encode("cp1252"), {2: "Café au lait"}),
+        ("text\rone\rtwo\r", {2: "one", 3: "two"}),
+        ('text,x\n"abc" def,1\n', {2: "abc def"}),
+        # HTML of a blog.
+        ('content\n"<p>One &amp; two</p><p>Three</p>"\n', {2: "One & two\n\nThree"}),
+        ("content\nI <3 you\n", {2: "I <3 you"}),
+        (f"content\n{QUOTING}\n", {2: "He said:\n\nI did."}),
+        # A type of something else than messages, and a column of media that makes no archive of Instagram.
+        ("type,body\nreceived,one\npost,two\n", {2: "one", 3: "two"}),
+        ("id,body,media\n1,one,\n", {2: "one"}),
+    ],
+)
+def test_the_texts_of_a_table(content: str | bytes, rows: dict[int, str]) -> None:
+    assert read(content).texts == tuple(SourceText(f"a.csv#{number}", text, None) for number, text in rows.items())
+
+
+def test_a_comma_divides_nothing_in_tsv() -> None:
+    assert read("id\ttext\n1\tone, two\n", ".tsv").texts[0].text == "one, two"
 
 
 def test_rows_without_a_text_are_left_out_and_said() -> None:
@@ -90,45 +116,37 @@ def test_rows_without_a_text_are_left_out_and_said() -> None:
     assert skipped(reading)[2][1] == "has more fields than there are columns"
 
 
-def test_what_spreadsheets_write() -> None:
-    assert read("sep=;\nid;text\n1;a,b\n").texts == (SourceText("a.csv#3", "a,b", None),)
-    assert read("text\n\ufeffCafé\n".encode("utf-16")).texts[0].text == "Café"
-    assert read("text\nCafé au lait\n".encode("cp1252")).texts[0].text == "Café au lait"
-    assert read("text\rone\rtwo\r").texts[1].text == "two"
-    assert read("id\ttext\n1\tone, two\n", ".tsv").texts[0].text == "one, two"
-
-
-def test_html_of_a_blog_export_becomes_text() -> None:
-    assert read('content\n"<p>One &amp; two</p><p>Three</p>"\n').texts[0].text == "One & two\n\nThree"
-    assert read("content\nI <3 you\n").texts[0].text == "I <3 you"
-    quoting = "<p>He said:</p><blockquote><p>Never.</p></blockquote><p>I did.</p>"
-    assert read(f"content\n{quoting}\n").texts[0].text == "He said:\n\nI did."
-
-
 def test_a_large_field_is_read_and_the_limit_of_the_library_put_back() -> None:
     limit = csv.field_size_limit()
     assert len(read("text\n" + "word " * 100_000).texts[0].text) > 400_000
     assert csv.field_size_limit() == limit
 
 
-def test_text_after_a_closing_quote_is_what_programs_do_write() -> None:
-    assert read('text,x\n"abc" def,1\n').texts[0].text == "abc def"
-
-
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("suffix", "content", "words"),
     [
-        ("", "is empty"),
-        ("\n\n", "is empty"),
-        ("text\n", "holds no text"),
-        ("text\n \n", "holds no text"),
-        ("id,date\n1,2\n", "no column of texts"),
-        ('text\n"one\ntwo\n', "never closed"),
-        (bytes(range(256)) * 3, "binary"),
+        (".csv", "", "is empty"),
+        (".csv", "\n\n", "is empty"),
+        (".csv", "text\n", "holds no text"),
+        (".csv", "text\n \n", "holds no text"),
+        (".csv", "id,date\n1,2\n", "no column of texts"),
+        (".csv", 'text\n"one\ntwo\n', "never closed"),
+        (".csv", bytes(range(256)) * 3, "binary"),
+        (".json", "", "is empty"),
+        (".json", "[]", "is empty"),
+        (".json", "{", "not valid JSON (line 1, column 2)"),
+        (".json", "7", "holds no text"),
+        (".json", "[7]", "holds no text"),
+        (".json", "{}", "holds no text"),
+        (".json", '[{"id": "x"}]', "no column of texts"),
+        (".json", '{"a": [1], "b": [2]}', "no column of texts"),
+        (".json", '["", " "]', "holds no text"),
+        (".json", "[" * 100_000, "not valid JSON"),
+        (".json", "9" * 5000, "not valid JSON"),
     ],
 )
-def test_tables_that_are_refused(content: str, words: str) -> None:
-    assert words in refusal(content)
+def test_files_that_are_refused(suffix: str, content: str | bytes, words: str) -> None:
+    assert words in refusal(content, suffix)
 
 
 def test_a_refusal_says_no_text_of_the_person() -> None:
@@ -171,26 +189,6 @@ def test_entries_without_a_text_are_left_out_and_said() -> None:
     assert [source.text for source in read('["a", 1]', ".json").texts] == ["a"]
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("", "is empty"),
-        ("[]", "is empty"),
-        ("{", "not valid JSON (line 1, column 2)"),
-        ("7", "holds no text"),
-        ("[7]", "holds no text"),
-        ("{}", "holds no text"),
-        ('[{"id": "x"}]', "no column of texts"),
-        ('{"a": [1], "b": [2]}', "no column of texts"),
-        ('["", " "]', "holds no text"),
-        ("[" * 100_000, "not valid JSON"),
-        ("9" * 5000, "not valid JSON"),
-    ],
-)
-def test_json_that_is_refused(content: str, words: str) -> None:
-    assert words in refusal(content, ".json")
-
-
 def test_rows_of_other_programs_as_json_lines() -> None:
     rows = '{"author": "ada", "body": "one"}\n{"author": "mia", "body": ""}\n{"author": "mia", "body": "three"}\n'
     found = read(rows, ".jsonl")
@@ -199,10 +197,6 @@ def test_rows_of_other_programs_as_json_lines() -> None:
         ("a.jsonl#3", "three", ("mia",)),
     ]
     assert len(found.skipped) == 1
-
-
-def test_a_column_of_media_makes_no_archive_of_instagram() -> None:
-    assert [source.text for source in read("id,body,media\n1,one,\n").texts] == ["one"]
 
 
 VALUES = st.recursive(

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,10 +55,20 @@ def read(raw: bytes, name: str = "All.mbox") -> list[SourceText | Skipped]:
     return list(read_mbox(name, io.BytesIO(raw)))
 
 
+def texts_of(found: Iterable[SourceText | Skipped]) -> list[SourceText]:
+    return [one for one in found if isinstance(one, SourceText)]
+
+
 def bodies(raw: bytes) -> list[str]:
     found = read(raw)
     assert [getattr(one, "id", "") for one in found] == [f"All.mbox#{number}" for number in range(1, len(found) + 1)]
-    return [one.text for one in found if isinstance(one, SourceText)]
+    return [text.text for text in texts_of(found)]
+
+
+def is_sent(found: SourceText | Skipped) -> bool | None:
+    assert isinstance(found, SourceText)
+    assert found.mail is not None
+    return found.mail.is_sent
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
@@ -66,17 +77,6 @@ def test_a_mail_begins_at_each_programs_separator(program: str, line_end: str) -
     raw = mbox("one", "two\n\nlines", "three", separator=SEPARATORS[program], line_end=line_end)
     assert bodies(raw) == ["one", "two\n\nlines", "three"]
     assert is_mbox(raw[:1024])
-
-
-def test_from_in_a_body_begins_no_mail() -> None:
-    body = f"Hi\n\nFrom now on\nFrom: me\n\nFrom Mon to Fri\n{SEPARATORS['Unix']}\nX: y"
-    assert bodies(mbox(body, "two")) == [body, "two"]
-
-
-def test_an_escaped_from_loses_one_mark() -> None:
-    raw = mbox("Hi\n\n>From here\n\nand on\n\n>>From there")
-    # The second was quoted, so it is somebody else's.
-    assert bodies(raw) == ["Hi\n\nFrom here\n\nand on"]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_a_mail_that_is_too_large_is_skipped_without_being_held(monkeypatch: pyt
     monkeypatch.setattr(mail, "MAX_MESSAGE_BYTES", 2**20)
     found = read(mbox("one", "x" * (2**20), "three"))
     assert found[1] == Skipped("All.mbox#2", "larger than 1 MiB")
-    assert [one.text for one in found if isinstance(one, SourceText)] == ["one", "three"]
+    assert [text.text for text in texts_of(found)] == ["one", "three"]
 
 
 def test_a_disk_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,8 +155,20 @@ def test_words_that_begin_with_from_begin_no_mail(body: str) -> None:
     assert found[0].text.startswith("body 0\n\n" + body.split("\n", maxsplit=1)[0])
 
 
-def test_a_mail_above_the_first_separator_is_one() -> None:
-    assert bodies(f"{MAILS[0]}\nFrom -\n{MAILS[1]}".encode()) == ["body 0", "body 1"]
+FROM_IN_A_BODY = f"Hi\n\nFrom now on\nFrom: me\n\nFrom Mon to Fri\n{SEPARATORS['Unix']}\nX: y"
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (mbox(FROM_IN_A_BODY, "two"), [FROM_IN_A_BODY, "two"]),
+        # An escaped From loses one mark; the second was quoted, so it is somebody else's.
+        (mbox("Hi\n\n>From here\n\nand on\n\n>>From there"), ["Hi\n\nFrom here\n\nand on"]),
+        (f"{MAILS[0]}\nFrom -\n{MAILS[1]}".encode(), ["body 0", "body 1"]),  # one above the first separator
+    ],
+)
+def test_the_bodies_of_an_archive(raw: bytes, expected: list[str]) -> None:
+    assert bodies(raw) == expected
 
 
 # --- in which folder they lay
@@ -181,42 +193,36 @@ def test_the_name_of_an_archive_may_tell_what_lies_in_it(name: str, kind: str | 
     if kind in NOT_KEPT:
         assert found == Skipped(f"{name}#1", NOT_KEPT[kind])
     else:
-        assert isinstance(found, SourceText)
-        assert found.mail is not None
-        assert found.mail.is_sent is (True if kind == "sent" else None)
+        assert is_sent(found) is (True if kind == "sent" else None)
 
 
 @pytest.mark.parametrize(
-    ("labels", "is_sent"),
+    ("labels", "expected"),
     [
-        *[(label, True) for label in ("Sent", "Gesendet,Wichtig", "Envoyé,Archivés", "Odesláno,Nepřečtené", "Wysłane")],
-        *[(label, True) for label in ("Elküldött", "Gönderilmiş Postalar", "Надіслані", "Đã gửi", "נשלח", "Enviats")],
         *[
             (label, True)
-            for label in ("ส่งแล้ว", "보낸편지함", "寄件備份", "Απεσταλμένα", "Lähetetyt", "Išsiųsti laiškai")
-        ],
-        *[
-            (label, True)
-            for label in ("Изпратени", "Trimise", "भेजे गए", "Terkirim", "البريد المرسل", "送信済み,受信トレイ")
+            for label in (
+                *("Sent", "Gesendet,Wichtig", "Envoyé,Archivés", "Odesláno,Nepřečtené", "Wysłane", "Elküldött"),
+                *("Gönderilmiş Postalar", "Надіслані", "Đã gửi", "נשלח", "Enviats", "ส่งแล้ว", "보낸편지함", "寄件備份"),
+                *("Απεσταλμένα", "Lähetetyt", "Išsiųsti laiškai", "Изпратени", "Trimise", "भेजे गए", "Terkirim"),
+                *("البريد المرسل", "送信済み,受信トレイ"),
+            )
         ],
         *[(label, False) for label in ("Inbox,Work", "Boîte de réception", "Входящие", "Posta in arrivo")],
         *[(label, None) for label in ("Ĝardeno", "Work,Unread", "Nesbaiteak", "Sentosa")],
     ],
 )
-def test_a_label_of_gmail_counts_only_where_it_is_known(labels: str, is_sent: bool | None) -> None:
+def test_a_label_of_gmail_counts_only_where_it_is_known(labels: str, expected: bool | None) -> None:
     encoded = f"=?utf-8?b?{base64.b64encode(labels.encode()).decode()}?="
     (found,) = read(f"From -\nX-Gmail-Labels: {encoded}\n{MAILS[0]}".encode())
-    assert isinstance(found, SourceText)
-    assert found.mail is not None
-    assert found.mail.is_sent is is_sent
+    assert is_sent(found) is expected
 
 
 @pytest.mark.parametrize("labels", ["Ĝardeno", "Sent", "Inbox", "Неведомо"])
 def test_who_says_me_is_believed_above_labels(labels: str) -> None:
     mails = [f"From -\nX-Gmail-Labels: =?utf-8?q?{labels}?=\nTo: bo@x.example\n{mail}" for mail in MAILS]
     other = "From -\nX-Gmail-Labels: Sent\nFrom: bo@x.example\nSubject: x\n\nhis\n"
-    texts = [one for one in read("".join([*mails, other]).encode()) if isinstance(one, SourceText)]
-    own = own_texts(texts, ["ada@x.example"])[0]
+    own = own_texts(texts_of(read("".join([*mails, other]).encode())), ["ada@x.example"])[0]
     assert [one.text for one in own] == ["body 0", "body 1", "body 2"]
     assert {one.text.text for one in pick(own, 3, Limits(1)).picked} == {"body 0", "body 1", "body 2"}
 
@@ -235,8 +241,7 @@ def test_every_mail_that_is_left_out_is_counted_by_its_reason(tmp_path: Path) ->
     empty = "From x@x.example\nFrom: anna@home.example\nSubject: nothing\n\n> quoted\n"
     raw = (path.read_text(encoding="utf-8") + extra + empty).encode()
     found = read(raw)
-    texts = [one for one in found if isinstance(one, SourceText)]
-    own, received = own_texts(texts, [ANNA])
+    own, received = own_texts(texts_of(found), [ANNA])
     reasons = Counter(one.reason for one in found if isinstance(one, Skipped))
     assert reasons == {**Counter(special.values()), "nothing in it was written by its sender": 1}
     assert len(own) + len(received) + reasons.total() == 60 + len(special) + 1
@@ -251,22 +256,14 @@ def maildir(tmp_path: Path, files: dict[str, str]) -> Path:
     for part in ("cur", "new", "tmp", ".Sent/cur"):
         (folder / part).mkdir(parents=True)
     for name, body in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(f"From: a@b.org\n\n{body}\n")
     return folder
 
 
 def test_a_maildir_is_read_by_file_name(tmp_path: Path) -> None:
-    folder = maildir(
-        tmp_path,
-        {
-            "cur/3:2,S": "three",
-            "new/1": "one",
-            "cur/2:2,": "two",
-            "cur/4:2,DS": "x",
-            "cur/5!2,ST": "x",
-            ".Sent/cur/6": "x",
-        },
-    )
+    read_ones = {"cur/3:2,S": "three", "new/1": "one", "cur/2:2,": "two", ".Sent/cur/6": "x"}
+    folder = maildir(tmp_path, {**read_ones, "cur/4:2,DS": "x", "cur/5!2,ST": "x"})
     assert is_maildir(folder)
     found = list(read_maildir("Mail", folder))
     assert [one.text if isinstance(one, SourceText) else one for one in found] == [
@@ -294,18 +291,14 @@ def test_a_maildir_is_read_by_file_name(tmp_path: Path) -> None:
 def test_a_folder_below_a_maildir_is_read_as_one_of_its_own(
     tmp_path: Path, below: str, expected: bool | str | None
 ) -> None:
-    folder = maildir(tmp_path, {"cur/1:2,S": "one"})
-    (folder / below / "cur").mkdir(parents=True, exist_ok=True)
-    (folder / below / "cur" / "2:2,S").write_text("From: a@b.org\n\ntwo\n")
-    first, second = read_maildir("Mail", folder)
+    first, second = read_maildir("Mail", maildir(tmp_path, {"cur/1:2,S": "one", f"{below}/cur/2:2,S": "two"}))
     assert isinstance(first, SourceText)
     name = f"Mail/{below}#1"
     if isinstance(expected, str):
         assert second == Skipped(name, expected)
     else:
         assert isinstance(second, SourceText)
-        assert second.mail is not None
-        assert (second.id, second.text, second.mail.is_sent) == (name, "two", expected)
+        assert (second.id, second.text, is_sent(second)) == (name, "two", expected)
 
 
 def test_a_maildir_whose_empty_folders_were_lost_is_one(tmp_path: Path) -> None:
@@ -341,7 +334,7 @@ def test_a_folder_of_archives_whose_names_have_no_suffix(name: str, tmp_path: Pa
     file.write_bytes(mbox("one", "two"))
     (tmp_path / "Mail" / "LICENSE").write_text("MIT")
     found = list(read_source(tmp_path / "Mail"))
-    assert [one.text for one in found if isinstance(one, SourceText)] == ["one", "two"]
+    assert [text.text for text in texts_of(found)] == ["one", "two"]
     (skipped,) = (one for one in found if isinstance(one, Skipped))
     assert skipped.name == "Mail/LICENSE"
     assert skipped.reason.startswith("not one of .csv")
@@ -356,45 +349,61 @@ def source(number: int, sender: str, recipients: tuple[str, ...] = (), *, is_sen
     )
 
 
-def senders(texts: list[SourceText], me: tuple[str, ...] = ()) -> list[str | None]:
+# What of an archive of a@x is known, the mails, and the addresses that were given.
+OWNED_BY_A = {
+    "its address": ([source(1, "a@x"), source(2, "b@x"), source(3, "b@x", is_sent=True)], ["A@X"]),
+    "which are marked as sent": (
+        [source(1, "a@x", is_sent=True), source(2, "b@x", is_sent=False), source(3, "a@x"), source(4, "b@x")],
+        [],
+    ),
+    "which are marked as sent, with one of another among them": (
+        [
+            *(source(n, "a@x", ("b@x",), is_sent=True) for n in range(5)),
+            source(5, "b@x", ("a@x",), is_sent=True),
+            *(source(n, "b@x", ("a@x",)) for n in range(6, 12)),
+        ],
+        [],
+    ),
+    "who sent almost all": ([*(source(n, "a@x") for n in range(9)), source(9, "b@x")], []),
+    "who always takes part": (
+        [
+            *(source(n, f"p{n}@x", ("a@x", f"q{n}@x")) for n in range(6)),
+            *(source(n, "a@x", (f"p{n}@x",)) for n in range(4)),
+        ],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("known", OWNED_BY_A)
+def test_the_owner_is_found(known: str) -> None:
+    texts, me = OWNED_BY_A[known]
     own, skipped = own_texts(texts, me)
+    assert own == [text for text in texts if text.mail is not None and text.mail.sender == "a@x"]
     assert len(own) + len(skipped) == len(texts)
     assert all(one.reason == "received, not sent" for one in skipped)
-    return [one.mail.sender for one in own if one.mail is not None]
 
 
-def test_the_owner_is_the_address_that_was_given() -> None:
-    texts = [source(1, "a@x"), source(2, "b@x"), source(3, "b@x", is_sent=True)]
-    assert senders(texts, ("A@X",)) == ["a@x"]
-    with pytest.raises(InputError, match=r"^Nobody in these mails is called c@x: b@x \(2, \d+ words\), a@x \(1, "):
-        own_texts(texts, ["c@x"])
-
-
-def test_the_owner_is_who_sent_what_is_marked_as_sent() -> None:
-    texts = [source(1, "a@x", is_sent=True), source(2, "b@x", is_sent=False), source(3, "a@x"), source(4, "b@x")]
-    assert senders(texts) == ["a@x", "a@x"]
-
-
-def test_the_owner_is_who_sent_almost_all() -> None:
-    assert senders([source(n, "a@x") for n in range(9)] + [source(9, "b@x")]) == ["a@x"] * 9
-
-
-def test_the_owner_is_who_always_takes_part() -> None:
-    texts = [source(n, f"p{n}@x", ("a@x", f"q{n}@x")) for n in range(6)] + [
-        source(n, "a@x", (f"p{n}@x",)) for n in range(4)
-    ]
-    assert senders(texts) == ["a@x"] * 4
-
-
-def test_an_owner_who_cannot_be_told_is_asked_for() -> None:
-    texts = [source(n, f"{letter}@x") for n, letter in enumerate("aaabbbccd")]
-    message = (
-        r"^Several people wrote in these mails: a@x \(3, \d+ words\), b@x \(3, \d+ words\), c@x \(2, \d+ words\), "
-    )
-    with pytest.raises(InputError, match=message):
-        own_texts(texts, [])
-    with pytest.raises(InputError):
-        own_texts([source(1, "a@x", ("b@x",)), source(2, "b@x", ("a@x",))], [])  # both take part in all
+@pytest.mark.parametrize(
+    ("texts", "me", "message"),
+    [
+        (
+            [source(1, "a@x"), source(2, "b@x"), source(3, "b@x", is_sent=True)],
+            ["c@x"],
+            r"Nobody in these mails is called c@x: b@x \(2, \d+ words\), a@x \(1, ",
+        ),
+        (
+            [source(n, f"{letter}@x") for n, letter in enumerate("aaabbbccd")],
+            [],
+            r"Several people wrote in these mails: a@x \(3, \d+ words\), b@x \(3, \d+ words\), c@x \(2, \d+ words\), ",
+        ),
+        # Both take part in all.
+        ([source(1, "a@x", ("b@x",)), source(2, "b@x", ("a@x",))], [], "Several people wrote in these mails: a@x "),
+    ],
+)
+def test_an_owner_who_cannot_be_told_is_asked_for(texts: list[SourceText], me: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}"):
+        own_texts(texts, me)
 
 
 def test_texts_that_are_no_mails_stay() -> None:
@@ -428,7 +437,7 @@ def test_a_generated_archive_gives_the_owners_mails(tmp_path: Path) -> None:
     write_mbox(path, 200, seed=1)
     with path.open("rb") as file:
         found = list(read_mbox("All.mbox", file))
-    texts = link_originals([one for one in found if isinstance(one, SourceText)])
+    texts = link_originals(texts_of(found))
     assert len(found) == len(texts) == 200
     own, _ = own_texts(texts, [])
     assert all(one.mail is not None and one.mail.sender == ANNA for one in own)
@@ -482,10 +491,3 @@ def test_any_bytes_as_an_archive_are_read_or_refused(raw: bytes) -> None:
         return
     assert found
     assert all(isinstance(one, Skipped) or one.text for one in found)
-
-
-def test_one_mail_of_another_among_those_sent_makes_nobody_an_owner() -> None:
-    sent = [SourceText(f"s#{n}", "x", None, Mail(sender="a@x", recipients=("b@x",), is_sent=True)) for n in range(5)]
-    moved = SourceText("s#9", "x", None, Mail(sender="b@x", recipients=("a@x",), is_sent=True))
-    received = [SourceText(f"i#{n}", "x", None, Mail(sender="b@x", recipients=("a@x",))) for n in range(6)]
-    assert own_texts([*sent, moved, *received], [])[0] == sent
