@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from conftest import full_logits, heard
+from ditto_cli.errors import MemoryLimitError
 from ditto_cli.model.base import conversions
 from ditto_cli.model.base.loading import load_source
 from ditto_cli.model.base.source import BaseSource
@@ -74,6 +75,20 @@ def test_a_damaged_form_is_made_anew(load, tmp_path, damage):
     assert notes[0].endswith("is damaged and is made anew.")
     assert weights.stat().st_size > 1000
     assert torch.equal(full_logits(first, [40, 41]), full_logits(again, [40, 41]))
+
+
+def test_full_memory_does_not_cost_the_kept_form(load, tmp_path, monkeypatch):
+    load()
+    before = kept(tmp_path)
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    for name in ("Bnb4bitQuantize", "Bnb4bitDeserialize"):
+        monkeypatch.setattr(f"transformers.integrations.bitsandbytes.{name}.convert", full)
+    with pytest.raises(MemoryLimitError, match="does not fit"):
+        load()
+    assert kept(tmp_path) == before
 
 
 def test_a_full_disk_is_said_and_the_base_is_there_all_the_same(load, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The device that is taken, what is said of it before a training, and what cannot be trained on."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import ditto_cli
 from ditto_cli.errors import DeviceError
 from ditto_cli.model import hardware
 from ditto_cli.model.hardware import GIB, Hardware, detect
@@ -162,6 +164,58 @@ def test_of_an_apple_machine_the_user_is_told(monkeypatch):
     assert note.startswith("Apple's GPU is not used")
     machine = "x86_64"
     assert CPU.notes() == []
+
+
+def test_a_gpu_needs_the_headers_of_python_to_train(monkeypatch, tmp_path):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    assert "no headers of Python: install python3-dev" in GPU.training_problem()
+    (tmp_path / "Python.h").touch()
+    assert GPU.training_problem() is None
+
+
+def test_a_gpu_that_torch_was_not_built_for_cannot_train(monkeypatch):
+    capability = (6, 1)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80", "sm_120", "compute_120"])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert "nothing for its compute capability 6.1" in GPU.training_problem()
+    capability = (7, 5)
+    assert "compute capability" not in (GPU.training_problem() or "")
+
+
+@pytest.mark.parametrize(("build", "words"), [(None, "a build for CPUs"), ("13.0", "older than CUDA 13.0")])
+def test_a_gpu_that_stays_idle_is_said_once_where_none_was_chosen(monkeypatch, tmp_path, said, build, words):
+    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(hardware, "GPU_DEVICES", (str(tmp_path / "nvidiactl"),))
+    monkeypatch.setattr(torch.version, "cuda", build)
+    hardware._warn_of_idle_gpu.cache_clear()
+    detect("cpu")
+    assert said == []
+    detect("auto")
+    detect("auto")
+    (line,) = said
+    assert words in line
+    hardware._warn_of_idle_gpu.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("release", "given", "expected"),
+    [
+        ("6.8.0-generic", {}, "expandable_segments:True"),
+        ("5.15.1-microsoft-standard-WSL2", {}, None),
+        ("6.8.0-generic", {"PYTORCH_ALLOC_CONF": "x:1"}, "x:1"),
+        ("6.8.0-generic", {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:False"}, None),
+    ],
+)
+def test_segments_grow_where_the_driver_can_and_nobody_says_otherwise(monkeypatch, release, given, expected):
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.setenv(name, "")  # so that what is there now comes back
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("platform.release", lambda: release)
+    importlib.reload(ditto_cli)
+    assert os.environ.get("PYTORCH_ALLOC_CONF") == expected
 
 
 def test_a_gpu_needs_a_c_compiler_to_train(ditto, texts, monkeypatch):

@@ -220,7 +220,7 @@ def test_in_bf16_the_loss_falls_as_in_fp32(tiny_folder, tiny_demonstrations, wei
         assert all(parameter.dtype == torch.float32 for parameter in policy.parameters())
         assert not any(torch.equal(one, one.bfloat16().float()) for one in policy.parameters())
         for one in lent:  # nothing is left of how the trainer wraps them
-            assert not {"forward", "_original_forward"} & set(vars(one))
+            assert not {"forward", "_original_forward", "_is_accelerate_prepared"} & set(vars(one))
         return losses
 
     exact = trained(load_tiny(tiny_folder))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import platform
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # long; a thousand rounds of it bridge the gaps within a step (docs/performance.md). OpenMP reads it as torch is loaded.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-# Batches of many sizes leave holes in a GPU's memory that only segments which can grow fill again.
-os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+# Batches of many sizes leave holes in a GPU's memory that only segments which can grow fill again. NVIDIA's driver for
+# WSL fails at them (pytorch issue 192330).
+if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ and "microsoft" not in platform.release().lower():
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 # The package kernels, where it is installed, is for code from the hub, which transformers and bitsandbytes would fetch
 # unasked. To them it is not there; bitsandbytes says so on some processors.
 sys.modules.setdefault("kernels", None)  # type: ignore[arg-type]

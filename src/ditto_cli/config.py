@@ -21,6 +21,7 @@ FOLDER_FILE = "ditto.yaml"
 PROMPT_FILE = "prompts.yaml"  # prompts that ditto found
 PAIRS_FILE = "pairs.jsonl"  # texts that the person preferred over others
 HELD_OUT_FOLDER = "held_out"  # texts in it are never trained on
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # NVIDIA's on Linux, and on Linux inside Windows
 CPU_PRESET = "smollm2-135m-cpu"  # for machines without a GPU
 WORKING_BASES = "Qwen/Qwen3-8B, Qwen/Qwen3-4B or mistralai/Mistral-7B-Instruct-v0.2"  # those of the presets
 SCHEMA_VERSION: Literal[1] = 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.render import ask
-from ditto_cli.config import CPU_PRESET, BaseSettings, FolderFile, resolve_settings
+from ditto_cli.config import CPU_PRESET, GPU_DEVICES, BaseSettings, FolderFile, resolve_settings
 from ditto_cli.errors import DeviceError, IncompatibleError, InputError
 from ditto_cli.store import (
     AdapterRecord,
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ditto_cli.model.base.source import BaseSource
     from ditto_cli.model.hardware import Hardware
     from ditto_cli.model.policy.policy import Policy
-
-_GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # Linux, and Linux inside Windows
 
 
 def open_store() -> AdapterStore:
@@ -59,7 +57,7 @@ def named_preset(flag: str | None, folder_file: FolderFile) -> str | None:
 def folder_base(folder_file: FolderFile, preset: str | None = None, device: str = "auto") -> BaseSettings:
     """The base that a training on a folder would take; torch is only asked for a preset where a GPU may be."""
     preset = named_preset(preset, folder_file)
-    if preset is None and (device.startswith("cuda") or any(Path(path).exists() for path in _GPU_DEVICES)):
+    if preset is None and (device.startswith("cuda") or any(Path(path).exists() for path in GPU_DEVICES)):
         from ditto_cli.model.hardware import detect
 
         preset = detect(device).default_preset()

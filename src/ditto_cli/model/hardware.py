@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import platform
+import re
 import resource
 import shutil
 import sys
+import sysconfig
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,8 +18,10 @@ from pathlib import Path
 
 import torch
 
-from ditto_cli.config import CPU_PRESET
+from ditto_cli.config import CPU_PRESET, GPU_DEVICES
 from ditto_cli.errors import DeviceError
+
+log = logging.getLogger(__name__)
 
 GIB = 2**30
 _LEAST_CAPABILITY = 8  # of CUDA: the first whose cores multiply bf16
@@ -88,8 +93,17 @@ class Hardware:
 
     def training_problem(self) -> str | None:
         """Why nothing can be trained here, in a line; None where it can."""
-        if self.is_cuda and not any(shutil.which(name) for name in (os.environ.get("CC") or "cc", "gcc", "clang")):
-            return "training on a GPU compiles kernels (TRL's, with Triton), and there is no C compiler: install gcc"
+        if not self.is_cuda:
+            return None
+        known = [int(name[3:]) for name in torch.cuda.get_arch_list() if re.fullmatch(r"sm_\d+", name)]
+        if known and (capability := torch.cuda.get_device_capability(self.device)) < divmod(min(known), 10):
+            shown = ".".join(map(str, capability))
+            return f"this torch has nothing for its compute capability {shown}: install a build for older GPUs"
+        compiles = "training on a GPU compiles kernels (TRL's, with Triton), and there"
+        if not any(shutil.which(name) for name in (os.environ.get("CC") or "cc", "gcc", "clang")):
+            return f"{compiles} is no C compiler: install gcc"
+        if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+            return f"{compiles} are no headers of Python: install python3-dev"
         return None
 
 
@@ -103,12 +117,16 @@ def detect(choice: str = "auto") -> Hardware:
         if choice.startswith("cuda:"):
             _show_only(int(choice.removeprefix("cuda:")))
         if torch.cuda.is_available():
+            # A look at the GPUs before has fixed which of them are seen.
+            if ":" in choice and getattr(torch._C, "_cuda_getDeviceCount", lambda: 1)() > 1:
+                raise DeviceError(f"--device {choice}: GPUs were looked for already; set CUDA_VISIBLE_DEVICES instead.")
             properties = torch.cuda.get_device_properties(0)
             return Hardware(torch.device("cuda", 0), properties.name, properties.total_memory, torch.bfloat16)
         if choice != "auto":
             raise DeviceError(
                 f"--device {choice}: this torch sees no such CUDA device; use --device cpu, or install a CUDA build."
             )
+        _warn_of_idle_gpu()
     # Where losses are far off, gradients underflow, and denormal numbers take a CPU many times as long. Threads take
     # this over from the one that starts them, so it is set before any model is there.
     torch.set_flush_denormal(True)
@@ -124,6 +142,18 @@ def _show_only(number: int) -> None:
     if torch.cuda.is_initialized():
         raise DeviceError(f"--device cuda:{number}: a GPU is in use already; set CUDA_VISIBLE_DEVICES instead.")
     os.environ["CUDA_VISIBLE_DEVICES"] = names[number] if number < len(names) else ""
+
+
+@functools.cache
+def _warn_of_idle_gpu() -> None:
+    """Say once where a GPU is there that torch cannot use: the base of a machine without one is far smaller."""
+    if any(Path(path).exists() for path in GPU_DEVICES):
+        log.warning(
+            f"This torch cannot use the GPU of this machine: its driver is older than CUDA {torch.version.cuda}, or "
+            "forbids it. The CPU computes, with a far smaller base; nvidia-smi shows the driver."
+            if torch.version.cuda
+            else "This torch is a build for CPUs, and the GPU of this machine stays idle: install one with CUDA."
+        )
 
 
 def four_bit_problem(device: torch.device) -> str | None:

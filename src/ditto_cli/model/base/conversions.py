@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,8 @@ def keep_four_bit(model: Any, place: Path) -> None:
         return
     log.info(f"Keeping the 4-bit base for the next time, {size} in {place.parent}.")
     try:
-        convert_into(place, model.save_pretrained)
+        # A file is copied into main memory as a whole.
+        convert_into(place, partial(model.save_pretrained, max_shard_size="1GB"))
     except (OSError, DiskError, SafetensorError, ValueError, RuntimeError) as error:
         # The base is loaded and can be used, whatever a library makes of writing it.
         reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__

@@ -97,7 +97,8 @@ def load_source(
     except (ValueError, KeyError, OSError, ImportError) as error:
         raise _unreadable(source, error) from None
     except Exception as error:
-        if not is_out_of_memory(error):
+        # The library hides why it could not quantise a weight that it had read: in full memory.
+        if not is_out_of_memory(error) and "automatic conversion of the weights" not in str(error):
             raise
         raise MemoryLimitError(
             f"Base model {source.id} does not fit into the memory of {hardware.name}: close other programs, or take "
@@ -238,7 +239,6 @@ def _load_four_bit(
             if is_out_of_memory(error) or isinstance(error, torch.AcceleratorError):
                 raise
             log.info(f"The 4-bit base in {place} is damaged and is made anew.")
-            shutil.rmtree(place, ignore_errors=True)
     four_bit = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -247,6 +247,7 @@ def _load_four_bit(
     )
     base = _load_weights(config, source.folder, hardware, attention, four_bit)
     if place is not None:
+        shutil.rmtree(place, ignore_errors=True)  # not before: full memory may look as if it were damaged
         keep_four_bit(base, place)
     return base
 

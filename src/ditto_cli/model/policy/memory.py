@@ -22,11 +22,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Full memory where it has no error class of its own: torch on a CPU (Linux; other systems), and CUDA's libraries.
+# Full memory where it has no error class of its own: torch on a CPU (Linux; other systems), CUDA, its driver and
+# Triton, and CUDA's libraries.
 _SIGNS = (
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
-    "CUDA error: out of memory",
+    "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
 

@@ -326,7 +326,8 @@ class Policy:
             yield self.model
         finally:
             for one, before in zip(lent, own, strict=True):
-                for key in ("forward", "_original_forward"):
+                # The flag would keep accelerate from its autocast the next time.
+                for key in ("forward", "_original_forward", "_is_accelerate_prepared"):
                     vars(one).pop(key, None)
                 vars(one).update(before)
 
