@@ -711,20 +711,6 @@ def test_a_flipped_bit_in_the_weights_is_found_by_who_reads_them_whole(store, tm
     assert store.checked_stage_folder("alice") == store.stage_folder("alice")  # round1 is whole
 
 
-def test_an_earlier_dittos_current_json_is_not_needed_and_goes_with_the_next_publication(store, tmp_path):
-    """It named the newest generation, or the one before after a kill; an earlier ditto that finds it stale obeys it."""
-    current = tmp_path / "home/adapters/alice/current.json"
-    publish(store, text="one")
-    publish(store, text="two")
-    content = {"schema_version": 2, "generation": 1}
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    current.write_text(json.dumps(content | {"sha256": digest}))
-    assert (store.record("alice").watch_prompt, store.check("alice")) == ("two", None)
-    publish(store, text="three")
-    assert store.record("alice").watch_prompt == "three"
-    assert not current.exists()
-
-
 def test_a_missing_file_is_told_without_a_traceback(tmp_path):
     with pytest.raises(DiskError, match="is not there"):
         files.read_bytes(tmp_path / "nothing")

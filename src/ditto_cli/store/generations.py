@@ -4,10 +4,10 @@
     <adapter>/generations/000002/<stage>/      adapter_config.json, adapter_model.safetensors: PEFT's own names
     <adapter>/generations/.staging-<random>/   one in the making, or what a killed process left
     <adapter>/run/generation/<stage>/          finished stages of a run; the folder becomes the next generation as it is
-    <adapter>/run/checkpoints/000007/          policy.safetensors, optimizer.safetensors, and last state.json
+    <adapter>/run/checkpoints/000007/          adapter_model.safetensors, optimizer.safetensors, and last state.json
 
 A generation gets its number only when it is complete, and is never changed afterwards: the newest number is the one in
-use. An earlier ditto also wrote that number into <adapter>/current.json.
+use.
 
 A checkpoint counts when its state.json is there and every file is what its digest says; else the one before is taken.
 The demonstrations are not in it: they are read again from the user's folder, and their keyed hashes tell if they are
@@ -103,7 +103,6 @@ class StagedGeneration:
         files.move(self._folder, files.next_numbered(generations))
         # The new generation is published; what cannot be removed now goes after the next one.
         with suppress(DiskError):
-            files.remove_tree(self._adapter / "current.json")  # else an earlier ditto would go on with the one before
             for old in before[: 1 - NUM_KEPT_GENERATIONS]:
                 files.remove_tree(old)
         return stored
