@@ -5,8 +5,8 @@ import zipfile
 
 import pytest
 
-from ditto_cli.demonstrations.authorship import UnknownAuthorError, Writer, own_texts
-from ditto_cli.demonstrations.sources import READERS, gather
+from ditto_cli.demonstrations.authorship import ChatWriter, UnknownAuthorError, own_texts
+from ditto_cli.demonstrations.sources import READERS, read_sources
 from ditto_cli.types import Mail, SourceText
 
 
@@ -64,7 +64,7 @@ def test_several_people_and_nobody_said_who_is_who() -> None:
     )
     with pytest.raises(UnknownAuthorError, match=message) as caught:
         own_texts(CHAT, [])
-    assert caught.value.writers[:2] == (Writer("Ada Reed", 2, 4), Writer("Mia Holm", 1, 3))
+    assert caught.value.writers[:2] == (ChatWriter("Ada Reed", 2, 4), ChatWriter("Mia Holm", 1, 3))
     assert caught.value.exit_code == 2
 
 
@@ -159,7 +159,7 @@ CHAT_LINES = [
 
 def test_every_message_is_taken_or_left_out_with_a_reason(tmp_path) -> None:
     (tmp_path / "chat.txt").write_text("\n".join(CHAT_LINES), encoding="utf-8")
-    reading = gather([tmp_path / "chat.txt"], ["Ada Reed"])
+    reading = read_sources([tmp_path / "chat.txt"], ["Ada Reed"])
     assert [source.id for source in reading.texts] == ["chat.txt#3", "chat.txt#7"]
     assert sorted((one.name.partition("#")[2], one.reason) for one in reading.skipped) == [
         ("1", "a line of the chat program"),
@@ -188,7 +188,7 @@ def test_an_export_in_an_archive_with_its_side_files(tmp_path) -> None:
         for name, content in days.items():
             package.writestr(name, json.dumps(content))
     for me in ("Ada Reed", "ada", "ada@x.example", "U1"):
-        reading = gather([tmp_path / "export.zip"], [me])
+        reading = read_sources([tmp_path / "export.zip"], [me])
         assert [source.text for source in reading.texts] == ["Beans?", "And twine!"]
     assert [(one.name, one.reason) for one in reading.skipped if one.name.endswith("#2")] == [
         ("export.zip/garden/2025-03-03.json#2", "written by somebody else")
@@ -196,7 +196,7 @@ def test_an_export_in_an_archive_with_its_side_files(tmp_path) -> None:
     assert {one.name for one in reading.skipped if "no column of texts" in one.reason} == {"export.zip/channels.json"}
     assert {one.name for one in reading.skipped if "list of people" in one.reason} == {"export.zip/users.json"}
     with pytest.raises(UnknownAuthorError, match=r"Ada Reed .*, Mia Holm .*: say which is you: --me NAME"):
-        gather([tmp_path / "export.zip"])
+        read_sources([tmp_path / "export.zip"])
 
 
 def test_single_mails_of_one_name_are_all_the_persons(tmp_path):
@@ -205,5 +205,5 @@ def test_single_mails_of_one_name_are_all_the_persons(tmp_path):
         paths.append(tmp_path / sender / "Hello.eml")
         paths[-1].parent.mkdir()
         paths[-1].write_text(f"From: {sender}\nTo: bo@example.com\nSubject: Hello\n\nThe shed of {sender} is up.\n")
-    reading = gather(paths)
+    reading = read_sources(paths)
     assert [source.id for source in reading.texts] == ["Hello.eml", "Hello.eml (2)", "Hello.eml (3)"]

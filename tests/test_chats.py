@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ditto_cli.demonstrations.chats import read_chat_text
-from ditto_cli.demonstrations.sources import READERS, gather, read_safely
+from ditto_cli.demonstrations.sources import READERS, read_safely, read_sources
 from ditto_cli.errors import InputError
 
 ASKED = "Shall we plant the beans on Sunday?"
@@ -202,7 +202,7 @@ def test_a_chat_of_years_is_read_and_a_text_of_its_size_is_not(tmp_path) -> None
     assert len(read_safely(".txt", "a.txt", chat.encode()).texts) == 1008
     (tmp_path / "a.txt").write_text(f"Dear diary,\n{chat}")
     with pytest.raises(InputError, match=r"^a\.txt has more than 2,097,152 characters"):
-        gather([tmp_path / "a.txt"])
+        read_sources([tmp_path / "a.txt"])
 
 
 @pytest.mark.parametrize(

@@ -559,4 +559,4 @@ def test_no_answer_to_whose_words_they_are_is_a_refusal(chat, monkeypatch, answe
 
     monkeypatch.setattr(init, "ask", ask)
     with pytest.raises(UnknownAuthorError, match=r"Tom .*, Ada .*say which is you: --me NAME"):
-        init._gather([chat], [], can_ask=True)
+        init._read_sources([chat], [], can_ask=True)

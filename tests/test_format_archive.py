@@ -169,7 +169,7 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
     with zipfile.ZipFile(package, "a") as file:
         file.writestr("a.txt", "Two")
     (tmp_path / "x.zip").write_bytes(package.getvalue())
-    found = [(source.id, source.text) for source in sources.gather([tmp_path / "x.zip"]).texts]
+    found = [(source.id, source.text) for source in sources.read_sources([tmp_path / "x.zip"]).texts]
     assert found == [("x.zip/a.txt", "One"), ("x.zip/a.txt (2)", "Two")]
 
 
@@ -207,7 +207,7 @@ def test_nothing_is_written_to_the_disk(tmp_path: Path, monkeypatch: pytest.Monk
 def test_archives_that_are_refused(raw: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(raw)
     with pytest.raises(InputError) as caught:
-        sources.gather([tmp_path / "x.zip"])
+        sources.read_sources([tmp_path / "x.zip"])
     assert words in str(caught.value)
 
 

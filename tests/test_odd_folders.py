@@ -16,7 +16,7 @@ from cli_helpers import Ditto
 from ditto_cli.config import read_folder_file
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.folder import read_folder, take_in
-from ditto_cli.demonstrations.sources import gather
+from ditto_cli.demonstrations.sources import read_sources
 from mail_corpus import write_mbox
 from odd_documents import MARKER
 from odd_folders import ODD
@@ -186,7 +186,7 @@ def test_it_is_handled_or_refused_in_one_line(made, forker, tmp_path):
 def check_round_trip(odd, given, folder):
     """What lies in the folder is what was chosen, and is read to the texts and prompts that were chosen from."""
     me = [address for flag, address in zip(odd.options, odd.options[1:], strict=False) if flag == "--me"]
-    found = gather([given], me)
+    found = read_sources([given], me)
     num = int(odd.options[odd.options.index("--pick") + 1]) if "--pick" in odd.options else None
     is_redacted = "--redact" in odd.options
     intake = take_in(found.texts, [], [], num=num, split="--split" in odd.options, redact=is_redacted)

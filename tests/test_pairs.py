@@ -19,7 +19,7 @@ from ditto_cli.errors import InputError
 from ditto_cli.evaluation.contestants import Contestant
 from ditto_cli.evaluation.judgements import Author, EvalPrompt, Judgement, Pair, Writing
 from ditto_cli.evaluation.soundness import recitation_check
-from ditto_cli.fleet.tasks import Task, is_trained
+from ditto_cli.fleet.tasks import TrainTask, is_trained
 from ditto_cli.method.comparisons import History, draw_comparisons
 from ditto_cli.method.ditto import Place, ditto
 from ditto_cli.method.run import Job, train_ditto
@@ -322,7 +322,7 @@ def test_a_fleet_trains_who_changed_either_side_of_a_pair(ditto, texts, changed,
     assert ditto.train(texts).code == 0
     reading, record = read_folder(texts, FolderFile()), ditto.record("alice")
     pairs = tuple(replace(pair, **changed) for pair in reading.pairs)
-    task = Task("alice", str(texts), reading.texts, {}, record.settings, "", is_on_gpu=False, pairs=pairs)
+    task = TrainTask("alice", str(texts), reading.texts, {}, record.settings, "", is_on_gpu=False, pairs=pairs)
     assert is_trained(AdapterStore(ditto.home), task) == is_known
 
 

@@ -198,7 +198,7 @@ def _compete(
     """Train a fold's adapter, which competes as `title`; what it and its rivals write for the texts kept back."""
     from ditto_cli.evaluation.contestants import Contestant, write
     from ditto_cli.evaluation.eval_prompts import held_out_prompts
-    from ditto_cli.evaluation.evaluate import gather
+    from ditto_cli.evaluation.evaluate import write_and_measure
     from ditto_cli.evaluation.selection import RoundSelector
     from ditto_cli.method.run import Job, train_ditto
 
@@ -210,7 +210,7 @@ def _compete(
     plan = plan_of(record, held_out_prompts(part), options)
     rivals = (BASE_CONTESTANT, FEW_SHOT_CONTESTANT, SFT_STAGE)
     competing = (contestant_of(rival, session, record, _FOLD, part, plan) for rival in rivals)
-    return gather(
+    return write_and_measure(
         policy,
         part,
         [Contestant(title, "round", session.load(Voice(_FOLD, record.published))), *filter(None, competing)],

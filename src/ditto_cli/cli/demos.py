@@ -45,7 +45,7 @@ from ditto_cli.demonstrations.folder import (
 from ditto_cli.demonstrations.posts import read_markdown, read_plain
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.demonstrations.redaction import redactor_for
-from ditto_cli.demonstrations.sources import file_names, gather, read_source
+from ditto_cli.demonstrations.sources import file_names, read_source, read_sources
 from ditto_cli.errors import DittoError, InputError
 from ditto_cli.evaluation.judges.by_person import PERSON
 from ditto_cli.shown import shorten
@@ -74,7 +74,7 @@ def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
         _write_in_editor(folder, prompt)
         return
     else:
-        reading = gather([Path(source)], read_folder_file(folder).me)
+        reading = read_sources([Path(source)], read_folder_file(folder).me)
     say_skipped(reading.skipped)
     if len(reading.texts) >= MANY_TEXTS:
         raise InputError(

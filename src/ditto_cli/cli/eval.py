@@ -37,7 +37,7 @@ from ditto_cli.voices import Voice
 
 if TYPE_CHECKING:
     from ditto_cli.evaluation.contestants import Contestant, WritingPlan
-    from ditto_cli.evaluation.evaluate import Writer
+    from ditto_cli.evaluation.evaluate import WriteTexts
     from ditto_cli.evaluation.judgements import EvalPrompt, Writing
     from ditto_cli.model.encoder import StyleEncoder
     from ditto_cli.model.hardware import Hardware
@@ -79,7 +79,7 @@ def evaluate_adapter(
     session = open_session(voices, store, options)
     from ditto_cli.evaluation.contestants import Contestant
     from ditto_cli.evaluation.eval_prompts import evaluation_prompts, given_prompts
-    from ditto_cli.evaluation.evaluate import build_report, gather, pairs_to_judge
+    from ditto_cli.evaluation.evaluate import build_report, pairs_to_judge, write_and_measure
     from ditto_cli.evaluation.judges.by_person import keep_pairs
 
     folder = store.evaluation_folder(name)
@@ -98,7 +98,7 @@ def evaluate_adapter(
     with reporter() as shown:
         writer = kept_writer(session, store, folder, shown)
         encoder = load_encoder(options, session.policy.hardware)
-        findings = gather(
+        findings = write_and_measure(
             session.policy, author, contestants, plan, record, writer=writer, encoder=encoder, reporter=shown
         )
     others = sorted({other for contestant in contestants for other in contestant.participants})
@@ -170,7 +170,7 @@ def contestant_of(
     return Contestant(rival, kind, session.load(voice_of(rival, record, name)))
 
 
-def kept_writer(session: Session, store: AdapterStore, folder: Path, shown: Reporter) -> Writer:
+def kept_writer(session: Session, store: AdapterStore, folder: Path, shown: Reporter) -> WriteTexts:
     """Writes as a contestant, or finds what it wrote in an earlier evaluation of this folder."""
     from ditto_cli.evaluation.contestants import write
     from ditto_cli.evaluation.evaluation_files import WritingStore

@@ -30,7 +30,7 @@ from ditto_cli.fleet.status import (
     only_fleet,
     read_status,
 )
-from ditto_cli.fleet.tasks import EvalTask, Task, evaluate_person, is_trained, publish, train_person
+from ditto_cli.fleet.tasks import EvalTask, TrainTask, evaluate_person, is_trained, publish, train_person
 from ditto_cli.shown import duration, size
 from ditto_cli.store import AdapterStore, store_home, write_text
 from ditto_cli.store.generations import STAGE_FILES
@@ -192,7 +192,7 @@ def _person_folders(people: Path) -> list[Path]:
     return folders
 
 
-def _read_people(options: FleetOptions, store: AdapterStore) -> tuple[list[PersonStatus], dict[str, Task], int]:
+def _read_people(options: FleetOptions, store: AdapterStore) -> tuple[list[PersonStatus], dict[str, TrainTask], int]:
     """Each folder as `ditto train` would read it, counted on a base without weights, and shown as a line of a table.
 
     All people, the tasks of those to be trained by name, and the most bytes that one takes.
@@ -209,7 +209,7 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> tuple[list[Perso
 
     skeletons: dict[str, Policy] = {}
     statuses: list[PersonStatus] = []
-    tasks: dict[str, Task] = {}
+    tasks: dict[str, TrainTask] = {}
     rows, peak_bytes = [], 0
     for folder in folders:
         name = folder.name
@@ -226,7 +226,7 @@ def _read_people(options: FleetOptions, store: AdapterStore) -> tuple[list[Perso
             plan = plan_order(order, settings, skeletons[base], is_cuda=is_on_gpu)
             texts, pairs = order.reading.texts, order.reading.pairs
             where = str(folder.resolve())
-            task = Task(name, where, texts, order.prompts, settings, order.watch_prompt, is_on_gpu, pairs)
+            task = TrainTask(name, where, texts, order.prompts, settings, order.watch_prompt, is_on_gpu, pairs)
             is_done = not options.fresh and is_trained(store, task)
             steps = settings.sft.max_steps + settings.rounds.num * settings.rounds.steps
             cells = (str(len(texts)), str(plan.job.texts.num_tokens), str(steps), size(plan.need.adapter))

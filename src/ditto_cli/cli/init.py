@@ -40,7 +40,7 @@ from ditto_cli.demonstrations.folder import (
 )
 from ditto_cli.demonstrations.language import Limits
 from ditto_cli.demonstrations.prompts import Value, attach_stored_prompts, read_prompts
-from ditto_cli.demonstrations.sources import file_names, gather
+from ditto_cli.demonstrations.sources import file_names, read_sources
 from ditto_cli.errors import InputError
 from ditto_cli.store import make_private_folder, move, write_text
 from ditto_cli.types import Reading
@@ -148,7 +148,7 @@ def _take_in(options: InitOptions, sources: Sequence[Path], folder_file: FolderF
         trained = ()
     if options.pick is not None and len(trained) >= options.pick:
         raise InputError(f"{folder} has {len(trained)} texts already, no fewer than --pick {options.pick}: raise that.")
-    found = _gather(sources, options.me or folder_file.me, can_ask=can_ask)
+    found = _read_sources(sources, options.me or folder_file.me, can_ask=can_ask)
     intake = take_in(
         found.texts,
         [*trained, *held_out],
@@ -176,10 +176,10 @@ def _take_in(options: InitOptions, sources: Sequence[Path], folder_file: FolderF
     return intake
 
 
-def _gather(sources: Sequence[Path], me: Sequence[str], *, can_ask: bool) -> Reading:
+def _read_sources(sources: Sequence[Path], me: Sequence[str], *, can_ask: bool) -> Reading:
     """All texts of the sources that are the person's; where that is not known, the user is asked who it is."""
     try:
-        return gather(sources, me)
+        return read_sources(sources, me)
     except UnknownAuthorError as error:
         if not can_ask:
             raise
@@ -194,7 +194,7 @@ def _gather(sources: Sequence[Path], me: Sequence[str], *, can_ask: bool) -> Rea
         except EOFError:
             raise error from None
     is_number = answer.isdecimal() and 1 <= int(answer) <= len(writers)
-    return gather(sources, [writers[int(answer) - 1].name if is_number else answer])
+    return read_sources(sources, [writers[int(answer) - 1].name if is_number else answer])
 
 
 def _put_aside(folder: Path, folder_file: FolderFile, num: int) -> None:

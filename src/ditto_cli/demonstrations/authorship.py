@@ -158,7 +158,7 @@ _NUMBER = re.compile(r"\+?[\d ()./-]{7,20}")
 
 
 @dataclass(frozen=True)
-class Writer:
+class ChatWriter:
     """One who wrote in what was given, by the name that people see."""
 
     name: str
@@ -169,7 +169,7 @@ class Writer:
 class UnknownAuthorError(InputError):
     """Texts of several people, and nobody said which of them is the person; `writers` wrote them, most words first."""
 
-    def __init__(self, message: str, writers: tuple[Writer, ...]) -> None:
+    def __init__(self, message: str, writers: tuple[ChatWriter, ...]) -> None:
         super().__init__(message)
         self.writers = writers
 
@@ -252,7 +252,7 @@ def _unknown_author(texts: Sequence[SourceText], me: Sequence[str]) -> UnknownAu
             names[key] = key if is_mail else source.authors[0]
         num_texts[key] += 1
         num_words[key] += count_words(source.text)
-    writers = tuple(Writer(readable_name(names[key]), num_texts[key], num) for key, num in num_words.most_common())
+    writers = tuple(ChatWriter(readable_name(names[key]), num_texts[key], num) for key, num in num_words.most_common())
     shown = ", ".join(f"{one.name} ({one.num_texts:,}, {one.num_words:,} words)" for one in writers[:_NUM_SHOWN])
     shown += f" and {len(writers) - _NUM_SHOWN} more" if len(writers) > _NUM_SHOWN else ""
     where = "in these mails" if is_mail else "in these chats or tables"

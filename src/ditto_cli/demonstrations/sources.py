@@ -75,7 +75,7 @@ _DAMAGED = (
 Item = SourceText | Skipped
 
 
-def gather(paths: Sequence[Path], me: Sequence[str] = ()) -> Reading:
+def read_sources(paths: Sequence[Path], me: Sequence[str] = ()) -> Reading:
     """All texts below `paths`; of archives of mail and of chats only what the person wrote, as `only_own` tells it.
 
     Raises:

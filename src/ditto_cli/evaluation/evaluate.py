@@ -36,7 +36,7 @@ from ditto_cli.seeds import derive_seed
 from ditto_cli.store import AdapterRecord
 from ditto_cli.types import Reporter
 
-Writer = Callable[[Contestant, WritingPlan], list[Writing]]
+WriteTexts = Callable[[Contestant, WritingPlan], list[Writing]]
 
 
 @dataclass
@@ -64,14 +64,14 @@ class Findings:
         return self.appraisals[writing.contestant][own.index(writing)]
 
 
-def gather(
+def write_and_measure(
     policy: Policy,
     author: Author,
     contestants: Sequence[Contestant],
     plan: WritingPlan,
     record: AdapterRecord,
     *,
-    writer: Writer,
+    writer: WriteTexts,
     encoder: TextEncoder | None,
     reporter: Reporter,
 ) -> Findings:
@@ -118,7 +118,7 @@ def gather(
 
 
 def _write_all(
-    author: Author, contestants: Sequence[Contestant], plan: WritingPlan, writer: Writer
+    author: Author, contestants: Sequence[Contestant], plan: WritingPlan, writer: WriteTexts
 ) -> tuple[dict[str, list[Writing]], list[str]]:
     """What each wrote for the plan's prompts, and the base for the demonstrations'; its own in one batch with these."""
     others = background_plan(author.demonstrations, plan)

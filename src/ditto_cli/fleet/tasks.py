@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainTask:
     """One person's training.
 
     Attributes:
@@ -51,7 +51,7 @@ class Trained:
     prompts: Mapping[str, str]
 
 
-def train_person(task: Task, reporter: Reporter) -> Trained:
+def train_person(task: TrainTask, reporter: Reporter) -> Trained:
     """The same training as `ditto train`, kept in memory: who is interrupted begins anew."""
     from ditto_cli.model.hardware import detect
 
@@ -77,7 +77,7 @@ def train_person(task: Task, reporter: Reporter) -> Trained:
     return Trained(record, kept.stages, prompts)
 
 
-def publish(store: AdapterStore, task: Task, trained: Trained) -> AdapterRecord:
+def publish(store: AdapterStore, task: TrainTask, trained: Trained) -> AdapterRecord:
     """Put a finished adapter into the store, as a training here would have.
 
     Raises:
@@ -93,7 +93,7 @@ def publish(store: AdapterStore, task: Task, trained: Trained) -> AdapterRecord:
         return kept.publish(trained.record.model_copy(update=hashes))
 
 
-def is_trained(store: AdapterStore, task: Task) -> bool:
+def is_trained(store: AdapterStore, task: TrainTask) -> bool:
     """Whether the store has the adapter that this task would make: the same texts, prompts, settings and base."""
     demonstrations, without = attach_prompts(task.texts, task.prompts)
     if without or not store.exists(task.name):
@@ -131,7 +131,7 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
     began = time.monotonic()
     hardware = detect("cuda" if task.is_on_gpu else "cpu")
     from ditto_cli.evaluation.contestants import Contestant, WritingPlan, few_shot, with_texts, write
-    from ditto_cli.evaluation.evaluate import build_report, gather, judge_all
+    from ditto_cli.evaluation.evaluate import build_report, judge_all, write_and_measure
     from ditto_cli.evaluation.judges.by_style import StyleJudge
     from ditto_cli.model.base.loading import load_policy
     from ditto_cli.model.policy.lora import lora_of
@@ -150,7 +150,7 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
     shown_texts = few_shot(policy, task.author, plan)
     rivals = [Contestant(BASE_CONTESTANT, "base"), with_texts("stage0", task.author, record), *stages[1:]]
     contestants = [stages[0], *rivals, *([shown_texts] if shown_texts else [])]
-    findings = gather(
+    findings = write_and_measure(
         policy,
         task.author,
         contestants,
