@@ -75,7 +75,7 @@ tables: $(READY)  ## the paper's other tables and figures, on the last LAST auth
 	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python benchmarks/authors.py run $(CORPORA) --out tables/samples.jsonl \
 		--tables --demonstrations 7 --last $(LAST)
 	$(BIN)/python benchmarks/authors.py table tables/samples.jsonl --corpus $(CORPORA) \
-		--tables --demonstrations 7 --lambdag --plots tables
+		--tables --demonstrations 7 --lambdag --plots docs
 
 gpu: $(READY)  ## ten checks of what only a GPU can show, in less than ten minutes; on a CPU the same on a tiny shape
 	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python benchmarks/gpu.py --json gpu.json

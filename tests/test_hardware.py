@@ -183,11 +183,12 @@ def test_a_gpu_that_torch_was_not_built_for_cannot_train(monkeypatch):
     assert "compute capability" not in (GPU.training_problem() or "")
 
 
-@pytest.mark.parametrize(("build", "words"), [(None, "a build for CPUs"), ("13.0", "older than CUDA 13.0")])
+@pytest.mark.parametrize(("build", "words"), [(None, "a build for CPUs"), ("13.0", "older than CUDA 13.0 needs")])
 def test_a_gpu_that_stays_idle_is_said_once_where_none_was_chosen(monkeypatch, tmp_path, said, build, words):
     (tmp_path / "nvidiactl").touch()
     monkeypatch.setattr(hardware, "GPU_DEVICES", (str(tmp_path / "nvidiactl"),))
     monkeypatch.setattr(torch.version, "cuda", build)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     hardware._warn_of_idle_gpu.cache_clear()
     detect("cpu")
     assert said == []
