@@ -266,7 +266,8 @@ def test_texts_never_leave_without_a_yes(trained, quick):
     assert "--yes" in result.error
 
 
-def test_a_server_that_is_not_there_is_one_line(trained, quick):
+def test_a_server_that_is_not_there_is_one_line(trained, quick, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # of the client, before it asks again
     arguments = ["--adapter", "alice", "--judge", "openai", "--base-url", "http://127.0.0.1:9/v1", "--model", "m"]
     result = trained("eval", *arguments, *quick, "--against", "base")
     assert result.code == 1

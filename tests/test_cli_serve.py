@@ -7,6 +7,8 @@ import urllib.request
 
 import pytest
 
+from ditto_cli.cli.serve import _server_key
+
 pytest.importorskip("fastapi")
 pytest_plugins = ["cli_helpers"]
 
@@ -50,16 +52,16 @@ def test_it_answers_and_ends_with_ctrl_c(served):
     assert hosts == "hosts contacted: none"
 
 
-def test_other_addresses_need_the_key_that_is_shown(served):
+def test_other_addresses_need_the_key_that_is_shown(trained, served):
+    key = _server_key(trained.home)  # of a server before
     address, process = served("--host", "0.0.0.0")
     address = address.replace("0.0.0.0", "127.0.0.1")
     with pytest.raises(urllib.error.HTTPError, match="401"):
         ask(address, "/models")
+    assert ask(address, "/models", Authorization=f"Bearer {key}")["data"]
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    key = next(line for line in err.splitlines() if "key" in line).split()[-1]
-    address, _ = served("--host", "0.0.0.0")  # the key stays
-    assert ask(address.replace("0.0.0.0", "127.0.0.1"), "/models", Authorization=f"Bearer {key}")["data"]
+    assert next(line for line in err.splitlines() if "key" in line).split()[-1] == key
 
 
 def test_a_port_that_is_taken_is_said_in_one_line(trained):

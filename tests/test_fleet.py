@@ -131,8 +131,9 @@ def test_gpus_that_the_cluster_lacks_are_refused(ditto, people):
     assert "the best have 0" in result.error
 
 
-def test_without_ray_one_line_says_what_to_install(ditto, people):
-    result = ditto.without("ray", "fleet", "train", people, "--base", ditto.base, *SHORT)
+def test_without_ray_one_line_says_what_to_install(ditto, people, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = ditto("fleet", "train", people, "--base", ditto.base, *SHORT)
     assert result.code == 2
     assert "pip install 'ditto-cli[fleet]'" in result.error
 
