@@ -91,7 +91,9 @@ def parities(policy, base, adapter):
     return of_base, compare(ours, engine.greedy(prompts), policy.chat.tokenizer)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "dtype", [pytest.param(dtype, marks=pytest.mark.slow) if dtype == "f16" else dtype for dtype in DTYPES]
+)
 def test_llama_cpp_writes_what_the_policy_writes(case, dtype, tmp_path):
     family, folder, policy = case
     write_base(folder, policy, tmp_path / "base.gguf", dtype)

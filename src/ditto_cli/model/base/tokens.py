@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -59,6 +60,7 @@ def _from_file(path: Path | None) -> Callable[[str], int] | None:
         return None
 
 
+@cache
 def _from_gguf(gguf: Path) -> Callable[[str], int] | None:
     """Byte-level BPE of the file's own tokens and merges, as transformers converts it (the gguf library takes 3 s)."""
     from tokenizers import Tokenizer, models, pre_tokenizers
