@@ -8,7 +8,7 @@ import torch
 
 from conftest import full_logits, heard
 from ditto_cli.errors import MemoryLimitError
-from ditto_cli.model.base import conversions
+from ditto_cli.model.base import conversions, loading
 from ditto_cli.model.base.loading import load_source
 from ditto_cli.model.base.source import BaseSource
 from ditto_cli.model.hardware import detect
@@ -89,6 +89,22 @@ def test_full_memory_does_not_cost_the_kept_form(load, tmp_path, monkeypatch):
     with pytest.raises(MemoryLimitError, match="does not fit"):
         load()
     assert kept(tmp_path) == before
+
+
+def test_the_form_that_another_process_made_meanwhile_stays(load, tmp_path, monkeypatch):
+    make = loading._load_weights
+
+    def make_while_another_does(*given):
+        monkeypatch.setattr(loading, "_load_weights", make)
+        load()
+        (place,) = kept(tmp_path)
+        (place / "made by another").touch()
+        return make(*given)
+
+    monkeypatch.setattr(loading, "_load_weights", make_while_another_does)
+    load()
+    (place,) = kept(tmp_path)
+    assert (place / "made by another").exists()
 
 
 def test_a_full_disk_is_said_and_the_base_is_there_all_the_same(load, tmp_path, monkeypatch):

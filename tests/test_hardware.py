@@ -37,6 +37,7 @@ def gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that what is there now comes back
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: names() != [""])
+    monkeypatch.setattr(torch._C, "_cuda_getDeviceCount", lambda: 1, raising=False)
     monkeypatch.setattr(
         torch.cuda,
         "get_device_properties",
@@ -166,6 +167,14 @@ def test_of_an_apple_machine_the_user_is_told(monkeypatch):
     assert CPU.notes() == []
 
 
+def test_a_gpu_is_not_taken_by_its_number_where_several_are_seen_all_the_same(gpus, monkeypatch):
+    gpus("5,3")
+    monkeypatch.setattr(torch._C, "_cuda_getDeviceCount", lambda: 2, raising=False)
+    with pytest.raises(DeviceError, match="set CUDA_VISIBLE_DEVICES instead"):
+        detect("cuda:1")
+    assert detect("cuda").is_cuda
+
+
 def test_a_gpu_needs_the_headers_of_python_to_train(monkeypatch, tmp_path):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
@@ -188,6 +197,7 @@ def test_a_gpu_that_stays_idle_is_said_once_where_none_was_chosen(monkeypatch, t
     (tmp_path / "nvidiactl").touch()
     monkeypatch.setattr(hardware, "GPU_DEVICES", (str(tmp_path / "nvidiactl"),))
     monkeypatch.setattr(torch.version, "cuda", build)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     hardware._warn_of_idle_gpu.cache_clear()
     detect("cpu")
@@ -219,8 +229,10 @@ def test_segments_grow_where_the_driver_can_and_nobody_says_otherwise(monkeypatc
     assert os.environ.get("PYTORCH_ALLOC_CONF") == expected
 
 
-def test_a_gpu_needs_a_c_compiler_to_train(ditto, texts, monkeypatch):
+def test_a_gpu_needs_a_c_compiler_to_train(ditto, texts, monkeypatch, tmp_path):
     programs = set()
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if name in programs else None)
     monkeypatch.delenv("CC", raising=False)
     problem = GPU.training_problem()

@@ -232,6 +232,7 @@ def _load_four_bit(
     cache: Path | None,
 ) -> Any:
     place = None if cache is None else four_bit_place(source.folder, identity, str(hardware.dtype), cache)
+    is_damaged = False
     if place is not None and place.is_dir():
         try:
             return _load_weights(config, place, hardware, attention, None)
@@ -239,6 +240,7 @@ def _load_four_bit(
             if is_out_of_memory(error) or isinstance(error, torch.AcceleratorError):
                 raise
             log.info(f"The 4-bit base in {place} is damaged and is made anew.")
+            is_damaged = True
     four_bit = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -247,7 +249,8 @@ def _load_four_bit(
     )
     base = _load_weights(config, source.folder, hardware, attention, four_bit)
     if place is not None:
-        shutil.rmtree(place, ignore_errors=True)  # not before: full memory may look as if it were damaged
+        if is_damaged:  # not removed before: full memory may look like that
+            shutil.rmtree(place, ignore_errors=True)
         keep_four_bit(base, place)
     return base
 
