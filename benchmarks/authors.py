@@ -270,7 +270,7 @@ class Experiment:
         if training == "continued":
             self._imitate_on(texts, settings)
         else:
-            for _ in ditto(self.policy, texts, settings, [], Place(is_imitated=True), SilentReporter()):
+            for _ in ditto(self.policy, texts, settings, [], Place(), SilentReporter()):
                 pass
         yield POLICY
         for name in {POLICY, REFERENCE} & set(self.policy.adapters):

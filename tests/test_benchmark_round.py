@@ -78,8 +78,7 @@ def test_ours_is_the_first_round_of_the_loop(bench, tiny_work, monkeypatch):
     before = {key: value.clone() for key, value in policy.weights(POLICY).items()}
     forced = dict(zip(loop.round_requests(tiny_work.texts, tiny_work.settings, 0), tiny_work.requests(), strict=True))
     monkeypatch.setattr(loop, "round_requests", lambda texts, settings, number: forced)
-    place = loop.Place(is_imitated=True)
-    list(loop.ditto(policy, tiny_work.texts, tiny_work.settings, [], place, SilentReporter()))
+    list(loop.ditto(policy, tiny_work.texts, tiny_work.settings, [], loop.Place(), SilentReporter()))
     found = policy.weights(POLICY)
     for key, value in bench.policy.weights(POLICY).items():
         assert torch.equal(value, found[key])

@@ -226,7 +226,7 @@ def test_plain_dpo_has_the_losses_of_trls_dpo_trainer(tiny_folder, tmp_path):
     logs, _ = trl_dpo(policy, rows, SETTINGS.dpo, tiny_folder, tmp_path, num_steps=5)
     policy.switch("policy", trainable=True)
     texts = tokenise(policy.chat, OWN, SETTINGS.sampling, context_tokens=policy.context_tokens, pairs=PAIRS)
-    events = ditto(policy, texts, SETTINGS, [], Place(is_imitated=True), SilentReporter())
+    events = ditto(policy, texts, SETTINGS, [], Place(), SilentReporter())
     ours = [event.values for event in events if isinstance(event, StepMetrics)]
     assert len(ours) == 5
     assert ours[4]["loss"] < ours[0]["loss"] - 0.01

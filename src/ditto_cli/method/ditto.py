@@ -31,7 +31,6 @@ class Place:
         updater: optimizer and schedule of all rounds.
     """
 
-    is_imitated: bool = False
     history: History | None = None
     updater: Updater | None = None
     round: int = 0
@@ -69,10 +68,9 @@ def ditto(
     """
     num_rounds, num_steps, max_tokens = settings.rounds.num, settings.rounds.steps, settings.dpo.micro_batch_tokens
     prompts = texts.all_prompts()
-    if not place.is_imitated:
+    if POLICY not in policy.adapters:
         policy.add_adapter(POLICY, settings.lora, derive_seed(settings.seed, "lora"))
         losses = imitate(policy, texts, settings, reporter)
-        place.is_imitated = True
         yield StageEnded(SFT_STAGE, {"loss": losses[-1], "steps": float(len(losses))})
 
     if place.history is None and num_rounds > 0:

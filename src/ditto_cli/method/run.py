@@ -198,7 +198,7 @@ class _Run:
         policy, settings, place = self.policy, self.job.settings, self.place
         policy.load_adapter(POLICY, self.kept.newest_folder)
         policy.switch(POLICY, trainable=True)
-        place.is_imitated, place.round = True, len(state.stages) - 1
+        place.round = len(state.stages) - 1
         if not state.own_logps:  # no round had begun
             return
         texts = self.job.texts

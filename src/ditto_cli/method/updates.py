@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ditto_cli.config import DpoSettings, RoundSettings
-from ditto_cli.errors import DiskError, NonFiniteError
+from ditto_cli.errors import NonFiniteError
 from ditto_cli.method.comparisons import History
 from ditto_cli.model.policy.memory import halving
 from ditto_cli.model.policy.policy import Policy, lighter_base
@@ -143,8 +143,8 @@ class Updater:
 
         Raises:
             MemoryLimitError: not even single comparisons fit; weights and optimizer are as before.
-            NonFiniteError: loss, gradient or a weight is NaN or infinite. Where it was seen before the step, the
-                weights are as before.
+            NonFiniteError: loss or gradient is NaN or infinite, and the weights are as before; or a weight is after
+                the step.
         """
         where = f"in round {round_number + 1}, update {step + 1}: lower dpo.learning_rate."
         self._policy.model.train()
@@ -154,8 +154,6 @@ class Updater:
         loss = terms.losses_P.mean()
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise NonFiniteError(f"Loss or gradient is not finite {where} Nothing of this update was kept.")
-        if not self._policy.is_finite():
-            raise NonFiniteError(f"A weight was not finite before the step {where} Nothing of this update was kept.")
         learning_rate = self._schedule.get_last_lr()[0]
         self._optimizer.step()
         self._schedule.step()
@@ -186,14 +184,6 @@ class Updater:
 
     def restore(self, tensors: Mapping[str, Tensor], num_updates: int) -> None:
         """Optimizer and schedule as they were after `num_updates` updates, bit for bit; without the weights."""
-        parameters = self._policy.parameters()
-        expected = {
-            f"{index:03}.{key}": (torch.Size([]) if key == "step" else parameter.shape, torch.float32)
-            for index, parameter in enumerate(parameters)
-            for key in ("exp_avg", "exp_avg_sq", "step")
-        }
-        if {key: (value.shape, value.dtype) for key, value in tensors.items()} != (expected if num_updates else {}):
-            raise DiskError("The optimizer's stored state does not fit this adapter: train it anew.")
         remembered: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             index, key = name.split(".")
