@@ -37,6 +37,7 @@ from ditto_cli.method.sft import imitate
 from ditto_cli.model.base.loading import load_policy
 from ditto_cli.model.base.template import tokenise
 from ditto_cli.model.hardware import GIB, detect
+from ditto_cli.model.policy.lora import read_lora
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
@@ -123,7 +124,7 @@ def run(arguments: argparse.Namespace) -> None:
             how = (author, panel, record.max_new_tokens, settings.sampling.temperature)
             stages = {BASE_STAGE: measure(policy, *how)}
             for stage in record.stages:
-                policy.load_adapter("measured", store.stage_folder(subject, stage.stage))
+                policy.put_adapter("measured", read_lora(store.stage_folder(subject, stage.stage)))
                 stages[stage.stage] = measure(policy, *how) | {"metrics": stage.metrics}
                 policy.remove("measured")
         row = {

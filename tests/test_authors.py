@@ -461,7 +461,7 @@ def test_held_out_loss_of_a_uniform_policy_is_the_log_of_its_vocabulary(tiny_pol
     from ditto_cli.evaluation.model_figures import held_out_loss
 
     with torch.no_grad():
-        tiny_policy.head().weight_VH.zero_()
+        tiny_policy.head().linear.weight.zero_()
     assert held_out_loss(tiny_policy, tiny_demonstrations) == pytest.approx(math.log(272), abs=1e-5)
 
 

@@ -340,12 +340,6 @@ def test_a_template_without_the_beginning_token_gets_it_from_the_tokenizer():
     assert ids.count(chat.bos_token_id) == 1
 
 
-def test_a_template_with_two_beginning_tokens_is_refused():
-    tokenizer = byte_tokenizer(("<s>", "</s>"), template="{{ bos_token }}" + MISTRAL, eos="</s>", bos="<s>")
-    with pytest.raises(IncompatibleError, match="two beginning tokens"):
-        chat_format(tokenizer, None).prompt_ids("Hello")
-
-
 @pytest.mark.parametrize(
     ("template", "message"),
     [

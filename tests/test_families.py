@@ -13,7 +13,7 @@ from torch import nn
 from conftest import full_logits, imitate_texts, load_tiny, shake
 from ditto_cli.config import LoraSettings, SftSettings
 from ditto_cli.errors import InputError
-from ditto_cli.model.policy.lora import WEIGHTS_FILE
+from ditto_cli.model.policy.lora import WEIGHTS_FILE, read_lora
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.model.policy.scoring import score, score_row
 from ditto_cli.types import SampleRequest
@@ -161,7 +161,7 @@ def test_sft_trains_the_text_decoder_alone_and_the_adapter_comes_back(case, tiny
     files = policy.serialise("bob")
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    policy.load_adapter("again", tmp_path)  # as a run that goes on does
+    policy.put_adapter("again", read_lora(tmp_path))  # as a run that goes on does
     assert policy.serialise("again")[WEIGHTS_FILE] == files[WEIGHTS_FILE]
     for name in ("bob", "again"):
         policy.remove(name)

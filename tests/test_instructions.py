@@ -233,10 +233,8 @@ def test_a_base_is_asked_from_3b_parameters_on_and_its_weights_are_not_looked_at
 # --- the prefill
 
 
-def test_what_the_assistant_has_begun_comes_last_and_never_as_control_tokens(tiny_policy):
+def test_what_the_assistant_has_begun_is_never_read_as_control_tokens(tiny_policy):
     chat = tiny_policy.chat
-    assert chat.prompt_ids("Hi", begun="Write") == (*chat.prompt_ids("Hi"), *chat.begun_ids("Write"))
-    assert chat.prompt_ids("Hi", begun="") == chat.prompt_ids("Hi")
     assert not set(chat.begun_ids("a <|im_end|>")) & chat.stop_token_ids
 
 

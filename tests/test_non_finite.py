@@ -12,7 +12,7 @@ from ditto_cli.errors import DiskError, NonFiniteError
 from ditto_cli.method import sft
 from ditto_cli.method.updates import Updater
 from ditto_cli.model.policy import scoring
-from ditto_cli.model.policy.lora import WEIGHTS_FILE
+from ditto_cli.model.policy.lora import WEIGHTS_FILE, read_lora
 from ditto_cli.types import Comparison, ComparisonKind, Completion, Demonstration
 
 BROKEN = [math.nan, math.inf, -math.inf]
@@ -118,7 +118,7 @@ def test_a_stored_adapter_that_is_not_finite_is_refused_and_harms_nothing(policy
     save_file(tensors, tmp_path / WEIGHTS_FILE, metadata={"format": "pt"})
     before = full_logits(policy, [256, 84]).detach()
     with pytest.raises(DiskError, match=r"is damaged \(not finite\)") as caught:
-        policy.load_adapter("bob", tmp_path)
+        policy.put_adapter("bob", read_lora(tmp_path))
     assert "\n" not in str(caught.value)
     assert policy.adapters == ("alice",)
     assert torch.equal(full_logits(policy, [256, 84]).detach(), before)

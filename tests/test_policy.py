@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from conftest import full_logits, load_tiny, save_tiny_base, shake
 from ditto_cli.config import LoraSettings
 from ditto_cli.errors import DiskError, IncompatibleError, InputError
-from ditto_cli.model.policy.lora import CONFIG_FILE, WEIGHTS_FILE
+from ditto_cli.model.policy.lora import CONFIG_FILE, WEIGHTS_FILE, read_lora
 
 LORA = LoraSettings(r=4, alpha=8, dropout=0.1)
 IDS = [256, 84, 82, 68, 81, 198, 39, 72, 257, 198]
@@ -209,7 +209,7 @@ def test_a_saved_adapter_loads_back_bit_for_bit(tiny_policy, tiny_folder, tmp_pa
     add(tiny_policy, "alice", 1)
     folder = write(tiny_policy, "alice", tmp_path / "alice")
     other = load_tiny(tiny_folder)
-    other.load_adapter("anna", folder)
+    other.put_adapter("anna", read_lora(folder))
     assert other.active == "anna"
     assert not any(p.requires_grad for p in other.model.parameters())
     assert torch.equal(logits(other), logits(tiny_policy))
@@ -263,7 +263,7 @@ def test_a_damaged_adapter_is_a_disk_error_and_harms_nothing(tiny_policy, tmp_pa
     damage(folder)
     alice = logits(tiny_policy)
     with pytest.raises(DiskError, match="damaged or incomplete") as caught:
-        tiny_policy.load_adapter("bob", folder)
+        tiny_policy.put_adapter("bob", read_lora(folder))
     assert "\n" not in str(caught.value)
     assert tiny_policy.adapters == ("alice",)
     assert torch.equal(logits(tiny_policy), alice)
@@ -290,7 +290,7 @@ def test_weights_that_do_not_fit_are_incompatible_and_harm_nothing(tiny_policy, 
         tiny_policy.remove("alice")
     before, adapters, active = logits(tiny_policy), tiny_policy.adapters, tiny_policy.active
     with pytest.raises(IncompatibleError, match="does not fit the base"):
-        tiny_policy.load_adapter("bob", folder)
+        tiny_policy.put_adapter("bob", read_lora(folder))
     assert tiny_policy.adapters == adapters
     assert tiny_policy.active == active
     assert torch.equal(logits(tiny_policy), before)
@@ -301,7 +301,7 @@ def test_an_adapter_of_another_architecture_is_incompatible(tiny_policy, tmp_pat
     add(wide, "alice", 1)
     base = logits(tiny_policy)
     with pytest.raises(IncompatibleError, match="does not fit the base"):
-        tiny_policy.load_adapter("alice", write(wide, "alice", tmp_path / "alice"))
+        tiny_policy.put_adapter("alice", read_lora(write(wide, "alice", tmp_path / "alice")))
     assert tiny_policy.adapters == ()
     assert torch.equal(logits(tiny_policy), base)
 
@@ -313,7 +313,7 @@ def test_an_adapter_for_modules_that_the_base_lacks_is_incompatible(tiny_policy,
     (folder / CONFIG_FILE).write_text(json.dumps(config | {"target_modules": ["qkv_proj"]}))
     tiny_policy.remove("alice")
     with pytest.raises(IncompatibleError, match="does not fit the base"):
-        tiny_policy.load_adapter("alice", folder)
+        tiny_policy.put_adapter("alice", read_lora(folder))
     assert tiny_policy.adapters == ()
     add(tiny_policy, "bob", 2)  # and the policy is still of use
 

@@ -100,7 +100,7 @@ def test_chunks_change_neither_scores_nor_gradients(policy, monkeypatch):
 def test_logit_scaling_of_a_family_is_part_of_the_score(policy):
     plain = policy.head()
     hidden = torch.randn(2, 32, generator=torch.Generator().manual_seed(0))
-    logits = torch.nn.functional.linear(hidden, plain.weight_VH)
+    logits = torch.nn.functional.linear(hidden, plain.linear.weight)
     config = policy.model.config
     config.logit_scale = 0.25  # Cohere multiplies
     torch.testing.assert_close(policy.head().logits(hidden), logits / 4)
@@ -114,8 +114,9 @@ def test_the_gradient_is_the_same_bits_every_time_with_several_threads():
     """With the plain index, 55 of 60 such gradients differed in their last bits."""
     completions = [tuple(range(first, first + 60)) for first in range(10)]
     states = torch.randn(1, 40 + 600, 576, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    weight = torch.randn(70, 576, generator=torch.Generator().manual_seed(1))
-    head = SimpleNamespace(weight_VH=weight, logits=lambda hidden: hidden @ weight.T, linear=torch.nn.Module())
+    linear = torch.nn.Linear(576, 70, bias=False).requires_grad_(False)
+    linear.weight.data = torch.randn(70, 576, generator=torch.Generator().manual_seed(1))
+    head = SimpleNamespace(linear=linear, logits=lambda hidden: hidden @ linear.weight.T)
     policy = SimpleNamespace(
         hardware=SimpleNamespace(device=torch.device("cpu"), is_cuda=False),
         model=torch.nn.Module(),

@@ -67,7 +67,7 @@ def ditto(
     the same, and alone it takes long.
     """
     num_rounds, num_steps, max_tokens = settings.rounds.num, settings.rounds.steps, settings.dpo.micro_batch_tokens
-    prompts = texts.all_prompts()
+    prompts = {**texts.prompts, **{name: prompt_ids for name, (prompt_ids, *_) in texts.pairs.items()}}
     if POLICY not in policy.adapters:
         policy.add_adapter(POLICY, settings.lora, derive_seed(settings.seed, "lora"))
         losses = imitate(policy, texts, settings, reporter)
@@ -76,9 +76,7 @@ def ditto(
     if place.history is None and num_rounds > 0:
         freeze_reference(policy)
         place.updater = Updater(policy, settings.dpo, settings.rounds, seed=settings.seed)
-        own = score_under_reference(
-            policy, [*texts.unscored(), *texts.unscored_pairs()], prompts, max_tokens=max_tokens
-        )
+        own = score_under_reference(policy, texts.unscored(), prompts, max_tokens=max_tokens)
         place.history = History.of(own, len(texts.completions))  # last: it says that the rounds have begun
 
     while place.round < num_rounds:

@@ -26,6 +26,7 @@ from ditto_cli.method.comparisons import History, check_comparable
 from ditto_cli.method.ditto import Place, Sampled, StageEnded, ditto, stage_of, write
 from ditto_cli.method.updates import POLICY, REFERENCE, Updater
 from ditto_cli.model.base.template import Texts, tokenise
+from ditto_cli.model.policy.lora import read_lora
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import (
@@ -196,14 +197,13 @@ class _Run:
     def _restore(self, state: RunState) -> None:
         """Weights, reference, history, optimizer and schedule as they were."""
         policy, settings, place = self.policy, self.job.settings, self.place
-        policy.load_adapter(POLICY, self.kept.newest_folder)
+        policy.put_adapter(POLICY, read_lora(self.kept.newest_folder))
         policy.switch(POLICY, trainable=True)
         place.round = len(state.stages) - 1
         if not state.own_logps:  # no round had begun
             return
-        texts = self.job.texts
-        unscored, logps = [*texts.unscored(), *texts.unscored_pairs()], [*state.own_logps, *state.pair_logps]
-        own = [replace(one, reference_logp=logp) for one, logp in zip(unscored, logps, strict=True)]
+        logps = [*state.own_logps, *state.pair_logps]
+        own = [replace(one, reference_logp=logp) for one, logp in zip(self.job.texts.unscored(), logps, strict=True)]
         place.history = History.of(own, len(state.own_logps))
         names = [completion.demonstration_id for completion in own]
         # A round that samples nothing has none here; but each stage that was looked at began one.
@@ -219,7 +219,7 @@ class _Run:
         # Stage k is the policy that round k began with; SPIN moves the reference there when it samples the round.
         sampled = max(0, len(place.history.rounds) - 1)
         stage = SFT_STAGE if settings.rounds.reference == "sft" else stage_of(sampled)
-        policy.load_adapter(REFERENCE, self.kept.generation.stage_folder(stage))
+        policy.put_adapter(REFERENCE, read_lora(self.kept.generation.stage_folder(stage)))
         policy.switch(POLICY, trainable=True)
         place.updater = Updater(policy, settings.dpo, settings.rounds, seed=settings.seed)
         num_updates = place.round * settings.rounds.steps + len(state.steps)

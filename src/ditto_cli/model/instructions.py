@@ -33,10 +33,10 @@ def write_instructions(policy: Policy, texts: Sequence[SourceText]) -> list[str 
     # The base goes on with "Write an email to Tom": texts of one kind get prompts of one form, and the name is right.
     tasks = [form.task if (form := form_of(text)).kind != "text" else "Write" for text in texts]
     most_characters = min(_ASKED_CHARACTERS, policy.context_tokens // 4)
-    requests = [
-        SampleRequest(policy.chat.prompt_ids(reverse_instruction_request(text.text, most_characters), begun=task), 0)
-        for text, task in zip(texts, tasks, strict=True)
-    ]
+    requests = []
+    for text, task in zip(texts, tasks, strict=True):
+        prompt_ids = policy.chat.prompt_ids(reverse_instruction_request(text.text, most_characters))
+        requests.append(SampleRequest((*prompt_ids, *policy.chat.begun_ids(task)), 0))
     with policy.using(None):
         answers = sample(policy, requests, max_new_tokens=_MAX_NEW_TOKENS, temperature=0, max_slots=_MAX_SLOTS)
     instructions: list[str | None] = []

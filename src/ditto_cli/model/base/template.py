@@ -48,26 +48,21 @@ class ChatFormat:
     bos_token_id: int | None
     opening: str | None = None
 
-    def prompt_ids(self, prompt: str, shots: Sequence[tuple[str, str]] = (), *, begun: str = "") -> tuple[int, ...]:
+    def prompt_ids(self, prompt: str, shots: Sequence[tuple[str, str]] = ()) -> tuple[int, ...]:
         """Token ids of a user turn with `prompt`, up to where the assistant's text begins.
 
-        Before it come `shots`, pairs of prompt and answer (a few-shot prompt), and behind it what the assistant has
-        begun to say, for the model to go on with.
+        Before it come `shots`, pairs of prompt and answer (a few-shot prompt).
         """
         turns = [
             ("user" if side == 0 else "assistant", text.strip()) for shot in shots for side, text in enumerate(shot)
         ]
-        ids = self.conversation_ids([*turns, ("user", prompt)])
-        return (*ids, *self.begun_ids(begun)) if begun else ids
+        return self.conversation_ids([*turns, ("user", prompt)])
 
     def conversation_ids(self, turns: Sequence[Turn]) -> tuple[int, ...]:
         """Token ids of a conversation, up to where the assistant's next text begins."""
         ids = self._encode_turns(turns)
-        if self.bos_token_id is not None:
-            if ids[:1] != (self.bos_token_id,):
-                ids = (self.bos_token_id, *ids)
-            if ids[1:2] == (self.bos_token_id,):
-                raise IncompatibleError("The chat template of this base begins a prompt with two beginning tokens.")
+        if self.bos_token_id is not None and ids[:1] != (self.bos_token_id,):
+            ids = (self.bos_token_id, *ids)
         return ids
 
     def shown_ids(self, turns: Sequence[Turn], shots: Sequence[tuple[str, str]], max_tokens: int) -> tuple[int, ...]:
@@ -81,7 +76,7 @@ class ChatFormat:
         return self.conversation_ids(turns)
 
     def begun_ids(self, begun: str) -> tuple[int, ...]:
-        """Token ids of an assistant's text that goes on."""
+        """Token ids of what the assistant has begun to say, for the model to go on with."""
         return self._encode(self.lead + begun, untrusted=True)
 
     def completion_ids(self, text: str) -> tuple[int, ...]:
@@ -205,20 +200,11 @@ class Texts:
         return sum(len(ids) for ids in self.completions.values())
 
     def unscored(self) -> list[Completion]:
-        """The demonstrations as completions, in their order, without the reference's log-probabilities."""
-        return [Completion(name, None, 0, ids, True, math.nan) for name, ids in self.completions.items()]
-
-    def unscored_pairs(self) -> list[Completion]:
-        """Both sides of each pair, the preferred one first, without the reference's log-probabilities."""
-        return [
-            Completion(name, None, side, ids, True, math.nan)
-            for name, (_, *sides) in self.pairs.items()
-            for side, ids in enumerate(sides)
-        ]
-
-    def all_prompts(self) -> dict[str, tuple[int, ...]]:
-        """Token ids of the prompts of demonstrations and pairs, by their ids."""
-        return {**self.prompts, **{name: prompt_ids for name, (prompt_ids, *_) in self.pairs.items()}}
+        """The demonstrations, then both sides of each pair, the preferred one first; without reference scores."""
+        own = [Completion(name, None, 0, ids, True, math.nan) for name, ids in self.completions.items()]
+        for name, (_, *sides) in self.pairs.items():
+            own += [Completion(name, None, side, ids, True, math.nan) for side, ids in enumerate(sides)]
+        return own
 
 
 def tokenise(

@@ -17,8 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -32,7 +31,7 @@ from ditto_cli.errors import IncompatibleError, InputError, NonFiniteError
 from ditto_cli.model.base.template import ChatFormat
 from ditto_cli.model.fast.rows import ROW_ATTENTION, Group
 from ditto_cli.model.hardware import Hardware
-from ditto_cli.model.policy.lora import Lora, contents, read_lora
+from ditto_cli.model.policy.lora import Lora, contents
 from ditto_cli.model.policy.memory import MemoryGuard
 from ditto_cli.store import BaseIdentity
 
@@ -47,14 +46,9 @@ class Head:
     scale: float
     softcap: float | None
 
-    @property
-    def weight_VH(self) -> Tensor:
-        """The head's weights."""
-        return cast(Tensor, self.linear.weight)
-
     def logits(self, hidden: Tensor) -> Tensor:
         """fp32 logits [..., V] of hidden states [..., H]."""
-        logits = self.linear(hidden.to(self.weight_VH.dtype)).float()
+        logits = self.linear(hidden.to(self.linear.weight.dtype)).float()
         if self.scale != 1:
             logits = logits * self.scale
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
@@ -185,10 +179,6 @@ class Policy:
             torch.manual_seed(seed)
             self._attach(name, config)
         self.switch(name, trainable=True)
-
-    def load_adapter(self, name: str, folder: Path) -> None:
-        """`put_adapter` of one in a folder in PEFT's layout; raises what `read_lora` does besides."""
-        self.put_adapter(name, read_lora(folder))
 
     def put_adapter(self, name: str, lora: Lora) -> None:
         """An adapter with its weights; it becomes active, not trainable."""

@@ -129,7 +129,7 @@ class _TokenLogps(torch.autograd.Function):
 
 def _token_logps(head: Head, hidden_NH: Tensor, targets_N: Tensor) -> Tensor:
     chunk_bytes = _CHUNK_BYTES if hidden_NH.is_cuda else _CHUNK_BYTES_ON_CPU
-    chunk = max(1, chunk_bytes // (4 * head.weight_VH.shape[0]))
+    chunk = max(1, chunk_bytes // (4 * head.linear.weight.shape[0]))
     is_frozen = not any(parameter.requires_grad for parameter in head.linear.parameters())
     if is_frozen and torch.is_grad_enabled() and hidden_NH.requires_grad:
         return cast(Tensor, _TokenLogps.apply(hidden_NH, targets_N, head, chunk))
