@@ -20,7 +20,7 @@ from ditto_cli.errors import DeviceError, DittoError, InputError
 from ditto_cli.evaluation.eval_prompts import evaluation_prompts
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport
 from ditto_cli.evaluation.texts_at_hand import read_author
-from ditto_cli.fleet.cluster import Ended, Failure, Resources, check_resources, cluster, run_tasks
+from ditto_cli.fleet.cluster import Ended, Resources, check_resources, cluster, run_tasks
 from ditto_cli.fleet.status import (
     FLEET_FOLDER,
     PAGE_FILE,
@@ -164,8 +164,8 @@ def _run(
         for event in run_tasks(tasks.items(), work, resources):
             if isinstance(event, Ended):
                 try:
-                    if isinstance(event.outcome, Failure):
-                        raise DittoError(event.outcome.reason)
+                    if isinstance(event.outcome, DittoError):
+                        raise event.outcome
                     seconds, told = keep(event.name, event.outcome)
                     board.set(event.name, "done", detail="", seconds_left=None, seconds=seconds)
                     say(told)

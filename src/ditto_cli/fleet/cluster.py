@@ -19,9 +19,7 @@ from ditto_cli.errors import DeviceError, DittoError, InputError
 from ditto_cli.types import SilentReporter
 
 TRIES = 3  # of each person, before it counts as failed
-_NAMESPACE = "ditto"
 _LOOK_SECONDS = 1.0
-_PRIVATE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_task_oom_retries": str(TRIES - 1)}
 
 
 @dataclass(frozen=True)
@@ -43,15 +41,8 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why there is no outcome, in one line."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
 class Ended:
-    """One person's outcome: what the work returned, or a `Failure`."""
+    """One person's outcome: what the work returned, or the `DittoError` that says why there is none."""
 
     name: str
     outcome: Any
@@ -64,18 +55,20 @@ def cluster(address: str | None) -> Iterator[list[str]]:
     Yields the addresses of the machines that texts will travel to. InputError: Ray is not installed, or does not answer
     there. DittoError: it does not start here.
     """
-    os.environ.update({key: value for key, value in _PRIVATE.items() if address is None})
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if address is None:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ["RAY_task_oom_retries"] = str(TRIES - 1)  # noqa: SIM112 - as Ray spells it
     try:
         import ray
     except ImportError:
         raise InputError("ditto fleet needs Ray: pip install 'ditto-cli[fleet]'.") from None
-    quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "namespace": _NAMESPACE}
+    quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     # Ray opens the folder that it is given to everybody, so it lies in one that is closed; sockets need a short path.
     with tempfile.TemporaryDirectory(prefix="ditto-ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         try:
             if address is None:
-                os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
                 inside = str(Path(folder, "r"))
                 # "local": without an address Ray would take a cluster of somebody else that runs on this machine.
                 ray.init("local", include_dashboard=False, _temp_dir=inside, _node_ip_address="127.0.0.1", **quiet)
@@ -152,7 +145,7 @@ def run_tasks(
             try:
                 outcome = ray.get(one)
             except ray.exceptions.RayError as error:
-                outcome = Failure(f"it was lost {TRIES} times ({type(error).__name__})")
+                outcome = DittoError(f"it was lost {TRIES} times ({type(error).__name__})")
             yield Ended(name, outcome)
         if not ready:
             try:
@@ -212,8 +205,8 @@ def _do(work: Callable[[Any, TaskReporter], Any], given: Any, name: str, board: 
     try:
         return work(given, TaskReporter(board, name))
     except DittoError as error:
-        return Failure(str(error))
+        return error
     except Exception as error:
-        return Failure(f"an unexpected {type(error).__name__}")
+        return DittoError(f"an unexpected {type(error).__name__}")
     finally:
         board.end.remote(name)
