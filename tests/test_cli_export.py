@@ -140,7 +140,7 @@ def test_a_merged_folder_writes_what_the_adapter_writes(trained, tmp_path):
 
 
 def test_a_check_that_fails_keeps_nothing(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("ditto_cli.exchange.parity.limit_of_merging", lambda dtype: -1.0)
+    monkeypatch.setattr("ditto_cli.exchange.parity.SLACK", -1.0)
     result = trained("export", "alice", "--to", "merged", "--out", tmp_path / "out", "--check")
     assert result.code == 3
     assert "does not write what the adapter writes here, so it was not kept" in result.error

@@ -29,6 +29,7 @@ _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json"
 PICTURE_MODELS = ("mistral3",)  # types of text models that are only published with a vision tower
 _NEW_DOWNLOAD = "delete the model from the hub cache and download it again, or take another one"
 _ADVICE = "give a hub id (owner/name), a local folder, or `embedded`"
+_INDEX = "model.safetensors.index.json"
 _BLOCK = 1 << 16
 _BLOCKS_PER_FILE = 64
 
@@ -141,11 +142,9 @@ def cached_snapshot(base_id: str, revision: str | None, *, weights: bool = True)
     except (OSError, ValueError):  # ValueError: a name of a file of the cache that is not text
         return None
     has_vocabulary = any(path.is_file() for pattern in _VOCABULARIES for path in folder.glob(pattern))
-    try:
-        is_whole = not _missing_weights(folder) if weights else (folder / "config.json").is_file()
-        return folder if has_vocabulary and is_whole else None
-    except ValueError:  # what is damaged is there: it is told, and not hidden by a download that would not replace it
-        return folder
+    # Of a damaged index no file is missing: that is told, and not hidden by a download that would not replace it.
+    needed = ["config.json", *(_weight_files(folder) or [] if weights else [])]
+    return folder if has_vocabulary and all((folder / name).is_file() for name in needed) else None
 
 
 def folder_problem(folder: Path) -> str | None:
@@ -155,14 +154,13 @@ def folder_problem(folder: Path) -> str | None:
     """
     if not (folder / "config.json").is_file():
         return f"{folder} has no config.json, so it is not a Hugging Face model folder"
-    try:
-        _json_object(folder / "config.json")
-        missing = _missing_weights(folder)
-    except ValueError as error:
-        return f"{error} in {folder} is damaged (not the JSON that it should be)"
-    if missing:
-        return f"{missing[0]} is missing in {folder}; only safetensors weights are read"
-    for name in _weight_files(folder):
+    files = _weight_files(folder)
+    if _json_object(folder / "config.json") is None or files is None:
+        name = "config.json" if files is not None else _INDEX
+        return f"{name} in {folder} is damaged (not the JSON that it should be)"
+    for name in files:
+        if not (folder / name).is_file():
+            return f"{name} is missing in {folder}; only safetensors weights are read"
         try:
             with safe_open(folder / name, framework="numpy"):
                 pass
@@ -203,10 +201,9 @@ def _require_working(folder: Path, base_id: str) -> None:
     """Refuse by config.json what could be loaded, if at all, but not trained."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    try:
-        config = _json_object(folder / "config.json") if (folder / "config.json").is_file() else {}
-    except ValueError:  # of small files whose weights are not here yet
-        raise InputError(f"Base model {base_id}: config.json in {folder} is damaged; {_NEW_DOWNLOAD}.") from None
+    config = _json_object(folder / "config.json")
+    if config is None:  # of small files whose weights are not here yet
+        raise InputError(f"Base model {base_id}: config.json in {folder} is damaged; {_NEW_DOWNLOAD}.")
     quantization = config.get("quantization_config")
     kind = config.get("model_type")
     problem = None
@@ -227,27 +224,19 @@ def _require_sound(folder: Path, base_id: str, advice: str) -> None:
         raise InputError(f"Base model {base_id}: {problem}; {advice}.")
 
 
-def _missing_weights(folder: Path) -> list[str]:
-    """Raises ValueError with the index's name where that is damaged."""
-    return [name for name in ("config.json", *_weight_files(folder)) if not (folder / name).is_file()]
-
-
-def _weight_files(folder: Path) -> list[str]:
-    index = folder / "model.safetensors.index.json"
-    if not index.is_file():
+def _weight_files(folder: Path) -> list[str] | None:
+    """Names of the files that a base's weights are in; None where the index that tells them is damaged."""
+    if not (folder / _INDEX).is_file():
         return ["model.safetensors"]
-    files = _json_object(index).get("weight_map")
+    files = (_json_object(folder / _INDEX) or {}).get("weight_map")
     if not isinstance(files, dict) or not files or not all(isinstance(name, str) for name in files.values()):
-        raise ValueError(index.name)
+        return None
     return sorted(set(files.values()))
 
 
-def _json_object(path: Path) -> dict[str, object]:
-    """Raises ValueError with the file's name where it holds none."""
+def _json_object(path: Path) -> dict[str, object] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError):
-        raise ValueError(path.name) from None
-    if not isinstance(content, dict):
-        raise ValueError(path.name)
-    return content
+        return None
+    return content if isinstance(content, dict) else None
