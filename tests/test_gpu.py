@@ -68,7 +68,7 @@ def backward(monkeypatch):
 
 def forgetful(monkeypatch):
     """A resume that begins with a fresh optimizer."""
-    monkeypatch.setattr(Updater, "restore", lambda self, tensors, num_updates: None)
+    monkeypatch.setattr(Updater, "restore", lambda self, tensors: None)
 
 
 def helpless(monkeypatch):

@@ -351,7 +351,7 @@ def test_a_restored_updater_goes_on_as_if_there_had_been_no_break(dropping, comp
 
     fill(policy, weights)
     second = Updater(policy, settings, rounds, seed=0)
-    second.restore(state, num_before)
+    second.restore(state)
     assert sorted(second.state()) == sorted(state)
     resumed = moved(policy, second, comparisons, prompts, range(num_before, 5))
     assert all(torch.equal(one, other) for one, other in zip(resumed, expected, strict=True))

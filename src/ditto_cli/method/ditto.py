@@ -28,7 +28,7 @@ class Place:
 
     Attributes:
         history: demonstrations and samples; None before the reference was frozen.
-        updater: optimizer and schedule of all rounds.
+        updater: the optimizer of all rounds.
     """
 
     history: History | None = None

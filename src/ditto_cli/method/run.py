@@ -195,7 +195,7 @@ class _Run:
         log.warning(f"Going on with the training of {state.begun}, {self._where()}; --fresh starts over.")
 
     def _restore(self, state: RunState) -> None:
-        """Weights, reference, history, optimizer and schedule as they were."""
+        """Weights, reference, history and optimizer as they were."""
         policy, settings, place = self.policy, self.job.settings, self.place
         policy.put_adapter(POLICY, read_lora(self.kept.newest_folder))
         policy.switch(POLICY, trainable=True)
@@ -222,8 +222,7 @@ class _Run:
         policy.put_adapter(REFERENCE, read_lora(self.kept.generation.stage_folder(stage)))
         policy.switch(POLICY, trainable=True)
         place.updater = Updater(policy, settings.dpo, settings.rounds, seed=settings.seed)
-        num_updates = place.round * settings.rounds.steps + len(state.steps)
-        place.updater.restore(load((self.kept.newest_folder / OPTIMIZER_FILE).read_bytes()), num_updates)
+        place.updater.restore(load((self.kept.newest_folder / OPTIMIZER_FILE).read_bytes()))
         place.steps = [
             StepMetrics(
                 place.round, step, one.values, {ComparisonKind(kind): count for kind, count in one.kinds.items()}

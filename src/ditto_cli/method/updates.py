@@ -115,8 +115,8 @@ def dpo_terms(
 class Updater:
     """The one optimizer and learning-rate schedule that run through all rounds (AdamW, constant after a warm-up).
 
-    Dropout of an update is drawn from `seed` and the update's place in the run, so that a run that is resumed before
-    any update makes the same draws.
+    Dropout of an update is drawn from `seed` and the update's place in the run, from which its learning rate follows
+    too: so a run that is resumed before any update makes the same.
     """
 
     def __init__(self, policy: Policy, settings: DpoSettings, rounds: RoundSettings, *, seed: int) -> None:
@@ -125,9 +125,9 @@ class Updater:
         self._policy = policy
         self._settings = settings
         self._seed = seed
+        self._steps_per_round = rounds.steps
         self._warmup_steps = int(settings.warmup_ratio * rounds.num * rounds.steps)
         self._optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
-        self._schedule = self._schedule_after(num_updates=0)
 
     def update(
         self,
@@ -139,7 +139,7 @@ class Updater:
     ) -> StepMetrics:
         """One step on the mean loss of `comparisons`, in smaller micro-batches when memory is full.
 
-        Round and step count from 0 and decide the draws. The comparisons are grouped by demonstration.
+        Round and step count from 0, and decide draws and learning rate. The comparisons are grouped by demonstration.
 
         Raises:
             MemoryLimitError: not even single comparisons fit; weights and optimizer are as before.
@@ -154,9 +154,11 @@ class Updater:
         loss = terms.losses_P.mean()
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise NonFiniteError(f"Loss or gradient is not finite {where} Nothing of this update was kept.")
-        learning_rate = self._schedule.get_last_lr()[0]
+        num_updates = round_number * self._steps_per_round + step + 1
+        learning_rate = self._settings.learning_rate * min(1.0, num_updates / (self._warmup_steps + 1))
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
         self._optimizer.step()
-        self._schedule.step()
         if not self._policy.is_finite():
             raise NonFiniteError(f"A weight is not finite after the step {where} It was not saved.")
         margins = terms.chosen_rewards_P - terms.rejected_rewards_P
@@ -167,7 +169,7 @@ class Updater:
             "rewards/margins": float(margins.mean()),
             "rewards/accuracies": float((margins > 0).float().mean()),
             "grad_norm": float(norm),
-            "learning_rate": float(learning_rate),
+            "learning_rate": learning_rate,
         }
         if given := [place for place, one in enumerate(comparisons) if one.kind is ComparisonKind.GIVEN]:
             values["given/accuracies"] = float((margins[given] > 0).float().mean())
@@ -182,21 +184,14 @@ class Updater:
             for key, value in self._optimizer.state.get(parameter, {}).items()
         }
 
-    def restore(self, tensors: Mapping[str, Tensor], num_updates: int) -> None:
-        """Optimizer and schedule as they were after `num_updates` updates, bit for bit; without the weights."""
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """The optimizer as it was when `state` gave these, bit for bit; without the weights."""
         remembered: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             index, key = name.split(".")
             remembered.setdefault(int(index), {})[key] = value.clone()  # else the next update would change the caller's
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": remembered, "param_groups": groups})
-        self._schedule = self._schedule_after(num_updates)
-
-    def _schedule_after(self, num_updates: int) -> torch.optim.lr_scheduler.LambdaLR:
-        warmup_steps = self._warmup_steps
-        return torch.optim.lr_scheduler.LambdaLR(
-            self._optimizer, lambda step: min(1.0, (step + 1) / (warmup_steps + 1)), last_epoch=num_updates - 1
-        )
 
     def _fitting_gradient(
         self, comparisons: Sequence[Comparison], prompts: Mapping[str, tuple[int, ...]], dropout_seed: int

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 
 from ditto_cli.config import CPU_PRESET, GPU_DEVICES
@@ -72,13 +73,7 @@ class Hardware:
         if self.is_cuda:
             free, _ = torch.cuda.mem_get_info(self.device)
             return int(free) + torch.cuda.memory_reserved(self.device)
-        try:
-            lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-            resident_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        except OSError:
-            return self.memory_bytes
-        kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-        return kib["MemAvailable"] * 1024 + resident_pages * os.sysconf("SC_PAGE_SIZE")
+        return int(psutil.virtual_memory().available + psutil.Process().memory_info().rss)
 
     def notes(self) -> list[str]:
         """What the user should know of this device before a training, in a line each."""
