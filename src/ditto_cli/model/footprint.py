@@ -48,19 +48,19 @@ class Need:
         return self.program + self.base + self.adapters + self.phases[self.phase]
 
 
-def base_bytes(policy: Policy, quantize: str) -> tuple[int, int]:
-    """Bytes of a base's weights in memory, and how many of them stay as they are where it is quantised."""
+def base_bytes(policy: Policy, quantize: str) -> int:
+    """Bytes of a base's weights in memory; quantising leaves its vocabulary and a mixture's experts as they are."""
     model, head = policy.model, policy.model.get_output_embeddings()
     if not next(model.parameters()).is_meta:
-        return sum(parameter.nbytes for parameter in model.parameters()), 0
+        return sum(parameter.nbytes for parameter in model.parameters())
     packed = {
         id(module.weight)
         for module in model.modules()
         if quantize == "nf4" and isinstance(module, nn.Linear) and module is not head
     }
-    sizes = [(parameter.numel(), id(parameter) in packed) for parameter in model.parameters()]
-    whole = sum(num * policy.hardware.dtype.itemsize for num, is_packed in sizes if not is_packed)
-    return whole + math.ceil(sum(num * _NF4_BYTES for num, is_packed in sizes if is_packed)), whole
+    item = policy.hardware.dtype.itemsize
+    sizes = [p.numel() * (_NF4_BYTES if id(p) in packed else item) for p in model.parameters()]
+    return math.ceil(sum(sizes))
 
 
 def memory_need(
@@ -78,7 +78,7 @@ def memory_need(
     kept = item * (_KEPT_PER_TOKEN[0] * hidden + _KEPT_PER_TOKEN[1] * inner)
     per_token = num_layers * item * hidden + kept if hardware.is_cuda else num_layers * kept * _PASSES_LEFT
     head = _LOGITS_BYTES if hardware.is_cuda else 0
-    weights, _ = base_bytes(policy, quantize)
+    weights = base_bytes(policy, quantize)
     targets = settings.lora.targets
     shapes = [
         module.weight.shape

@@ -60,16 +60,12 @@ def load_policy(settings: BaseSettings, hardware: Hardware, cache: Path) -> Poli
     quantize = resolved_quantize(settings.quantize, is_cuda=hardware.is_cuda)
 
     def check(source: BaseSource) -> None:
-        needed, whole = base_bytes(load_skeleton(source, hardware), quantize)
-        is_mostly_whole = quantize == "nf4" and 2 * whole > needed > GIB
-        left = f", {whole / GIB:.0f} of it in 16 bit, as NF4 leaves vocabulary and experts" if is_mostly_whole else ""
+        needed = base_bytes(load_skeleton(source, hardware), quantize)
         if needed > hardware.memory_bytes:
             raise MemoryLimitError(
-                f"Base model {source.id} takes {needed / GIB:.0f} GiB{left}, and {hardware.name} has "
+                f"Base model {source.id} takes {needed / GIB:.0f} GiB, and {hardware.name} has "
                 f"{hardware.memory_bytes / GIB:.0f}: it is not downloaded; take {lighter_base(quantize)}."
             )
-        if left:
-            log.info(f"{source.id} takes {needed / GIB:.0f} GiB{left}.")
 
     source = locate_base(settings.id, settings.revision, cache, check=check)
     return load_source(source, quantize, hardware, cache, speed=settings.speed)
