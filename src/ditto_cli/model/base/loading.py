@@ -19,7 +19,6 @@ import torch
 from ditto_cli.model.policy.policy import Policy, lighter_base  # isort: skip - before PEFT: see that package
 from peft import PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors import SafetensorError
-from safetensors.torch import load
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -38,7 +37,7 @@ from ditto_cli.model.base.template import chat_format
 from ditto_cli.model.fast.rows import ROW_ATTENTION
 from ditto_cli.model.footprint import base_bytes
 from ditto_cli.model.hardware import GIB, Hardware, detect
-from ditto_cli.model.policy.lora import WEIGHTS_FILE, Lora
+from ditto_cli.model.policy.lora import WEIGHTS_FILE, Lora, contents
 from ditto_cli.model.policy.memory import is_out_of_memory
 from ditto_cli.store import BaseIdentity, write_bytes
 
@@ -151,11 +150,8 @@ def adapter_files(skeleton: Policy, weights: bytes) -> dict[str, bytes]:
 
     Nothing but numbers is taken from a stranger: the configuration is made from settings that were checked.
     """
-    for key, module in skeleton.model.named_modules():
-        if key.rpartition(".")[2].startswith("lora_"):
-            module.to_empty(device="cpu")  # only the adapter gets memory; all of it is filled below
-    set_peft_model_state_dict(skeleton.model, load(weights), adapter_name=_IMPORTED)
-    return {**skeleton.serialise(_IMPORTED), WEIGHTS_FILE: weights}
+    own = Lora(skeleton.model.peft_config[_IMPORTED], {})
+    return {**contents(own, skeleton.identity.id, skeleton.identity.revision), WEIGHTS_FILE: weights}
 
 
 def merge(source: BaseSource, lora: Lora, folder: Path) -> torch.dtype:
