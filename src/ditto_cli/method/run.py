@@ -126,7 +126,11 @@ def train_ditto(
         device=policy.hardware.device.type,
         demonstrations=[keyed_hash(kept.key, text) for text in (*texts, *pairs)],
         watch_prompt=keyed_hash(kept.key, job.watch_prompt),
-        versions=_versions(),
+        versions={
+            "ditto": __version__,
+            "python": platform.python_version(),
+            **{library: version(library) for library in _LIBRARIES},
+        },
     )
     run = _Run(policy, job, kept, reporter, selector, identity)
     policy.recompute_layers(policy.hardware.is_cuda)
@@ -358,7 +362,7 @@ class _Run:
             published=choice.stage,
             reason=choice.reason,
             device=policy.hardware.name,
-            versions=_versions(),
+            versions=self.identity.versions,
             seconds=round(time.monotonic() - self.started, 1),
             **learnt_hashes(self.kept.key, job.demonstrations, job.pairs),
         )
@@ -395,8 +399,3 @@ class _Run:
         return (
             f"in round {self.place.round + 1} after {len(self.place.steps)} of {self.job.settings.rounds.steps} updates"
         )
-
-
-def _versions() -> dict[str, str]:
-    libraries = {library: version(library) for library in _LIBRARIES}
-    return {"ditto": __version__, "python": platform.python_version(), **libraries}

@@ -144,13 +144,9 @@ def _warn_of_idle_gpu() -> None:
     """Say once where a GPU is there that torch cannot use: the base of a machine without one is far smaller."""
     if "CUDA_VISIBLE_DEVICES" in os.environ or not any(Path(path).exists() for path in GPU_DEVICES):
         return
-    if torch.version.cuda is None:
-        log.warning("This torch is a build for CPUs, and the GPU of this machine stays idle: install one with CUDA.")
-        return
-    log.warning(
-        f"This torch cannot use the GPU of this machine: the driver may be older than CUDA {torch.version.cuda} needs "
-        "(nvidia-smi shows it). The CPU computes, with a far smaller base."
-    )
+    cuda = torch.version.cuda
+    reason = "it is a build for CPUs" if cuda is None else f"the driver may be older than CUDA {cuda} needs"
+    log.warning(f"This torch cannot use the GPU of this machine ({reason}): the CPU computes, with a far smaller base.")
 
 
 def four_bit_problem(device: torch.device) -> str | None:
