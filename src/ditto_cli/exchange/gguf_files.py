@@ -8,6 +8,7 @@ whether rotary pairs lie side by side there, norms that are kept less one.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -223,10 +224,8 @@ def _base_tensors(
 
 def _write(writer: gguf.GGUFWriter, tensors: Mapping[str, _Tensor]) -> None:
     for name, (shape, dtype, _) in tensors.items():
-        size = int(np.prod(shape, dtype=np.int64)) // gguf.GGML_QUANT_SIZES[dtype][0] * gguf.GGML_QUANT_SIZES[dtype][1]
-        # The writer takes the shape of quantised data in bytes.
-        stored = gguf.quant_shape_to_byte_shape(shape, dtype) if dtype == DTYPES["q8_0"] else shape
-        writer.add_tensor_info(name, stored, np.dtype(np.uint8 if dtype == DTYPES["q8_0"] else np.float32), size, dtype)
+        in_bytes = gguf.quant_shape_to_byte_shape(shape, dtype)
+        writer.add_tensor_info(name, in_bytes, np.dtype(np.uint8), math.prod(in_bytes), dtype)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
