@@ -298,10 +298,8 @@ class _Run:
         place, files = self.place, self.policy.serialise(POLICY)
         if place.updater is not None:
             files[OPTIMIZER_FILE] = to_safetensors(place.updater.state())
-        own = () if place.history is None else place.history.demonstrations
-        given = () if place.history is None else place.history.given
-        numbers = {completion.demonstration_id: number for number, completion in enumerate(own)}
-        sampled = [] if place.history is None else [one for one in place.history.completions() if one.round is not None]
+        history = place.history or History(())
+        numbers = {own.demonstration_id: number for number, own in enumerate(history.demonstrations)}
         with deferred():
             state = RunState(
                 identity=self.identity,
@@ -310,8 +308,8 @@ class _Run:
                 base_sample=self.base_sample,
                 stages=self.stages,
                 looks=self.looks,
-                own_logps=[completion.reference_logp for completion in own],
-                pair_logps=[side.reference_logp for pair in given for side in pair],
+                own_logps=[own.reference_logp for own in history.demonstrations],
+                pair_logps=[side.reference_logp for pair in history.given for side in pair],
                 samples=[
                     SampleState(
                         demonstration=numbers[one.demonstration_id],
@@ -321,7 +319,8 @@ class _Run:
                         ended=one.ended,
                         reference_logp=one.reference_logp,
                     )
-                    for one in sampled
+                    for one in history.completions()
+                    if one.round is not None
                 ],
                 # Those of a round whose stage is kept are no longer needed.
                 steps=[
