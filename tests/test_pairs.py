@@ -20,7 +20,7 @@ from ditto_cli.evaluation.contestants import Contestant
 from ditto_cli.evaluation.judgements import Author, EvalPrompt, Judgement, Pair, Writing
 from ditto_cli.evaluation.soundness import recitation_check
 from ditto_cli.fleet.tasks import TrainTask, is_trained
-from ditto_cli.method.comparisons import History, draw_comparisons
+from ditto_cli.method.comparisons import History, check_comparable, draw_comparisons
 from ditto_cli.method.ditto import Place, ditto
 from ditto_cli.method.run import Job, train_ditto
 from ditto_cli.model.base.template import tokenise
@@ -287,9 +287,9 @@ def test_a_run_with_pairs_that_is_interrupted_goes_on_bit_for_bit(
     assert weights(without, "round2") != weights(whole, "round2")
 
 
-def test_dpo_without_samples_and_without_pairs_is_refused(policy):
+def test_dpo_without_samples_and_without_pairs_is_refused():
     with pytest.raises(InputError, match="needs given pairs"):
-        Job.of(policy, "alice", OWN, SETTINGS, "Hi?")
+        check_comparable(SETTINGS, ())
 
 
 def test_a_pair_that_does_not_fit_the_context_is_named(policy):
@@ -362,13 +362,6 @@ def test_dpo_in_a_folder_without_pairs_is_an_error_of_input(ditto, texts):
     result = train_by("dpo", ditto, texts)
     assert result.code == 2
     assert "needs given pairs" in result.error
-
-
-def test_far_too_many_pairs_are_an_error_of_input(ditto, texts):
-    folder_with(texts, *(line(chosen=f"cheers {number}") for number in range(1001)))
-    result = ditto.train(texts)
-    assert result.code == 2
-    assert "pairs.jsonl has 1,001 pairs: keep those that matter, at most 1,000." in result.error
 
 
 def test_what_a_method_decides_cannot_be_set_besides(ditto, texts):

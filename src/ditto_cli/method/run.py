@@ -22,7 +22,7 @@ from ditto_cli import __version__
 from ditto_cli.config import Settings
 from ditto_cli.errors import InterruptedRun
 from ditto_cli.interrupts import deferred, is_urgent, stopped
-from ditto_cli.method.comparisons import History, check_comparable
+from ditto_cli.method.comparisons import History
 from ditto_cli.method.ditto import Place, Sampled, StageEnded, ditto, stage_of, write
 from ditto_cli.method.updates import POLICY, REFERENCE, Updater
 from ditto_cli.model.base.template import Texts, tokenise
@@ -92,7 +92,6 @@ class Job:
         pairs: Sequence[Preference] = (),
     ) -> Job:
         """A job on a policy, of which only the tokenisation is needed; InputError: a text that does not fit."""
-        check_comparable(settings, pairs)
         texts = tokenise(
             policy.chat, demonstrations, settings.sampling, context_tokens=policy.context_tokens, pairs=pairs
         )
