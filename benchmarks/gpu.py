@@ -42,7 +42,7 @@ from ditto_cli.model.base.source import BaseSource
 from ditto_cli.model.fast.graph import FixedSteps
 from ditto_cli.model.hardware import GIB, Hardware, detect, four_bit_problem
 from ditto_cli.model.policy.lora import WEIGHTS_FILE
-from ditto_cli.model.policy.memory import free_memory
+from ditto_cli.model.policy.memory import free_memory, keeping_what_is_there
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.store import AdapterStore
@@ -428,7 +428,8 @@ def run(setup: Setup, names: Sequence[str], path: Path | None) -> bool:
     for name in names:
         start = time.monotonic()
         try:
-            finding = CHECKS[name](setup)
+            with keeping_what_is_there():
+                finding = CHECKS[name](setup)
         except Exception as error:
             reason = next(iter(str(error).splitlines()), "")
             finding = Finding(f"{type(error).__name__}: {reason}", False, {"traceback": traceback.format_exc()})

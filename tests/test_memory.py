@@ -18,7 +18,7 @@ from ditto_cli.errors import MemoryLimitError
 from ditto_cli.method.updates import Updater, score_under_reference
 from ditto_cli.model.base import loading
 from ditto_cli.model.hardware import detect
-from ditto_cli.model.policy.memory import MemoryGuard, halving, is_out_of_memory
+from ditto_cli.model.policy.memory import MemoryGuard, free_memory, halving, is_out_of_memory, keeping_what_is_there
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.seeds import derive_seed
 from ditto_cli.types import Comparison, ComparisonKind, Completion, Demonstration, SampleRequest, SilentReporter
@@ -38,9 +38,8 @@ def cpu_full():
 def _imported_modules_are_not_searched():
     """A collection takes 0.3 s with all libraries in it, and memory is freed often here."""
     gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+    with keeping_what_is_there():
+        yield
 
 
 FULL = [cuda_full, cpu_full, MemoryError]
@@ -537,3 +536,25 @@ def test_a_cpu_wastes_no_time_on_numbers_that_are_nearly_zero():
         pytest.skip("this processor cannot")
     detect("cpu")
     assert float(torch.full((4,), 1e-39).mul(1.0).sum()) == 0.0
+
+
+def test_what_is_there_is_not_looked_through_for_cycles_within_the_block():
+    """The last test here: afterwards nothing is kept out of the search."""
+
+    class Ring:
+        pass
+
+    def ring():
+        one = Ring()
+        one.itself = one
+        return one
+
+    garbage, older = weakref.ref(ring()), ring()
+    with keeping_what_is_there():
+        assert garbage() is None
+        old, newer = weakref.ref(older), weakref.ref(ring())
+        del older
+        free_memory()
+        assert (old() is None, newer() is None) == (False, True)
+    gc.collect(2)  # that of the tests is a shorter one
+    assert old() is None

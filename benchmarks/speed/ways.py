@@ -37,7 +37,7 @@ from ditto_cli.method.updates import (
     freeze_reference,
     score_under_reference,
 )
-from ditto_cli.model.policy.memory import MemoryGuard, free_memory, halving
+from ditto_cli.model.policy.memory import MemoryGuard, free_memory, halving, keeping_what_is_there
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.model.policy.scoring import score
@@ -107,7 +107,7 @@ def our_round(bench: Bench) -> None:
     max_tokens = settings.dpo.micro_batch_tokens
     prepare(policy, work)
     policy.recompute_layers(policy.hardware.is_cuda)
-    with heard(bench.notes):
+    with keeping_what_is_there(), heard(bench.notes):
         with phases.measured(SAMPLING) as figures:
             sampled = sample(
                 policy,

@@ -27,6 +27,7 @@ from ditto_cli.method.ditto import Place, Sampled, StageEnded, ditto, stage_of, 
 from ditto_cli.method.updates import POLICY, REFERENCE, Updater
 from ditto_cli.model.base.template import Texts, tokenise
 from ditto_cli.model.policy.lora import read_lora
+from ditto_cli.model.policy.memory import keeping_what_is_there
 from ditto_cli.model.policy.policy import Policy
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import (
@@ -134,19 +135,20 @@ def train_ditto(
     run = _Run(policy, job, kept, reporter, selector, identity)
     policy.recompute_layers(policy.hardware.is_cuda)
     try:
-        run.go_on_or_begin()
-        run.look_at_base()
-        for event in ditto(policy, job.texts, job.settings, run.beside(), run.place, reporter):
-            match event:
-                case StageEnded(stage, metrics):
-                    run.keep_stage(stage, metrics)
-                case Sampled(beside):
-                    run.look(beside)
-                case StepMetrics(step=step):
-                    # Not after a round's last update: the finished stage is kept then.
-                    if (step + 1) % UPDATES_PER_CHECKPOINT == 0 and step + 1 < job.settings.rounds.steps:
-                        run.save()
-        return run.publish()
+        with keeping_what_is_there():
+            run.go_on_or_begin()
+            run.look_at_base()
+            for event in ditto(policy, job.texts, job.settings, run.beside(), run.place, reporter):
+                match event:
+                    case StageEnded(stage, metrics):
+                        run.keep_stage(stage, metrics)
+                    case Sampled(beside):
+                        run.look(beside)
+                    case StepMetrics(step=step):
+                        # Not after a round's last update: the finished stage is kept then.
+                        if (step + 1) % UPDATES_PER_CHECKPOINT == 0 and step + 1 < job.settings.rounds.steps:
+                            run.save()
+            return run.publish()
     except KeyboardInterrupt:
         raise run.stopped() from None
     finally:
