@@ -364,6 +364,13 @@ def test_dpo_in_a_folder_without_pairs_is_an_error_of_input(ditto, texts):
     assert "needs given pairs" in result.error
 
 
+def test_far_too_many_pairs_are_an_error_of_input(ditto, texts):
+    folder_with(texts, *(line(chosen=f"cheers {number}") for number in range(1001)))
+    result = ditto.train(texts)
+    assert result.code == 2
+    assert "pairs.jsonl has 1,001 pairs: keep those that matter, at most 1,000." in result.error
+
+
 def test_what_a_method_decides_cannot_be_set_besides(ditto, texts):
     result = ditto("train", texts, "--method", "sft", "--set", "rounds.num=2")
     assert result.code == 2

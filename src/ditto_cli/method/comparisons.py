@@ -57,8 +57,13 @@ class History:
         return [*own, *chain.from_iterable(self.given)]
 
 
+_MOST_PAIRS = 1000  # all are scored under the reference before the rounds, which draw some hundreds
+
+
 def check_comparable(settings: Settings, pairs: Sequence[Preference]) -> None:
-    """Refuse a run whose rounds would have nothing to compare: no samples and no given pairs."""
+    """Refuse a run whose rounds would have nothing to compare, no samples and no given pairs, or far too many."""
+    if settings.rounds.num and len(pairs) > _MOST_PAIRS:
+        raise InputError(f"{PAIRS_FILE} has {len(pairs):,} pairs: keep those that matter, at most {_MOST_PAIRS:,}.")
     if settings.rounds.num and not settings.sampling.completions_per_prompt and not pairs:
         raise InputError(f"DPO without samples needs given pairs, and {PAIRS_FILE} has none that may be learnt.")
 
