@@ -229,11 +229,11 @@ def _decode_wide(raw: bytes) -> str:
         if _LOST not in narrow and not _BINARY_CONTROLS.search(narrow):
             return narrow
     # Line ends, spaces and stops tell the byte order.
-    texts = [raw.decode(order, "replace") for order in ("utf-16-le", "utf-16-be")]
-    text = max(texts, key=lambda text: len(_PLAIN_IN_WIDE.findall(text)))
-    if len(_USUAL_IN_WIDE.findall(text)) < 0.9 * len(text):
+    samples = {order: raw[:20_000].decode(order, "replace") for order in ("utf-16-le", "utf-16-be")}
+    order = max(samples, key=lambda order: len(_PLAIN_IN_WIDE.findall(samples[order])))
+    if len(_USUAL_IN_WIDE.findall(samples[order])) < 0.9 * len(samples[order]):
         raise UndecodableTextError("NUL bytes")
-    return _check_text(text)
+    return _check_text(raw.decode(order, "replace"))
 
 
 def _mend(bad: re.Match[str]) -> str:
@@ -279,7 +279,7 @@ def _likeliest_codec(raw: bytes, labelled: str | None) -> str:
         return max(found)
 
     # Nearly all labels are right, and looking at all codecs takes a while.
-    if labelled in _alphabets() and score(labelled) > -3.5 * num_high:
+    if labelled is not None and labelled in _alphabets() and score(labelled) > -3.5 * num_high:
         return labelled
     of_label = (25 if labelled in frequent else 10) + 0.7 * num_high
     return max(_alphabets(), key=lambda codec: score(codec) + (of_label if codec == labelled else 0.0))
