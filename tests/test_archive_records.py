@@ -74,6 +74,8 @@ META = {
     "participants": [{"name": "Mia"}, {"name": JOERG}],
     "messages": [
         meta(JOERG, 300, "Reacted \u00f0\u009f\u008d\u0090 to your message "),
+        meta(JOERG, 240, "You named the group Beans."),
+        meta(JOERG, 220, f"{JOERG} set the nickname for Mia to Mi."),
         meta(JOERG, 200, f"{JOERG} sent an attachment.", photos=[]),
         meta(JOERG, 100, "Sch\u00c3\u00b6n fr\u00c3\u00bch!"),
         meta("Mia", 0, ASKED),
@@ -196,7 +198,7 @@ CHATS = {
     "Slack": (SLACK, ".json", [MIA, ADA], 2),
     "Discord": (DISCORD_JSON, ".json", [MIA, ADA], 2),
     "Discord as a table": (DISCORD_TABLE, ".csv", [MIA, ADA], 1),
-    "Meta": (META, ".json", [MIA, ("Jörg", "Schön früh!", REPLY_TO + ASKED)], 2),
+    "Meta": (META, ".json", [MIA, ("Jörg", "Schön früh!", REPLY_TO + ASKED)], 4),
     "Meta, encrypted": (META_ENCRYPTED, ".json", [MIA, ADA], 1),
     "Signal": (SIGNAL, ".json", OWNED, 3),  # a call, and what the two others wrote
     "Signal, line by line": ("\n".join(map(json.dumps, SIGNAL)), ".jsonl", OWNED, 3),
@@ -213,6 +215,29 @@ CHATS = {
         1,
     ),
     "iMazing": (IMAZING, ".csv", OWNED, 2),
+    "Snapchat": (
+        {
+            "mia": [
+                {
+                    "From": "ada",
+                    "Media Type": "TEXT",
+                    "Created": "2025-03-03 10:16:00 UTC",
+                    "Content": f"{SAID}\n{MORE}",
+                    "IsSender": True,
+                },
+                {
+                    "From": "mia",
+                    "Media Type": "TEXT",
+                    "Created": "2025-03-03 10:15:00 UTC",
+                    "Content": ASKED,
+                    "IsSender": False,
+                },
+            ]
+        },
+        ".json",
+        OWNED,
+        1,
+    ),
     "LinkedIn": (LINKEDIN, ".csv", [("Ada", f"{SAID}\n{MORE}", None), ("Tom", "Hire me", None)], 0),
     "Discord's own messages": (
         f'ID,Timestamp,Contents,Attachments\n1,2025-03-03 10:15:00,"{SAID}",\n',

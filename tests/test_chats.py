@@ -298,11 +298,18 @@ AS_TEXT = {
         for program, head in {
             "LINE": "10:15\t{}\t{}\n",
             "Zoom": "10:15:02 From {} to Everyone:\n\t{}\n",
-            "irssi": "10:15 <@{}> {}\n",
+            "irssi": "10:15 <@{}> {}\n10:15 -!- tom has joined #garden\n--- Day changed Tue Mar 04 2025\n",
+            "WeeChat": "2025-03-03 10:15:22\t@{}\t{}\n2025-03-03 10:15:23\t-->\ttom has joined\n",
+            "HexChat": "Mar 03 10:15:22 <{}>\t{}\n",
             "KakaoTalk": "[{}] [오전 10:15] {}\n",
             "copied from Telegram": "{}, [03.03.2025 10:15]\n{}\n\n",
         }.items()
     },
+    "LINE, with lines in quotes": (
+        f'10:15\tMia\t{ASKED}\n10:16\tAda\t"{SAID}\n{MORE}"\n10:17\tMia\tSo\n10:18\tAda\tx\n',
+        ".txt",
+        [MIA, ADA, ("Mia", "So", f"{REPLY_TO}{SAID}\n{MORE}"), ("Ada", "x", REPLY_TO + "So")],
+    ),
     "signal-export, with a quote and pictures": (
         f"[2025-03-03, 10:15:22] Mia: {ASKED}\n(- Me: 👍 -)\n"
         f"[2025-03-03, 10:16:22] Me: > {ASKED}\n{SAID}\n![](./media/a.jpg)\n"

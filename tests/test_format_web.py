@@ -88,6 +88,30 @@ def test_teasers_beside_a_post_are_left_out_and_said() -> None:
     assert [skipped.reason for skipped in reading.skipped] == ["the teaser of another post"] * 2
 
 
+WORD = "<style><!--\n p.MsoNormal {margin-top:0cm; margin-bottom:8.0pt}\n--></style><div class=WordSection1>%s</div>"
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        (WORD % "<p class=MsoNormal>a</p><p class=MsoNormal>b</p>", "a\n\nb"),
+        (WORD.replace("8.0pt", "0cm") % "<p class=MsoNormal>a</p><p class=MsoNormal>b</p>", "a\nb"),
+        # Medium
+        (
+            '<article><header><h1>Frost</h1></header><section class="p-summary">On glass</section>'
+            '<section class="e-content"><h3 class="graf graf--h3 graf--title">Frost</h3><p>a</p></section></article>',
+            "a",
+        ),
+        # footnotes of Substack, WordPress, and Hugo
+        ('<p>a<a class="footnote-anchor">1</a></p><div><a class="footnote-number">1</a><p>b</p></div>', "a\n\nb"),
+        ('<p>a<sup class="fn"><a href="#f">1</a></sup></p>', "a"),
+        ('<p>a<sup><a href="#f" class="footnote-ref" role="doc-noteref">1</a></sup></p>', "a"),
+    ],
+)  # fmt: skip
+def test_what_programs_write_beside_the_words_is_left_out(page: str, text: str) -> None:
+    assert only(f"<html><head></head><body>{page}</body></html>").text == text
+
+
 def test_quotations_are_not_the_persons_words_and_that_is_said() -> None:
     reading = read_html("a.html", b"<p>He said:</p><blockquote>Never <blockquote>x</blockquote></blockquote><p>So.</p>")
     assert reading.texts[0].text == "He said:\n\nSo."

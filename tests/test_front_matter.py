@@ -117,6 +117,10 @@ Empty:
         (NOTION.replace("\n\nCreated", "\nCreated"), TITLED),
         (NOTION.replace("\n", "\r\n"), TITLED),
         ("# Kesseltag\n\nErstellt am: 3. März 2025\nStatus: Fertig\n\n", 'Write a post with the title "Kesseltag".'),
+        ("title: Kettle day\ndate: 2025-03-03 10:15:00\ntags:\n- house\n---\n\n", TITLED),  # Hexo
+        (';;;\n"title": "Kettle day",\n"tags": ["house"]\n;;;\n', TITLED),
+        ("% Kettle day\n% Ada Reed\n% March 3, 2025\n\n", TITLED),  # pandoc
+        ('---js\n{\n  title: "Kettle day",\n  tags: ["house"]\n}\n---\n', TITLED),  # Eleventy
         (f"---\nprompt: |-\n  {'word ' * 3000}\n---\n", "word " * 2999 + "word"),
     ],
 )  # fmt: skip
@@ -135,6 +139,7 @@ def test_keys_of_other_programs_are_passed_over_and_a_title_becomes_the_prompt(h
         "{{% notice tip %}}",
         "  {% raw %}{% endraw %} ",
         "{: .note #a }",
+        "* TOC\n{:toc}",
     ],
 )
 def test_lines_of_tags_are_left_out_below_keys_of_the_program(marks: str) -> None:
@@ -152,6 +157,8 @@ def test_lines_of_tags_are_left_out_below_keys_of_the_program(marks: str) -> Non
         ("See [the pot]({% post_url 2025-03-03-pot %}) too", "See the pot too"),
         ("On {{ site.title }}, again{: width=5 }", "On, again"),
         ("A %%secret%% note ![[pot.png]] of [[Kettle|the kettle]], [[Tea/Pot]] ^1a2b", "A note of the kettle, Pot"),
+        ("id:: 65f1-aa\n- Tea.\n  collapsed:: true\n- Pot std::a", "- Tea.\n- Pot std::a"),
+        ('![a pot][pot]Tea <img src="pot.jpg" alt="a pot"/>here', "Tea here"),
         ("Tea.\n\n```dataview\nLIST FROM #tea\n```\n\n![a pot](pot.jpg)\n\nMore.", "Tea.\n\nMore."),
     ],
 )  # fmt: skip

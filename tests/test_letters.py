@@ -106,6 +106,35 @@ def test_escapes_of_iso_2022_are_seen_whatever_the_label(name: str, label: str |
         ("שלום מיה, מה שלומך היום?".encode("cp1255") + b"\xd9", "windows-1255", "שלום מיה, מה שלומך היום?\ufffd"),
         ("今日は十分遅れます".encode("cp932") + b"\xff", "shift_jis", "今日は十分遅れます\ufffd"),
         ("schön, Bücher, Café ".encode() + b"Gr\xfc\xdfe", "utf-8", "schön, Bücher, Café Grüße"),
+        # It fits, and makes words of no language.
+        *[
+            (text.encode(codec), label, text)
+            for label in ("iso-8859-1", "windows-1252", "iso-8859-15")
+            for codec, text in [
+                ("cp1251", "Привет, Миша! Приезжай в пятницу."),
+                ("cp1250", "Przyjedź w piątek z książkami, które wzięłaś."),
+                ("iso8859-2", "Přijeď v pátek s knihami, budu doma po šesté."),
+                ("cp1253", "Έλα την Παρασκευή με τα βιβλία"),
+                ("cp1254", "Geçen hafta aldığın kitapları getir, altıdan sonra evde olacağım, kapı açık."),
+                ("cp1255", "תבואי ביום שישי עם הספרים"),
+                ("cp1257", "Atvažiuok penktadienį su knygomis, būsiu namuose po šešių"),
+                ("cp932", "来週の会議ですが、場所を変更しました。"),
+                ("gb18030", "会议改到周五下午三点，请把上周借的书带来。"),
+                ("big5", "會議改到週五下午三點，請把上週借的書帶來。"),
+                ("cp949", "지난주에 빌려 간 책을 금요일에 가져오세요."),
+            ]
+        ],
+        # In languages that are not among the alphabets, or in several at once.
+        *[
+            (text.encode("cp1252"), "iso-8859-1", text)
+            for text in [
+                "Mirë se vini, çfarë bëni? Është ditë e bukur për të gjithë",
+                "Bon dia, què tal? És així, això és tot, gràcies. Països, raïm, cançó",
+                "Tere, õhtul tuleb külla ämm, palun too õlut",
+                "Grüße an François und señora Peña, København war schön, naïve Idee",
+                "Hei, eg kjem fríggjadagin við bókunum, tað verður stuttligt, øll eru vælkomin",
+            ]
+        ],
     ],
 )
 def test_a_label_that_does_not_fit_is_not_believed_and_one_that_nearly_fits_is(
@@ -127,6 +156,29 @@ def test_a_label_that_does_not_fit_is_not_believed_and_one_that_nearly_fits_is(
     ],
 )
 def test_of_text_that_is_nearly_all_utf_8_only_bad_bytes_suffer(raw: bytes, expected: str) -> None:
+    assert decode_text(raw) == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        *[
+            (text.encode(order), text)
+            for order in ("utf-16-le", "utf-16-be")
+            for text in [
+                "Hi Tom,\r\ngrüß dich",
+                "Привет, Миша!",
+                "来週の会議ですが、場所を変更しました。\n",
+                "会议改到周五下午三点，请把上周借的书带来。\n",
+                "지난주에 빌려 간 책을 가져오세요.",
+                "soon 🎉🎉",
+            ]
+        ],
+        (b"the shelf is up" + bytes(500), "the shelf is up"),  # a crash while it was written
+        ("für\0 dich".encode(), "für dich"),
+    ],
+)
+def test_nuls_are_of_utf_16_or_nothing(raw: bytes, expected: str) -> None:
     assert decode_text(raw) == expected
 
 

@@ -98,6 +98,8 @@ FOOTER = (
         (f"{LINES}\n-- \nSent by a program\n", LONG + "Gr\u00fc\u00dfe"),
         (LINES.replace("\n", " \r\n"), LONG + "Gr\u00fc\u00dfe"),
         ("It is plain, in spite of its label.", "It is plain, in spite of its label."),
+        ("Hallo\n\nit is plain, in spite of its label.\n\nAda", "Hallo\n\nit is plain, in spite of its label.\n\nAda"),
+        ("It is plain,\nand signed.\n\nAda", "It is plain,\nand signed.\n\nAda"),
     ],
 )
 def test_base64_is_read_to_its_end_and_no_further(body: str, expected: str) -> None:
@@ -186,8 +188,21 @@ OWN_WORDS = {
     ),
     "signed": ("\n" + SIGNED.format("Hi Tom"), "Hi Tom"),
     "signed, with its dashes escaped": ("\n" + SIGNED.format("- - tea\n- - milk"), "- tea\n- milk"),
-    "below what HTML hides": (
-        'Content-Type: text/html\n\n<div style="display:none">A preview</div><p>Hi Bo</p>',
+    **{
+        f"below what HTML hides with {style}": (
+            f'Content-Type: text/html\n\n<div style="{style}">A preview</div><p>Hi Bo</p>',
+            "Hi Bo",
+        )
+        for style in ("display:none", "max-height:0;overflow:hidden", "color:#fff; opacity: 0;", "visibility:hidden")
+    },
+    "with two line ends for one": ("Subject: Tea\r\r\n\r\r\nHi Bo,\r\r\ntea?\r\r\n", "Hi Bo,\ntea?"),
+    "enriched": (
+        "Content-Type: text/enriched\n\n<fontfamily><param>Times</param>Hi</fontfamily> Bo,\n\n\na <bold>long</bold>\nline\n",
+        "Hi Bo,\n\na long line",
+    ),
+    "above the signature of Spark": (
+        'Content-Type: text/html\n\n<div name="messageBodySection">Hi Bo</div>'
+        '<div name="messageSignatureSection">Ada Reed<br>Hill Road 4</div>',
         "Hi Bo",
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.html_text import html_mail_to_text
+from ditto_cli.demonstrations.posts import read_plain
 from ditto_cli.demonstrations.quotes import OwnPart, remove_quoted, unwrap_flowed
 from mail_corpus import LANGUAGES, Case, cases, marked
 
@@ -45,12 +47,34 @@ def own(body: str) -> str:
         "Von: Tom Berg\nGesendet: Montag, 3. M\u00e4rz 2025\nAn: Anna\nBetreff: Plan\n\nthe original",
         "De : Tom Berg\nEnvoy\u00e9 : lundi 3 mars 2025\n\u00c0 : Anna\nObjet : Plan\n\nthe original",
         "*From:* Tom\n*Date:* Monday\n*To:* Anna\n\nthe original",
+        "----- Forwarded message from Tom Berg <t@x.org> -----\n\nDate: Monday\nFrom: Tom\nTo: Anna\n\nthe original",
+        "----- Forwarded Message ----- From: Tom <t@x.org>To: Anna <a@x.org>Subject: Plans\nthe original",
+        "\u2010\u2010\u2010 Original Message \u2010\u2010\u2010\nOn Monday, Tom <t@x.org> wrote:\n\n> quoted",
+        "Zitat von t@x.org:\n\n> quoted",
+        "25. 3. 3. 10:15에 Tom Berg 이(가) 쓴 글:\n> quoted",
         "-- \nAnna Berg\nPhone 1234",
         "--\nAnna Berg",
     ],
 )
 def test_quotes_and_signatures_are_removed(below: str) -> None:
     assert normalise_text(remove_quoted(f"Hi Tom,\n\nfine.\n\n{below}\n").text) == "Hi Tom,\n\nfine."
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "From:\tAnna Berg\nSent:\tMonday, March 3, 2025 10:15 AM\nTo:\tTom\nSubject:\tPlans",  # Outlook
+        "Von:\tAnna Berg\nGesendet:\tMontag, 3. März 2025 10:15\nAn:\tTom\nBetreff:\tPlan",
+        "From: Anna Berg <a@x.org>\nSubject: Plans\nDate: 3 March 2025 at 10:15:00 CET\nTo: Tom <t@x.org>",  # Apple
+        "Betreff: Plan\nVon: Anna Berg <a@x.org>\nDatum: 03.03.2025, 10:15\nAn: Tom <t@x.org>",  # Thunderbird
+    ],
+)
+def test_a_mail_saved_as_text_is_what_its_sender_wrote(head: str) -> None:
+    saved = f"{head}\n\nHi Tom,\n\nfine.\n\n> quoted\n"
+    (text,) = read_plain("a.txt", saved.encode()).texts
+    assert text.text == "Hi Tom,\n\nfine."
+    memo = re.sub("\t| <.*>", " ", saved)  # as people write it themselves
+    assert read_plain("a.txt", memo.encode()).texts[0].text == normalise_text(memo)
 
 
 # As Gmail, Apple Mail, Thunderbird and others write them; most of these languages have no word in the lists.

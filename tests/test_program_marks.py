@@ -43,6 +43,9 @@ SYMBOLS = "font-family:Wingdings"
             "<p class=MsoListParagraph><span style='mso-list:Ignore'>2.<span>&nbsp;</span></span>lamp</p>",
             "- door\n2. lamp",
         ),
+        ("<ol><li>door<ul><li>lamp</ul><li><p>paint</p></ol><ul><li>x</ul>", "1. door\n- lamp\n2. paint\n\n- x"),
+        ("<ol start=3><li>door</li></ol><ol start=x><li>lamp</li></ol>", "3. door\n\n1. lamp"),
+        ("<ul><li><div class=box></div> paint</li></ul>", "- paint"),
     ],
 )
 def test_lines_and_paragraphs(html: str, text: str) -> None:
@@ -84,6 +87,7 @@ def test_smileys(html: str, text: str) -> None:
         ("look\n[image: shelf.jpg]\nnice", "look\nnice"),
         ("look [cid:image001.png@01D8.5A] nice", "look  nice"),
         ("done [image: 🎉]", "done 🎉"),
+        ("look\n<IMG_12.jpeg>\n\n\ufffc\n\nnice", "look\n\nnice"),
         ("*Where:* the hall\n*When*: on Friday", "Where: the hall\nWhen: on Friday"),
         ("*The plan for Friday*\n\nwe meet", "The plan for Friday\n\nwe meet"),
         ("the *big one* is in the hall <https://x.example>", "the big one is in the hall"),

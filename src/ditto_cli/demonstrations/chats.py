@@ -67,12 +67,12 @@ _TIME_FIRST = re.compile(
 _MARK_IN_DATE = re.compile(r"(?<=\d)[\u200e\u200f](?=[./-])|(?<=[./-])[\u200e\u200f](?=\d)")
 # Lines of other programs that begin with a time and a name: LINE, Zoom, IRC, KakaoTalk, and copies out of Telegram.
 _BARE_CLOCK = r"(?:[^\d\s\]]{1,4} )?\d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?"
-_CLOCK = rf"\[?{_BARE_CLOCK}\]?"
-_CLOCKED = re.compile(rf"{_CLOCK}\t")
+_CLOCK = rf"(?:(?:\d{{4}}-\d\d-\d\d|[A-Z][a-z]{{2}} \d\d) )?\[?{_BARE_CLOCK}\]?"
+_CLOCKED = re.compile(rf"{_CLOCK}(?:\t| -!- )|--- (?:Day|Log) |\*{{4}} ")
 _LINE_HEADS = re.compile(
-    rf"{_CLOCK}\t([^\t\n]{{1,40}})\t(.*)"
+    rf"{_CLOCK}\t[@+&~%]?([^\t\n]{{1,40}})\t(.*)"
     rf"|{_CLOCK}[ \t]+From {{1,3}}([^:\n]{{1,60}}?)(?: {{1,3}}[Tt]o [^:\n]{{1,60}})?:(.*)"
-    rf"|{_CLOCK} <[ @+&~%]?([^<>\s]{{1,40}})> (.*)"
+    rf"|{_CLOCK} <[ @+&~%]?([^<>\s]{{1,40}})>[ \t](.*)"
     rf"|\[([^\[\]\n]{{1,40}})\] \[{_BARE_CLOCK}\] (.*)"
     r"|([^\[\]\n]{1,60}), \[\d{1,2}[./-]\d{1,2}[./-]\d{2,4} \d{1,2}:\d{2}(?: [AP]M)?\]()"
 )
@@ -246,6 +246,7 @@ def _is_written_by_program(text: str, authors: Sequence[str]) -> bool:
         or _DOCUMENT.fullmatch(text) is not None
         or (line_end and heading.rstrip().endswith(":") and _fold(heading.rstrip(" :")) in _lines_of("headings"))
         or any(plain.startswith(start) and plain.removeprefix(start) in _lines_of("deeds") for start in starts)
+        or any(plain.startswith(f"{who}{deed} ") for who in starts for deed in _lines_of("deeds_to"))
         or (
             not line_end and any(plain.startswith(a) and plain.endswith(b) for a, b in words("chat_lines")["reactions"])
         )
@@ -326,15 +327,21 @@ def _read_line_heads(name: str, top: Sequence[str], lines: Sequence[str]) -> Rea
     """A chat in which a time and a name head each message; None where two people do not speak twice each."""
     messages: list[Message] = []
     # A text that quotes a chat further down is none.
-    if not any(map(_LINE_HEADS.fullmatch, top)) or top[0].startswith("---"):
+    if not any(map(_LINE_HEADS.fullmatch, top)) or re.fullmatch(r"---\w*", top[0].rstrip()):
         return None
     for line in lines:
         if found := _LINE_HEADS.fullmatch(line):
             writer, text = (group for group in found.groups() if group is not None)
-            messages.append(Message((writer.strip(),), text.strip()))
+            is_person = re.search(r"\w", writer) is not None  # "-->" is what WeeChat says
+            messages.append(Message((writer.strip(),) if is_person else (), text.strip()))
         elif messages and not _CLOCKED.match(line):  # that would be the program's
             messages[-1] = replace(messages[-1], text=f"{messages[-1].text}\n{line}".strip("\n"))
-    counts = Counter(message.authors for message in messages).most_common(2)
+    # LINE puts a text of several lines into quotes.
+    messages = [
+        replace(message, text=message.text[1:-1]) if re.fullmatch(r'"[^"]*\n[^"]*"', message.text) else message
+        for message in messages
+    ]
+    counts = Counter(message.authors for message in messages if message.authors).most_common(2)
     return chat_reading(name, [messages]) if len(counts) == 2 and counts[1][1] > 1 else None
 
 

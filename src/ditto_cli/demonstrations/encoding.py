@@ -31,8 +31,9 @@ _BYTE_ORDER_MARKS = {
     "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
 }
 # Not the second byte of a damaged letter, as in "Ã\x85".
-_LINE_ENDS = re.compile(r"\r\n|[\r\v\f\u2028]|(?<![\x80-\xf4])\x85")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LINE_ENDS = re.compile(r"\r{1,2}\n|[\r\v\f\u2028]|(?<![\x80-\xf4])\x85")
+# With the colours of a terminal, byte-order marks and the stands for pictures of Apple's programs.
+_CONTROLS = re.compile(r"\x1b\[[\d;]{0,20}[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffc]")
 # Old editors leave form feeds, DOS end marks (1a) and terminal colours (1b) in texts; the other controls are binary.
 _BINARY_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x19\x1c-\x1f\x7f-\x84\x86-\x9f]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -46,6 +47,12 @@ _HIGH = bytes(byte | 0x80 if 0x21 <= byte <= 0x7E else byte for byte in range(25
 # Where Python's big5hkscs differs from what Windows writes and the WHATWG table reads.
 _BIG5_AS_IN_WINDOWS = str.maketrans("•､∼¥¢£", "‧﹑～￥￠￡")  # noqa: RUF001
 
+_NUL_RUN = re.compile(rb"\0{3,}")  # in UTF-16 nothing has so many
+# Alphabets from Latin to Thai, signs, kana, Han, Hangul and emoji; two bytes of other data are rarely among them.
+_USUAL_IN_WIDE = re.compile(
+    "[\t-\u0fff\u1e00-\u21ff\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef\U0001f000-\U0001faff]"
+)
+_PLAIN_IN_WIDE = re.compile("[\t\n -~\u3000-\u30ff\uff00-\uffef]")
 _BAD_BYTES = re.compile("[\udc80-\udcff]+")  # as "surrogateescape" leaves them
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 _OTHER_MARKS = "€…‘’“”–—«»°"  # noqa: RUF001
@@ -65,9 +72,9 @@ class UndecodableTextError(ValueError):
 def decode_text(raw: bytes, declared: str | None = None) -> str:
     """The characters of a text, in whichever encoding it was saved.
 
-    A byte-order mark decides; then, where they fit, UTF-8, the label, and at last the letters that are likeliest. Of
-    a text that fits but for a few bytes only these are lost. `declared` is the label as it was found: a charset of a
-    mail or a page.
+    A byte-order mark decides; then UTF-8, where that fits; then the likeliest letters, and the label is most of what
+    makes them likely. Of a text that fits but for a few bytes only these are lost. `declared` is the label as it was
+    found: a charset of a mail or a page.
 
     Raises:
         UndecodableTextError: the bytes are binary.
@@ -81,7 +88,7 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
     if codec == "iso8859-2" and _LETTERS_OF_CP1250.search(raw):
         codec = "cp1250"
     if b"\0" in raw:
-        return _decode_wide(raw, codec)
+        return _decode_wide(raw)
     if raw.isascii():
         is_shifted = _ISO_2022_SHIFT.search(raw) is not None
         return _decode(raw, "iso-2022" if is_shifted else codec if codec in ("utf-7", "hz") else "ascii")
@@ -94,11 +101,11 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
     # Of a few letters all may be valid by chance, and then their label is believed.
     if is_utf8 and (codec in (None, "utf-8", "cp1252") or len(raw) - len(text) >= 4):
         return _BAD_BYTES.sub(_mend, text)
-    if codec is not None and not codec.startswith("utf"):
+    if codec is not None and not codec.startswith("utf") and codec not in _alphabets():
         labelled = _decode(raw, codec)
         if labelled.count(_LOST) <= max(1, len(_BEYOND_ASCII.findall(labelled)) // 10):
             return labelled
-    return _check_text(_decode(raw, _likeliest_codec(raw)))
+    return _check_text(_decode(raw, _likeliest_codec(raw, codec)))
 
 
 def charset_of_page(raw: bytes) -> str | None:
@@ -121,7 +128,7 @@ def normalise_text(text: str) -> str:
         before = text
         # Line ends around it make letters more or less likely.
         text = repair_mojibake(unify_line_ends(text).strip("\n"))
-        text = _CONTROLS.sub("", text.replace("\u2029", "\n\n").replace("\ufeff", ""))
+        text = _CONTROLS.sub("", text.replace("\u2029", "\n\n"))
         text = "\n".join(line.rstrip() for line in unicodedata.normalize("NFC", text).split("\n"))
         text = re.sub(r"\n{3,}", "\n\n", text).strip("\n")
     return text
@@ -214,17 +221,19 @@ def _shift_jis(pair: bytes) -> bytes:
     return bytes(((row // 2 + (0x81 if row < 62 else 0xC1)) & 0xFF, cell & 0xFF))
 
 
-def _decode_wide(raw: bytes, codec: str | None) -> str:
-    """UTF-16 or -32 without a byte-order mark."""
-    if codec is None or not codec.startswith(("utf-16", "utf-32")):
-        # A space or a line end is one NUL byte and one ASCII byte: the side of the NULs gives the byte order.
-        is_little_endian = raw[1::2].count(0) > raw[0::2].count(0)
-        codec = "utf-16-le" if is_little_endian else "utf-16-be"
-        high_bytes = raw[1::2] if is_little_endian else raw[0::2]
-        # Alphabets, from Latin to Thai, lie below U+1000; two bytes of other data rarely do.
-        if len(raw) % 2 or sum(byte < 0x10 for byte in high_bytes) < 0.9 * len(high_bytes):
-            raise UndecodableTextError("NUL bytes")
-    return _check_text(raw.decode(codec, "replace"))
+def _decode_wide(raw: bytes) -> str:
+    """UTF-16 without a byte-order mark; or a text among whose bytes a crash left NULs."""
+    bare = _NUL_RUN.sub(b"", raw)
+    if bare and 4 * bare.count(0) < len(bare):
+        narrow = bare.replace(b"\0", b"").decode("utf-8", "replace")
+        if _LOST not in narrow and not _BINARY_CONTROLS.search(narrow):
+            return narrow
+    # Line ends, spaces and stops tell the byte order.
+    samples = {order: raw[:20_000].decode(order, "replace") for order in ("utf-16-le", "utf-16-be")}
+    order = max(samples, key=lambda order: len(_PLAIN_IN_WIDE.findall(samples[order])))
+    if len(_USUAL_IN_WIDE.findall(samples[order])) < 0.9 * len(samples[order]):
+        raise UndecodableTextError("NUL bytes")
+    return _check_text(raw.decode(order, "replace"))
 
 
 def _mend(bad: re.Match[str]) -> str:
@@ -240,9 +249,9 @@ def _mend(bad: re.Match[str]) -> str:
 
 
 @cache
-def _alphabets() -> list[tuple[str, bool, dict[str, float], float]]:
-    """Codec, whether the alphabet is Latin, log-probability of each character, and that of codec and alphabet."""
-    models: list[tuple[str, bool, dict[str, float], float]] = []
+def _alphabets() -> dict[str, list[tuple[bool, dict[str, float], float]]]:
+    """By codec: whether an alphabet is Latin, log-probability of each character, and that of codec and alphabet."""
+    models: dict[str, list[tuple[bool, dict[str, float], float]]] = {}
     for number, alphabet in enumerate(words("charsets")["alphabets"]):
         letters = alphabet["letters"]
         total = sum(1 / (rank + 6) for rank in range(len(letters)))
@@ -250,25 +259,30 @@ def _alphabets() -> list[tuple[str, bool, dict[str, float], float]]:
         chances |= {letter: -math.log((rank + 6) * total) for rank, letter in enumerate(letters)}
         chances |= {one.upper(): chances[one] for one in letters if len(one.upper()) == 1}
         for place, codec in enumerate(alphabet["codecs"]):
-            models.append((codec, letters < "\u0370", chances, -0.17 * number - 2 * place))
+            models.setdefault(codec, []).append((letters < "\u0370", chances, -0.17 * number - 2 * place))
     return models
 
 
-def _likeliest_codec(raw: bytes) -> str:
-    """The codec whose text is the likeliest by the letters of an alphabet, and by how letters stand together."""
+def _likeliest_codec(raw: bytes, labelled: str | None) -> str:
+    """The codec whose text is the likeliest by its letters, by how they stand together, and by the label."""
     sample = b"\n".join(line for line in raw.splitlines() if not line.isascii())[:4000]
-    traits = {codec: _traits(_decode(sample, codec)) for codec in {model[0] for model in _alphabets()}}
+    num_high = len(sample.translate(None, bytes(range(128))))
     frequent = words("charsets")["frequent"]
 
-    def score(model: tuple[str, bool, dict[str, float], float]) -> float:
-        codec, is_latin, chances, chance = model
-        counts, penalty, latin, other = traits[codec]
-        if codec not in frequent:
-            penalty += latin if is_latin else other
-        letters = (count * (chances.get(one) or _chance_of_other(one, codec)) for one, count in counts.items())
-        return chance - penalty + sum(letters)
+    def score(codec: str) -> float:
+        counts, penalty, latin, other = _traits(_decode(sample, codec))
+        found: list[float] = []
+        for is_latin, chances, chance in _alphabets()[codec]:
+            letters = (count * (chances.get(one) or _chance_of_other(one, codec)) for one, count in counts.items())
+            around = 0.0 if codec in frequent else latin if is_latin else other
+            found.append(chance - penalty - around + sum(letters))
+        return max(found)
 
-    return max(_alphabets(), key=score)[0]
+    # Nearly all labels are right, and looking at all codecs takes a while.
+    if labelled is not None and labelled in _alphabets() and score(labelled) > -3.5 * num_high:
+        return labelled
+    of_label = (25 if labelled in frequent else 10) + 0.7 * num_high
+    return max(_alphabets(), key=lambda codec: score(codec) + (of_label if codec == labelled else 0.0))
 
 
 def _traits(text: str) -> tuple[Counter[str], float, float, float]:
@@ -295,7 +309,7 @@ def _chance_of_other(letter: str, codec: str) -> float:
     """The log-probability of a character that is not in the alphabet."""
     frequent = words("charsets")["frequent"].get(codec)
     if frequent is None:
-        return -10
+        return -20 if "\x7f" < letter < "\xa0" else -10
     if codec in ("cp932", "euc-jp") and "\u3041" <= letter <= "\u30fe":
         return -6.5
     stored = letter.encode("big5hkscs" if codec == "big5" else codec, "replace")

@@ -98,6 +98,8 @@ class _TextReader(HTMLParser):
         self._is_tight_paragraph = False
         self._has_blank_line = False  # the line is a space that does not break, with which programs keep a line open
         self._depths: Counter[str] = Counter()  # by region
+        self._numbers: list[int] = []  # of the next items of the lists around; 0 where they have none
+        self._mark = ""  # of the item that was begun last
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "body":
@@ -114,16 +116,24 @@ class _TextReader(HTMLParser):
             self._write("\n")
         elif tag == "img":
             self._write(_emoji(dict(attrs)))
-        elif not (tag in ("p", "div") and self.pieces and self.pieces[-1] == _BULLET):
+        else:
             self._break_around(tag)
         if tag == "li":
-            self._write(_BULLET)
+            number = self._numbers[-1] if self._numbers else 0
+            self._mark = f"{number}. " if number else _BULLET
+            self._write(self._mark)
+            self._numbers[-1:] = [number + bool(number)]
         if region := _REGIONS.get(tag):
             self._depths[region] += 1
+        if region == "list":
+            start = dict(attrs).get("start") or ""
+            self._numbers.append(0 if tag == "ul" else int(start) if re.fullmatch(r"[1-9]\d{0,5}", start) else 1)
 
     def handle_endtag(self, tag: str) -> None:
         if region := _REGIONS.get(tag):
             self._depths[region] = max(0, self._depths[region] - 1)
+        if region == "list":
+            del self._numbers[-1:]
         if region == "cell":
             self._end_cell_part()
         self._break_around(tag)
@@ -147,6 +157,8 @@ class _TextReader(HTMLParser):
         self._break_around("p")
 
     def _break_around(self, tag: str) -> None:
+        if tag in ("p", "div") and self.pieces and self.pieces[-1] == self._mark:
+            return  # the mark and the item are one line
         if self._is_document and self._depths["cell"]:
             if tag == "p":
                 self._end_cell_part()
@@ -215,7 +227,10 @@ _OUTLOOK_RULE = re.compile(r"border-top:\s?solid #(?:E1E1E1|B5C4DF)", re.IGNOREC
 _LEFT_RULE = re.compile(r"border-left:\s?(?!none|0)[^;\"']{0,60}\b(?:solid|\d)", re.IGNORECASE)
 # Gmail's "indent more": the person's own words.
 _INDENTED = re.compile(r"margin:\s?0(?:px)?\s0(?:px)?\s0(?:px)?\s40px;\s?border:\s?(?:none|medium none)", re.IGNORECASE)
-_HIDDEN = re.compile(r"display:\s?none|mso-hide:\s?all", re.IGNORECASE)
+_HIDDEN = re.compile(
+    r"display:\s?none|mso-hide:\s?all|visibility:\s?hidden|(?:max-height|opacity):\s?0(?:px)?\s?(?:[;!]|\Z)",
+    re.IGNORECASE,
+)
 _VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
 
 
@@ -292,7 +307,9 @@ class _MailReader(HTMLParser):
         if _HIDDEN.search(style):
             return "dropped"
         has_quote_below = self._num_blockquotes > 0
-        for word in f"{attributes.get('class', '')} {attributes.get('id', '')}".lower().split():
+        for (
+            word
+        ) in f"{attributes.get('class', '')} {attributes.get('id', '')} {attributes.get('name', '')}".lower().split():
             if word == "gmail_attr":
                 return "attribution" if has_quote_below else "rest"  # without a quote it is a forward
             if kind := _KINDS.get(word):

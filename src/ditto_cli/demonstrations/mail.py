@@ -127,7 +127,8 @@ def _text_of(part: Message, *, is_whole: bool = False) -> tuple[str, bool]:
         return "", False
     text = encoding.unify_line_ends(part_text(part))
     if kind in ("text/enriched", "text/richtext"):
-        text = re.sub(r"</?[A-Za-z-]{1,40}>", "", text).replace("<<", "<")
+        text = re.sub(r"<param>[^<]{0,200}</param>|</?[A-Za-z-]{1,40}>", "", text, flags=re.IGNORECASE)
+        text = re.sub(r"\n(\n*)", lambda ends: ends[1] or " ", text.replace("<<", "<"))  # RFC 1896
     if parameter(part, "format").lower() == "flowed":
         text = unwrap_flowed(text, delete_space=parameter(part, "delsp").lower() == "yes")
     text = _ENCODED_BLOCKS.sub("", text)
@@ -297,7 +298,8 @@ _MAX_WORD_CHARACTERS = 2000  # of a header with encoded words
 
 def open_mail(raw: bytes) -> tuple[Fields, Message]:
     """The header fields, and the mail with its parts; `UndecodableTextError` where they are beyond repair."""
-    message = message_from_bytes(_ABOVE_THE_HEAD.sub(b"", raw, count=1))
+    # Programs that write line ends twice write "\r\r\n".
+    message = message_from_bytes(_ABOVE_THE_HEAD.sub(b"", raw.replace(b"\r\r\n", b"\n"), count=1))
     fields: Fields = {}
     for name, value in message.raw_items():
         line = " ".join(str(value).split())
@@ -362,7 +364,9 @@ def _from_base64(raw: bytes) -> bytes:
     """What was encoded, in one block or several; without the plain footer that a mailing list puts below."""
     lines = [line.strip() for line in raw.splitlines()]
     are_data = [_BASE64_LINE.fullmatch(line) is not None for line in lines]
-    if not any(is_data and line for is_data, line in zip(are_data, lines, strict=True)):
+    filled = [number for number, line in enumerate(lines) if line] or [0]
+    is_cut_off = len(lines[filled[0]]) % 4 != 0 and len(lines[filled[0]]) < _FULL_LINE and len(filled) > 1
+    if not are_data[filled[0]] or is_cut_off:
         return raw  # somebody decoded it and left the label
     end = max((number for number, line in enumerate(lines) if are_data[number] and len(line) >= _FULL_LINE), default=-1)
     is_below_blank = False
@@ -384,10 +388,10 @@ def _from_base64(raw: bytes) -> bytes:
 MAX_MESSAGE_BYTES = 32 * 2**20
 
 _HEAD_LINES, _HEAD_BYTES = 40, 4000  # of the headers below a separator
-_LINE = re.compile(rb"From(?: ([^\r\n]{0,250}))?\r?\n")
+_LINE = re.compile(rb"From(?: ([^\r\n]{0,250}))?\r*\n")
 _HEAD_LINE = re.compile(rb">?From |[!-9;-~]{1,76}:")
 _HEADERS = re.compile(rb"^([!-9;-~]{1,76}):", re.MULTILINE)
-_HEAD_END = re.compile(rb"\n\r?\n")
+_HEAD_END = re.compile(rb"\n\r*\n")
 # What programs write behind "From ": nothing, a sign, an address, or a date in any language.
 _ENVELOPE = re.compile(rb"\s*\Z|-(?:\s|\Z)|MAILER-DAEMON|(?:[^\s<>@]{0,50}\s){0,4}\S{1,200}@\S{1,200}(?:\s*\Z|.*\d\d)")
 _TIME, _YEAR = re.compile(rb"\d[:.]\d\d(?!\d)"), re.compile(rb"(?<!\d)(?:19|20)\d\d(?!\d)")

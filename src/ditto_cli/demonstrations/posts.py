@@ -22,6 +22,7 @@ import yaml
 from ditto_cli.demonstrations.chats import FORWARDED, SYSTEM_LINE, Message, chat_reading
 from ditto_cli.demonstrations.encoding import charset_of_page, decode_file, normalise_text, unify_line_ends, usable
 from ditto_cli.demonstrations.html_text import html_to_text, tidy
+from ditto_cli.demonstrations.quotes import text_of_saved_mail
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from bs4 import Tag
 
 _MAX_CHARACTERS = 20_000  # 1 MiB of YAML takes ten seconds; a TOML key of many dots, its square
-_ENDS = {"---": ("---", "..."), "+++": ("+++",)}
+_ENDS = {"---": ("---", "..."), "+++": ("+++",), ";;;": (";;;",)}
 _YAML_LINE = re.compile(r"([^\W\d_][\w .&/-]{0,40}?)\s*:(?:\s|$)")
 _TOML_LINE = re.compile(r"\s*(?:[\"']?[\w.-]{1,40}[\"']?\s*=|\[)")
 _PROPERTY = re.compile(r"([^\s:#>-][^:\n]{0,50}):(\s.*|$)")
@@ -38,29 +39,34 @@ _NOTION_NAME = re.compile(r" [0-9a-f]{32}$")
 _OUR_KEY = "prompt"
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 # Lines of nothing but tags of Liquid ({% ... %}, {{ ... }}), shortcodes of Hugo ({{< ... >}}), attributes ({: ...}), or
-# the frames of Notion.
+# the frames of Notion; and the item for which a table of contents is put.
 _TAG_LINES = re.compile(
-    r"^(?:[ \t]*(?:\{%[^{}]{0,600}%\}|\{\{[^{}]{0,600}\}\}|\{:[^{}\n]{0,200}\}|</?aside>))+[ \t]*(?:\n|\Z)",
+    r"^(?:(?:[*+-]|1\.)[ \t][^\n]{0,60}\n(?=\{:toc))?"
+    r"(?:[ \t]*(?:\{%[^{}]{0,600}%\}|\{\{[^{}]{0,600}\}\}|\{:[^{}\n]{0,200}\}|</?aside>))+[ \t]*(?:\n|\Z)",
     re.MULTILINE,
 )
 _TAG = r"(?:\{\{[^{}\n]{0,300}\}\}|\{%[^{}\n]{0,300}%\}|\{:[^{}\n]{0,200}\})"
 _INLINE_TAG = re.compile(rf"(?: (?={_TAG}(?:[ ,.;:!?)]|$)))?{_TAG}", re.MULTILINE)
 _EMPTY_LINK = re.compile(r"(?<!!)\[([^\[\]\n]{1,300})\]\(\)")
-_RULES_WITH_LANGUAGE = dict.fromkeys(("---json", "---yaml", "---yml", "---toml"), "---")
-# Of Markdown and Obsidian: comments, queries, pictures, names of blocks; of links to other notes the words stay.
+_RULES_WITH_LANGUAGE = dict.fromkeys(("---json", "---js", "---yaml", "---yml", "---toml"), "---")
+# Of Markdown, Obsidian and Logseq: comments, queries, pictures, properties, names of blocks; of links to other notes
+# the words stay.
 _NOTE_MARKS = (
     (re.compile(r" ?%%.*?%%", re.DOTALL), ""),
     (re.compile(r"^```(?:dataview|dataviewjs|tasks|query)\n.*?^```[ \t]*$", re.DOTALL | re.MULTILINE), ""),
-    (re.compile(r" ?!\[\[[^\[\]\n]{1,300}\]\]|!\[[^\[\]\n]{0,300}\]\([^()\n]{0,2000}\)"), ""),
+    (re.compile(r" ?!\[\[[^\[\]\n]{1,300}\]\]|<img\b[^<>]{0,2000}>"), ""),
+    (re.compile(r"!\[[^\[\]\n]{0,300}\](?:\([^()\n]{0,2000}\)|\[[^\[\]\n]{0,100}\])"), ""),
+    (re.compile(r"^[ \t]*[\w/-]{1,40}::(?:[ \t][^\n]*)?(?:\n|\Z)", re.MULTILINE), ""),
     (re.compile(r"[ \t]\^[\w-]{1,40}$", re.MULTILINE), ""),
     (re.compile(r"\[\[(?:[^\[\]|\n]{1,300}\|)?(?:[^\[\]|\n]{1,300}/)?([^\[\]|\n/]{1,300})\]\]"), r"\1"),
 )
 
 
 def read_plain(name: str, raw: bytes) -> Reading:
-    """A .txt file: one text, with optional front matter."""
+    """A .txt file: one text, with optional front matter, or a mail that was saved as text."""
     text = decode_file(name, raw)
-    body, prompt, authors = split_front_matter(name, text) or (text, None, ())
+    saved_mail = text_of_saved_mail(unify_line_ends(text)) or text
+    body, prompt, authors = split_front_matter(name, text) or (saved_mail, None, ())
     return Reading((SourceText(name, usable(name, body), prompt, authors=authors),))
 
 
@@ -87,18 +93,22 @@ def split_front_matter(name: str, text: str) -> tuple[str, str | None, tuple[str
     top = next((number for number, line in enumerate(lines) if line.strip()), 0)
     rule = lines[top].rstrip()
     rule = _RULES_WITH_LANGUAGE.get(rule, rule)
-    height = next((number for number, line in enumerate(lines[top:]) if not line.strip()), 0)
-    bare = [_YAML_LINE.match(line) for line in lines[top : top + height]]
-    # Of Pelican, which puts no rule around the keys.
-    if len(bare) > 2 and all(line is not None and line[1].casefold() in _known_keys() for line in bare):
-        fields = {line[1].casefold(): line.string[line.end() :].strip() for line in bare if line is not None}
-        if _OUR_KEY not in fields:
-            body = "\n".join(lines[top + height :])
-            return _without_marks(body), _prompt_of(fields, body), _authors_of(fields)
+    # Of Pelican, which puts no rule around the keys, Hexo, which puts one below them, and pandoc, which has no keys.
+    height = next((number for number, line in enumerate(lines[top:]) if line.rstrip() in ("", "---")), 0)
+    block = [line for line in lines[top : top + height] if not line.startswith((" ", "\t", "-"))]
+    if block and len(block) <= 3 and all(line.startswith("% ") for line in block):
+        block = [f"{key}: {line[1:]}" for key, line in zip(("title", "author", "date"), block, strict=False)]
+    bare = [_YAML_LINE.match(line) for line in block]
+    fields = {line[1].casefold(): line.string[line.end() :].strip() for line in bare if line is not None}
+    is_closed = lines[top + height].rstrip() == "---"
+    least = 1 if lines[top].startswith("%") else 2 if is_closed else 3
+    if len(fields) >= least and None not in bare and fields.keys() <= _known_keys() - {_OUR_KEY}:
+        body = "\n".join(lines[top + height + is_closed :])
+        return _without_marks(_without_tags(body)), _prompt_of(fields, body), _authors_of(fields)
     rest = lines[top + 1 :]
     num = next((number for number, line in enumerate(rest) if line.rstrip() in _ENDS.get(rule, ())), None)
     inside = rest[: 1 if num is None else num]
-    is_json = lines[top].startswith("---json")
+    is_json = lines[top].startswith("---js")
     if not (is_json or _holds_keys(rule, inside)) or (num is None and not "".join(inside).strip()):
         return None
     if num is None:
@@ -109,6 +119,7 @@ def split_front_matter(name: str, text: str) -> tuple[str, str | None, tuple[str
     try:
         # Nothing is built of the tags and dates of a blog.
         is_toml = rule == "+++" or lines[top].startswith("---toml")
+        head = f"{{{head}}}" if rule == ";;;" else head
         content = (tomllib.loads(head) if is_toml else yaml.load(head, Loader=yaml.BaseLoader)) or {}
     # RecursionError: thousands of brackets.
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -122,7 +133,7 @@ def split_front_matter(name: str, text: str) -> tuple[str, str | None, tuple[str
     body = "\n".join(rest[num + 1 :])
     others = {key: value for key, value in fields.items() if key != _OUR_KEY}
     if others:
-        body = _without_marks(_EMPTY_LINK.sub(r"\1", _INLINE_TAG.sub("", _TAG_LINES.sub("", body))))
+        body = _without_marks(_without_tags(body))
     prompt = _prompt_of(others, body)
     if _OUR_KEY in fields:
         said = fields[_OUR_KEY]
@@ -159,6 +170,8 @@ def _holds_keys(rule: str, lines: Sequence[str]) -> bool:
         return False
     filled = [line for line in lines if line.strip()]
     written = [line for line in filled if not line.startswith("#")]
+    if rule == ";;;":
+        return bool(written) and written[0].lstrip().startswith('"')
     if rule == "+++":
         return not written or _TOML_LINE.match(written[0]) is not None
     if not written:  # as in the template; "# A heading" is a text
@@ -174,6 +187,11 @@ def _holds_keys(rule: str, lines: Sequence[str]) -> bool:
 def _known_keys() -> frozenset[str]:
     known = words("front_matter")
     return frozenset((_OUR_KEY, *known["title"], *known["description"], *chain.from_iterable(known["others"])))
+
+
+def _without_tags(text: str) -> str:
+    """The text of a post without what its program puts something else for."""
+    return _EMPTY_LINK.sub(r"\1", _INLINE_TAG.sub("", _TAG_LINES.sub("", text)))
 
 
 def _without_marks(text: str) -> str:
@@ -267,6 +285,7 @@ def read_html(name: str, raw: bytes) -> Reading:
         # Its header is left out, but for the heading.
         if (header := article.find("header")) is not None and (heading := header.find(["h1", "h2", "h3"])) is not None:
             header.insert_before(heading)
+    sheets = "".join(map(str, soup.find_all("style")))  # say which paragraphs are lines
     _take_out(soup.find_all(_is_left_out))
     roots = [article for article in articles if not article.decomposed]
     with_title = [article for article in roots if article.find("h1") is not None]
@@ -292,7 +311,7 @@ def read_html(name: str, raw: bytes) -> Reading:
         if not is_one_of_many:
             title = _SITE_NAME.sub("", _text_of(soup.title)) if soup.title is not None else ""
             prompt = prompt_above or prompt or titled_prompt("a post", title)
-        if text := normalise_text(html_to_text(str(root))):
+        if text := normalise_text(html_to_text(sheets + str(root))):
             texts.append(SourceText(identity, text, prompt, authors=authors))
         else:
             skipped.append(Skipped(identity, "no text of its own in this article"))

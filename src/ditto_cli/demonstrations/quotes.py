@@ -55,8 +55,10 @@ _TIME = re.compile(r"(?<!\d)\d{1,2}\s?[:.h\u6642\u65f6\uc2dc]\s?\d\d(?!\d)")
 _ADDRESS = re.compile(r"[<(\[]?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}[>)\]]?")
 _BRACKETED_ADDRESS = re.compile(r"[<(\[]\s?(?:mailto:)?[^\s<>@()]{1,100}@[^\s<>@()]{1,200}\s?[>)\]]")
 _BULLET = re.compile(r"[-*\u2022\u2013+]\s|\d{1,3}[.)]\s")
+# With the name of who wrote it (mutt), or with its headers behind it (Yahoo).
 _MESSAGE_RULE = re.compile(
-    rf"[-_=*\u2013\u2014]{{2,40}}\s*(?:{one_of('quotes', 'message_rules')})\s*[-_=*:\u2013\u2014]{{1,60}}",
+    rf"[-_=*\u2010-\u2014]{{2,40}}\s*(?:{one_of('quotes', 'message_rules')})(?: \w{{2,4}} .{{1,100}}?)?\s*"
+    r"[-_=*:\u2010-\u2014]{1,60}(?: \w+: .*)?",
     re.IGNORECASE,
 )
 _ZOHO_RULE = re.compile(r"-{3,8} .{10,300} -{3,8}")
@@ -86,6 +88,15 @@ def remove_quoted(body: str) -> OwnPart:
         original = "\n".join(first).strip()
         original = original or "\n".join(without_program_marks(_without_fields(nested))).strip()
     return OwnPart("\n".join(own), original)
+
+
+def text_of_saved_mail(text: str) -> str | None:
+    """The own text of a mail that a program saved as plain text, below its headers; None where it is no such text."""
+    lines = text.strip("\n").split("\n")
+    height = _header_height(_body(lines), 0)
+    # A memo, which people write themselves, has neither addresses nor tabs.
+    is_of_program = re.search(r"@|:\t", "\n".join(lines[:height])) is not None
+    return remove_quoted("\n".join(lines[height:])).text if is_of_program else None
 
 
 def unwrap_flowed(body: str, *, delete_space: bool) -> str:
@@ -169,8 +180,8 @@ def _introduction_height(body: _Body, index: int) -> int:
         return 1
     if not line or line.startswith(">"):
         return 0
-    if len(line) <= _ATTRIBUTION_CHARACTERS and (line.endswith(_COLONS) or line[0] in "-_=*\u2013\u2014"):
-        if len(line) <= 160 and (_MESSAGE_RULE.fullmatch(line) or _FORWARD_LINE.fullmatch(line)):
+    if len(line) <= _ATTRIBUTION_CHARACTERS and (line.endswith(_COLONS) or line[0] in "-_=*\u2010\u2013\u2014"):
+        if _MESSAGE_RULE.fullmatch(line) or _FORWARD_LINE.fullmatch(line):
             # With the headers or the attribution below it.
             below = next((position for position in range(index + 1, len(body.bare)) if body.bare[position]), None)
             if below is None:
@@ -292,7 +303,7 @@ def _pattern(names: str, form: str = "{}") -> re.Pattern[str]:
     return re.compile(form.format(*found), re.IGNORECASE)
 
 
-_RULE_LINE = re.compile(r"[_\-=*\u2014\u2500]{5,}")
+_RULE_LINE = re.compile(r"[_\-=*#\u2014\u2500]{5,}")
 _NAMED_RULE = re.compile(r"-{3,40}\s?[^\s-][^-]{0,40}-{3,40}")
 _SENT_LINE_CHARACTERS, _SENT_LINE_WORDS = 130, 14
 _BRAND = re.compile(r"(?!p\.?\s?s\b)(?:.*(?:\biphone|\bipad\b)(?!.*[.!?]$)|.*\bk-9\b)", re.IGNORECASE)
@@ -314,10 +325,11 @@ _OF_DISCLAIMERS = (
     _pattern("secret_words"),
     _pattern("legal_words"),
 )
-_FOOTER, _MAILING_LIST = _pattern("footers", r"\W*(?:{})"), _pattern("mailing_lists")
+_FOOTER, _MAILING_LIST = _pattern("footers", r"[\W_]*(?:{})"), _pattern("mailing_lists")
 # What Gmail and Outlook write in plain text for a picture, a link and bold letters.
 _PICTURE = re.compile(
-    r"\[(?:cid:|image: ?|image removed by sender|inline image|https?://\S{1,500}\.(?:png|jpe?g|gif)\b)([^\]\n]{0,500})\]",
+    r"\[(?:cid:|image: ?|image removed by sender|inline image|https?://\S{1,500}\.(?:png|jpe?g|gif)\b)([^\]\n]{0,500})\]"
+    r"|<[^<>\n]{1,80}\.(?:png|jpe?g|gif|heic)>",
     re.IGNORECASE,
 )
 _ADDRESS_OF_LINK = re.compile(
@@ -358,7 +370,9 @@ def without_program_marks(lines: Sequence[str]) -> list[str]:
     if not lines:
         return []
     written = "\n".join(lines)
-    text = _PICTURE.sub(lambda mark: "" if re.search(r"\w", mark[1]) else mark[1], written)  # an emoji is a picture too
+    text = _PICTURE.sub(
+        lambda mark: "" if re.search(r"\w", mark[1] or "a") else mark[1], written
+    )  # an emoji is a picture too
     text = _ADDRESS_OF_LINK.sub(r"\1", text)
     is_of_program = text != written
 
