@@ -13,15 +13,12 @@ from ditto_cli.cli.context import folder_adapter, only_adapter, open_store
 from ditto_cli.cli.demos import keep_picks
 from ditto_cli.cli.judging import check_judge, notes_on, run_judge, sends_texts_away
 from ditto_cli.cli.render import (
-    Bar,
-    print_bars,
     print_facts,
     print_json,
     print_table,
     print_text,
     reporter,
     say,
-    stdout_console,
     warn,
 )
 from ditto_cli.cli.sample import Session, open_session
@@ -43,7 +40,6 @@ if TYPE_CHECKING:
     from ditto_cli.model.hardware import Hardware
 
 _MAX_PROMPTS_FILE_BYTES = 2**20
-_NARROW, _FIGURES_IN_NARROW = 90, 5  # columns of a terminal below which the contestants' figures take two tables
 
 
 def run_eval(options: EvalOptions) -> None:
@@ -197,23 +193,16 @@ def show_report(report: EvalReport, *, as_json: bool = False) -> None:
         print_json(report)
         return
     print_facts({"verdict": "\n         ".join(report.verdict.lines)})
-    bars = []
-    for row in win_rates(report).rows:
-        rate, shows, rests_on = row.cells
-        assert rate.bar is not None
-        assert rate.interval is not None
-        bars.append(Bar(row.name, rate.bar, rate.interval, f"{rate.text} {shows.text}", rests_on.text))
-    if bars:
-        print_text("")
-        print_bars(f"win rate of {evaluated_title(report)} with its 95% interval", bars)
-    table = overview(report)
-    names = [column.short for column in table.columns]
-    is_narrow = stdout_console().width < _NARROW
-    for part in (slice(_FIGURES_IN_NARROW), slice(_FIGURES_IN_NARROW, None)) if is_narrow else (slice(None),):
-        if table.rows and names[part]:
-            rows = [(row.name, *(cell.text for cell in row.cells[part])) for row in table.rows]
+    for title, subject, table in (
+        (f"win rate of {evaluated_title(report)} with its 95% interval", "", win_rates(report)),
+        ("", "contestant", overview(report)),
+    ):
+        if table.rows:
+            names = [column.short or column.name.lower() for column in table.columns]
             print_text("")
-            print_table("", ("contestant", *names[part]), rows)
+            print_table(
+                title, (subject, *names), [(row.name, *(cell.text for cell in row.cells)) for row in table.rows]
+            )
     warnings = warnings_by_subject(report)
     if warnings:
         print_text("")

@@ -12,7 +12,7 @@ from typing import Any
 from ditto_cli.cli.arguments import FleetOptions
 from ditto_cli.cli.context import find_base, folder_adapter, open_store
 from ditto_cli.cli.network import host_log
-from ditto_cli.cli.render import live_lines, print_json, print_table, say
+from ditto_cli.cli.render import print_json, print_table, reporter, say
 from ditto_cli.cli.texts import add_prompts
 from ditto_cli.cli.train import plan_order, read_order
 from ditto_cli.config import read_folder_file
@@ -35,7 +35,6 @@ from ditto_cli.shown import duration, size
 from ditto_cli.store import AdapterStore, store_home, write_text
 from ditto_cli.store.generations import STAGE_FILES
 
-_MOST_RUNNING_SHOWN = 12
 _PROGRAM_BYTES = 4 * 2**30  # and of an evaluation on a CPU
 
 
@@ -154,15 +153,18 @@ def _run(
     with (
         _status_board(options, people) as board,
         cluster(options.address) as machines,
-        live_lines() as shown,
+        reporter() as shown,
     ):
         for machine in machines:
             host_log().add(machine)
         if machines:
             say(f"Texts and adapters travel between here and {', '.join(machines)}.")
         say(f"{len(tasks)} to do, {min(len(tasks), check_resources(resources))} at a time.")
+        num_ended = 0
+        shown.begin_work("Fleet", len(tasks), "people")
         for event in run_tasks(tasks.items(), work, resources):
             if isinstance(event, Ended):
+                num_ended += 1
                 try:
                     if isinstance(event.outcome, Failure):
                         raise DittoError(event.outcome.reason)
@@ -176,7 +178,8 @@ def _run(
                 for name, one in event.items():
                     board.set(name, "running", detail=one.stage, seconds_left=one.seconds_left, tries=one.tries)
             board.write()
-            shown.show(list(_lines(board.status)))
+            shown.advance_work(num_ended, {})
+        shown.end_work()
     counts = board.status.counts()
     say(_summary(counts))
     if counts.get("failed"):
@@ -254,15 +257,6 @@ def _eval_task(store: AdapterStore, name: str, folder: Path, *, is_on_gpu: bool)
         stages[stage] = {file: (place / file).read_bytes() for file in STAGE_FILES}
     prompts = evaluation_prompts(author, store.evaluation_folder(name))
     return EvalTask(name, record, stages, author, tuple(prompts), is_on_gpu)
-
-
-def _lines(status: FleetStatus) -> Iterator[str]:
-    yield _summary(status.counts())
-    running = [person for person in status.people if person.state == "running"]
-    for person in running[:_MOST_RUNNING_SHOWN]:
-        yield f"  {person.name}: {_detail(person)}"
-    if len(running) > _MOST_RUNNING_SHOWN:
-        yield f"  and {len(running) - _MOST_RUNNING_SHOWN} more"
 
 
 def _detail(person: PersonStatus) -> str:

@@ -12,12 +12,9 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -101,42 +98,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
         table.add_row(*(Text(visible(cell)) for cell in row))
     console = stderr_console() if to_stderr else stdout_console()
     console.print(table, soft_wrap=False)
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A share from 0 to 1 with an interval around it; `words` stand beside it, and `note` below these."""
-
-    label: str
-    share: float
-    interval: tuple[float, float]
-    words: str
-    note: str
-
-
-def print_bars(title: str, bars: Sequence[Bar]) -> None:
-    """Shares as bars with a mark at 0.5; in a file or pipe, and where a terminal has no more, in ASCII."""
-    console = stdout_console()
-    plain = console.options.ascii_only or not console.is_terminal
-    signs = "#=-.|" if plain else "█▓░·│"  # bar, bar and interval, interval, neither, the middle
-    console.print(Text(visible(title), "bold"))
-    console.print(Text(f"{signs[0]} rate, {signs[1]}{signs[2]} interval, {signs[4]} 0.5", "dim"))
-    num_cells = max(11, min(41, console.width // 4)) | 1  # odd, so that there is a middle
-    label_width = max(cell_len(visible(bar.label)) for bar in bars)
-    words_width = max(cell_len(visible(words)) for bar in bars for words in (bar.words, bar.note))
-    beside = label_width + num_cells + words_width + 4 <= console.width
-    for bar in bars:
-        drawing, (low, high) = "", bar.interval
-        for cell in range(num_cells):
-            centre = (cell + 0.5) / num_cells
-            in_bar, in_interval = centre <= bar.share, low <= centre <= high
-            sign = (1 if in_bar else 2) if in_interval else (0 if in_bar else 3)
-            drawing += signs[4 if cell == num_cells // 2 else sign]
-        if beside:
-            start, indent = set_cell_size(visible(bar.label), label_width), " " * (label_width + num_cells + 2)
-        else:
-            start, indent = f"{visible(bar.label)}\n", ""
-        console.print(Text(f"{start}  {drawing}  {visible(bar.words)}\n{indent}  {visible(bar.note)}"))
 
 
 def print_facts(facts: Mapping[str, str], *, to_stderr: bool = False) -> None:
@@ -224,41 +185,6 @@ class StderrReporter:
         self._console.print(Text(f"{self._title}: {message}".rstrip()))
 
 
-class LiveLines:
-    """A few lines drawn anew in their place, below what is said; on no terminal the first alone, now and then."""
-
-    def __init__(self, live: Live | None) -> None:
-        self._live = live
-        self._told = 0.0
-
-    def show(self, lines: Sequence[str]) -> None:
-        """Show these instead of those before."""
-        if self._live is not None:
-            self._live.update(Text(visible("\n".join(lines))), refresh=True)
-        elif time.monotonic() - self._told > _PLAIN_INTERVAL_SECONDS:
-            self._told = time.monotonic()
-            say(lines[0])
-
-
-@contextmanager
-def live_lines() -> Iterator[LiveLines]:
-    """Lines where stderr goes, as long as the block lasts."""
-    if not sys.stderr.isatty():
-        yield LiveLines(None)
-        return
-    with _draw_on(stderr_console()) as console, Live(console=console, auto_refresh=False) as live:
-        yield LiveLines(live)
-
-
-@contextmanager
-def _draw_on(console: Console) -> Iterator[Console]:
-    _drawing.append(console)
-    try:
-        yield console
-    finally:
-        _drawing.remove(console)
-
-
 @contextmanager
 def reporter() -> Iterator[Reporter]:
     """The reporter for where stderr goes, as long as the block lasts."""
@@ -276,8 +202,12 @@ def reporter() -> Iterator[Reporter]:
         TextColumn("{task.fields[figures]}", markup=False),
         console=console,
     )
-    with _draw_on(console), bars:
-        yield StderrReporter(console, bars)
+    _drawing.append(console)
+    try:
+        with bars:
+            yield StderrReporter(console, bars)
+    finally:
+        _drawing.remove(console)
 
 
 class _Unbroken:
