@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,7 @@ def run_fleet_train(options: FleetOptions) -> None:
         if all(status.state == "refused" for status in statuses):
             raise InputError("Nobody can be trained: see above.")
         if not tasks:
-            with _status_board(options, statuses):
-                say("All who can be are trained already; --fresh trains them again.")
+            say("All who can be are trained already; --fresh trains them again.")
             return
 
         def keep(name: str, outcome: Any) -> tuple[float, str]:
@@ -123,19 +121,6 @@ def run_fleet_status(*, as_json: bool) -> None:
     say(f"It ended {ago} ago." if status.is_over else f"As of {ago} ago.")
 
 
-@contextmanager
-def _status_board(options: FleetOptions, people: list[PersonStatus]) -> Iterator[StatusBoard]:
-    """What other terminals see of the people."""
-    now = time.time()
-    status = FleetStatus(folder=str(options.people), begun=now, updated=now, people=people)
-    board = StatusBoard(store_home(os.environ), status)
-    board.write()
-    try:
-        yield board
-    finally:
-        board.end()
-
-
 def _run(
     options: FleetOptions,
     people: list[PersonStatus],
@@ -150,37 +135,40 @@ def _run(
     """
     # On a GPU the weights lie there, and what is left is the program.
     resources = Resources(options.num_gpus, options.num_cpus, _PROGRAM_BYTES if options.num_gpus else memory_bytes)
-    with (
-        _status_board(options, people) as board,
-        cluster(options.address) as machines,
-        reporter() as shown,
-    ):
-        for machine in machines:
-            host_log().add(machine)
-        if machines:
-            say(f"Texts and adapters travel between here and {', '.join(machines)}.")
-        say(f"{len(tasks)} to do, {min(len(tasks), check_resources(resources))} at a time.")
-        num_ended = 0
-        shown.begin_work("Fleet", len(tasks), "people")
-        for event in run_tasks(tasks.items(), work, resources):
-            if isinstance(event, Ended):
-                num_ended += 1
-                try:
-                    if isinstance(event.outcome, Failure):
-                        raise DittoError(event.outcome.reason)
-                    seconds, told = keep(event.name, event.outcome)
-                    board.set(event.name, "done", detail="", seconds_left=None, seconds=seconds)
-                    say(told)
-                except DittoError as error:  # of the task, or of the disk here
-                    say(f"{event.name} failed: {error}")
-                    board.set(event.name, "failed", detail=str(error), seconds_left=None)
-            else:
-                for name, one in event.items():
-                    board.set(name, "running", detail=one.stage, seconds_left=one.seconds_left, tries=one.tries)
-            board.write()
-            shown.advance_work(num_ended, {})
-        shown.end_work()
-    counts = board.status.counts()
+    now = time.time()
+    status = FleetStatus(folder=str(options.people), begun=now, updated=now, people=people)
+    board = StatusBoard(store_home(os.environ), status)  # what other terminals see
+    board.write()
+    try:
+        with cluster(options.address) as machines, reporter() as shown:
+            for machine in machines:
+                host_log().add(machine)
+            if machines:
+                say(f"Texts and adapters travel between here and {', '.join(machines)}.")
+            say(f"{len(tasks)} to do, {min(len(tasks), check_resources(resources))} at a time.")
+            num_ended = 0
+            shown.begin_work("Fleet", len(tasks), "people")
+            for event in run_tasks(tasks.items(), work, resources):
+                if isinstance(event, Ended):
+                    num_ended += 1
+                    try:
+                        if isinstance(event.outcome, Failure):
+                            raise DittoError(event.outcome.reason)
+                        seconds, told = keep(event.name, event.outcome)
+                        board.set(event.name, "done", detail="", seconds_left=None, seconds=seconds)
+                        say(told)
+                    except DittoError as error:  # of the task, or of the disk here
+                        say(f"{event.name} failed: {error}")
+                        board.set(event.name, "failed", detail=str(error), seconds_left=None)
+                else:
+                    for name, one in event.items():
+                        board.set(name, "running", detail=one.stage, seconds_left=one.seconds_left, tries=one.tries)
+                board.write()
+                shown.advance_work(num_ended, {})
+            shown.end_work()
+    finally:
+        board.end()
+    counts = status.counts()
     say(_summary(counts))
     if counts.get("failed"):
         raise DittoError("Some failed, see above; the same command tries these again.")

@@ -16,7 +16,7 @@ from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -137,41 +137,34 @@ def ask(question: str) -> str:
 class StderrReporter:
     """A `Reporter`: bars on a terminal; else a line at the end of each work, and one now and then before."""
 
-    def __init__(self, console: Console, bars: Progress | None = None) -> None:
+    def __init__(self, console: Console, bars: Progress) -> None:
         self._console, self._bars = console, bars
-        self._task = TaskID(0)
-        self._title, self._total, self._unit = "", 0, ""
-        self._started = self._last = 0.0
-        self._completed, self._figures = 0, ""
+        self._last = 0.0
 
     def begin_work(self, title: str, total: int, unit: str) -> None:
-        """Show a new bar, or remember the title."""
-        self._title, self._total, self._unit = title, total, unit
-        self._started = self._last = time.monotonic()
-        self._completed, self._figures = 0, ""
-        if self._bars:
-            self._task = self._bars.add_task(title, total=total, unit=unit, figures="")
+        """Show a new bar."""
+        self._last = time.monotonic()
+        self._bars.add_task(title, total=total, unit=unit, figures="")
 
     def advance_work(self, completed: int, metrics: Mapping[str, float]) -> None:
         """Move the bar, or print a line if the last one is some seconds old."""
-        self._completed = completed
-        self._figures = "  ".join(f"{label} {metrics[key]:.2f}" for key, label in _METRICS.items() if key in metrics)
-        now = time.monotonic()
-        if self._bars:
-            self._bars.update(self._task, completed=completed, figures=self._figures)
-        elif now - self._last >= _PLAIN_INTERVAL_SECONDS and 0 < completed < self._total:
+        task = self._bars.tasks[-1]
+        figures = "  ".join(f"{label} {metrics[key]:.2f}" for key, label in _METRICS.items() if key in metrics)
+        self._bars.update(task.id, completed=completed, figures=figures)
+        now, total = time.monotonic(), task.total or 0
+        if self._bars.disable and now - self._last >= _PLAIN_INTERVAL_SECONDS and 0 < completed < total:
             self._last = now
-            left = (now - self._started) / completed * (self._total - completed)
-            self._line(f"{completed}/{self._total} {self._unit}  {self._figures}  about {left:.0f} s left")
+            left = (task.elapsed or 0) / completed * (total - completed)
+            self._line(task, f"{completed}/{total:.0f} {task.fields['unit']}  {figures}  about {left:.0f} s left")
 
     def end_work(self) -> None:
         """Fill the bar, as SFT may end before its last step; or print what it took."""
-        if self._bars:
-            self._bars.update(self._task, total=self._completed)
-            self._bars.stop_task(self._task)
-        else:
-            seconds = time.monotonic() - self._started
-            self._line(f"{self._completed} {self._unit} in {seconds:.0f} s  {self._figures}")
+        task = self._bars.tasks[-1]
+        self._bars.update(task.id, total=task.completed)
+        self._bars.stop_task(task.id)
+        if self._bars.disable:
+            took = f"{task.completed:.0f} {task.fields['unit']} in {task.elapsed or 0:.0f} s"
+            self._line(task, f"{took}  {task.fields['figures']}")
 
     def show_sample(self, sample: WatchedSample) -> None:
         """Print the sample, above bars if there are any."""
@@ -181,17 +174,14 @@ class StderrReporter:
         if not sample.ended:
             self._console.print(Text("    […] (cut at the length limit)", style="dim"))
 
-    def _line(self, message: str) -> None:
-        self._console.print(Text(f"{self._title}: {message}".rstrip()))
+    def _line(self, task: Task, message: str) -> None:
+        self._console.print(Text(f"{task.description}: {message}".rstrip()))
 
 
 @contextmanager
 def reporter() -> Iterator[Reporter]:
     """The reporter for where stderr goes, as long as the block lasts."""
     console = stderr_console()
-    if not sys.stderr.isatty():
-        yield StderrReporter(console)
-        return
     bars = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -201,6 +191,7 @@ def reporter() -> Iterator[Reporter]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}", markup=False),
         console=console,
+        disable=not sys.stderr.isatty(),
     )
     _drawing.append(console)
     try:
