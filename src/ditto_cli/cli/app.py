@@ -28,6 +28,7 @@ from ditto_cli.cli.arguments import (
     Offline,
     SampleOptions,
     ServeOptions,
+    Stage,
     TrainOptions,
     parameters_of,
     uses_model,
@@ -117,13 +118,11 @@ def _sample(options: SampleOptions) -> None:
 @parameters_of(EvalOptions)
 def _eval(options: EvalOptions) -> None:
     """Tell whether it sounds like the person. An honest verdict, with a report: was training worth it?"""
-    if options.cross_validate is None:
-        from ditto_cli.cli.eval import run_eval
+    from ditto_cli.cli.eval import run_cross_validation, run_eval
 
+    if options.cross_validate is None:
         run_eval(options)
     else:
-        from ditto_cli.cli.cross_validate import run_cross_validation
-
         run_cross_validation(options, options.cross_validate)
 
 
@@ -178,14 +177,11 @@ def _adapters_show(name: Name, json: AsJson = False) -> None:
 
 
 @adapters.command("path")
-def _adapters_path(
-    name: Name,
-    round_: Annotated[str | None, typer.Option("--round", help="A stage: sft, 1, 2, ...")] = None,
-) -> None:
+def _adapters_path(name: Name, stage: Stage = None) -> None:
     """Print the folder that PEFT loads. As in `PeftModel.from_pretrained(base, folder)`."""
     from ditto_cli.cli.adapters import run_path
 
-    run_path(name, round_)
+    run_path(name, stage)
 
 
 @adapters.command("rename")
