@@ -219,7 +219,7 @@ def test_a_conversation(trained, loads, words):
         "hello",
         "/adapter bob",
         "again",
-        "/adapter bob:sft",
+        "/round sft",
         "again",
         "/adapter base",
         "again",
@@ -250,7 +250,7 @@ def test_retry_writes_another_text(trained):
     [
         ("/adapter alicea", "note: Unknown adapter 'alicea': did you mean alice or bob?"),
         ("/adapter", "note: An adapter's name is missing"),
-        ("/adapter alice:9", "note: Adapter 'alice' has no stage '9': it has sft, round1."),
+        ("/round 9", "note: Adapter 'alice' has no stage '9': it has sft, round1."),
         ("/retry", "note: The prompt is empty"),
         ("/nonsense", "/adapter NAME swaps the voice"),
         ("/help", "/adapter NAME swaps the voice"),

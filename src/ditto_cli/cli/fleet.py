@@ -11,7 +11,7 @@ from typing import Any
 from ditto_cli.cli.arguments import FleetOptions
 from ditto_cli.cli.context import find_base, folder_adapter, open_store
 from ditto_cli.cli.network import host_log
-from ditto_cli.cli.render import print_json, print_table, reporter, say
+from ditto_cli.cli.render import live_lines, print_json, print_table, say
 from ditto_cli.cli.texts import add_prompts
 from ditto_cli.cli.train import plan_order, read_order
 from ditto_cli.config import read_folder_file
@@ -140,17 +140,14 @@ def _run(
     board = StatusBoard(store_home(os.environ), status)  # what other terminals see
     board.write()
     try:
-        with cluster(options.address) as machines, reporter() as shown:
+        with cluster(options.address) as machines, live_lines() as show:
             for machine in machines:
                 host_log().add(machine)
             if machines:
                 say(f"Texts and adapters travel between here and {', '.join(machines)}.")
             say(f"{len(tasks)} to do, {min(len(tasks), check_resources(resources))} at a time.")
-            num_ended = 0
-            shown.begin_work("Fleet", len(tasks), "people")
             for event in run_tasks(tasks.items(), work, resources):
                 if isinstance(event, Ended):
-                    num_ended += 1
                     try:
                         if isinstance(event.outcome, Failure):
                             raise DittoError(event.outcome.reason)
@@ -164,8 +161,8 @@ def _run(
                     for name, one in event.items():
                         board.set(name, "running", detail=one.stage, seconds_left=one.seconds_left, tries=one.tries)
                 board.write()
-                shown.advance_work(num_ended, {})
-            shown.end_work()
+                running = [f"  {one.name}: {_detail(one)}" for one in status.people if one.state == "running"]
+                show([_summary(status.counts()), *running])
     finally:
         board.end()
     counts = status.counts()

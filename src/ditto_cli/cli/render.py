@@ -10,11 +10,12 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 from rich.console import Console
+from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -193,10 +194,33 @@ def reporter() -> Iterator[Reporter]:
         console=console,
         disable=not sys.stderr.isatty(),
     )
+    with _drawing_on(console), bars:
+        yield StderrReporter(console, bars)
+
+
+@contextmanager
+def live_lines() -> Iterator[Callable[[Sequence[str]], None]]:
+    """Lines shown in the place of those before, below what is said; on no terminal the first alone, now and then."""
+    console = stderr_console()
+    with _drawing_on(console), Live(console=console, auto_refresh=False, transient=not console.is_terminal) as live:
+        last = -_PLAIN_INTERVAL_SECONDS
+
+        def show(lines: Sequence[str]) -> None:
+            nonlocal last
+            if console.is_terminal:
+                live.update(Text(visible("\n".join(lines))), refresh=True)
+            elif time.monotonic() - last >= _PLAIN_INTERVAL_SECONDS:
+                last = time.monotonic()
+                say(lines[0])
+
+        yield show
+
+
+@contextmanager
+def _drawing_on(console: Console) -> Iterator[None]:
     _drawing.append(console)
     try:
-        with bars:
-            yield StderrReporter(console, bars)
+        yield
     finally:
         _drawing.remove(console)
 

@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 _DEFAULT_TEMPERATURE = 0.8
 _DEFAULT_MAX_NEW_TOKENS = 400
-_CHAT_HELP = "/adapter NAME swaps the voice (base and NAME:STAGE too), /retry writes once more, /quit ends."
+_CHAT_HELP = (
+    "/adapter NAME swaps the voice (base too), /round STAGE shows another stage (sft, 1, 2, ...), "
+    "/retry writes once more, /quit ends."
+)
 
 
 def run_sample(options: SampleOptions) -> None:
@@ -110,8 +113,9 @@ def run_chat(options: SampleOptions) -> None:
             line.encode()
             if command == "/quit":
                 return
-            if command == "/adapter":
-                wanted = Voice.parse(argument)
+            if command in ("/adapter", "/round"):
+                name, stage = (argument.strip(), None) if command == "/adapter" else (voice.adapter, argument.strip())
+                wanted = Voice.parse(name, stage or None)
                 session.use(wanted)
                 voice = wanted
                 say(f"Writing as {voice.title}.")
