@@ -211,8 +211,8 @@ def test_a_name_out_of_a_package_counts_as_the_file_that_defines_it():
     assert "ditto_cli.store" not in graph
     assert set().union(*graph.values()) <= set(graph)
     assert "ditto_cli.demonstrations.mail" in graph["ditto_cli.demonstrations.sources"]
-    assert "ditto_cli.cli.cross_validate" in graph["ditto_cli.cli.app"]
-    assert "ditto_cli.cli.cross_validate" not in dependencies({"ditto_cli.cli.app": "_train"})["ditto_cli.cli.app"]
+    assert "ditto_cli.cli.eval" in graph["ditto_cli.cli.app"]
+    assert "ditto_cli.cli.eval" not in dependencies({"ditto_cli.cli.app": "_train"})["ditto_cli.cli.app"]
 
 
 def test_torch_stays_out_of_the_rooms_that_need_none():

@@ -254,8 +254,7 @@ def test_a_name_that_is_taken_is_refused_and_another_one_helps(stored, archive):
     assert result.code == 2
     assert "--name" in result.error
     assert stored.snapshot() == before
-    # The base was a local folder; the adapter that is here already tells where it lies.
-    assert stored("adapters", "import", archive, "--name", "zoe").code == 0
+    assert stored("adapters", "import", archive, "--name", "zoe", "--base", stored.base).code == 0
     assert stored.names() == ["alice", "zoe"]
     assert sampled(stored, "zoe") == sampled(stored, "alice")
 

@@ -113,15 +113,6 @@ def test_a_document_is_not_opened_as_text(ditto, texts, editor):
     assert (texts / "letter.docx").exists()
 
 
-def test_a_name_may_be_its_begin(ditto, texts, editor):
-    assert ditto("demos", "edit", texts, "b", environment=editor("true")).code == 0
-    (texts / "bb.md").write_text("b")
-    ambiguous = ditto("demos", "edit", texts, "b", environment=editor("true"))
-    assert ambiguous.code == 2
-    assert "b.md, bb.md" in ambiguous.only_error
-    assert ditto("demos", "edit", texts, "b.md", environment=editor("true")).code == 0
-
-
 def test_what_cannot_be_read_after_editing_is_said_and_stays(ditto, texts, editor):
     result = ditto("demos", "edit", texts, "a.md", environment=editor('printf -- "---\\nprompt: x\\n" > "$1"'))
     assert result.code == 2
@@ -131,7 +122,7 @@ def test_what_cannot_be_read_after_editing_is_said_and_stays(ditto, texts, edito
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [("exit 3", "ended with an error (3)"), (None, "cannot be started"), ("unbalanced", "is not a command")],
+    [("exit 3", "(3)"), (None, "set EDITOR to one that works"), ("unbalanced", "set EDITOR to one that works")],
 )
 def test_an_editor_that_fails(ditto, texts, editor, tmp_path, command, words):
     environment = {"VISUAL": "", "EDITOR": str(tmp_path / "missing")}
@@ -322,7 +313,7 @@ def test_rm_takes_the_file_of_that_very_name(ditto, texts):
 def test_what_was_written_in_the_editor_outlives_a_refusal(trained, editor):
     result = keep(trained, 'printf -- "---\\nprompt: Write: to Bo: now\\n---\\nmy own words\\n" > "$1"', editor)
     assert result.code == 2
-    kept = re.search(r"What you wrote is kept in (\S+)\.$", result.error)[1]
+    kept = re.search(r"What you wrote is kept in (\S+)\.$", result.err, re.MULTILINE)[1]
     assert "my own words" in Path(kept).read_text()
     shutil.rmtree(Path(kept).parent)
 

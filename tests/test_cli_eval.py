@@ -164,16 +164,6 @@ def test_rivals_are_stages_other_adapters_and_their_stages(trained, quick):
     assert short.contestants[2].kind in ("sft", "round")
 
 
-def test_an_adapter_that_is_called_like_a_contestant_is_not_hidden_in_silence(trained, quick, monkeypatch):
-    def said():
-        return " ".join(trained("eval", "--adapter", "alice", "--against", "texts", *quick).err.split())
-
-    assert "the adapter of that name competes by its stages" not in said()
-    exists = AdapterStore.exists
-    monkeypatch.setattr(AdapterStore, "exists", lambda self, name: name == "texts" or exists(self, name))
-    assert "the adapter of that name competes by its stages, as in texts:sft" in said()
-
-
 def test_a_few_shot_prompt_without_a_text_is_the_base_and_does_not_compete(trained, quick, monkeypatch):
     monkeypatch.setattr(contestants, "fitting_shots", lambda *_, **__: ())
     result = trained("eval", "--adapter", "alice", "--against", "few-shot,base", *quick, "--json")

@@ -6,17 +6,15 @@ import sys
 import pytest
 
 from conftest import save_tiny_base
-from ditto_cli.cli.cross_validate import TRAINED, what_to_do
+from ditto_cli.cli.eval import TRAINED
 from ditto_cli.config import Settings
 from ditto_cli.evaluation.contestants import Contestant, WritingPlan
 from ditto_cli.evaluation.evaluate import _write_all
 from ditto_cli.evaluation.judgements import Author, EvalPrompt, Writing
-from ditto_cli.evaluation.report import EvalReport, WinRate
-from ditto_cli.evaluation.verdict import verdict
+from ditto_cli.evaluation.report import EvalReport
 from ditto_cli.method import ditto as method
 from ditto_cli.method import run
 from ditto_cli.types import Demonstration
-from eval_fixtures import contestant
 
 pytest_plugins = ["cli_helpers"]
 
@@ -73,13 +71,6 @@ def said(result):
     return " ".join(result.err.split())
 
 
-def rate(opponent, value):
-    low, high = value - 0.1, value + 0.1
-    return WinRate(
-        contestant=TRAINED, opponent=opponent, rate=value, low=low, high=high, wins=1, ties=0, losses=1, num_prompts=2
-    )
-
-
 def test_every_text_is_judged_by_a_model_that_never_saw_it(ditto, folder, working_folder, jobs):
     before = sorted(path.name for path in folder.iterdir())
     result = cross_validate(ditto, folder, "--json")
@@ -89,7 +80,6 @@ def test_every_text_is_judged_by_a_model_that_never_saw_it(ditto, folder, workin
     assert (report.run.num_demonstrations, report.run.num_held_out, report.run.num_prompts) == (4, 4, 4)
     assert {c.title for c in report.contestants} == {TRAINED, "base", "few-shot", "sft"}
     assert all(rate.num_prompts == 4 for rate in report.win_rates)
-    assert report.verdict.keep not in (TRAINED, "sft")
     assert "preset smollm2-135m-cpu with ditto.yaml" in said(result)
     assert [job.settings.sft.max_steps for job in jobs] == [2, 2]
     # Nothing is left but the report: no adapter, and no folder of one that `adapters rm` would not know.
@@ -186,25 +176,6 @@ def test_ctrl_c_in_a_fold_keeps_nothing_and_says_so(ditto, folder, working_folde
     assert "goes on" not in result.err
     assert ditto.names() == []
     assert list(working_folder.iterdir()) == []
-
-
-def test_an_untrained_folders_verdict_is_something_to_do():
-    kinds = {TRAINED: "round", "base": "base", "few-shot": "few-shot", "sft": "sft"}
-    made = [contestant(title, kind, []) for title, kind in kinds.items()]
-    over = {"base": 0.9, "few-shot": 0.8, "sft": 0.7}
-    to_do = what_to_do(verdict(made, [rate(*one) for one in over.items()]))
-    assert to_do.keep == "train on all the texts"
-    assert to_do.advice == "Train on all the texts: it is better than the base and the few-shot prompt."
-    to_do = what_to_do(verdict(made, [rate(*one) for one in (over | {"sft": 0.2}).items()]))
-    assert to_do.keep == "train on all the texts with --publish sft"
-    assert to_do.advice == "Train on all the texts with --publish sft: it is better than a trained adapter."
-    base = verdict(made, [rate("base", 0.2)])
-    assert what_to_do(base) == base
-    bad = verdict(
-        [contestant(TRAINED, "round", [], warnings=["Its texts do not end."]), *made[1:]], [rate("base", 0.9)]
-    )
-    assert what_to_do(bad) == bad
-    assert bad.keep == "base"
 
 
 @pytest.mark.parametrize("num", [1, 2])

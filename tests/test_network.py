@@ -20,7 +20,7 @@ NONE = "hosts contacted: none"
 def log():
     log = host_log()
     log.clear()
-    log.tell_at_end()
+    log.is_wanted = True
     return log
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from cli_helpers import SMALL
 from conftest import load_tiny, shake
-from ditto_cli.cli.demos import keep_pair, keep_picks
-from ditto_cli.cli.eval import _author
+from ditto_cli.cli.demos import keep_pair
+from ditto_cli.cli.eval import _author, keep_picks
 from ditto_cli.config import DpoSettings, FolderFile, Settings
 from ditto_cli.demonstrations.choice import audit_pair
 from ditto_cli.demonstrations.folder import pair_line, read_folder, read_pairs, without_kept_back
@@ -449,8 +449,8 @@ def test_a_pair_is_kept_once(tmp_path):
 
 def test_clear_picks_are_kept_but_not_of_other_adapters_nor_for_what_is_kept_back(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("ditto_cli.cli.demos.in_terminal", lambda: True)
-    monkeypatch.setattr("ditto_cli.cli.demos.confirm", lambda question, _: asked.append(question) or True)
+    monkeypatch.setattr("ditto_cli.cli.eval.in_terminal", lambda: True)
+    monkeypatch.setattr("ditto_cli.cli.eval.confirm", lambda question, _: asked.append(question) or True)
 
     def judged(score, second="base", source="new"):
         first = Writing("alice", "p", 0, f"mine against {second}", 4, True)

@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from ditto_cli.cli import render
-from ditto_cli.cli.render import StderrReporter
 from ditto_cli.shown import shorten, visible
 from ditto_cli.store.generations import StepState
 from ditto_cli.types import WatchedSample
@@ -124,21 +123,21 @@ def test_json_is_json_and_holds_no_control_characters(capsys):
 
 
 def test_the_plain_reporter_waits_for_the_first_result(capsys, monkeypatch):
-    reporter = StderrReporter(render.stderr_console())
-    reporter.begin_work("judge", 3, "pairs")
-    reporter._last -= 60  # a slow judge
-    reporter.advance_work(0, {})
-    reporter.advance_work(1, {})
+    with render.reporter() as reporter:
+        reporter.begin_work("judge", 3, "pairs")
+        reporter._last -= 60  # a slow judge
+        reporter.advance_work(0, {})
+        reporter.advance_work(1, {})
     assert capsys.readouterr().err.startswith("judge: 1/3 pairs")
 
 
 def test_the_plain_reporter_writes_lines_without_control_sequences(capsys):
-    reporter = StderrReporter(render.stderr_console())
-    reporter.begin_work("SFT", 3, "updates")
-    for step in (1, 2, 3):
-        reporter.advance_work(step, {"loss": 1.0 / step, "unknown": 1.0})
-    reporter.end_work()
-    reporter.show_sample(WatchedSample("sft", "p", "one\ntwo\x1b[2J", ended=False))
+    with render.reporter() as reporter:
+        reporter.begin_work("SFT", 3, "updates")
+        for step in (1, 2, 3):
+            reporter.advance_work(step, {"loss": 1.0 / step, "unknown": 1.0})
+        reporter.end_work()
+        reporter.show_sample(WatchedSample("sft", "p", "one\ntwo\x1b[2J", ended=False))
     logging.getLogger("ditto_cli.model").warning("watch out\x07")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "SFT: 3 updates in 0 s  loss 0.33"
@@ -177,7 +176,8 @@ def test_messages_to_a_reader_who_went_away_do_not_end_the_work(monkeypatch):
     monkeypatch.setattr("sys.stderr", Gone())
     for tell in (render.say, render.warn, render.fail):
         tell("hello")
-    StderrReporter(render.stderr_console()).show_sample(WatchedSample("sft", "p", "hello", ended=True))
+    with render.reporter() as reporter:
+        reporter.show_sample(WatchedSample("sft", "p", "hello", ended=True))
 
 
 def test_a_figure_that_is_no_number_is_json_all_the_same(capsys):

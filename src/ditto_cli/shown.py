@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 
 # Format characters that turn the direction of text around could make a line read as something else.
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co"}
 _KEPT = "\n\t\u200c\u200d"  # joiners are needed in Persian, Hindi and emoji
 
 
-class _Visible(dict[int, str]):
-    """What `str.translate` makes of each character, found out once."""
-
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
-        if character not in _KEPT and unicodedata.category(character) in _HIDDEN_CATEGORIES:
-            self[code] = character.encode("unicode_escape").decode("ascii")
-        else:
-            self[code] = character
-        return self[code]
-
-
-_VISIBLE = _Visible()
+@cache
+def _visible_character(character: str) -> str:
+    is_hidden = character not in _KEPT and unicodedata.category(character) in _HIDDEN_CATEGORIES
+    return character.encode("unicode_escape").decode("ascii") if is_hidden else character
 
 
 def visible(text: str) -> str:
     """The same text with control, escape and direction characters written out, so that none is obeyed."""
-    return text.translate(_VISIBLE)
+    return "".join(map(_visible_character, text))
 
 
 def shorten(text: str, limit: int) -> str:

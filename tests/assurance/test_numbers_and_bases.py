@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from children import in_child
 from conftest import CHATML, load_tiny, save_tiny_base
-from ditto_cli.cli.boundary import run_guarded
+from ditto_cli.cli.app import run_guarded
 from ditto_cli.errors import DiskError, InputError
 from ditto_cli.method import updates
 from ditto_cli.method.run import Job, train_ditto

@@ -217,7 +217,7 @@ def test_no_write_goes_past_the_store(promise):
     allowed = {
         "store/disk.py": "the gate itself",
         "store/files.py": "opens for locks and flushes",
-        "cli/boundary.py": "opens the null device",
+        "cli/app.py": "opens the null device",
         "model/base/loading.py": "removes a damaged 4-bit base from the cache",
         "model/base/conversions.py": "a library writes a converted base into a staging folder, which store.files moves",
         "cli/export.py": "libraries write into a staging folder, which store.files moves; a temporary one is uploaded",

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from children import KILLED, Child, in_child
-from ditto_cli.cli.boundary import run_guarded
+from ditto_cli.cli.app import run_guarded
 from ditto_cli.errors import DiskError
 from ditto_cli.store import AdapterStore, disk, write_text
 from faults import Counter, FailAt, KillAt

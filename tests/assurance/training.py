@@ -9,7 +9,7 @@ from pathlib import Path
 
 from children import in_child
 from conftest import load_tiny, save_tiny_base
-from ditto_cli.cli.boundary import run_guarded
+from ditto_cli.cli.app import run_guarded
 from ditto_cli.config import Settings
 from ditto_cli.method.run import Job, train_ditto
 from ditto_cli.store import AdapterStore, disk

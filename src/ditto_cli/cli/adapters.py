@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from ditto_cli.cli.context import confirm, find_base, open_store
+from ditto_cli.cli.context import check_base, confirm, find_base, open_store
 from ditto_cli.cli.render import print_facts, print_json, print_table, print_text, say, warn
 from ditto_cli.config import PAIRS_FILE
 from ditto_cli.errors import DiskError, IncompatibleError, InputError
@@ -15,10 +15,7 @@ from ditto_cli.shown import size
 from ditto_cli.store import (
     AdapterArchive,
     AdapterRecord,
-    AdapterStore,
-    BaseIdentity,
     check_name,
-    describe_mismatch,
     read_archive,
     store_home,
 )
@@ -38,17 +35,7 @@ def run_list(*, as_json: bool) -> None:
     for name in store.unfinished_names():
         say(f"{name} has a training that is not finished: the same `ditto train` goes on with it.")
     if as_json:
-        print_json(
-            [
-                {
-                    "name": entry.name,
-                    "problem": entry.problem,
-                    "size_bytes": entry.size_bytes,
-                    "record": entry.record,
-                }
-                for entry in entries
-            ]
-        )
+        print_json([vars(entry) for entry in entries])
         return
     if not entries:
         say("There are no adapters yet: make one with `ditto train FOLDER`.")
@@ -132,14 +119,16 @@ def run_import(path: Path, *, name: str | None, base: str | None) -> None:
     archive = read_archive(path)
     adapter = name or archive.record.name
     store = open_store()
-    taken = InputError(f"There is already an adapter {adapter!r}: give this one another name with --name.")
     if store.has(adapter):
-        raise taken
-    place, revision = (base, None) if base else _known_base(path, archive.record.base, store)
-    record, contents = _fit(path, archive, place, revision)
+        raise InputError(f"There is already an adapter {adapter!r}: give this one another name with --name.")
+    known = archive.record.base
+    if base is None and known.source == "local":
+        raise InputError(
+            f"The adapter in {path} was trained on a base in a local folder ({known.id}): give the place of the same "
+            "base here with --base."
+        )
+    record, contents = _fit(path, archive, base or known.id, None if base else known.revision)
     with store.begin(adapter) as staged:
-        if store.has(adapter):  # since the look above
-            raise taken
         for stage, stage_files in contents.items():
             staged.add_stage(stage, stage_files)
         staged.publish(record)
@@ -197,11 +186,7 @@ def _fit(
     record = archive.record
     skeleton = load_skeleton(find_base(base, revision))
     identity = skeleton.identity
-    mismatch = describe_mismatch(record.base, identity)
-    if mismatch is not None:
-        raise IncompatibleError(
-            f"The adapter in {path} does not belong to this base: {mismatch}; --base says where its own lies."
-        )
+    check_base(record.name, record, identity)
     expected = attach(skeleton, record.settings.lora)
     for stage, content in archive.stages.items():
         misfit = describe_misfit(expected, content.shapes)
@@ -211,19 +196,6 @@ def _fit(
     base_settings = record.settings.base.model_copy(update={"id": identity.id, "revision": identity.revision})
     settings = record.settings.model_copy(update={"base": base_settings})
     return record.model_copy(update={"base": identity, "settings": settings}), contents
-
-
-def _known_base(path: Path, base: BaseIdentity, store: AdapterStore) -> tuple[str, str | None]:
-    """Where the base of an archive is to be found when the user does not say it."""
-    if base.source != "local":
-        return base.id, base.revision
-    for entry in store.entries():
-        if entry.record is not None and describe_mismatch(base, entry.record.base) is None:
-            return entry.record.base.id, entry.record.base.revision
-    raise InputError(
-        f"The adapter in {path} was trained on a base in a local folder ({base.id}): give the place of the same base "
-        "here with --base."
-    )
 
 
 def _warn_of(record: AdapterRecord, stage: str) -> None:

@@ -1,17 +1,22 @@
-"""`ditto`: the commands and their arguments. What becomes of their errors is in `boundary`.
+"""`ditto`: the commands and their arguments, and the one place where an error becomes a line and an exit code.
 
 Only typer is imported here; a command's own file is imported when it runs, so that `ditto --help` answers at once.
 """
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ditto_cli import __version__
+from ditto_cli import __version__, interrupts
 from ditto_cli.cli.arguments import (
     AsJson,
     EvalOptions,
@@ -23,10 +28,13 @@ from ditto_cli.cli.arguments import (
     Offline,
     SampleOptions,
     ServeOptions,
+    Stage,
     TrainOptions,
     parameters_of,
     uses_model,
 )
+from ditto_cli.cli.network import host_log, protect_process
+from ditto_cli.errors import DiskError, DittoError, InterruptedRun, MemoryLimitError
 
 Sure = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 TextName = Annotated[str, typer.Argument(help="The text's file.")]
@@ -110,13 +118,11 @@ def _sample(options: SampleOptions) -> None:
 @parameters_of(EvalOptions)
 def _eval(options: EvalOptions) -> None:
     """Tell whether it sounds like the person. An honest verdict, with a report: was training worth it?"""
-    if options.cross_validate is None:
-        from ditto_cli.cli.eval import run_eval
+    from ditto_cli.cli.eval import run_cross_validation, run_eval
 
+    if options.cross_validate is None:
         run_eval(options)
     else:
-        from ditto_cli.cli.cross_validate import run_cross_validation
-
         run_cross_validation(options, options.cross_validate)
 
 
@@ -171,14 +177,11 @@ def _adapters_show(name: Name, json: AsJson = False) -> None:
 
 
 @adapters.command("path")
-def _adapters_path(
-    name: Name,
-    round_: Annotated[str | None, typer.Option("--round", help="A stage: sft, 1, 2, ...")] = None,
-) -> None:
+def _adapters_path(name: Name, stage: Stage = None) -> None:
     """Print the folder that PEFT loads. As in `PeftModel.from_pretrained(base, folder)`."""
     from ditto_cli.cli.adapters import run_path
 
-    run_path(name, round_)
+    run_path(name, stage)
 
 
 @adapters.command("rename")
@@ -287,10 +290,60 @@ def _status(json: AsJson = False) -> None:
 
 def main() -> None:
     """What the command `ditto` runs."""
-    import gc
-
-    from ditto_cli.cli.boundary import run_guarded
-
     # Python looks for cycles after every 700 new objects, an eighth of the time that a command takes to load a model.
     gc.set_threshold(50_000)
     run_guarded(app)
+
+
+def run_guarded(app: Callable[[], None]) -> None:
+    """Run the command line; every foreseen failure ends in one line on stderr and its exit code."""
+    interrupts.listen()
+    host_log().clear()
+    protect_process()
+    try:
+        _run(app)
+    except KeyboardInterrupt:
+        _end(interrupts.stopped("Stopped."))
+    except DittoError as error:
+        _end(error)
+    except BrokenPipeError:  # the reader of our output went away: nothing to say to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        # Only the system's words: a path may be private, and a text never belongs here.
+        reason = error.strerror or type(error).__name__
+        _end(DiskError(f"The system refused to read or write ({reason}); `ditto --debug ...` shows where."))
+    except Exception as error:
+        # torch's own errors for full memory are told by name and words: importing torch here would slow every command.
+        if type(error).__name__ == "OutOfMemoryError":
+            _end(MemoryLimitError("The GPU's memory is full: close other programs, or take a smaller --preset."))
+        if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+            _end(MemoryLimitError("This machine's memory is full: close other programs, or take a smaller --preset."))
+        _end(DittoError(f"Something unforeseen failed ({type(error).__name__}); `ditto --debug ...` shows where."))
+
+
+def _run(app: Callable[[], None]) -> None:
+    """Run typer, and undo what it makes of two exceptions: Ctrl-C ends it without a word, a closed pipe with 1."""
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == InterruptedRun.exit_code:
+            raise KeyboardInterrupt from None
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        raise
+    finally:
+        try:
+            sys.stdout.flush()  # here, where a pipe that was closed is still told from a failure
+        finally:
+            host_log().tell()  # before the error line, which is the last one
+
+
+def _end(error: DittoError) -> None:
+    from ditto_cli.cli.render import fail
+
+    if os.environ.get("DITTO_DEBUG"):
+        with suppress(OSError):
+            traceback.print_exc()
+    fail(str(error))
+    sys.exit(error.exit_code)

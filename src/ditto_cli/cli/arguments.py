@@ -301,6 +301,6 @@ class FleetOptions:
 
 def uses_model(*, offline: bool) -> None:
     """For commands that load a model: they end with the hosts contacted, and may be forbidden to contact the hub."""
-    host_log().tell_at_end()
+    host_log().is_wanted = True
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"  # read by the hub library when it is imported

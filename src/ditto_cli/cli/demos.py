@@ -1,13 +1,12 @@
 """`ditto demos`: add, show, edit and remove demonstrations and pairs; the conversation of `ditto init` about them.
 
-What other commands bring, an edited sample or the picks of a person who judged, is kept from here too.
+What other commands bring, as an edited sample, is kept from here too.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -16,9 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from shutil import which
-from typing import TYPE_CHECKING
 
-from ditto_cli.cli.context import confirm, folder_base, in_terminal
+from ditto_cli.cli.context import confirm, folder_base
 from ditto_cli.cli.render import ask, print_json, print_table, say, warn
 from ditto_cli.cli.texts import (
     audit_texts,
@@ -46,17 +44,11 @@ from ditto_cli.demonstrations.posts import read_markdown, read_plain
 from ditto_cli.demonstrations.prompts import attach_stored_prompts
 from ditto_cli.demonstrations.redaction import redactor_for
 from ditto_cli.demonstrations.sources import file_names, read_source, read_sources
-from ditto_cli.errors import DittoError, InputError
-from ditto_cli.evaluation.judges.by_person import PERSON
+from ditto_cli.errors import InputError
 from ditto_cli.shown import shorten
 from ditto_cli.store import append_line, remove_tree, write_text
 from ditto_cli.types import Reading, SourceText
 
-if TYPE_CHECKING:
-    from ditto_cli.evaluation.evaluate import Findings
-    from ditto_cli.evaluation.judgements import Judge
-
-_MAX_INPUT_BYTES = 2 * 2**20
 _USUAL_EDITORS = ("sensible-editor", "nano", "vim", "vi")
 _TEXT_SUFFIXES = frozenset({".md", ".txt", ".eml", ".html", ".htm", ".csv", ".tsv", ".json", ".jsonl", ".yaml"})
 
@@ -66,10 +58,7 @@ def run_add(folder: Path, source: str | None, prompt: str | None) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file: give the folder with the texts.")
     if source == "-" or (source is None and not sys.stdin.isatty()):
-        raw = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)
-        if len(raw) > _MAX_INPUT_BYTES:
-            raise InputError("standard input is larger than 2 MiB: give a text of a person, not an archive.")
-        reading = _name_by_words(read_markdown("standard input", raw))
+        reading = _name_by_words(read_markdown("standard input", sys.stdin.buffer.read()))
     elif source is None:
         _write_in_editor(folder, prompt)
         return
@@ -161,7 +150,7 @@ def run_edit(folder: Path, name: str) -> None:
 
 def run_rm(folder: Path, name: str, *, sure: bool) -> None:
     """Remove a demonstration's file."""
-    path = _file_of(folder, name, exact=sure)
+    path = _file_of(folder, name)
     identity = path.relative_to(folder).as_posix()
     try:
         num = sum(isinstance(item, SourceText) for item in read_source(path, identity))
@@ -177,8 +166,8 @@ def run_rm(folder: Path, name: str, *, sure: bool) -> None:
     say(f"Removed {path}.{stored} An adapter that learnt it still knows it: train anew, or ditto forget NAME.")
 
 
-def _file_of(folder: Path, name: str, *, exact: bool = False) -> Path:
-    """The file of a text, by its name or (unless `exact`) the name's begin."""
+def _file_of(folder: Path, name: str) -> Path:
+    """The file of a text, by its name."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give the one with the texts.")
     files = sorted(
@@ -186,44 +175,32 @@ def _file_of(folder: Path, name: str, *, exact: bool = False) -> Path:
         for path in (*folder.iterdir(), *(folder / HELD_OUT_FOLDER).glob("*"))
         if path.is_file() and not path.name.startswith(".") and path.name not in (FOLDER_FILE, PROMPT_FILE, PAIRS_FILE)
     )
-    found = [file for file in files if file in (name, name.removeprefix("./"))]
-    if not found and not exact:
-        found = [file for file in files if file.startswith(name)]
-    if len(found) == 1:
-        return folder / found[0]
-    if not found:
+    if name.removeprefix("./") not in files:
         raise InputError(f"{folder} has no text {name}; it has {', '.join(files[:9]) or 'none'}.")
-    raise InputError(f"{name} is the begin of several names ({', '.join(found[:5])}): give more of it.")
+    return folder / name
 
 
-_COMMANDS = "w: write a text in your editor; p: paste one; e NAME: edit; r NAME: remove; l: list; Enter: done."
+_COMMANDS = "w: write a text in your editor; p: paste one; Enter: done."
 
 
 def converse(folder: Path) -> None:
-    """Let the user write, paste, edit and remove texts one by one, until an empty line or the end of input."""
+    """Let the user write and paste texts one by one, until an empty line or the end of input."""
     say(_COMMANDS)
     while True:
         num = len(_texts_of(folder, read_folder_file(folder)))
         try:
-            command, _, argument = ask(f"{num} texts> ").strip().partition(" ")
+            command = ask(f"{num} texts> ").strip().lower()
         except EOFError:
             return
-        if not command:
-            return
         try:
-            match command[0].lower():
-                case "w":
-                    _write_in_editor(folder)
-                case "p":
-                    _paste(folder)
-                case "e":
-                    run_edit(folder, argument.strip())
-                case "r":
-                    run_rm(folder, argument.strip(), sure=False)
-                case "l":
-                    run_list(folder, as_json=False)
-                case _:
-                    warn(_COMMANDS)
+            if not command:
+                return
+            if command == "w":
+                _write_in_editor(folder)
+            elif command == "p":
+                _paste(folder)
+            else:
+                warn(_COMMANDS)
         except InputError as error:
             warn(str(error))
 
@@ -258,15 +235,11 @@ def run_pairs(folder: Path, *, edit: int | None, remove: int | None, as_json: bo
     line = edit if remove is None else remove
     if line is not None:
         before = pair_lines(folder).get(line)
-        if before is None:
-            raise InputError(f"{folder / PAIRS_FILE} has no pair in line {line}.")
         found = next((pair for pair in read_pairs(folder)[0] if pair.id == f"{PAIRS_FILE}#{line}"), None)
-        if remove is not None:
+        if before is not None and remove is not None:
             _replace(folder, line, before, [])
-        elif found is None:
-            raise InputError(
-                f"Line {line} of {PAIRS_FILE} is no pair that can be used: edit the file itself, or remove it."
-            )
+        elif before is None or found is None:
+            raise InputError(f"{folder / PAIRS_FILE} has no pair in line {line} that can be used.")
         else:
             with edited(found.chosen + "\n", suffix=".txt") as raw:
                 chosen = normalise_text(raw.decode("utf-8", errors="replace"))
@@ -314,54 +287,26 @@ def keep_pair(folder: Path, prompt: str, chosen: str, rejected: str) -> bool:
     return True
 
 
-def keep_picks(judge: Judge, findings: Findings, folder: Path) -> None:
-    """Keep what a person picked as pairs, if she says yes.
-
-    Not what other adapters wrote, nor for prompts of texts kept back.
-    """
-    if judge.name != PERSON or not in_terminal():
-        return
-    others = {contestant.title for contestant in findings.contestants if contestant.participants}
-    known, picked = {(pair.prompt, pair.chosen, pair.rejected) for pair in read_pairs(folder)[0]}, []
-    for judgement in findings.judgements:
-        pair = judgement.pair
-        sides = (pair.first, pair.second) if judgement.score == 1 else (pair.second, pair.first)
-        is_clear = judgement.score in (0.0, 1.0) and pair.prompt.source != "held_out"
-        texts = (pair.prompt.prompt, sides[0].text, sides[1].text)
-        if is_clear and texts not in known and not any(side.contestant in others for side in sides):
-            picked.append(texts)
-    if picked and confirm(f"Keep these {len(picked)} picks in {folder / PAIRS_FILE}, to learn from?", ""):
-        num = sum(keep_pair(folder, *texts) for texts in picked)
-        say(f"New pairs: {num}. To learn from them: ditto train {folder}")
-
-
 def edit_file(path: Path) -> None:
     """Open a file in $VISUAL, $EDITOR or a usual editor, and wait until it is closed."""
-    variable = next((name for name in ("VISUAL", "EDITOR") if os.environ.get(name, "").strip()), None)
-    if variable is not None:
-        try:
-            command = shlex.split(os.environ[variable])
-        except ValueError:
-            raise InputError(
-                f"{variable} is not a command: {os.environ[variable]!r}; set it to your editor's."
-            ) from None
-    else:
-        command = [name for name in _USUAL_EDITORS if which(name)][:1]
-    if not command:
+    usual = next(filter(which, _USUAL_EDITORS), None)
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or usual
+    if editor is None:
         raise InputError("No editor is known: set EDITOR to one, as in EDITOR=nano, or give the text as a file.")
-    try:
-        done = subprocess.run([*command, str(path)], check=False)
-    except OSError as error:
-        raise InputError(f"The editor {command[0]} cannot be started ({error.strerror}): set EDITOR to one.") from None
+    # By the shell, as git does, for the variable may hold options; what the shell has to say of it goes to stderr.
+    done = subprocess.run(["sh", "-c", f'{editor} "$1"', "sh", str(path)], check=False)
     if done.returncode != 0:
-        raise InputError(f"The editor {command[0]} ended with an error ({done.returncode}): nothing was taken from it.")
+        raise InputError(
+            f"The editor {editor} ended with an error ({done.returncode}), so nothing was taken from it: set EDITOR to "
+            "one that works."
+        )
 
 
 @contextmanager
 def edited(text: str, *, suffix: str = ".md") -> Iterator[bytes]:
     """What the user makes of a text, for the block to use; it is lost only after the block has ended well.
 
-    While it is edited it lies in a private folder. Where the block fails, it stays there, and the error says where.
+    While it is edited it lies in a private folder. Where the block fails, it stays there, and a note says where.
     """
     folder = Path(tempfile.mkdtemp(prefix="ditto-"))  # mode 0700
     path = folder / f"text{suffix}"
@@ -369,11 +314,9 @@ def edited(text: str, *, suffix: str = ".md") -> Iterator[bytes]:
     try:
         edit_file(path)
         yield path.read_bytes()
-    except BaseException as error:
+    except BaseException:
         if path.read_bytes() == text.encode():
             remove_tree(folder)
-        elif isinstance(error, DittoError):
-            raise type(error)(f"{error} What you wrote is kept in {path}.") from None
         else:
             warn(f"What you wrote is kept in {path}.")
         raise

@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -33,15 +33,13 @@ _LEFTOVERS = (TEMPORARY_PREFIX, STAGING_PREFIX, REMOVED_PREFIX)
 _MOST_PROBLEMS_SHOWN = 3
 _ANSWERS = {None: "unknown", True: "yes", False: "no"}
 
-Found = TypeVar("Found")
-
 
 def run_doctor(*, as_json: bool) -> None:
     """Show the report, and end with an error where the store or an adapter has a problem."""
-    home, cache, problems = store_home(os.environ), cache_home(os.environ), list[str]()
-    store = AdapterStore(home)
+    home, cache = store_home(os.environ), cache_home(os.environ)
+    store, problems = AdapterStore(home), _problems_of_files(home, cache)
 
-    def attempt(look: Callable[[], Found], *, about: str = "") -> Found | None:
+    def attempt(look: Callable[[], Any], *, about: str = "") -> Any:
         """What `look` finds; what keeps it from finding anything is a problem."""
         try:
             return look()
@@ -51,7 +49,6 @@ def run_doctor(*, as_json: bool) -> None:
             problems.append(f"{about}something unforeseen is wrong with it ({type(error).__name__})")
         return None
 
-    problems += _problems_of_files(home, cache)
     if (home / KEY_FILE).exists():
         attempt(store.key)
     unfinished, names = attempt(store.unfinished_names) or [], attempt(store.names) or []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ditto_cli.cli.arguments import ExportOptions
 from ditto_cli.cli.context import check_base, confirm, find_base, open_store
 from ditto_cli.cli.render import print_text, say, warn
-from ditto_cli.errors import DiskError, DittoError, IncompatibleError, InputError
+from ditto_cli.errors import DiskError, IncompatibleError, InputError
 from ditto_cli.shown import size
 from ditto_cli.store import (
     ARCHIVE_SUFFIX,
@@ -65,7 +65,34 @@ def export_voice(options: ExportOptions) -> tuple[Path, str]:
     from ditto_cli.model.policy.lora import mix, read_lora
 
     lora = mix([(read_lora(store.checked_stage_folder(v.adapter, v.stage)), v.strength) for v in voice.parts()])
-    return place, _Export(options, voice, record, lora).write(place)
+    export = _Export(options, voice, record, lora)
+    if options.target == "hub":
+        return place, export.upload()
+    with _new_folder(place) as folder:
+        match options.target:
+            case "peft":
+                export.write_peft(folder)
+                told = f"model = PeftModel.from_pretrained(base, {str(place)!r})"
+            case "vllm":
+                from ditto_cli.exchange.programs import vllm_command
+
+                export.write_peft(folder)
+                source = export.source(weights=False)
+                base, revision = (source.id, source.revision) if source.kind == "hub" else (source.folder, None)
+                told = vllm_command(str(base), revision, [(_file_name(voice), place.resolve())], lora.config.r)
+            case "merged":
+                from ditto_cli.exchange.parity import check_merged
+                from ditto_cli.model.base.loading import merge
+
+                source = export.source()
+                dtype = merge(source, lora, folder)
+                if options.check:
+                    check_merged(source, lora, folder, dtype)
+                told = f"AutoModelForCausalLM.from_pretrained({str(place)!r})"
+            case _:
+                told = export.write_gguf(folder, place)
+    say(f"Wrote {place}. {_ADVICE}")
+    return place, told
 
 
 def _write_archive(options: ExportOptions, name: str) -> Path:
@@ -114,38 +141,7 @@ class _Export:
     record: AdapterRecord
     lora: Lora
 
-    def write(self, place: Path) -> str:
-        """Into the folder `place`, or to the hub; what there is to tell on stdout."""
-        if self.options.target == "hub":
-            return self._upload()
-        with _new_folder(place) as folder:
-            match self.options.target:
-                case "peft":
-                    self._write_peft(folder)
-                    told = f"model = PeftModel.from_pretrained(base, {str(place)!r})"
-                case "vllm":
-                    from ditto_cli.exchange.programs import vllm_command
-
-                    self._write_peft(folder)
-                    source = self._source(weights=False)
-                    base, revision = (source.id, source.revision) if source.kind == "hub" else (source.folder, None)
-                    adapters = [(_file_name(self.voice), place.resolve())]
-                    told = vllm_command(str(base), revision, adapters, self.lora.config.r)
-                case "merged":
-                    from ditto_cli.exchange.parity import check_merged
-                    from ditto_cli.model.base.loading import merge
-
-                    source = self._source()
-                    dtype = merge(source, self.lora, folder)
-                    if self.options.check:
-                        check_merged(source, self.lora, folder, dtype)
-                    told = f"AutoModelForCausalLM.from_pretrained({str(place)!r})"
-                case _:
-                    told = self._write_gguf(folder, place)
-        say(f"Wrote {place}. {_ADVICE}")
-        return told
-
-    def _write_peft(self, folder: Path) -> None:
+    def write_peft(self, folder: Path) -> None:
         from ditto_cli.exchange.programs import model_card
         from ditto_cli.model.base.conversions import EMBEDDED_HUB_ID
         from ditto_cli.model.policy.lora import contents
@@ -156,7 +152,7 @@ class _Export:
             write_bytes(folder / name, data)
         write_text(folder / "README.md", model_card(self.voice.title, base, self.record, self.lora.config.r))
 
-    def _write_gguf(self, folder: Path, place: Path) -> str:
+    def write_gguf(self, folder: Path, place: Path) -> str:
         from ditto_cli.exchange.gguf_files import write_adapter, write_base
         from ditto_cli.exchange.parity import check_gguf, is_installed
         from ditto_cli.exchange.programs import llama_command, modelfile
@@ -164,7 +160,7 @@ class _Export:
         from ditto_cli.model.base.loading import load_skeleton
 
         with_base, check = self.options.with_base, self.options.check
-        source = self._source(weights=with_base is not None)
+        source = self.source(weights=with_base is not None)
         base = find_gguf() if source.kind == "embedded" else None
         if with_base is not None:
             base = Path(f"base-{with_base}.gguf")
@@ -192,7 +188,7 @@ class _Export:
         command = llama_command(str(place / shown), str(place / f"{name}.gguf"))
         return f"{command}\nollama create {name} -f {place / 'Modelfile'}"
 
-    def _source(self, *, weights: bool = True) -> BaseSource:
+    def source(self, *, weights: bool = True) -> BaseSource:
         """Where the base lies, after a look that it is the one."""
         from ditto_cli.model.base.loading import load_skeleton
 
@@ -203,7 +199,7 @@ class _Export:
             check_base(self.voice.adapter, self.record, load_skeleton(source).identity)
         return source
 
-    def _upload(self) -> str:
+    def upload(self) -> str:
         from huggingface_hub import HfApi
 
         repository = str(self.options.repository)
@@ -216,18 +212,18 @@ class _Export:
             say("Nothing was sent.")
             return ""
         with tempfile.TemporaryDirectory() as folder:
-            self._write_peft(Path(folder))
+            self.write_peft(Path(folder))
+            api = HfApi()
             try:
-                api = HfApi()
                 api.create_repo(repository, private=True, exist_ok=True)
-                if not api.repo_info(repository).private:
-                    raise InputError(f"{repository} is public, so nothing was sent: make it private, or take another.")
-                api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Adapter written by ditto")
-            except DittoError:
-                raise
+                is_private = api.repo_info(repository).private
+                if is_private:
+                    api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Adapter written by ditto")
             except Exception as error:  # of the connection, the hub, or what they are made of
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
                 raise InputError(f"The hub did not take the adapter ({reason}): `hf auth login` signs in.") from None
+        if not is_private:
+            raise InputError(f"{repository} is public, so nothing was sent: make it private, or take another.")
         return f"Sent to {repository}, private."
 
 
@@ -238,9 +234,6 @@ def _new_folder(place: Path) -> Iterator[Path]:
     try:
         remove_tree(staging)  # what a killed export left
         staging.mkdir(mode=0o700)
-    except OSError as error:
-        raise DiskError(f"{place.parent} cannot be written to ({error.strerror}): give another --out.") from None
-    try:
         yield staging
         for path in staging.iterdir():
             path.chmod(0o600)  # libraries write for everybody
@@ -249,6 +242,8 @@ def _new_folder(place: Path) -> Iterator[Path]:
     except OSError as error:
         if error.strerror is None:  # a library's, of something else
             raise
-        raise DiskError(f"{place} cannot be written ({error.strerror}): free space, or give another --out.") from None
+        raise DiskError(
+            f"{place} cannot be written to ({error.strerror}): free space, or give another --out."
+        ) from None
     finally:
         remove_tree(staging)

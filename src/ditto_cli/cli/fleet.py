@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,6 @@ from ditto_cli.shown import duration, size
 from ditto_cli.store import AdapterStore, store_home, write_text
 from ditto_cli.store.generations import STAGE_FILES
 
-_MOST_RUNNING_SHOWN = 12
 _PROGRAM_BYTES = 4 * 2**30  # and of an evaluation on a CPU
 
 
@@ -47,8 +45,7 @@ def run_fleet_train(options: FleetOptions) -> None:
         if all(status.state == "refused" for status in statuses):
             raise InputError("Nobody can be trained: see above.")
         if not tasks:
-            with _status_board(options, statuses):
-                say("All who can be are trained already; --fresh trains them again.")
+            say("All who can be are trained already; --fresh trains them again.")
             return
 
         def keep(name: str, outcome: Any) -> tuple[float, str]:
@@ -124,19 +121,6 @@ def run_fleet_status(*, as_json: bool) -> None:
     say(f"It ended {ago} ago." if status.is_over else f"As of {ago} ago.")
 
 
-@contextmanager
-def _status_board(options: FleetOptions, people: list[PersonStatus]) -> Iterator[StatusBoard]:
-    """What other terminals see of the people."""
-    now = time.time()
-    status = FleetStatus(folder=str(options.people), begun=now, updated=now, people=people)
-    board = StatusBoard(store_home(os.environ), status)
-    board.write()
-    try:
-        yield board
-    finally:
-        board.end()
-
-
 def _run(
     options: FleetOptions,
     people: list[PersonStatus],
@@ -151,33 +135,37 @@ def _run(
     """
     # On a GPU the weights lie there, and what is left is the program.
     resources = Resources(options.num_gpus, options.num_cpus, _PROGRAM_BYTES if options.num_gpus else memory_bytes)
-    with (
-        _status_board(options, people) as board,
-        cluster(options.address) as machines,
-        live_lines() as shown,
-    ):
-        for machine in machines:
-            host_log().add(machine)
-        if machines:
-            say(f"Texts and adapters travel between here and {', '.join(machines)}.")
-        say(f"{len(tasks)} to do, {min(len(tasks), check_resources(resources))} at a time.")
-        for event in run_tasks(tasks.items(), work, resources):
-            if isinstance(event, Ended):
-                try:
-                    if isinstance(event.outcome, DittoError):
-                        raise event.outcome
-                    seconds, told = keep(event.name, event.outcome)
-                    board.set(event.name, "done", detail="", seconds_left=None, seconds=seconds)
-                    say(told)
-                except DittoError as error:  # of the task, or of the disk here
-                    say(f"{event.name} failed: {error}")
-                    board.set(event.name, "failed", detail=str(error), seconds_left=None)
-            else:
-                for name, one in event.items():
-                    board.set(name, "running", detail=one.stage, seconds_left=one.seconds_left, tries=one.tries)
-            board.write()
-            shown.show(list(_lines(board.status)))
-    counts = board.status.counts()
+    now = time.time()
+    status = FleetStatus(folder=str(options.people), begun=now, updated=now, people=people)
+    board = StatusBoard(store_home(os.environ), status)  # what other terminals see
+    board.write()
+    try:
+        with cluster(options.address) as machines, live_lines() as show:
+            for machine in machines:
+                host_log().add(machine)
+            if machines:
+                say(f"Texts and adapters travel between here and {', '.join(machines)}.")
+            say(f"{len(tasks)} to do, {min(len(tasks), check_resources(resources))} at a time.")
+            for event in run_tasks(tasks.items(), work, resources):
+                if isinstance(event, Ended):
+                    try:
+                        if isinstance(event.outcome, DittoError):
+                            raise event.outcome
+                        seconds, told = keep(event.name, event.outcome)
+                        board.set(event.name, "done", detail="", seconds_left=None, seconds=seconds)
+                        say(told)
+                    except DittoError as error:  # of the task, or of the disk here
+                        say(f"{event.name} failed: {error}")
+                        board.set(event.name, "failed", detail=str(error), seconds_left=None)
+                else:
+                    for name, one in event.items():
+                        board.set(name, "running", detail=one.stage, seconds_left=one.seconds_left, tries=one.tries)
+                board.write()
+                running = [f"  {one.name}: {_detail(one)}" for one in status.people if one.state == "running"]
+                show([_summary(status.counts()), *running])
+    finally:
+        board.end()
+    counts = status.counts()
     say(_summary(counts))
     if counts.get("failed"):
         raise DittoError("Some failed, see above; the same command tries these again.")
@@ -254,15 +242,6 @@ def _eval_task(store: AdapterStore, name: str, folder: Path, *, is_on_gpu: bool)
         stages[stage] = {file: (place / file).read_bytes() for file in STAGE_FILES}
     prompts = evaluation_prompts(author, store.evaluation_folder(name))
     return EvalTask(name, record, stages, author, tuple(prompts), is_on_gpu)
-
-
-def _lines(status: FleetStatus) -> Iterator[str]:
-    yield _summary(status.counts())
-    running = [person for person in status.people if person.state == "running"]
-    for person in running[:_MOST_RUNNING_SHOWN]:
-        yield f"  {person.name}: {_detail(person)}"
-    if len(running) > _MOST_RUNNING_SHOWN:
-        yield f"  and {len(running) - _MOST_RUNNING_SHOWN} more"
 
 
 def _detail(person: PersonStatus) -> str:

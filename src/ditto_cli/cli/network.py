@@ -27,18 +27,14 @@ class HostLog:
         self.clear()
 
     def clear(self) -> None:
-        """Begin anew: nothing was contacted, and no command has asked to tell it."""
+        """Begin anew: nothing was contacted, and no command wants it told."""
         self._hosts: set[str] = set()
         self._names: dict[str, str] = {}
-        self._wanted = False
-
-    def tell_at_end(self) -> None:
-        """Called by commands that load a model, whose user should see that nothing left the machine."""
-        self._wanted = True
+        self.is_wanted = False  # set by commands that load a model, whose user should see that nothing left the machine
 
     def tell(self) -> None:
         """Say `hosts contacted: ...`, where the command asked for it."""
-        if self._wanted:
+        if self.is_wanted:
             from ditto_cli.cli.render import say  # here, as `ditto --help` is quicker without it
 
             with suppress(OSError):  # nobody reads stderr any more: how the command ended matters more

@@ -10,16 +10,14 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, TextIO, cast
 
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -103,42 +101,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     console.print(table, soft_wrap=False)
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A share from 0 to 1 with an interval around it; `words` stand beside it, and `note` below these."""
-
-    label: str
-    share: float
-    interval: tuple[float, float]
-    words: str
-    note: str
-
-
-def print_bars(title: str, bars: Sequence[Bar]) -> None:
-    """Shares as bars with a mark at 0.5; in a file or pipe, and where a terminal has no more, in ASCII."""
-    console = stdout_console()
-    plain = console.options.ascii_only or not console.is_terminal
-    signs = "#=-.|" if plain else "█▓░·│"  # bar, bar and interval, interval, neither, the middle
-    console.print(Text(visible(title), "bold"))
-    console.print(Text(f"{signs[0]} rate, {signs[1]}{signs[2]} interval, {signs[4]} 0.5", "dim"))
-    num_cells = max(11, min(41, console.width // 4)) | 1  # odd, so that there is a middle
-    label_width = max(cell_len(visible(bar.label)) for bar in bars)
-    words_width = max(cell_len(visible(words)) for bar in bars for words in (bar.words, bar.note))
-    beside = label_width + num_cells + words_width + 4 <= console.width
-    for bar in bars:
-        drawing, (low, high) = "", bar.interval
-        for cell in range(num_cells):
-            centre = (cell + 0.5) / num_cells
-            in_bar, in_interval = centre <= bar.share, low <= centre <= high
-            sign = (1 if in_bar else 2) if in_interval else (0 if in_bar else 3)
-            drawing += signs[4 if cell == num_cells // 2 else sign]
-        if beside:
-            start, indent = set_cell_size(visible(bar.label), label_width), " " * (label_width + num_cells + 2)
-        else:
-            start, indent = f"{visible(bar.label)}\n", ""
-        console.print(Text(f"{start}  {drawing}  {visible(bar.words)}\n{indent}  {visible(bar.note)}"))
-
-
 def print_facts(facts: Mapping[str, str], *, to_stderr: bool = False) -> None:
     """Names and values, one a line, values aligned."""
     console = stderr_console() if to_stderr else stdout_console()
@@ -176,41 +138,34 @@ def ask(question: str) -> str:
 class StderrReporter:
     """A `Reporter`: bars on a terminal; else a line at the end of each work, and one now and then before."""
 
-    def __init__(self, console: Console, bars: Progress | None = None) -> None:
+    def __init__(self, console: Console, bars: Progress) -> None:
         self._console, self._bars = console, bars
-        self._task = TaskID(0)
-        self._title, self._total, self._unit = "", 0, ""
-        self._started = self._last = 0.0
-        self._completed, self._figures = 0, ""
+        self._last = 0.0
 
     def begin_work(self, title: str, total: int, unit: str) -> None:
-        """Show a new bar, or remember the title."""
-        self._title, self._total, self._unit = title, total, unit
-        self._started = self._last = time.monotonic()
-        self._completed, self._figures = 0, ""
-        if self._bars:
-            self._task = self._bars.add_task(title, total=total, unit=unit, figures="")
+        """Show a new bar."""
+        self._last = time.monotonic()
+        self._bars.add_task(title, total=total, unit=unit, figures="")
 
     def advance_work(self, completed: int, metrics: Mapping[str, float]) -> None:
         """Move the bar, or print a line if the last one is some seconds old."""
-        self._completed = completed
-        self._figures = "  ".join(f"{label} {metrics[key]:.2f}" for key, label in _METRICS.items() if key in metrics)
-        now = time.monotonic()
-        if self._bars:
-            self._bars.update(self._task, completed=completed, figures=self._figures)
-        elif now - self._last >= _PLAIN_INTERVAL_SECONDS and 0 < completed < self._total:
+        task = self._bars.tasks[-1]
+        figures = "  ".join(f"{label} {metrics[key]:.2f}" for key, label in _METRICS.items() if key in metrics)
+        self._bars.update(task.id, completed=completed, figures=figures)
+        now, total = time.monotonic(), task.total or 0
+        if self._bars.disable and now - self._last >= _PLAIN_INTERVAL_SECONDS and 0 < completed < total:
             self._last = now
-            left = (now - self._started) / completed * (self._total - completed)
-            self._line(f"{completed}/{self._total} {self._unit}  {self._figures}  about {left:.0f} s left")
+            left = (task.elapsed or 0) / completed * (total - completed)
+            self._line(task, f"{completed}/{total:.0f} {task.fields['unit']}  {figures}  about {left:.0f} s left")
 
     def end_work(self) -> None:
         """Fill the bar, as SFT may end before its last step; or print what it took."""
-        if self._bars:
-            self._bars.update(self._task, total=self._completed)
-            self._bars.stop_task(self._task)
-        else:
-            seconds = time.monotonic() - self._started
-            self._line(f"{self._completed} {self._unit} in {seconds:.0f} s  {self._figures}")
+        task = self._bars.tasks[-1]
+        self._bars.update(task.id, total=task.completed)
+        self._bars.stop_task(task.id)
+        if self._bars.disable:
+            took = f"{task.completed:.0f} {task.fields['unit']} in {task.elapsed or 0:.0f} s"
+            self._line(task, f"{took}  {task.fields['figures']}")
 
     def show_sample(self, sample: WatchedSample) -> None:
         """Print the sample, above bars if there are any."""
@@ -220,52 +175,14 @@ class StderrReporter:
         if not sample.ended:
             self._console.print(Text("    […] (cut at the length limit)", style="dim"))
 
-    def _line(self, message: str) -> None:
-        self._console.print(Text(f"{self._title}: {message}".rstrip()))
-
-
-class LiveLines:
-    """A few lines drawn anew in their place, below what is said; on no terminal the first alone, now and then."""
-
-    def __init__(self, live: Live | None) -> None:
-        self._live = live
-        self._told = 0.0
-
-    def show(self, lines: Sequence[str]) -> None:
-        """Show these instead of those before."""
-        if self._live is not None:
-            self._live.update(Text(visible("\n".join(lines))), refresh=True)
-        elif time.monotonic() - self._told > _PLAIN_INTERVAL_SECONDS:
-            self._told = time.monotonic()
-            say(lines[0])
-
-
-@contextmanager
-def live_lines() -> Iterator[LiveLines]:
-    """Lines where stderr goes, as long as the block lasts."""
-    if not sys.stderr.isatty():
-        yield LiveLines(None)
-        return
-    with _draw_on(stderr_console()) as console, Live(console=console, auto_refresh=False) as live:
-        yield LiveLines(live)
-
-
-@contextmanager
-def _draw_on(console: Console) -> Iterator[Console]:
-    _drawing.append(console)
-    try:
-        yield console
-    finally:
-        _drawing.remove(console)
+    def _line(self, task: Task, message: str) -> None:
+        self._console.print(Text(f"{task.description}: {message}".rstrip()))
 
 
 @contextmanager
 def reporter() -> Iterator[Reporter]:
     """The reporter for where stderr goes, as long as the block lasts."""
     console = stderr_console()
-    if not sys.stderr.isatty():
-        yield StderrReporter(console)
-        return
     bars = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -275,9 +192,37 @@ def reporter() -> Iterator[Reporter]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[figures]}", markup=False),
         console=console,
+        disable=not sys.stderr.isatty(),
     )
-    with _draw_on(console), bars:
+    with _drawing_on(console), bars:
         yield StderrReporter(console, bars)
+
+
+@contextmanager
+def live_lines() -> Iterator[Callable[[Sequence[str]], None]]:
+    """Lines shown in the place of those before, below what is said; on no terminal the first alone, now and then."""
+    console = stderr_console()
+    with _drawing_on(console), Live(console=console, auto_refresh=False, transient=not console.is_terminal) as live:
+        last = -_PLAIN_INTERVAL_SECONDS
+
+        def show(lines: Sequence[str]) -> None:
+            nonlocal last
+            if console.is_terminal:
+                live.update(Text(visible("\n".join(lines))), refresh=True)
+            elif time.monotonic() - last >= _PLAIN_INTERVAL_SECONDS:
+                last = time.monotonic()
+                say(lines[0])
+
+        yield show
+
+
+@contextmanager
+def _drawing_on(console: Console) -> Iterator[None]:
+    _drawing.append(console)
+    try:
+        yield
+    finally:
+        _drawing.remove(console)
 
 
 class _Unbroken:

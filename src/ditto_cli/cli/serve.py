@@ -39,7 +39,15 @@ def run_serve(options: ServeOptions) -> None:
     names = options.adapters or [entry.name for entry in store.entries() if entry.problem is None]
     for name in names:
         store.record(name)
-    with _listen(options.host, options.port) as listening:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    try:  # what is asked before anything can be answered waits there
+        listening = socket.create_server((options.host, options.port), family=family)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"Nothing can listen on port {options.port} of {options.host} ({reason}): take another --port."
+        ) from None
+    with listening:
         from ditto_cli.model.hardware import detect
 
         detect(options.device)  # before what takes hold of all GPUs is imported
@@ -130,15 +138,6 @@ def _vllm(options: ServeOptions, store: AdapterStore, names: list[str]) -> Itera
 def _room(base: Policy) -> int:
     """Most tokens of a prompt and its text."""
     return min(base.context_tokens, base.rope_border or base.context_tokens)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket at an address; what is asked before anything can be answered waits there."""
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(f"Nothing can listen on port {port} of {host} ({reason}): take another --port.") from None
 
 
 def _server_key(home: Path) -> str:

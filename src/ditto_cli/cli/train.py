@@ -166,11 +166,6 @@ class Plan:
         identity = self.policy.identity
         return identity.id if identity.revision is None else f"{identity.id} at {identity.revision[:12]}"
 
-    @cached_property
-    def last(self) -> AdapterRecord | None:
-        """The newest training on this base and device; every record is read for it."""
-        return last_training(open_store(), self.policy.identity.id, self.policy.hardware.name)
-
     @property
     def warnings(self) -> list[str]:
         """What to do where memory is short."""
@@ -227,7 +222,7 @@ def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
     elif settings.rounds.num:
         steps += f", then {settings.rounds.num} rounds of {num_samples} samples and {settings.rounds.steps} DPO updates"
     memory = f"about {size(need.peak)} at most, in {need.phase} ({size(need.base)} of it the base); "
-    last = plan.last
+    last = last_training(open_store(), plan.policy.identity.id, plan.policy.hardware.name)
     return {
         "adapter": job.name,
         "texts": f"{texts}, {job.texts.num_tokens} tokens" + (f"; pairs: {len(job.pairs)}" if job.pairs else ""),
@@ -248,6 +243,7 @@ def plan_facts(plan: Plan, preset: str) -> dict[str, str]:
 def plan_document(plan: Plan, preset: str, num_missing: int, notes: Sequence[str]) -> dict[str, Any]:
     """The same as JSON."""
     job, need, settings = plan.job, plan.need, plan.job.settings
+    last = last_training(open_store(), plan.policy.identity.id, plan.policy.hardware.name)
     return {
         "schema_version": 2,
         "adapter": job.name,
@@ -274,24 +270,19 @@ def plan_document(plan: Plan, preset: str, num_missing: int, notes: Sequence[str
             "fits": need.peak <= plan.available_bytes,
         },
         "disk_bytes": plan.disk_bytes,
-        "last_seconds": plan.last.seconds if plan.last else None,
+        "last_seconds": last.seconds if last else None,
         "notes": list(notes),
     }
 
 
 def last_training(store: AdapterStore, base_id: str, device: str) -> AdapterRecord | None:
-    """The newest adapter that was trained on this base and device."""
+    """The newest adapter that was trained on this base and device; every record is read for it."""
     records = []
     for name in store.names():
         with suppress(DittoError):  # a damaged adapter is told where it is used
             records.append(store.record(name))
     alike = [record for record in records if (record.base.id, record.device) == (base_id, device)]
     return max(alike, key=lambda record: record.created, default=None)
-
-
-def run_train(options: TrainOptions) -> None:
-    """See `ditto train --help`."""
-    _show_result(train_adapter(options))
 
 
 def train_adapter(options: TrainOptions, given: Mapping[str, object] | None = None) -> AdapterRecord:
@@ -336,7 +327,9 @@ def train_adapter(options: TrainOptions, given: Mapping[str, object] | None = No
         return record
 
 
-def _show_result(record: AdapterRecord) -> None:
+def run_train(options: TrainOptions) -> None:
+    """See `ditto train --help`."""
+    record = train_adapter(options)
     rows = []
     for stage in record.stages:
         metrics = stage.metrics

@@ -6,7 +6,7 @@ twice: one JSON object a line, added as soon as the answer is there. It holds a 
 answer and what it cost in tokens, never a text.
 
 Each judge has a module of its own, `by_*`, so that it needs only its own libraries. Who adds one gives it a name in
-cli/arguments.py (`JudgeKind`) and a place in cli/judging.py, which checks and makes it.
+cli/arguments.py (`JudgeKind`) and a place in cli/eval.py, which checks and makes it.
 """
 
 from __future__ import annotations
