@@ -11,6 +11,7 @@ import time
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from disk_gate import intercepted
 from ditto_cli.config import Settings
 from ditto_cli.errors import DiskError, InputError
 from ditto_cli.store import (
@@ -21,7 +22,6 @@ from ditto_cli.store import (
     cache_home,
     check_name,
     describe_mismatch,
-    disk,
     files,
     keyed_hash,
     make_private_folder,
@@ -131,16 +131,10 @@ def test_a_disk_that_takes_three_bytes_at_a_time_gets_all_of_them(tmp_path, monk
 
 @pytest.mark.parametrize("operation", ["open", "write", "fsync", "replace"])
 @pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        (errno.ENOSPC, "No space left on the disk of {path}: free some space and run the command again."),
-        (errno.EDQUOT, "The disk quota for {path} is used up: free some space and run the command again."),
-        (errno.EROFS, "{path} lies on a read-only disk: make it writable or choose another place."),
-        (errno.EACCES, "No permission for {path}: change its access rights or choose another place."),
-        (errno.EIO, "{path} cannot be written (words of the system): check the disk and run the command again."),
-    ],
+    "number",
+    [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO],
 )
-def test_a_refused_write_leaves_the_old_file_and_says_one_line(tmp_path, monkeypatch, operation, number, words):
+def test_a_refused_write_leaves_the_old_file_and_says_one_line(tmp_path, monkeypatch, operation, number):
     path = tmp_path / "file"
     write_bytes(path, b"old")
 
@@ -151,7 +145,8 @@ def test_a_refused_write_leaves_the_old_file_and_says_one_line(tmp_path, monkeyp
         patch.setattr(os, operation, refuse)
         with pytest.raises(DiskError) as caught:
             write_bytes(path, b"new")
-    assert str(caught.value) == words.format(path=path)
+    hint = "check the disk and the access rights, and try again."
+    assert str(caught.value) == f"{path} cannot be written (words of the system): {hint}"
     assert tree(tmp_path) == {"file": b"old"}
 
 
@@ -179,9 +174,9 @@ def test_a_file_system_without_folder_flush_is_accepted(tmp_path, monkeypatch):
 
 def test_a_file_where_a_folder_should_be_is_named(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(DiskError, match=r"file.* is a file, not a folder|in the way"):
+    with pytest.raises(DiskError, match=r"file.* cannot be made \((Not a directory|File exists)\)"):
         make_private_folder(tmp_path / "file" / "below")
-    with pytest.raises(DiskError, match="in the way"):
+    with pytest.raises(DiskError, match="File exists"):
         make_private_folder(tmp_path / "file")
 
 
@@ -414,7 +409,7 @@ def test_begin_sweeps_what_was_to_be_removed_and_what_a_killed_run_left_a_day_ag
 def test_a_stage_that_does_not_fit_is_left_out_and_the_others_can_be_published(store):
     with store.begin("alice") as staged:
         staged.add_stage("sft", stage_files("x"))
-        with disk.intercepted(Fault("write", at=1)), pytest.raises(DiskError):
+        with intercepted(Fault("write", at=1)), pytest.raises(DiskError):
             staged.add_stage("round1", stage_files("y"))
         assert list(staged.digests) == ["sft"]
         staged.publish(make_record(("sft",)))
@@ -452,7 +447,7 @@ def test_a_fault_at_any_operation_leaves_the_old_adapter_or_the_new_one(tmp_path
         old_adapters = tree(home / "adapters")
         raised = None
         fault = Fault(at=fail_at, manner=manner)
-        with disk.intercepted(fault):
+        with intercepted(fault):
             try:
                 publish(store, text="new")
             except (DiskError, Killed) as error:
@@ -467,7 +462,7 @@ def test_a_fault_at_any_operation_leaves_the_old_adapter_or_the_new_one(tmp_path
             assert store.check("alice") is None
         assert raised is not None or now != old
         if isinstance(raised, DiskError):
-            assert str(raised).startswith("No space left on the disk of ")
+            assert "(No space left on device)" in str(raised)
         if manner == "once":  # the clean-up after the fault works again
             rubbish = [path for path in home.rglob("*") if path.name.startswith(".")]
             assert not [path for path in rubbish if path.parent.name != "locks"]
@@ -514,7 +509,7 @@ def test_a_removal_that_was_killed_is_finished_by_the_next(store, tmp_path):
         if operation.kind == "unlink" and "generations" in str(operation.path):
             raise KeyboardInterrupt
 
-    with disk.intercepted(kill), pytest.raises(KeyboardInterrupt):
+    with intercepted(kill), pytest.raises(KeyboardInterrupt):
         store.remove("alice")
     assert (store.names(), len(tree(tmp_path / "home" / "adapters")) > 0) == ([], True)
     assert (store.finish_removals(), store.finish_removals()) == (1, 0)
@@ -712,5 +707,5 @@ def test_a_flipped_bit_in_the_weights_is_found_by_who_reads_them_whole(store, tm
 
 
 def test_a_missing_file_is_told_without_a_traceback(tmp_path):
-    with pytest.raises(DiskError, match="is not there"):
+    with pytest.raises(DiskError, match="No such file or directory"):
         files.read_bytes(tmp_path / "nothing")

@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from conftest import heard, load_tiny
+from disk_gate import intercepted
 from ditto_cli import interrupts
 from ditto_cli.config import Settings
 from ditto_cli.errors import DiskError, InterruptedRun
@@ -20,7 +21,7 @@ from ditto_cli.method import updates as scoring
 from ditto_cli.method.run import Job, train_ditto
 from ditto_cli.method.updates import REFERENCE
 from ditto_cli.model.policy.lora import WEIGHTS_FILE
-from ditto_cli.store import AdapterStore, RunIdentity, RunState, StageRecord, disk, remove_tree
+from ditto_cli.store import AdapterStore, RunIdentity, RunState, StageRecord, remove_tree
 from ditto_cli.types import Demonstration, SampleRequest, SilentReporter, StageChoice, StageFigures
 from test_store import BASE, Fault, Killed, make_record, stage_files
 
@@ -154,7 +155,7 @@ def undisturbed(policy, tmp_path_factory):
                 sizes = tuple(len(state[part]) for part in ("stages", "samples", "steps"))
                 saved.append((*sizes, len(checkpoints(home))))
 
-        with disk.intercepted(note):
+        with intercepted(note):
             run(policy, home, settings=settings_with(reference))
         assert not run_folder(home).exists()
         found[reference] = Undisturbed(outcome(home), saved)
@@ -593,7 +594,7 @@ def test_a_checkpoint_that_fails_leaves_the_one_before(store, tmp_path, manner):
         with AdapterStore(home).training("alice") as kept:
             kept.newest()
             failed = None
-            with disk.intercepted(fault):
+            with intercepted(fault):
                 try:
                     kept.save(state(3), {"weights": b"three"})
                 except (DiskError, Killed) as error:

@@ -202,7 +202,7 @@ class AdapterStore:
             files.move(self._adapters / name, doomed)
             files.remove_tree(doomed)
             files.sweep(self._adapters)
-            files.fsync_folder(self._adapters)
+            files.fsync_path(self._adapters)
 
     def finish_removals(self) -> int:
         """Remove what a removal left that was killed, and temporary stores of dead processes; gives their number."""

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from ditto_cli.config import Settings
 from ditto_cli.errors import DamagedError, DiskError
-from ditto_cli.store.files import fsync_folder, list_folder, make_exclusively, make_private_folder, read_bytes
+from ditto_cli.store.files import fsync_path, list_folder, make_exclusively, make_private_folder, read_bytes
 from ditto_cli.types import Demonstration, Preference
 
 SCHEMA_VERSION: Literal[2] = 2
@@ -225,7 +225,7 @@ def store_key(home: Path) -> bytes:
     if KEY_FILE not in list_folder(home):
         make_private_folder(home)
         make_exclusively(path, secrets.token_bytes(KEY_BYTES))
-        fsync_folder(home)
+        fsync_path(home)
     key = read_bytes(path)  # read back, as another process may have been quicker
     if len(key) != KEY_BYTES:
         raise DiskError(
