@@ -72,10 +72,10 @@ def stage_files(text):
 
 def publish(store, name="alice", text="one", stages=("sft", "round1")):
     """Publish a generation, and tell its folder."""
-    with store.begin(name) as staged:
+    with store.training(name) as kept:
         for stage in stages:
-            staged.add_stage(stage, stage_files(f"{text} {stage}"))
-        staged.publish(make_record(stages, watch_prompt=text))
+            kept.add_stage(stage, stage_files(f"{text} {stage}"))
+        kept.publish(make_record(stages, watch_prompt=text))
     return store.stage_folder(name).parent
 
 
@@ -345,10 +345,10 @@ def test_publish_files_everything_where_peft_finds_it(store, tmp_path):
 
 def test_publish_fills_in_what_each_file_must_be_and_changes_nothing_else(store):
     record = make_record(watch_prompt="one")
-    with store.begin("alice") as staged:
+    with store.training("alice") as kept:
         for stage in record.stage_names:
-            staged.add_stage(stage, stage_files(f"one {stage}"))
-        stored = staged.publish(record)
+            kept.add_stage(stage, stage_files(f"one {stage}"))
+        stored = kept.publish(record)
     assert stored == store.record("alice")
     assert {stage.stage: stage.files for stage in stored.stages} == {
         stage: {name: FileDigest.of(data) for name, data in stage_files(f"one {stage}").items()}
@@ -369,9 +369,9 @@ def test_publish_replaces_and_keeps_the_one_before(store):
 
 
 def test_nothing_is_seen_before_publish_and_discard_leaves_nothing(store, tmp_path):
-    with store.begin("alice") as staged:
-        staged.add_stage("sft", stage_files("x"))
-        assert list(staged.digests) == ["sft"]
+    with store.training("alice") as kept:
+        kept.add_stage("sft", stage_files("x"))
+        assert list(kept.digests) == ["sft"]
         assert store.names() == []
         assert not store.exists("alice")
     assert os.listdir(tmp_path / "home" / "adapters") == []
@@ -382,8 +382,8 @@ def test_an_error_in_a_run_leaves_the_adapter_before_it(store, tmp_path):
     before = tree(tmp_path)
 
     def run():
-        with store.begin("alice") as staged:
-            staged.add_stage("sft", stage_files("x"))
+        with store.training("alice") as kept:
+            kept.add_stage("sft", stage_files("x"))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -391,9 +391,9 @@ def test_an_error_in_a_run_leaves_the_adapter_before_it(store, tmp_path):
     assert tree(tmp_path) == before
 
 
-def test_begin_sweeps_what_was_to_be_removed_and_what_a_killed_run_left_a_day_ago(store, tmp_path):
-    generations = publish(store).parent
-    old, young, foreign = generations / ".staging-old", generations / ".staging-young", generations / ".git"
+def test_a_training_sweeps_what_was_to_be_removed_and_what_a_killed_run_left_a_day_ago(store, tmp_path):
+    adapter = publish(store).parents[1]
+    old, young, foreign = adapter / ".staging-old", adapter / ".staging-young", adapter / ".git"
     removed, temporary = tmp_path / "home/adapters/.removed-x", tmp_path / "home/adapters/alice/.tmp-x"
     for folder in (old, young, foreign, removed):
         folder.mkdir()
@@ -401,18 +401,18 @@ def test_begin_sweeps_what_was_to_be_removed_and_what_a_killed_run_left_a_day_ag
     day_ago = time.time() - 25 * 60 * 60
     for path in (old, foreign, temporary):
         os.utime(path, (day_ago, day_ago))
-    with store.begin("alice"):
+    with store.training("alice"):
         pass
     assert [path.exists() for path in (old, young, foreign, removed, temporary)] == [False, True, True, False, False]
 
 
 def test_a_stage_that_does_not_fit_is_left_out_and_the_others_can_be_published(store):
-    with store.begin("alice") as staged:
-        staged.add_stage("sft", stage_files("x"))
+    with store.training("alice") as kept:
+        kept.add_stage("sft", stage_files("x"))
         with intercepted(Fault("write", at=1)), pytest.raises(DiskError):
-            staged.add_stage("round1", stage_files("y"))
-        assert list(staged.digests) == ["sft"]
-        staged.publish(make_record(("sft",)))
+            kept.add_stage("round1", stage_files("y"))
+        assert list(kept.digests) == ["sft"]
+        kept.publish(make_record(("sft",)))
     assert sorted(os.listdir(store.stage_folder("alice").parent)) == ["record.json", "sft"]
     assert store.check("alice") is None
 
@@ -441,6 +441,7 @@ def test_a_fault_at_any_operation_leaves_the_old_adapter_or_the_new_one(tmp_path
     for fail_at in range(1, 1000):
         home = tmp_path / str(fail_at)
         store = AdapterStore(home)
+        store.key()
         for number in range(num_before):
             publish(store, text=f"old {number}")
         old = tree(store.stage_folder("alice").parent) if num_before else None
@@ -599,9 +600,8 @@ def test_bad_names_come_with_a_good_one(name, suggestion):
 
 
 def test_a_bad_name_is_refused_before_the_disk_is_touched(store, tmp_path):
-    for begin in (store.begin, store.training):
-        with pytest.raises(InputError), begin("a/b"):
-            pass
+    with pytest.raises(InputError), store.training("a/b"):
+        pass
     assert os.listdir(tmp_path) == []
 
 

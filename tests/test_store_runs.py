@@ -553,7 +553,7 @@ def store(tmp_path):
 
 
 def begin(kept):
-    kept.generation.add_stage("sft", stage_files("x"))
+    kept.add_stage("sft", stage_files("x"))
     kept.save(state(1), {"weights": b"one"})
 
 
@@ -567,7 +567,7 @@ def test_a_checkpoint_is_kept_from_one_process_to_the_next(store, tmp_path):
         found = kept.newest()
         assert len(found.steps) == 2
         assert (kept.newest_folder / "weights").read_bytes() == b"two"
-        assert list(kept.generation.digests) == ["sft"]
+        assert list(kept.digests) == ["sft"]
         kept.publish(make_record(("sft",)))
     assert (store.unfinished_names(), store.check("alice")) == ([], None)
     assert sorted(os.listdir(tmp_path / "home/adapters/alice")) == ["generations"]
@@ -576,11 +576,11 @@ def test_a_checkpoint_is_kept_from_one_process_to_the_next(store, tmp_path):
 def test_a_stage_behind_the_newest_checkpoint_is_made_again(store):
     with store.training("alice") as kept:
         begin(kept)
-        kept.generation.add_stage("round1", stage_files("y"))
+        kept.add_stage("round1", stage_files("y"))
     with store.training("alice") as kept:
         kept.newest()
-        assert os.listdir(kept.generation.stage_folder("sft").parent) == ["sft"]
-        kept.generation.add_stage("round1", stage_files("z"))
+        assert os.listdir(kept.stage_folder("sft").parent) == ["sft"]
+        kept.add_stage("round1", stage_files("z"))
 
 
 @pytest.mark.parametrize("manner", ["once", "kill"])
@@ -613,9 +613,9 @@ def test_a_checkpoint_that_fails_leaves_the_one_before(store, tmp_path, manner):
 
 
 def test_an_unfinished_training_is_renamed_and_removed_with_its_adapter(store, tmp_path):
-    with store.begin("alice") as staged:
-        staged.add_stage("sft", stage_files("old"))
-        staged.publish(make_record(("sft",)))
+    with store.training("alice") as kept:
+        kept.add_stage("sft", stage_files("old"))
+        kept.publish(make_record(("sft",)))
     with store.training("alice") as kept:
         begin(kept)
     store.rename("alice", "carol")

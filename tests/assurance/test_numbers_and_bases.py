@@ -274,7 +274,7 @@ def check_names(folder, number_of_names):
             except InputError:
                 pass
         try:
-            with store.begin(name):
+            with store.training(name):
                 pass
         except (DiskError, ValueError) as error:  # ValueError: a NUL in a path
             problem = f"it was tried: {error}"

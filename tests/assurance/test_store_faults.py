@@ -24,10 +24,10 @@ pytest_plugins = ["promises"]
 
 
 def publish(store, text, name="alice"):
-    with store.begin(name) as staged:
+    with store.training(name) as kept:
         for stage in ("sft", "round1"):
-            staged.add_stage(stage, stage_files(f"{text} {stage}"))
-        staged.publish(make_record(watch_prompt=text))
+            kept.add_stage(stage, stage_files(f"{text} {stage}"))
+        kept.publish(make_record(watch_prompt=text))
 
 
 def train(store, text, name="alice"):
@@ -35,8 +35,8 @@ def train(store, text, name="alice"):
     with store.training(name) as kept:
         kept.start_over()
         for stage in ("sft", "round1"):
-            kept.generation.add_stage(stage, stage_files(f"{text} {stage}"))
-            kept.save(run_state(tuple(kept.generation.digests)), {"policy.safetensors": b"weights"})
+            kept.add_stage(stage, stage_files(f"{text} {stage}"))
+            kept.save(run_state(tuple(kept.digests)), {"policy.safetensors": b"weights"})
         kept.publish(make_record(watch_prompt=text))
 
 
@@ -328,7 +328,7 @@ def _racer(home, ready, text):
         with AdapterStore(home).training("alice") as kept:
             kept.start_over()
             for stage in ("sft", "round1"):
-                kept.generation.add_stage(stage, stage_files(f"{text} {stage}"))
+                kept.add_stage(stage, stage_files(f"{text} {stage}"))
             deadline = time.monotonic() + 5  # a training takes longer than the other one needs to be refused
             while not lost.exists() and time.monotonic() < deadline:
                 time.sleep(0.002)

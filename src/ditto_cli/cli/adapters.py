@@ -137,12 +137,12 @@ def run_import(path: Path, *, name: str | None, base: str | None) -> None:
         raise taken
     place, revision = (base, None) if base else _known_base(path, archive.record.base, store)
     record, contents = _fit(path, archive, place, revision)
-    with store.begin(adapter) as staged:
+    with store.training(adapter) as kept:
         if store.has(adapter):  # since the look above
             raise taken
         for stage, stage_files in contents.items():
-            staged.add_stage(stage, stage_files)
-        staged.publish(record)
+            kept.add_stage(stage, stage_files)
+        kept.publish(record)
     for stage in record.stage_names:
         _warn_of(record, stage)
     say(f"Imported adapter {adapter} ({', '.join(record.stage_names)}; {record.published} is published). Next:")

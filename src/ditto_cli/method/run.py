@@ -221,7 +221,7 @@ class _Run:
         # Stage k is the policy that round k began with; SPIN moves the reference there when it samples the round.
         sampled = max(0, len(place.history.rounds) - 1)
         stage = SFT_STAGE if settings.rounds.reference == "sft" else stage_of(sampled)
-        policy.load_adapter(REFERENCE, self.kept.generation.stage_folder(stage))
+        policy.load_adapter(REFERENCE, self.kept.stage_folder(stage))
         policy.switch(POLICY, trainable=True)
         place.updater = Updater(policy, settings.dpo, settings.rounds, seed=settings.seed)
         num_updates = place.round * settings.rounds.steps + len(state.steps)
@@ -271,7 +271,7 @@ class _Run:
         """Write a finished stage, and a checkpoint behind it; say when its samples do not end."""
         seconds = time.monotonic() - self.stage_started
         with deferred():
-            self.kept.generation.add_stage(stage, self.policy.serialise(POLICY))
+            self.kept.add_stage(stage, self.policy.serialise(POLICY))
             self.stages.append(StageRecord(stage=stage, seconds=round(seconds, 1), metrics=metrics, sample=None))
             self.stage_started = time.monotonic()
             self.save()
