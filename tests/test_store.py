@@ -663,7 +663,6 @@ WEIGHTS = "generations/000001/sft/adapter_model.safetensors"
         (RECORD, lambda path: edit(path, device=None), "device: Field required"),
         (RECORD, lambda path: edit(path, surprise=1), "surprise: Extra inputs"),
         (RECORD, lambda path: edit(path, schema_version=0), "schema_version"),
-        (RECORD, lambda path: edit(path, schema_version=1), "by an early ditto, before formats were settled: train"),
         (RECORD, lambda path: edit(path, schema_version=3), "by a newer ditto (format 3, this one reads 2): upgrade"),
         (RECORD, lambda path: edit(path, published="../x"), "published"),
         (WEIGHTS, lambda path: path.unlink(), "is missing: train the adapter again, or remove it."),

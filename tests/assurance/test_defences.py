@@ -49,7 +49,7 @@ DEFENCES = {
     "folders are flushed": (["ditto_cli.store.files.fsync_path"], "power"),
     "a write goes beside and is renamed": ([("ditto_cli.store.files.write_bytes", in_place)], "replacements"),
     "what a killed process left is swept": (["ditto_cli.store.files.sweep"], "kills"),
-    "a refusal of the disk becomes one line": ([("ditto_cli.store.files._disk_errors", unlocked)], "refusals"),
+    "a refusal of the disk becomes one line": ([("ditto_cli.store.files.disk_errors", unlocked)], "refusals"),
     "one process at a time": ([("ditto_cli.store.adapter_store.locked", unlocked)], "races"),
     "documents carry their digest": ([("ditto_cli.store.records._content_digest", lambda content: None)], "records"),
     "weights are read against their digest": (["ditto_cli.store.adapter_store.check_file"], "weights"),

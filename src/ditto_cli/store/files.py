@@ -34,7 +34,7 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             the new file is already in its place.
     """
     temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
-    with _disk_errors(path, "written"):
+    with disk_errors(path, "written"):
         try:
             _write_new_file(temporary, data, mode)
             os.replace(temporary, path)
@@ -69,7 +69,7 @@ def append_line(path: Path, line: str) -> None:
     earlier lines are as they were.
     """
     assert "\n" not in line, "one line"
-    with _disk_errors(path, "written"):
+    with disk_errors(path, "written"):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             with suppress(OSError):  # some network disks cannot lock; the worst is then an empty line
@@ -87,7 +87,7 @@ def append_line(path: Path, line: str) -> None:
 def make_exclusively(path: Path, data: bytes) -> bool:
     """Make a private file, or return False when there is one: of several processes only one makes it."""
     temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
-    with _disk_errors(path, "written"):
+    with disk_errors(path, "written"):
         try:
             _write_new_file(temporary, data, 0o600)
             try:
@@ -107,7 +107,7 @@ def make_exclusively(path: Path, data: bytes) -> bool:
 
 def read_bytes(path: Path) -> bytes:
     """The whole content of a file of ours."""
-    with _disk_errors(path, "read"):
+    with disk_errors(path, "read"):
         return path.read_bytes()
 
 
@@ -116,7 +116,7 @@ def move(source: Path, target: Path) -> None:
 
     Where only a flush failed, the move has already happened.
     """
-    with _disk_errors(target, "written"):
+    with disk_errors(target, "written"):
         os.replace(source, target)
     fsync_path(target.parent)
     if source.parent != target.parent:
@@ -126,7 +126,7 @@ def move(source: Path, target: Path) -> None:
 def make_private_folder(path: Path) -> None:
     """Make `path` and its missing parents, each readable by its owner alone; existing folders keep their rights."""
     missing: list[Path] = []
-    with _disk_errors(path, "made"):
+    with disk_errors(path, "made"):
         folder = path
         while not folder.is_dir():
             missing.append(folder)
@@ -142,7 +142,7 @@ def make_private_folder(path: Path) -> None:
 
 def list_folder(path: Path) -> list[str]:
     """Sorted names in a folder; none when there is no such folder."""
-    with _disk_errors(path, "read"):
+    with disk_errors(path, "read"):
         try:
             return sorted(os.listdir(path))
         except (FileNotFoundError, NotADirectoryError):
@@ -174,7 +174,7 @@ def folder_size(path: Path) -> int:
 
 def remove_tree(path: Path) -> None:
     """Remove a file or a folder with all that is in it; nothing happens when it is not there."""
-    with _disk_errors(path, "removed"), suppress(FileNotFoundError):  # another process may remove it at the same time
+    with disk_errors(path, "removed"), suppress(FileNotFoundError):  # another process may remove it at the same time
         if not path.is_dir() or path.is_symlink():
             os.unlink(path)
             return
@@ -202,7 +202,7 @@ def sweep(folder: Path) -> None:
 
 def fsync_path(path: Path) -> None:
     """Flush the names in a folder, or a file that some library wrote, so that they survive a power cut."""
-    with _disk_errors(path, "written"):
+    with disk_errors(path, "written"):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -237,15 +237,13 @@ def _write(descriptor: int, data: bytes) -> None:
     os.fsync(descriptor)
 
 
-def disk_error(path: Path, action: str, error: OSError) -> DiskError:
-    """What the operating system refused, in one line; `action` is a participle."""
-    reason = error.strerror or type(error).__name__
-    return DiskError(f"{path} cannot be {action} ({reason}): check the disk and the access rights, and try again.")
-
-
 @contextmanager
-def _disk_errors(path: Path, action: str) -> Iterator[None]:
+def disk_errors(path: Path, action: str) -> Iterator[None]:
+    """Within the block, what the operating system refuses becomes a DiskError of one line; `action` is a participle."""
     try:
         yield
     except OSError as error:
-        raise disk_error(path, action, error) from error
+        reason = error.strerror or type(error).__name__
+        raise DiskError(
+            f"{path} cannot be {action} ({reason}): check the disk and the access rights, and try again."
+        ) from error

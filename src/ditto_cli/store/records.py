@@ -151,8 +151,6 @@ def read_document(path: Path, model: type[StoredModel]) -> StoredModel:
         raise DiskError(
             f"{path} was written by a newer ditto (format {version}, this one reads {SCHEMA_VERSION}): upgrade ditto."
         )
-    if version == 1:
-        raise DiskError(f"{path} was written by an early ditto, before formats were settled: train the adapter again.")
     if content.pop(_SEAL, None) != _content_digest(content):
         raise damaged(path, "its digest is not that of its content")
     try:
