@@ -31,7 +31,6 @@ from ditto_cli.model.policy.policy import Policy
 from ditto_cli.seeds import derive_seed
 from ditto_cli.store import (
     AdapterRecord,
-    LookState,
     RunIdentity,
     RunState,
     SampleState,
@@ -188,10 +187,7 @@ class _Run:
         with deferred():  # half of it must not be saved over the whole
             self.begun, self.started = state.begun, self.started - state.seconds
             self.base_sample, self.stages = state.base_sample, list(state.stages)
-            self.looks = {
-                stage: StageFigures(look.metrics, tuple(look.warnings), tuple(look.values))
-                for stage, look in state.looks.items()
-            }
+            self.looks = dict(state.looks)
             self._restore(state)
         log.warning(f"Going on with the training of {state.begun}, {self._where()}; --fresh starts over.")
 
@@ -312,10 +308,7 @@ class _Run:
                 seconds=round(time.monotonic() - self.started, 1),
                 base_sample=self.base_sample,
                 stages=self.stages,
-                looks={
-                    stage: LookState(metrics=dict(look.metrics), warnings=list(look.warnings), values=list(look.values))
-                    for stage, look in self.looks.items()
-                },
+                looks=self.looks,
                 own_logps=[completion.reference_logp for completion in own],
                 pair_logps=[side.reference_logp for pair in given for side in pair],
                 samples=[

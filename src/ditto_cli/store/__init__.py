@@ -14,7 +14,6 @@ from ditto_cli.store.files import (
     write_text,
 )
 from ditto_cli.store.generations import (
-    LookState,
     RunIdentity,
     RunState,
     SampleState,

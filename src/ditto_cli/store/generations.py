@@ -40,6 +40,7 @@ from ditto_cli.store.records import (
     read_document,
     seal,
 )
+from ditto_cli.types import StageFigures
 
 RECORD_FILE = "record.json"
 GENERATIONS_FOLDER = "generations"
@@ -109,14 +110,6 @@ class StepState(StoredDocument):
     kinds: dict[str, int]
 
 
-class LookState(StoredDocument):
-    """What the selector of the published stage saw in one stage."""
-
-    metrics: dict[str, float]
-    warnings: list[str]
-    values: list[float]
-
-
 class RunState(StoredDocument):
     """Where a training stands.
 
@@ -130,7 +123,7 @@ class RunState(StoredDocument):
     seconds: float
     base_sample: str
     stages: list[StageRecord] = Field(min_length=1)
-    looks: dict[StageName, LookState] = Field({})
+    looks: dict[StageName, StageFigures] = Field({})
     own_logps: list[float] = Field([], description="of the demonstrations under the reference; empty before round 0")
     pair_logps: list[float] = Field([], description="of both sides of each given pair, likewise")
     samples: list[SampleState] = Field([])
