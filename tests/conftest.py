@@ -110,7 +110,7 @@ def denormal_numbers():
 
 @pytest.fixture(scope="session", autouse=True)
 def no_power_cut():
-    """Flushing to a real disk takes a tenth of the tests' time; what is flushed, and when, is seen in `store.disk`."""
+    """Flushing to a real disk takes a tenth of the tests' time; what is flushed, and when, is seen in test_disk.py."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
         yield

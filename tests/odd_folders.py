@@ -299,11 +299,6 @@ def ditto_yaml_is_a_folder(place):
 
 
 @refused("ditto.yaml")
-def ditto_yaml_of_a_gigabyte(place):
-    return sparse(_beside_a_letter(place, "ditto.yaml")).parent
-
-
-@refused("ditto.yaml")
 def ditto_yaml_is_a_pipe(place):
     path = _beside_a_letter(place, "ditto.yaml")
     os.mkfifo(path)

@@ -120,7 +120,7 @@ def test_what_the_commands_refuse_is_refused(trained, texts, here):
         (lambda: ditto_cli.train(texts, nmae="eve"), "train, nmae: Unexpected keyword argument"),
         (lambda: ditto_cli.train(texts, device="gpu"), "--device gpu: take auto, cpu"),
         (lambda: ditto_cli.Writer(3), "Writer.__init__, voice: Input should be a valid string"),
-        (lambda: ditto_cli.Writer("alice", "bob"), "Writer.__init__, 2: Unexpected positional argument"),
+        (lambda: ditto_cli.Writer("alice", "bob"), "Writer.__init__, base: Unexpected positional argument"),
         (lambda: writer.write(" "), "Writer.write, prompt: String should have at least 1 character"),
         (lambda: writer.write("\ud800"), "Writer.write, prompt: .* unicode"),
         (lambda: writer.write(PROMPT, num=0), "Writer.write, num: Input should be greater than 0"),

@@ -40,10 +40,10 @@ def make_record(stages=("sft",), **changes):
 
 
 def publish(store, stages=("sft",), **changes):
-    with store.begin("alice") as staged:
+    with store.training("alice") as kept:
         for stage in stages:
-            staged.add_stage(stage, {"adapter_config.json": b"{}", "adapter_model.safetensors": WEIGHTS})
-        staged.publish(make_record(stages, **changes))
+            kept.add_stage(stage, {"adapter_config.json": b"{}", "adapter_model.safetensors": WEIGHTS})
+        kept.publish(make_record(stages, **changes))
 
 
 @pytest.fixture

@@ -55,11 +55,11 @@ def stored_once(tmp_path_factory, tiny_folder):
     home = tmp_path_factory.mktemp("stored") / "home"
     policy = load_tiny(tiny_folder)
     policy.add_adapter("a", LoraSettings(r=4, alpha=8), seed=1)
-    with AdapterStore(home).begin("alice") as staged:
+    with AdapterStore(home).training("alice") as kept:
         for number, stage in enumerate(STAGES):
             shake(policy, seed=number)
-            staged.add_stage(stage, policy.serialise("a"))
-        staged.publish(make_record(policy))
+            kept.add_stage(stage, policy.serialise("a"))
+        kept.publish(make_record(policy))
     return home
 
 
@@ -199,10 +199,10 @@ def test_an_adapter_that_is_not_finite_is_not_exported(stored, tmp_path):
     name, (dtype, shape, data) = next(iter(tensors.items()))
     bad = write_tensors({**tensors, name: (dtype, shape, data[:-4] + b"\x00\x00\xc0\x7f")})
     config = (folder / "adapter_config.json").read_bytes()
-    with AdapterStore(stored.home).begin("bad") as staged:
+    with AdapterStore(stored.home).training("bad") as kept:
         for stage in STAGES:
-            staged.add_stage(stage, {"adapter_config.json": config, "adapter_model.safetensors": bad})
-        staged.publish(record)
+            kept.add_stage(stage, {"adapter_config.json": config, "adapter_model.safetensors": bad})
+        kept.publish(record)
     result = export(stored, tmp_path / "x.ditto", name="bad")
     assert result.code == 6
     assert "NaN" in result.only_error

@@ -152,7 +152,8 @@ def test_leftovers_are_no_problem(trained):
 
 
 def test_an_unfinished_training_is_told(trained):
-    checkpoint = trained.home / "adapters" / "carol" / "run" / "generation" / "sft"
+    (trained.home / "adapters" / "carol" / "run" / "generation" / "sft").mkdir(parents=True)
+    checkpoint = trained.home / "adapters" / "carol" / "run" / "checkpoints" / "000001"
     checkpoint.mkdir(parents=True)
     (checkpoint / "state.json").write_text(MARKER)
     for path in (trained.home / "adapters" / "carol", *(trained.home / "adapters" / "carol").rglob("*")):

@@ -239,8 +239,8 @@ def test_a_full_disk(refused, seasoned, texts, monkeypatch):
     monkeypatch.setattr(files, "_write_new_file", full)
     for name in ("alice", "new"):  # a second training of an adapter that is there, and a first one
         line = refused(texts, "--name", name, train=True, code=4, alone=False)
-        assert "No space left on the disk" in line
-    assert "No space left on the disk" in refused("init", texts, code=4)
+        assert "No space left on device" in line
+    assert "No space left on device" in refused("init", texts, code=4)
 
 
 def test_a_full_disk_outside_of_the_store(refused, monkeypatch):

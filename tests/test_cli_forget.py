@@ -146,7 +146,8 @@ def test_a_damaged_adapter_and_an_unfinished_training_can_be_forgotten(trained):
     assert trained("forget", "alice", "--yes").code == 0
     store = AdapterStore(trained.home)
     shutil.move(trained.home / "adapters/bob/generations", trained.home / "bob-before")
-    checkpoint = trained.home / "adapters/bob/run/generation/sft"
+    (trained.home / "adapters/bob/run/generation/sft").mkdir(parents=True)
+    checkpoint = trained.home / "adapters/bob/run/checkpoints/000001"
     checkpoint.mkdir(parents=True)
     (checkpoint / "state.json").write_text("{}")
     assert store.unfinished_names() == ["bob"]

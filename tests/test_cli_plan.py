@@ -9,10 +9,11 @@ import pytest
 
 from cli_helpers import SMALL, TEXTS
 from conftest import save_tiny_base
+from disk_gate import intercepted
 from ditto_cli.cli.train import last_training
 from ditto_cli.errors import DamagedError
 from ditto_cli.shown import duration, size
-from ditto_cli.store import AdapterStore, disk
+from ditto_cli.store import AdapterStore
 
 pytest_plugins = ["cli_helpers", "fake_hub"]
 
@@ -227,7 +228,7 @@ def test_the_disk_holds_what_a_training_has_there_at_its_largest(ditto, texts, r
         present = [path for path in (ditto.home / "adapters").rglob("*") if path.is_file()]
         largest = max(largest, sum(path.stat().st_size for path in present))
 
-    with disk.intercepted(note):
+    with intercepted(note):
         assert ditto.train(texts, *arguments).code == 0
     stage = ditto.stage("alice", "sft") / "adapter_model.safetensors"
     # Three stages, and three checkpoints with the optimizer's two moments.

@@ -1,4 +1,4 @@
-"""The gate before every change of a disk: it is told all of them, in order, and can stop each."""
+"""The changes that `store.files` makes to a disk: which, in which order, and what is left when one is refused."""
 
 import ast
 import errno
@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import ditto_cli
+from disk_gate import intercepted
 from ditto_cli.errors import DiskError
-from ditto_cli.store import append_line, disk, fsync_tree, make_private_folder, move, remove_tree, write_bytes
+from ditto_cli.store import append_line, fsync_tree, make_private_folder, move, remove_tree, write_bytes
 
 STORE = Path(ditto_cli.__file__).parent / "store"
 # What changes a disk.
@@ -35,7 +36,7 @@ class Refusing:
 
 def test_a_write_is_told_step_by_step_with_what_is_written(tmp_path):
     path, noted = tmp_path / "file", Refusing()
-    with disk.intercepted(noted):
+    with intercepted(noted):
         write_bytes(path, b"new")
     create, write, sync, rename, sync_folder = noted.heard
     assert noted.kinds == ["create", "write", "sync", "rename", "sync_folder"]
@@ -46,7 +47,7 @@ def test_a_write_is_told_step_by_step_with_what_is_written(tmp_path):
 
 def test_folders_moves_and_removals_are_told(tmp_path):
     noted = Refusing()
-    with disk.intercepted(noted):
+    with intercepted(noted):
         make_private_folder(tmp_path / "a" / "b")
         write_bytes(tmp_path / "a" / "b" / "file", b"x")
         del noted.heard[:]
@@ -69,7 +70,7 @@ def test_folders_moves_and_removals_are_told(tmp_path):
 @pytest.mark.parametrize("kind", ["create", "write", "sync", "rename"])
 def test_what_is_refused_does_not_happen(tmp_path, kind):
     write_bytes(tmp_path / "file", b"old")
-    with disk.intercepted(Refusing(kind)), pytest.raises(DiskError, match="words of the system"):
+    with intercepted(Refusing(kind)), pytest.raises(DiskError, match="words of the system"):
         write_bytes(tmp_path / "file", b"new")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"file": b"old"}
 
@@ -78,7 +79,7 @@ def test_what_is_refused_does_not_happen(tmp_path, kind):
 def test_a_line_that_is_refused_leaves_the_earlier_ones(tmp_path, kind):
     path = tmp_path / "lines"
     append_line(path, "one")
-    with disk.intercepted(Refusing(kind)), pytest.raises(DiskError):
+    with intercepted(Refusing(kind)), pytest.raises(DiskError):
         append_line(path, "two")
     append_line(path, "three")
     lines = path.read_text().splitlines()
@@ -89,38 +90,28 @@ def test_a_line_that_is_refused_leaves_the_earlier_ones(tmp_path, kind):
 def test_a_line_is_added_behind_one_that_a_crash_cut_off(tmp_path):
     path, noted = tmp_path / "lines", Refusing()
     path.write_bytes(b"one\ntw")
-    with disk.intercepted(noted):
+    with intercepted(noted):
         append_line(path, "three")
     assert path.read_bytes() == b"one\ntw\nthree\n"
     assert noted.kinds == ["create", "write", "sync"]
 
 
-def test_the_interceptor_before_is_back_afterwards_even_after_an_error(tmp_path):
-    outer, inner = Refusing(), Refusing("mkdir")
-    with disk.intercepted(outer):
-        with disk.intercepted(inner), pytest.raises(DiskError):
-            make_private_folder(tmp_path / "a")
-        make_private_folder(tmp_path / "b")
-    make_private_folder(tmp_path / "c")
-    assert (inner.kinds, outer.kinds) == (["mkdir"], ["mkdir", "sync_folder"])
-
-
-def changes_past_the_gate(path):
+def changes_of_a_disk(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if is_method_call(node) and node.func.attr in CHANGES:
             owner = ast.unparse(node.func.value)
-            if owner not in ("disk", "files"):
+            if owner != "files":
                 yield f"{path.name}: {owner}.{node.func.attr}"
 
 
-def test_nothing_in_the_store_changes_a_disk_past_the_gate():
-    sources = [path for path in sorted(STORE.rglob("*.py")) if path.name != "disk.py"]
-    assert [change for path in sources for change in changes_past_the_gate(path)] == []
+def test_nothing_else_in_the_store_changes_a_disk():
+    sources = [path for path in sorted(STORE.rglob("*.py")) if path.name != "files.py"]
+    assert [change for path in sources for change in changes_of_a_disk(path)] == []
 
 
-def test_the_reading_of_the_store_sees_what_disk_does():
-    seen = {change.rpartition(".")[2] for change in changes_past_the_gate(STORE / "disk.py")}
+def test_the_reading_of_the_store_sees_what_files_does():
+    seen = {change.rpartition(".")[2] for change in changes_of_a_disk(STORE / "files.py")}
     assert seen == {"write", "fsync", "replace", "link", "unlink", "mkdir", "rmdir"}
 
 

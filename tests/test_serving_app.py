@@ -218,7 +218,7 @@ def test_a_body_that_is_too_large_is_not_read(server):
         for _ in range(40):
             yield b" " * (MAX_BODY_BYTES // 20)
 
-    problem_of(client.post("/v1/chat/completions", content=pieces()), 413)
+    problem_of(client.post("/v1/chat/completions", content=pieces()), 411)
     problem_of(client.post("/v1/chat/completions", content=b"{", headers={"content-type": "application/json"}), 400)
 
 

@@ -129,7 +129,7 @@ def test_a_text_that_nobody_wants_any_more_leaves_at_once(engine):
     listener.hold()
     engine.submit([unwanted])
     wait_for(lambda: len(listener.tokens) == 3)
-    unwanted.cancel()
+    unwanted.is_cancelled = True
     listener.go_on.set()
     last, other = order(engine._policy, VOICES[0], max_tokens=2)
     engine.submit([last])

@@ -11,6 +11,7 @@ import time
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from disk_gate import intercepted
 from ditto_cli.config import Settings
 from ditto_cli.errors import DiskError, InputError
 from ditto_cli.store import (
@@ -21,7 +22,6 @@ from ditto_cli.store import (
     cache_home,
     check_name,
     describe_mismatch,
-    disk,
     files,
     keyed_hash,
     make_private_folder,
@@ -72,10 +72,10 @@ def stage_files(text):
 
 def publish(store, name="alice", text="one", stages=("sft", "round1")):
     """Publish a generation, and tell its folder."""
-    with store.begin(name) as staged:
+    with store.training(name) as kept:
         for stage in stages:
-            staged.add_stage(stage, stage_files(f"{text} {stage}"))
-        staged.publish(make_record(stages, watch_prompt=text))
+            kept.add_stage(stage, stage_files(f"{text} {stage}"))
+        kept.publish(make_record(stages, watch_prompt=text))
     return store.stage_folder(name).parent
 
 
@@ -131,16 +131,10 @@ def test_a_disk_that_takes_three_bytes_at_a_time_gets_all_of_them(tmp_path, monk
 
 @pytest.mark.parametrize("operation", ["open", "write", "fsync", "replace"])
 @pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        (errno.ENOSPC, "No space left on the disk of {path}: free some space and run the command again."),
-        (errno.EDQUOT, "The disk quota for {path} is used up: free some space and run the command again."),
-        (errno.EROFS, "{path} lies on a read-only disk: make it writable or choose another place."),
-        (errno.EACCES, "No permission for {path}: change its access rights or choose another place."),
-        (errno.EIO, "{path} cannot be written (words of the system): check the disk and run the command again."),
-    ],
+    "number",
+    [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO],
 )
-def test_a_refused_write_leaves_the_old_file_and_says_one_line(tmp_path, monkeypatch, operation, number, words):
+def test_a_refused_write_leaves_the_old_file_and_says_one_line(tmp_path, monkeypatch, operation, number):
     path = tmp_path / "file"
     write_bytes(path, b"old")
 
@@ -151,7 +145,8 @@ def test_a_refused_write_leaves_the_old_file_and_says_one_line(tmp_path, monkeyp
         patch.setattr(os, operation, refuse)
         with pytest.raises(DiskError) as caught:
             write_bytes(path, b"new")
-    assert str(caught.value) == words.format(path=path)
+    hint = "check the disk and the access rights, and try again."
+    assert str(caught.value) == f"{path} cannot be written (words of the system): {hint}"
     assert tree(tmp_path) == {"file": b"old"}
 
 
@@ -179,9 +174,9 @@ def test_a_file_system_without_folder_flush_is_accepted(tmp_path, monkeypatch):
 
 def test_a_file_where_a_folder_should_be_is_named(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(DiskError, match=r"file.* is a file, not a folder|in the way"):
+    with pytest.raises(DiskError, match=r"file.* cannot be made \((Not a directory|File exists)\)"):
         make_private_folder(tmp_path / "file" / "below")
-    with pytest.raises(DiskError, match="in the way"):
+    with pytest.raises(DiskError, match="File exists"):
         make_private_folder(tmp_path / "file")
 
 
@@ -350,10 +345,10 @@ def test_publish_files_everything_where_peft_finds_it(store, tmp_path):
 
 def test_publish_fills_in_what_each_file_must_be_and_changes_nothing_else(store):
     record = make_record(watch_prompt="one")
-    with store.begin("alice") as staged:
+    with store.training("alice") as kept:
         for stage in record.stage_names:
-            staged.add_stage(stage, stage_files(f"one {stage}"))
-        stored = staged.publish(record)
+            kept.add_stage(stage, stage_files(f"one {stage}"))
+        stored = kept.publish(record)
     assert stored == store.record("alice")
     assert {stage.stage: stage.files for stage in stored.stages} == {
         stage: {name: FileDigest.of(data) for name, data in stage_files(f"one {stage}").items()}
@@ -374,9 +369,9 @@ def test_publish_replaces_and_keeps_the_one_before(store):
 
 
 def test_nothing_is_seen_before_publish_and_discard_leaves_nothing(store, tmp_path):
-    with store.begin("alice") as staged:
-        staged.add_stage("sft", stage_files("x"))
-        assert list(staged.digests) == ["sft"]
+    with store.training("alice") as kept:
+        kept.add_stage("sft", stage_files("x"))
+        assert list(kept.digests) == ["sft"]
         assert store.names() == []
         assert not store.exists("alice")
     assert os.listdir(tmp_path / "home" / "adapters") == []
@@ -387,8 +382,8 @@ def test_an_error_in_a_run_leaves_the_adapter_before_it(store, tmp_path):
     before = tree(tmp_path)
 
     def run():
-        with store.begin("alice") as staged:
-            staged.add_stage("sft", stage_files("x"))
+        with store.training("alice") as kept:
+            kept.add_stage("sft", stage_files("x"))
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -396,9 +391,9 @@ def test_an_error_in_a_run_leaves_the_adapter_before_it(store, tmp_path):
     assert tree(tmp_path) == before
 
 
-def test_begin_sweeps_what_was_to_be_removed_and_what_a_killed_run_left_a_day_ago(store, tmp_path):
-    generations = publish(store).parent
-    old, young, foreign = generations / ".staging-old", generations / ".staging-young", generations / ".git"
+def test_a_training_sweeps_what_was_to_be_removed_and_what_a_killed_run_left_a_day_ago(store, tmp_path):
+    adapter = publish(store).parents[1]
+    old, young, foreign = adapter / ".staging-old", adapter / ".staging-young", adapter / ".git"
     removed, temporary = tmp_path / "home/adapters/.removed-x", tmp_path / "home/adapters/alice/.tmp-x"
     for folder in (old, young, foreign, removed):
         folder.mkdir()
@@ -406,18 +401,18 @@ def test_begin_sweeps_what_was_to_be_removed_and_what_a_killed_run_left_a_day_ag
     day_ago = time.time() - 25 * 60 * 60
     for path in (old, foreign, temporary):
         os.utime(path, (day_ago, day_ago))
-    with store.begin("alice"):
+    with store.training("alice"):
         pass
     assert [path.exists() for path in (old, young, foreign, removed, temporary)] == [False, True, True, False, False]
 
 
 def test_a_stage_that_does_not_fit_is_left_out_and_the_others_can_be_published(store):
-    with store.begin("alice") as staged:
-        staged.add_stage("sft", stage_files("x"))
-        with disk.intercepted(Fault("write", at=1)), pytest.raises(DiskError):
-            staged.add_stage("round1", stage_files("y"))
-        assert list(staged.digests) == ["sft"]
-        staged.publish(make_record(("sft",)))
+    with store.training("alice") as kept:
+        kept.add_stage("sft", stage_files("x"))
+        with intercepted(Fault("write", at=1)), pytest.raises(DiskError):
+            kept.add_stage("round1", stage_files("y"))
+        assert list(kept.digests) == ["sft"]
+        kept.publish(make_record(("sft",)))
     assert sorted(os.listdir(store.stage_folder("alice").parent)) == ["record.json", "sft"]
     assert store.check("alice") is None
 
@@ -446,13 +441,14 @@ def test_a_fault_at_any_operation_leaves_the_old_adapter_or_the_new_one(tmp_path
     for fail_at in range(1, 1000):
         home = tmp_path / str(fail_at)
         store = AdapterStore(home)
+        store.key()
         for number in range(num_before):
             publish(store, text=f"old {number}")
         old = tree(store.stage_folder("alice").parent) if num_before else None
         old_adapters = tree(home / "adapters")
         raised = None
         fault = Fault(at=fail_at, manner=manner)
-        with disk.intercepted(fault):
+        with intercepted(fault):
             try:
                 publish(store, text="new")
             except (DiskError, Killed) as error:
@@ -467,7 +463,7 @@ def test_a_fault_at_any_operation_leaves_the_old_adapter_or_the_new_one(tmp_path
             assert store.check("alice") is None
         assert raised is not None or now != old
         if isinstance(raised, DiskError):
-            assert str(raised).startswith("No space left on the disk of ")
+            assert "(No space left on device)" in str(raised)
         if manner == "once":  # the clean-up after the fault works again
             rubbish = [path for path in home.rglob("*") if path.name.startswith(".")]
             assert not [path for path in rubbish if path.parent.name != "locks"]
@@ -514,7 +510,7 @@ def test_a_removal_that_was_killed_is_finished_by_the_next(store, tmp_path):
         if operation.kind == "unlink" and "generations" in str(operation.path):
             raise KeyboardInterrupt
 
-    with disk.intercepted(kill), pytest.raises(KeyboardInterrupt):
+    with intercepted(kill), pytest.raises(KeyboardInterrupt):
         store.remove("alice")
     assert (store.names(), len(tree(tmp_path / "home" / "adapters")) > 0) == ([], True)
     assert (store.finish_removals(), store.finish_removals()) == (1, 0)
@@ -604,9 +600,8 @@ def test_bad_names_come_with_a_good_one(name, suggestion):
 
 
 def test_a_bad_name_is_refused_before_the_disk_is_touched(store, tmp_path):
-    for begin in (store.begin, store.training):
-        with pytest.raises(InputError), begin("a/b"):
-            pass
+    with pytest.raises(InputError), store.training("a/b"):
+        pass
     assert os.listdir(tmp_path) == []
 
 
@@ -668,7 +663,6 @@ WEIGHTS = "generations/000001/sft/adapter_model.safetensors"
         (RECORD, lambda path: edit(path, device=None), "device: Field required"),
         (RECORD, lambda path: edit(path, surprise=1), "surprise: Extra inputs"),
         (RECORD, lambda path: edit(path, schema_version=0), "schema_version"),
-        (RECORD, lambda path: edit(path, schema_version=1), "by an early ditto, before formats were settled: train"),
         (RECORD, lambda path: edit(path, schema_version=3), "by a newer ditto (format 3, this one reads 2): upgrade"),
         (RECORD, lambda path: edit(path, published="../x"), "published"),
         (WEIGHTS, lambda path: path.unlink(), "is missing: train the adapter again, or remove it."),
@@ -712,5 +706,5 @@ def test_a_flipped_bit_in_the_weights_is_found_by_who_reads_them_whole(store, tm
 
 
 def test_a_missing_file_is_told_without_a_traceback(tmp_path):
-    with pytest.raises(DiskError, match="is not there"):
+    with pytest.raises(DiskError, match="No such file or directory"):
         files.read_bytes(tmp_path / "nothing")

@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from conftest import heard, load_tiny
+from disk_gate import intercepted
 from ditto_cli import interrupts
 from ditto_cli.config import Settings
 from ditto_cli.errors import DiskError, InterruptedRun
@@ -20,7 +21,7 @@ from ditto_cli.method import updates as scoring
 from ditto_cli.method.run import Job, train_ditto
 from ditto_cli.method.updates import REFERENCE
 from ditto_cli.model.policy.lora import WEIGHTS_FILE
-from ditto_cli.store import AdapterStore, RunIdentity, RunState, StageRecord, disk, remove_tree
+from ditto_cli.store import AdapterStore, RunIdentity, RunState, StageRecord, remove_tree
 from ditto_cli.types import Demonstration, SampleRequest, SilentReporter, StageChoice, StageFigures
 from test_store import BASE, Fault, Killed, make_record, stage_files
 
@@ -154,7 +155,7 @@ def undisturbed(policy, tmp_path_factory):
                 sizes = tuple(len(state[part]) for part in ("stages", "samples", "steps"))
                 saved.append((*sizes, len(checkpoints(home))))
 
-        with disk.intercepted(note):
+        with intercepted(note):
             run(policy, home, settings=settings_with(reference))
         assert not run_folder(home).exists()
         found[reference] = Undisturbed(outcome(home), saved)
@@ -552,7 +553,7 @@ def store(tmp_path):
 
 
 def begin(kept):
-    kept.generation.add_stage("sft", stage_files("x"))
+    kept.add_stage("sft", stage_files("x"))
     kept.save(state(1), {"weights": b"one"})
 
 
@@ -566,7 +567,7 @@ def test_a_checkpoint_is_kept_from_one_process_to_the_next(store, tmp_path):
         found = kept.newest()
         assert len(found.steps) == 2
         assert (kept.newest_folder / "weights").read_bytes() == b"two"
-        assert list(kept.generation.digests) == ["sft"]
+        assert list(kept.digests) == ["sft"]
         kept.publish(make_record(("sft",)))
     assert (store.unfinished_names(), store.check("alice")) == ([], None)
     assert sorted(os.listdir(tmp_path / "home/adapters/alice")) == ["generations"]
@@ -575,11 +576,11 @@ def test_a_checkpoint_is_kept_from_one_process_to_the_next(store, tmp_path):
 def test_a_stage_behind_the_newest_checkpoint_is_made_again(store):
     with store.training("alice") as kept:
         begin(kept)
-        kept.generation.add_stage("round1", stage_files("y"))
+        kept.add_stage("round1", stage_files("y"))
     with store.training("alice") as kept:
         kept.newest()
-        assert os.listdir(kept.generation.stage_folder("sft").parent) == ["sft"]
-        kept.generation.add_stage("round1", stage_files("z"))
+        assert os.listdir(kept.stage_folder("sft").parent) == ["sft"]
+        kept.add_stage("round1", stage_files("z"))
 
 
 @pytest.mark.parametrize("manner", ["once", "kill"])
@@ -593,7 +594,7 @@ def test_a_checkpoint_that_fails_leaves_the_one_before(store, tmp_path, manner):
         with AdapterStore(home).training("alice") as kept:
             kept.newest()
             failed = None
-            with disk.intercepted(fault):
+            with intercepted(fault):
                 try:
                     kept.save(state(3), {"weights": b"three"})
                 except (DiskError, Killed) as error:
@@ -612,9 +613,9 @@ def test_a_checkpoint_that_fails_leaves_the_one_before(store, tmp_path, manner):
 
 
 def test_an_unfinished_training_is_renamed_and_removed_with_its_adapter(store, tmp_path):
-    with store.begin("alice") as staged:
-        staged.add_stage("sft", stage_files("old"))
-        staged.publish(make_record(("sft",)))
+    with store.training("alice") as kept:
+        kept.add_stage("sft", stage_files("old"))
+        kept.publish(make_record(("sft",)))
     with store.training("alice") as kept:
         begin(kept)
     store.rename("alice", "carol")

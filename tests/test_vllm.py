@@ -136,9 +136,9 @@ def test_the_real_vllm_writes_what_the_builtin_engine_writes(ditto, serve):
         session.policy.add_adapter("new", LoraSettings(r=4, alpha=8), seed=seed)
         shake(session.policy, seed=seed)
         stage = {"stage": "sft", "seconds": 1.0, "metrics": {}, "sample": ""}
-        with store.begin(name) as staged:
-            staged.add_stage("sft", session.policy.serialise("new"))
-            staged.publish(make_record(session.policy, stages=[stage], published="sft"))
+        with store.training(name) as kept:
+            kept.add_stage("sft", session.policy.serialise("new"))
+            kept.publish(make_record(session.policy, stages=[stage], published="sft"))
         session.policy.remove("new")
 
     def ours(voice, prompt):

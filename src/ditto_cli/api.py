@@ -54,8 +54,7 @@ _Result = TypeVar("_Result")
 
 def _check_arguments(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """Refuse arguments of another type or range than is said, in one line, before anything is done."""
-    check, parameters = validate_call(function), inspect.signature(function).parameters.values()
-    positional = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
+    check, names = validate_call(function), list(inspect.signature(function).parameters)
 
     @wraps(function)
     def call(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
@@ -66,7 +65,7 @@ def _check_arguments(function: Callable[_Arguments, _Result]) -> Callable[_Argum
                 raise
             problem = error.errors(include_url=False, include_input=False)[0]
             place = problem["loc"][0]
-            name = positional[place] if isinstance(place, int) and place < len(positional) else place
+            name = names[place] if isinstance(place, int) else place
             raise InputError(f"{function.__qualname__}, {name}: {problem['msg']}.") from None
 
     return call

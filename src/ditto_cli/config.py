@@ -6,8 +6,6 @@ The defaults are the paper's (arXiv 2406.00888, Table 5). Unknown keys are refus
 from __future__ import annotations
 
 import difflib
-import os
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -25,7 +23,6 @@ GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg")  # NVIDIA's on Linux, and on Linux 
 CPU_PRESET = "smollm2-135m-cpu"  # for machines without a GPU
 WORKING_BASES = "Qwen/Qwen3-8B, Qwen/Qwen3-4B or mistralai/Mistral-7B-Instruct-v0.2"  # those of the presets
 SCHEMA_VERSION: Literal[1] = 1
-_MAX_SETTINGS_BYTES = 2**18
 # Variables that steer the program rather than a run.
 RESERVED_ENVIRONMENT = frozenset({"DITTO_HOME", "DITTO_PRESET", "DITTO_DEBUG"})
 
@@ -180,18 +177,13 @@ class FolderFile(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_empty_keys(cls, content: Any) -> Any:
-        return (
-            {key: value for key, value in content.items() if value is not None}
-            if isinstance(content, dict)
-            else content
-        )
+    def _without_empty_keys(cls, content: dict[Any, Any]) -> dict[Any, Any]:
+        return {key: value for key, value in content.items() if value is not None}
 
     def overrides(self) -> dict[str, Any]:
         """The part that overrides a preset."""
-        sections = {key: getattr(self, key) for key in ("base", "lora", "sft", "dpo", "rounds", "sampling")}
-        chosen = {key: value for key, value in sections.items() if value}
-        return chosen if self.seed is None else {**chosen, "seed": self.seed}
+        chosen = {key: getattr(self, key) for key in Settings.model_fields}
+        return {key: value for key, value in chosen.items() if value not in (None, {})}
 
 
 def preset_folder() -> Path:
@@ -236,17 +228,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_settings_text(path: Path) -> str:
-    """The characters of a file of settings; InputError where it is missing, no file, too large, or not UTF-8."""
+    """The characters of a file of settings; InputError where it is missing, no file, or not UTF-8."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist.")
+    if not path.is_file():  # a pipe would block here for ever
+        raise InputError(f"{path} is not a file: take it away, or make it a text file of settings.")
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block here for ever
-            raise InputError(f"{path} is not a file: take it away, or make it a text file of settings.")
-        with path.open("rb") as file:
-            raw = file.read(_MAX_SETTINGS_BYTES + 1)
-        if len(raw) > _MAX_SETTINGS_BYTES:
-            raise InputError(f"{path} is larger than 256 KiB: it holds settings, not texts.")
-        return raw.decode().lstrip("\ufeff")  # byte-order marks
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist.") from None
+        return path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({type(error).__name__}): save it as UTF-8 text.") from None
 
@@ -336,35 +324,24 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _first_problem(error: ValidationError, root: type[BaseModel]) -> str:
     """The first setting that is wrong, and all that it might have been instead."""
+    known = _dotted_keys(root)
+
+    def setting_of(problem: Mapping[str, Any]) -> str:
+        place = ".".join(map(str, problem["loc"]))
+        # pydantic adds the branches of a choice behind the setting.
+        return next((key for key in known if place.startswith(f"{key}.")), place)
+
     problems = error.errors(include_url=False)
-    first = problems[0]
-    path = _setting_path(first["loc"], root)
-    where = repr(".".join(path))[1:-1]  # one printable line
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, _dotted_keys(root), n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else f"; the settings are {', '.join(_dotted_keys(root))}."
+    setting = setting_of(problems[0])
+    where = repr(setting)[1:-1]  # one printable line
+    if problems[0]["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else f"; the settings are {', '.join(known)}."
         return f"unknown setting {where}{hint}"
-    branches = [
-        problem["msg"].partition(", unable to")[0]
-        for problem in problems
-        if _setting_path(problem["loc"], root) == path
-    ]
+    branches = [problem["msg"].partition(", unable to")[0] for problem in problems if setting_of(problem) == setting]
     choices = " or ".join(dict.fromkeys(message.removeprefix("Input should be ") for message in branches))
     message = branches[0] if len(branches) == 1 else f"Input should be {choices}"
     return f"{where}: {message.removeprefix('Value error, ')}."
-
-
-def _setting_path(loc: tuple[int | str, ...], root: type[BaseModel]) -> tuple[str, ...]:
-    """Where a problem lies, without the branches of a choice that pydantic adds behind the setting."""
-    model: Any = root
-    for place, name in enumerate(loc):
-        field = model.model_fields.get(name)
-        if field is None:
-            return tuple(map(str, loc[: place + 1]))
-        model = field.annotation
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return tuple(map(str, loc[: place + 1]))
-    return tuple(map(str, loc))
 
 
 def _dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

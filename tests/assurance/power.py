@@ -26,7 +26,7 @@ class _Change:
 
 @dataclass
 class Log:
-    """Listens to `store.disk` below one folder, which is empty at first; `mark` names what was finished when."""
+    """Listens to `disk_gate` below one folder, which is empty at first; `mark` names what was finished when."""
 
     root: Path
     changes: list = field(default_factory=list)

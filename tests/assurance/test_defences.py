@@ -1,13 +1,12 @@
 """Each defence switched off in turn: what it defends against must then be seen by its test."""
 
-import os
 import random
 from contextlib import ExitStack, contextmanager, nullcontext
 from unittest import mock
 
 import pytest
 
-from ditto_cli.store import disk
+from ditto_cli.store import files
 from outcome import Outcome
 from test_damage import check_adapters, check_checkpoints
 from test_numbers_and_bases import check_archives, check_names, check_non_finite, check_wrong_bases
@@ -30,28 +29,27 @@ def unlocked(*arguments, **keywords):
 def in_place(path, data, *, mode=0o600):
     """A write without a file beside it."""
     if path.exists():
-        disk.unlink(path)
-    descriptor = disk.create(path, mode)
-    try:
-        disk.write(path, descriptor, data)
-        disk.sync(path, descriptor)
-    finally:
-        os.close(descriptor)
+        files.os.unlink(path)
+    files._write_new_file(path, data, mode)
 
 
 @contextmanager
 def readable_files():
-    real = disk.create
-    with mock.patch.object(disk, "create", lambda path, mode: real(path, 0o644)):
+    real = files._write_new_file
+    with mock.patch.object(files, "_write_new_file", lambda path, data, mode: real(path, data, 0o644)):
         yield
 
 
+def unflushed(descriptor, data):
+    files.os.write(descriptor, data)
+
+
 DEFENCES = {
-    "files are flushed": (["ditto_cli.store.disk.sync"], "power"),
-    "folders are flushed": (["ditto_cli.store.disk.sync_folder"], "power"),
+    "files are flushed": ([("ditto_cli.store.files._write", unflushed)], "power"),
+    "folders are flushed": (["ditto_cli.store.files.fsync_path"], "power"),
     "a write goes beside and is renamed": ([("ditto_cli.store.files.write_bytes", in_place)], "replacements"),
     "what a killed process left is swept": (["ditto_cli.store.files.sweep"], "kills"),
-    "a refusal of the disk becomes one line": ([("ditto_cli.store.files._disk_errors", unlocked)], "refusals"),
+    "a refusal of the disk becomes one line": ([("ditto_cli.store.files.disk_errors", unlocked)], "refusals"),
     "one process at a time": ([("ditto_cli.store.adapter_store.locked", unlocked)], "races"),
     "documents carry their digest": ([("ditto_cli.store.records._content_digest", lambda content: None)], "records"),
     "weights are read against their digest": (["ditto_cli.store.adapter_store.check_file"], "weights"),

@@ -15,11 +15,12 @@ from safetensors.numpy import load_file
 
 from children import in_child
 from conftest import CHATML, load_tiny, save_tiny_base
+from disk_gate import intercepted
 from ditto_cli.cli.app import run_guarded
 from ditto_cli.errors import DiskError, InputError
 from ditto_cli.method import updates
 from ditto_cli.method.run import Job, train_ditto
-from ditto_cli.store import AdapterStore, disk
+from ditto_cli.store import AdapterStore
 from ditto_cli.types import SilentReporter
 from outcome import Outcome
 from test_damage import commands, files_below
@@ -273,7 +274,7 @@ def check_names(folder, number_of_names):
             except InputError:
                 pass
         try:
-            with store.begin(name):
+            with store.training(name):
                 pass
         except (DiskError, ValueError) as error:  # ValueError: a NUL in a path
             problem = f"it was tried: {error}"
@@ -296,7 +297,7 @@ def check_names(folder, number_of_names):
             if not path.resolve().is_relative_to(folder):
                 raise PermissionError(errno.EPERM, "outside of the test's folder")
 
-    with disk.intercepted(note):
+    with intercepted(note):
         one()
     shutil.rmtree(home, ignore_errors=True)
     left = [path for path in files_below(folder) if path.is_relative_to(folder)]

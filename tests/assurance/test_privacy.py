@@ -215,8 +215,7 @@ def test_no_write_goes_past_the_store(promise):
         r"os\.(replace|rename|mkdir|makedirs|unlink|remove|rmdir)\(|(?<!store\(\))(?<!store)\.(mkdir|unlink|rmdir|rename|touch)\("
     )
     allowed = {
-        "store/disk.py": "the gate itself",
-        "store/files.py": "opens for locks and flushes",
+        "store/files.py": "the one module",
         "cli/app.py": "opens the null device",
         "model/base/loading.py": "removes a damaged 4-bit base from the cache",
         "model/base/conversions.py": "a library writes a converted base into a staging folder, which store.files moves",

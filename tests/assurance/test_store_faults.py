@@ -9,9 +9,10 @@ from unittest import mock
 import pytest
 
 from children import KILLED, Child, in_child
+from disk_gate import intercepted
 from ditto_cli.cli.app import run_guarded
 from ditto_cli.errors import DiskError
-from ditto_cli.store import AdapterStore, disk, write_text
+from ditto_cli.store import AdapterStore, write_text
 from faults import Counter, FailAt, KillAt
 from outcome import Outcome
 from power import Log, lay_out, states
@@ -23,10 +24,10 @@ pytest_plugins = ["promises"]
 
 
 def publish(store, text, name="alice"):
-    with store.begin(name) as staged:
+    with store.training(name) as kept:
         for stage in ("sft", "round1"):
-            staged.add_stage(stage, stage_files(f"{text} {stage}"))
-        staged.publish(make_record(watch_prompt=text))
+            kept.add_stage(stage, stage_files(f"{text} {stage}"))
+        kept.publish(make_record(watch_prompt=text))
 
 
 def train(store, text, name="alice"):
@@ -34,8 +35,8 @@ def train(store, text, name="alice"):
     with store.training(name) as kept:
         kept.start_over()
         for stage in ("sft", "round1"):
-            kept.generation.add_stage(stage, stage_files(f"{text} {stage}"))
-            kept.save(run_state(tuple(kept.generation.digests)), {"policy.safetensors": b"weights"})
+            kept.add_stage(stage, stage_files(f"{text} {stage}"))
+            kept.save(run_state(tuple(kept.digests)), {"policy.safetensors": b"weights"})
         kept.publish(make_record(watch_prompt=text))
 
 
@@ -116,7 +117,7 @@ def outcomes(folder, name):
     home = prepared(folder / "whole", before)
     old = seen(home)
     counter = Counter()
-    with disk.intercepted(counter):
+    with intercepted(counter):
         operation(AdapterStore(home))
     new = seen(home)
     shutil.rmtree(home)
@@ -135,7 +136,7 @@ def check_kills(folder, names=tuple(OPERATIONS), *, step=1):
                 shutil.copytree(template, home)
 
                 def job(home=home, operation=operation, number=number, torn=torn):
-                    with disk.intercepted(KillAt(number, torn=torn)):
+                    with intercepted(KillAt(number, torn=torn)):
                         operation(AdapterStore(home))
 
                 ended = in_child(job, folder / "logs")
@@ -154,14 +155,14 @@ def check_replacement_kills(folder):
     folder.mkdir(parents=True, exist_ok=True)
     place, old, new = folder / "report.html", "old", "new " * 99
     counter = Counter()
-    with disk.intercepted(counter):
+    with intercepted(counter):
         write_text(place, old)
     for number in range(1, counter.count + 1):
         for torn in (False, True):
             place.write_text(old, encoding="ascii")
 
             def job(number=number, torn=torn):
-                with disk.intercepted(KillAt(number, torn=torn)):
+                with intercepted(KillAt(number, torn=torn)):
                     write_text(place, new)
 
             ended = in_child(job, folder / "logs")
@@ -184,7 +185,7 @@ def check_import_kills(workshop, folder):
     def count():
         counter = Counter()
         try:
-            with disk.intercepted(counter):
+            with intercepted(counter):
                 ditto(folder / "whole", *command)
         finally:
             counted.write_text(str(counter.count), encoding="ascii")
@@ -195,7 +196,7 @@ def check_import_kills(workshop, folder):
         home = folder / "killed"
 
         def job(home=home, number=number):
-            with disk.intercepted(KillAt(number, torn=number % 2 == 1)):
+            with intercepted(KillAt(number, torn=number % 2 == 1)):
                 ditto(home, *command)
 
         ended = workshop.child(job)
@@ -227,7 +228,7 @@ def check_power_loss(folder, *, per_moment=5):
     home.mkdir(parents=True)
     store = AdapterStore(home)
     log = Log(home)
-    with disk.intercepted(log):
+    with intercepted(log):
         store.key()
         log.mark({})
         for text in ("one", "two"):
@@ -275,7 +276,7 @@ def check_refusals(folder, names=tuple(OPERATIONS), *, step=1):
                 shutil.copytree(template, home)
                 problem, allowed = None, [new]
                 try:
-                    with disk.intercepted(FailAt(number, error, lasting=lasting)):
+                    with intercepted(FailAt(number, error, lasting=lasting)):
                         operation(AdapterStore(home))
                 except DiskError:
                     allowed = [old, new]
@@ -327,7 +328,7 @@ def _racer(home, ready, text):
         with AdapterStore(home).training("alice") as kept:
             kept.start_over()
             for stage in ("sft", "round1"):
-                kept.generation.add_stage(stage, stage_files(f"{text} {stage}"))
+                kept.add_stage(stage, stage_files(f"{text} {stage}"))
             deadline = time.monotonic() + 5  # a training takes longer than the other one needs to be refused
             while not lost.exists() and time.monotonic() < deadline:
                 time.sleep(0.002)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from children import in_child
 from conftest import load_tiny, save_tiny_base
+from disk_gate import intercepted
 from ditto_cli.cli.app import run_guarded
 from ditto_cli.config import Settings
 from ditto_cli.method.run import Job, train_ditto
-from ditto_cli.store import AdapterStore, disk
+from ditto_cli.store import AdapterStore
 from ditto_cli.types import Demonstration, SilentReporter
 
 TEXTS = (
@@ -74,7 +75,7 @@ def train(base, home, *, interceptor=None, settings=SETTINGS, texts=TEXTS, name=
     def work():
         policy = load_tiny(base)
         job = Job.of(policy, name, texts, settings, "Say hello.")
-        with disk.intercepted(interceptor or (lambda operation: None)), AdapterStore(home).training(name) as kept:
+        with intercepted(interceptor or (lambda operation: None)), AdapterStore(home).training(name) as kept:
             train_ditto(policy, job, kept, SilentReporter())
 
     run_guarded(work)

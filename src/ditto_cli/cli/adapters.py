@@ -119,8 +119,9 @@ def run_import(path: Path, *, name: str | None, base: str | None) -> None:
     archive = read_archive(path)
     adapter = name or archive.record.name
     store = open_store()
+    taken = InputError(f"There is already an adapter {adapter!r}: give this one another name with --name.")
     if store.has(adapter):
-        raise InputError(f"There is already an adapter {adapter!r}: give this one another name with --name.")
+        raise taken
     known = archive.record.base
     if base is None and known.source == "local":
         raise InputError(
@@ -128,10 +129,12 @@ def run_import(path: Path, *, name: str | None, base: str | None) -> None:
             "base here with --base."
         )
     record, contents = _fit(path, archive, base or known.id, None if base else known.revision)
-    with store.begin(adapter) as staged:
+    with store.training(adapter) as kept:
+        if store.has(adapter):  # since the look above
+            raise taken
         for stage, stage_files in contents.items():
-            staged.add_stage(stage, stage_files)
-        staged.publish(record)
+            kept.add_stage(stage, stage_files)
+        kept.publish(record)
     for stage in record.stage_names:
         _warn_of(record, stage)
     say(f"Imported adapter {adapter} ({', '.join(record.stage_names)}; {record.published} is published). Next:")

@@ -89,7 +89,7 @@ def publish(store: AdapterStore, task: TrainTask, trained: Trained) -> AdapterRe
     with store.training(task.name) as kept:
         kept.start_over()
         for stage, files in trained.stages.items():
-            kept.generation.add_stage(stage, files)
+            kept.add_stage(stage, files)
         return kept.publish(trained.record.model_copy(update=hashes))
 
 
@@ -173,10 +173,6 @@ class _InMemory:
     key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     stages: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
     has_checkpoints: bool = False
-
-    @property
-    def generation(self) -> _InMemory:
-        return self
 
     def newest(self) -> None:
         return None

@@ -220,7 +220,7 @@ class _Run:
         # Stage k is the policy that round k began with; SPIN moves the reference there when it samples the round.
         sampled = max(0, len(place.history.rounds) - 1)
         stage = SFT_STAGE if settings.rounds.reference == "sft" else stage_of(sampled)
-        policy.put_adapter(REFERENCE, read_lora(self.kept.generation.stage_folder(stage)))
+        policy.put_adapter(REFERENCE, read_lora(self.kept.stage_folder(stage)))
         policy.switch(POLICY, trainable=True)
         place.updater = Updater(policy, settings.dpo, settings.rounds, seed=settings.seed)
         place.updater.restore(load((self.kept.newest_folder / OPTIMIZER_FILE).read_bytes()))
@@ -269,7 +269,7 @@ class _Run:
         """Write a finished stage, and a checkpoint behind it; say when its samples do not end."""
         seconds = time.monotonic() - self.stage_started
         with deferred():
-            self.kept.generation.add_stage(stage, self.policy.serialise(POLICY))
+            self.kept.add_stage(stage, self.policy.serialise(POLICY))
             self.stages.append(StageRecord(stage=stage, seconds=round(seconds, 1), metrics=metrics, sample=None))
             self.stage_started = time.monotonic()
             self.save()

@@ -150,7 +150,7 @@ class Answer:
     def cancel(self) -> None:
         """Nobody waits for the texts any more: they leave, and there is no answer."""
         for order in self._orders:
-            order.cancel()
+            order.is_cancelled = True
         self._queue.put_nowait((0, DittoError("Nobody waits for the answer.")))
 
     async def _pieces(self) -> AsyncIterator[tuple[int, str, Token]]:
@@ -165,7 +165,7 @@ class Answer:
                 continue
             piece = draft.feed(token)
             if draft.finish is not None:
-                self._orders[index].cancel()
+                self._orders[index].is_cancelled = True
             yield index, piece, token
 
     async def _choose(self) -> list[Draft]:

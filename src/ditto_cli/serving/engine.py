@@ -49,6 +49,7 @@ class Order:
     Attributes:
         temperature: 0 takes the likeliest token.
         top_p: tokens are drawn from the likeliest that have this share of the probability.
+        is_cancelled: it is not wanted any more, and leaves before the next token.
     """
 
     prompt_ids: tuple[int, ...]
@@ -72,10 +73,6 @@ class Order:
             self.is_cancelled = True
             with suppress(RuntimeError):  # who would be told is gone: its event loop is closed
                 self.on_error(error)
-
-    def cancel(self) -> None:
-        """Not wanted any more: it leaves before the next token."""
-        self.is_cancelled = True
 
 
 class Engine(Protocol):

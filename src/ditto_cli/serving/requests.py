@@ -87,28 +87,8 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        refused = self._refusal(Request(scope))
-        if refused is not None:
-            await refused(scope, receive, send)
-            return
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if len(body) > MAX_BODY_BYTES:
-                await problem(413, f"The request is larger than {MAX_BODY_BYTES} bytes.")(scope, receive, send)
-                return
-            if not message.get("more_body", False):
-                break
-        unread = [{"type": "http.request", "body": body, "more_body": False}]
-
-        async def replay() -> Any:
-            return unread.pop() if unread else await receive()
-
-        await self._app(scope, replay, send)
+        refused = self._refusal(Request(scope)) if scope["type"] == "http" else None
+        await (refused or self._app)(scope, receive, send)
 
     def _refusal(self, request: Request) -> JSONResponse | None:
         # A site can have its name resolved to this machine (DNS rebinding): then it is in Host, and else in Origin.
@@ -123,6 +103,8 @@ class Guard:
         is_open = request.method == "GET" and request.url.path in self._open_paths
         if not (self._key is None or is_open or hmac.compare_digest(given.encode(), self._key.encode())):
             return problem(401, "The API key is missing or wrong.", kind="authentication_error")
+        if "transfer-encoding" in request.headers:
+            return problem(411, "The request must say its length (Content-Length).")
         length = request.headers.get("content-length", "0")
         if not (length.isascii() and length.isdecimal() and int(length) <= MAX_BODY_BYTES):
             return problem(413, f"The request is larger than {MAX_BODY_BYTES} bytes.")

@@ -23,12 +23,11 @@ from ditto_cli.errors import DiskError, InputError, UnknownAdapterError
 from ditto_cli.interrupts import deferred
 from ditto_cli.store import files
 from ditto_cli.store.generations import (
+    CHECKPOINTS_FOLDER,
     GENERATIONS_FOLDER,
     RECORD_FILE,
     RUN_FOLDER,
-    STAGE_FILES,
     STAGES_FOLDER,
-    StagedGeneration,
     UnfinishedRun,
     check_file,
     current_generation,
@@ -108,41 +107,36 @@ class AdapterStore:
         return self.exists(name) or self.is_unfinished(name)
 
     def is_unfinished(self, name: str) -> bool:
-        """Whether a training of this name is in progress or was interrupted."""
-        return is_valid_name(name) and bool(files.list_folder(self._adapters / name / RUN_FOLDER / STAGES_FOLDER))
+        """Whether a training of this name has got so far that it can go on when it is interrupted."""
+        run = self._adapters / name / RUN_FOLDER
+        return is_valid_name(name) and all(
+            files.list_folder(run / part) for part in (STAGES_FOLDER, CHECKPOINTS_FOLDER)
+        )
 
     def unfinished_names(self) -> list[str]:
         """Sorted names with a training that is in progress or was interrupted."""
         return [name for name in files.list_folder(self._adapters) if self.is_unfinished(name)]
 
     @contextmanager
-    def begin(self, name: str) -> Iterator[StagedGeneration]:
-        """A new generation of a new or existing adapter; nothing of it is seen before it is published."""
+    def training(self, name: str) -> Iterator[UnfinishedRun]:
+        """The training of a new or existing adapter: the interrupted one if there is one, else an empty one.
+
+        Nothing of it is seen before it is published. What nobody could go on from is removed, before and afterwards.
+        """
         adapter = self._adapters / name
         with self._locked(name):
             self._sweep(name)
-            folder = adapter / GENERATIONS_FOLDER / f"{files.STAGING_PREFIX}{secrets.token_hex(8)}"
-            try:
-                yield StagedGeneration(adapter, folder)
-            finally:
-                # What was published lies elsewhere. An error on its way to the user matters more than rubbish.
-                with suppress(DiskError):
-                    files.remove_tree(folder)
-                self._remove_if_empty(name)
-
-    @contextmanager
-    def training(self, name: str) -> Iterator[UnfinishedRun]:
-        """The training of a new or existing adapter: the interrupted one if there is one, else an empty one."""
-        with self._locked(name):
-            self._sweep(name)
-            kept = UnfinishedRun(self._adapters / name, self.key())
-            if not self.is_unfinished(name):  # its stages were published, and it was killed before it could tidy up
+            kept = UnfinishedRun(adapter, self.key())
+            if not self.is_unfinished(name):
                 kept.start_over()
             try:
                 yield kept
             finally:
-                kept.remove_empty_folders()
-                self._remove_if_empty(name)
+                with suppress(DiskError):  # an error on its way to the user matters more than rubbish
+                    if not self.is_unfinished(name):
+                        kept.start_over()
+                files.remove_empty_folder(adapter / GENERATIONS_FOLDER)
+                files.remove_empty_folder(adapter)
 
     def record(self, name: str) -> AdapterRecord:
         """The record of the current generation, after a look that all its files are there."""
@@ -202,7 +196,7 @@ class AdapterStore:
             files.move(self._adapters / name, doomed)
             files.remove_tree(doomed)
             files.sweep(self._adapters)
-            files.fsync_folder(self._adapters)
+            files.fsync_path(self._adapters)
 
     def finish_removals(self) -> int:
         """Remove what a removal left that was killed, and temporary stores of dead processes; gives their number."""
@@ -248,14 +242,8 @@ class AdapterStore:
 
     def _sweep(self, name: str) -> None:
         adapter = self._adapters / name
-        places = (adapter, adapter / GENERATIONS_FOLDER, adapter / EVALUATION_FOLDER)
-        for folder in (self._home, self._home / LOCKS_FOLDER, self._adapters, *places):
+        for folder in (self._home, self._home / LOCKS_FOLDER, self._adapters, adapter, adapter / EVALUATION_FOLDER):
             files.sweep(folder)
-
-    def _remove_if_empty(self, name: str) -> None:
-        """An adapter that got no generation leaves no folder."""
-        files.remove_empty_folder(self._adapters / name / GENERATIONS_FOLDER)
-        files.remove_empty_folder(self._adapters / name)
 
     def _require_anything(self, name: str) -> None:
         """Accept also what a killed process left, or evaluations whose adapter is gone."""
@@ -273,11 +261,11 @@ class AdapterStore:
         record = read_document(generation / RECORD_FILE, AdapterRecord)
         for stage in record.stages:
             present = files.list_folder(generation / stage.stage)
-            for file in {*STAGE_FILES, *stage.files}:
+            for file, digest in stage.files.items():
                 path = generation / stage.stage / file
                 if file not in present:
                     raise missing_file(path)
-                if file not in stage.files or path.stat().st_size != stage.files[file].size:
+                if path.stat().st_size != digest.size:
                     raise damaged(path, "its size is not what was written")
         return generation, record
 

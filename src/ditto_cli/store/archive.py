@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import stat
 import struct
@@ -25,6 +24,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from ditto_cli.errors import DiskError, InputError, NonFiniteError
+from ditto_cli.shown import shorten
 from ditto_cli.store import files
 from ditto_cli.store.adapter_store import AdapterStore, is_valid_name
 from ditto_cli.store.generations import RECORD_FILE
@@ -47,7 +47,6 @@ _TENSOR_NAME = re.compile(r"[A-Za-z0-9_.]{1,256}")
 _TARGET = re.compile(r"[A-Za-z0-9_.]{1,128}")
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
-_MAX_REASON = 200
 
 
 class RefusedError(Exception):
@@ -112,7 +111,7 @@ def read_archive(path: Path) -> AdapterArchive:
     try:
         return parse_archive(_read_file(path))
     except RefusedError as error:
-        reason = str(error) if len(str(error)) <= _MAX_REASON else f"{str(error)[:_MAX_REASON]}..."
+        reason = shorten(str(error), 200)
         raise InputError(f"{path} is not a ditto adapter archive that can be trusted: {reason}.") from None
 
 
@@ -251,23 +250,14 @@ def _record_to_share(record: AdapterRecord, name: str, stages: Sequence[str]) ->
 
 
 def _read_file(path: Path) -> bytes:
-    try:
-        # Without O_NONBLOCK, a pipe of that name would wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as stream:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                refuse("it is not a file")
-            if status.st_size > MAX_ARCHIVE_BYTES:
-                refuse(f"it is larger than {MAX_ARCHIVE_BYTES} bytes")
-            return stream.read(status.st_size)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: give a file that `ditto export --to ditto` wrote.") from None
-    except IsADirectoryError:
-        refuse("it is not a file")
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise DiskError(f"{path} cannot be read ({reason}): check its access rights and the disk.") from None
+    with files.disk_errors(path, "read"):
+        if not path.exists():
+            raise InputError(f"{path} does not exist: give a file that `ditto export --to ditto` wrote.")
+        if not path.is_file():  # a pipe would block here for ever
+            refuse("it is not a file")
+        if path.stat().st_size > MAX_ARCHIVE_BYTES:
+            refuse(f"it is larger than {MAX_ARCHIVE_BYTES} bytes")
+        return path.read_bytes()
 
 
 def _record(data: bytes) -> AdapterRecord:

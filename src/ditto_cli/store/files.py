@@ -1,8 +1,7 @@
 """Bytes -> files that are either the old ones or the new ones, never half of each; every write goes through here.
 
 A file is written beside its place, flushed to the disk, renamed onto its place, and the folder is flushed after it.
-Whatever the operating system refuses becomes a `DiskError` of one line. This module knows nothing of adapters; the
-system calls themselves are in `disk`.
+Whatever the operating system refuses becomes a `DiskError` of one line. This module knows nothing of adapters.
 """
 
 from __future__ import annotations
@@ -18,23 +17,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ditto_cli.errors import DiskError
-from ditto_cli.store import disk
 
 # Names of unfinished work, and of what is to be removed, start like this; whoever owns the folder sweeps what a killed
 # process leaves of them.
 TEMPORARY_PREFIX, STAGING_PREFIX, REMOVED_PREFIX = ".tmp-", ".staging-", ".removed-"
 _STALE_SECONDS = 24 * 60 * 60
-
-_EXPLANATIONS = {
-    errno.ENOSPC: "No space left on the disk of {path}: free some space and run the command again.",
-    errno.EDQUOT: "The disk quota for {path} is used up: free some space and run the command again.",
-    errno.EROFS: "{path} lies on a read-only disk: make it writable or choose another place.",
-    errno.EACCES: "No permission for {path}: change its access rights or choose another place.",
-    errno.EPERM: "No permission for {path}: change its access rights or choose another place.",
-    errno.ENOTDIR: "A part of {path} is a file, not a folder: move it away or choose another place.",
-    errno.EEXIST: "{path} is already there and is in the way: move it away or choose another place.",
-    errno.ENOENT: "{path} is not there: check that its folder still exists.",
-}
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -47,15 +34,15 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             the new file is already in its place.
     """
     temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
-    with _disk_errors(path, "written"):
+    with disk_errors(path, "written"):
         try:
             _write_new_file(temporary, data, mode)
-            disk.rename(temporary, path)
+            os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):
-                disk.unlink(temporary)
+                os.unlink(temporary)
             raise
-    fsync_folder(path.parent)
+    fsync_path(path.parent)
 
 
 def write_text(path: Path, text: str, *, mode: int = 0o600) -> None:
@@ -82,30 +69,29 @@ def append_line(path: Path, line: str) -> None:
     earlier lines are as they were.
     """
     assert "\n" not in line, "one line"
-    with _disk_errors(path, "written"):
-        descriptor = disk.open_to_append(path)
+    with disk_errors(path, "written"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             with suppress(OSError):  # some network disks cannot lock; the worst is then an empty line
                 fcntl.flock(descriptor, fcntl.LOCK_EX)  # until closed: nobody adds between look and write
             size = os.fstat(descriptor).st_size
             is_cut_off = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
             begin = b"\n" if is_cut_off else b""
-            disk.write(path, descriptor, begin + line.encode("utf-8") + b"\n")
-            disk.sync(path, descriptor)
+            _write(descriptor, begin + line.encode("utf-8") + b"\n")
         finally:
             os.close(descriptor)
     if size == 0:
-        fsync_folder(path.parent)
+        fsync_path(path.parent)
 
 
 def make_exclusively(path: Path, data: bytes) -> bool:
     """Make a private file, or return False when there is one: of several processes only one makes it."""
     temporary = path.with_name(TEMPORARY_PREFIX + secrets.token_hex(8))
-    with _disk_errors(path, "written"):
+    with disk_errors(path, "written"):
         try:
             _write_new_file(temporary, data, 0o600)
             try:
-                disk.link(temporary, path)
+                os.link(temporary, path)
             except FileExistsError:
                 return False
             except OSError:  # a disk without second names
@@ -116,12 +102,12 @@ def make_exclusively(path: Path, data: bytes) -> bool:
             return True
         finally:
             with suppress(OSError):
-                disk.unlink(temporary)
+                os.unlink(temporary)
 
 
 def read_bytes(path: Path) -> bytes:
     """The whole content of a file of ours."""
-    with _disk_errors(path, "read"):
+    with disk_errors(path, "read"):
         return path.read_bytes()
 
 
@@ -130,33 +116,33 @@ def move(source: Path, target: Path) -> None:
 
     Where only a flush failed, the move has already happened.
     """
-    with _disk_errors(target, "written"):
-        disk.rename(source, target)
-    fsync_folder(target.parent)
+    with disk_errors(target, "written"):
+        os.replace(source, target)
+    fsync_path(target.parent)
     if source.parent != target.parent:
-        fsync_folder(source.parent)
+        fsync_path(source.parent)
 
 
 def make_private_folder(path: Path) -> None:
     """Make `path` and its missing parents, each readable by its owner alone; existing folders keep their rights."""
     missing: list[Path] = []
-    with _disk_errors(path, "made"):
+    with disk_errors(path, "made"):
         folder = path
         while not folder.is_dir():
             missing.append(folder)
             folder = folder.parent
         for folder in reversed(missing):
             try:
-                disk.mkdir(folder)
+                os.mkdir(folder, 0o700)
             except FileExistsError:
                 if not folder.is_dir():  # else another process was faster, which is as good
                     raise
-            fsync_folder(folder.parent)
+            fsync_path(folder.parent)
 
 
 def list_folder(path: Path) -> list[str]:
     """Sorted names in a folder; none when there is no such folder."""
-    with _disk_errors(path, "read"):
+    with disk_errors(path, "read"):
         try:
             return sorted(os.listdir(path))
         except (FileNotFoundError, NotADirectoryError):
@@ -188,19 +174,19 @@ def folder_size(path: Path) -> int:
 
 def remove_tree(path: Path) -> None:
     """Remove a file or a folder with all that is in it; nothing happens when it is not there."""
-    with _disk_errors(path, "removed"), suppress(FileNotFoundError):  # another process may remove it at the same time
+    with disk_errors(path, "removed"), suppress(FileNotFoundError):  # another process may remove it at the same time
         if not path.is_dir() or path.is_symlink():
-            disk.unlink(path)
+            os.unlink(path)
             return
         for name in os.listdir(path):
             remove_tree(path / name)
-        disk.rmdir(path)
+        os.rmdir(path)
 
 
 def remove_empty_folder(path: Path) -> None:
     """Remove a folder if nothing is in it."""
     with suppress(OSError):
-        disk.rmdir(path)
+        os.rmdir(path)
 
 
 def sweep(folder: Path) -> None:
@@ -214,45 +200,50 @@ def sweep(folder: Path) -> None:
                     remove_tree(folder / name)
 
 
-def fsync_folder(path: Path) -> None:
-    """Flush a folder, so that the names in it survive a power cut."""
-    with _disk_errors(path, "written"):
-        disk.sync_folder(path)
+def fsync_path(path: Path) -> None:
+    """Flush the names in a folder, or a file that some library wrote, so that they survive a power cut."""
+    with disk_errors(path, "written"):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            # Some network and FUSE file systems have no flush for folders; nothing more can be done on those.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(descriptor)
 
 
 def fsync_tree(path: Path) -> None:
-    """Flush a folder and everything below it, which some library wrote, before it is moved to its place."""
-    with _disk_errors(path, "written"):
-        for folder, _, names in os.walk(path):
-            for name in names:
-                file = Path(folder, name)
-                descriptor = os.open(file, os.O_RDONLY)
-                try:
-                    disk.sync(file, descriptor)
-                finally:
-                    os.close(descriptor)
-            disk.sync_folder(Path(folder))
+    """Flush a folder and everything below it before it is moved to its place."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            fsync_path(Path(folder, name))
+        fsync_path(Path(folder))
 
 
 def _write_new_file(path: Path, data: bytes, mode: int) -> None:
-    descriptor = disk.create(path, mode)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        disk.write(path, descriptor, data)
-        disk.sync(path, descriptor)
+        _write(descriptor, data)
     finally:
         os.close(descriptor)
 
 
-def disk_error(path: Path, action: str, error: OSError) -> DiskError:
-    """What the operating system refused, in one line; `action` is a participle."""
-    fallback = "{path} cannot be {action} ({reason}): check the disk and run the command again."
-    explanation = _EXPLANATIONS.get(error.errno or 0, fallback)
-    return DiskError(explanation.format(path=path, action=action, reason=error.strerror or type(error).__name__))
+def _write(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.fsync(descriptor)
 
 
 @contextmanager
-def _disk_errors(path: Path, action: str) -> Iterator[None]:
+def disk_errors(path: Path, action: str) -> Iterator[None]:
+    """Within the block, what the operating system refuses becomes a DiskError of one line; `action` is a participle."""
     try:
         yield
     except OSError as error:
-        raise disk_error(path, action, error) from error
+        reason = error.strerror or type(error).__name__
+        raise DiskError(
+            f"{path} cannot be {action} ({reason}): check the disk and the access rights, and try again."
+        ) from error

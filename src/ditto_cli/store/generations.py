@@ -2,7 +2,6 @@
 
     <adapter>/generations/000002/record.json   what it is
     <adapter>/generations/000002/<stage>/      adapter_config.json, adapter_model.safetensors: PEFT's own names
-    <adapter>/generations/.staging-<random>/   one in the making, or what a killed process left
     <adapter>/run/generation/<stage>/          finished stages of a run; the folder becomes the next generation as it is
     <adapter>/run/checkpoints/000007/          adapter_model.safetensors, optimizer.safetensors, and last state.json
 
@@ -16,7 +15,7 @@ the same. What the model sampled is in it, as token ids.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -50,68 +49,8 @@ NUM_KEPT_GENERATIONS = 2  # the one before may still be read by a command that s
 RUN_FOLDER = "run"
 STATE_FILE = "state.json"
 STAGES_FOLDER = "generation"
+CHECKPOINTS_FOLDER = "checkpoints"
 NUM_KEPT_CHECKPOINTS = 2
-
-
-class StagedGeneration:
-    """A generation in the making.
-
-    Attributes:
-        digests: stage -> file name -> digest, of the stages that are safely on the disk, in the order of their coming.
-    """
-
-    def __init__(self, adapter: Path, folder: Path) -> None:
-        self._adapter = adapter
-        self._folder = folder
-        self.digests: dict[str, dict[str, FileDigest]] = {}
-
-    def stage_folder(self, stage: str) -> Path:
-        """Where a stage lies until all of it is published."""
-        return self._folder / stage
-
-    def add_stage(self, stage: str, contents: Mapping[str, bytes]) -> None:
-        """Write one finished stage, durably: PEFT's file names and what is in them. The stages before it stay."""
-        assert stage not in self.digests, f"stage {stage} was added before"
-        assert set(STAGE_FILES) <= set(contents), f"stage {stage} needs {STAGE_FILES}"
-        files.write_folder(self._folder / stage, contents)
-        self.digests[stage] = {name: FileDigest.of(data) for name, data in contents.items()}
-
-    def adopt(self, digests: Mapping[str, Mapping[str, FileDigest]]) -> None:
-        """Take over the stages that an earlier process wrote here, and remove what else is here.
-
-        Where one of them is missing or damaged, nothing is taken over.
-        """
-        self._check(digests)
-        for name in files.list_folder(self._folder):
-            if name not in digests:
-                files.remove_tree(self._folder / name)
-        self.digests = {stage: dict(contents) for stage, contents in digests.items()}
-
-    def publish(self, record: AdapterRecord) -> AdapterRecord:
-        """Make this the adapter's current generation, and remove those older than the one before.
-
-        Returns the record as it is stored, with the digests of all files. Where the disk refuses, the adapter is what
-        it was, unless only the last flush failed, when it is already the new one.
-        """
-        assert set(record.stage_names) == set(self.digests), "the record must list the stages that were added"
-        self._check(self.digests)  # what a disk or another process did to them since is found here
-        stages = [stage.model_copy(update={"files": self.digests[stage.stage]}) for stage in record.stages]
-        stored = record.model_copy(update={"stages": stages})
-        files.write_bytes(self._folder / RECORD_FILE, seal(stored))
-        generations = self._adapter / GENERATIONS_FOLDER
-        files.make_private_folder(generations)
-        before = files.list_numbered(generations)
-        files.move(self._folder, files.next_numbered(generations))
-        # The new generation is published; what cannot be removed now goes after the next one.
-        with suppress(DiskError):
-            for old in before[: 1 - NUM_KEPT_GENERATIONS]:
-                files.remove_tree(old)
-        return stored
-
-    def _check(self, digests: Mapping[str, Mapping[str, FileDigest]]) -> None:
-        for stage, contents in digests.items():
-            for name, digest in contents.items():
-                check_file(self._folder / stage / name, digest)
 
 
 def current_generation(adapter: Path) -> Path | None:
@@ -193,45 +132,63 @@ class RunState(StoredDocument):
 
 
 class UnfinishedRun:
-    """The one training of an adapter that is in progress or was interrupted.
+    """The one training of an adapter that is in progress or was interrupted; its stages become the next generation.
 
     Attributes:
-        generation: the finished stages.
+        digests: stage -> file name -> digest, of the stages that are safely on the disk, in the order of their coming.
     """
 
     def __init__(self, adapter: Path, key: bytes) -> None:
         self.key = key
         self._adapter = adapter
         self._folder = adapter / RUN_FOLDER
-        self._checkpoints = self._folder / "checkpoints"
-        self.generation = StagedGeneration(adapter, self._folder / STAGES_FOLDER)
+        self._stages = self._folder / STAGES_FOLDER
+        self._checkpoints = self._folder / CHECKPOINTS_FOLDER
+        self.digests: dict[str, dict[str, FileDigest]] = {}
 
     @property
     def has_checkpoints(self) -> bool:
         """Whether there is any, whole or not."""
         return bool(files.list_numbered(self._checkpoints))
 
-    def newest(self) -> RunState | None:
-        """The newest checkpoint that is whole, with its stages taken over; None where there is none."""
-        damaged: list[Path] = []
-        for folder in reversed(files.list_numbered(self._checkpoints)):
-            try:
-                state = read_document(folder / STATE_FILE, RunState)
-                for name, digest in state.files.items():
-                    check_file(folder / name, digest)
-                self.generation.adopt({stage.stage: stage.files for stage in state.stages})
-            except DamagedError:  # what the disk refuses may be there again at the next try
-                damaged.append(folder)
-                continue
-            for later in damaged:  # so that it is not tried again
-                files.remove_tree(later)
-            return state
-        return None
-
     @property
     def newest_folder(self) -> Path:
         """Where the newest checkpoint lies; there is one."""
         return files.list_numbered(self._checkpoints)[-1]
+
+    def stage_folder(self, stage: str) -> Path:
+        """Where a stage lies until all of it is published."""
+        return self._stages / stage
+
+    def add_stage(self, stage: str, contents: Mapping[str, bytes]) -> None:
+        """Write one finished stage, durably: PEFT's file names and what is in them. The stages before it stay."""
+        assert stage not in self.digests, f"stage {stage} was added before"
+        assert set(STAGE_FILES) <= set(contents), f"stage {stage} needs {STAGE_FILES}"
+        files.write_folder(self._stages / stage, contents)
+        self.digests[stage] = {name: FileDigest.of(data) for name, data in contents.items()}
+
+    def newest(self) -> RunState | None:
+        """The newest checkpoint that is whole, with its stages taken over; None where there is none.
+
+        What was written behind it, damaged checkpoints and later stages, is removed.
+        """
+        damaged: list[Path] = []
+        for folder in reversed(files.list_numbered(self._checkpoints)):
+            try:
+                state = read_document(folder / STATE_FILE, RunState)
+                digests = {stage.stage: stage.files for stage in state.stages}
+                for name, digest in state.files.items():
+                    check_file(folder / name, digest)
+                self._check_stages(digests)
+            except DamagedError:  # what the disk refuses may be there again at the next try
+                damaged.append(folder)
+                continue
+            later = [self._stages / name for name in files.list_folder(self._stages) if name not in digests]
+            for path in (*damaged, *later):
+                files.remove_tree(path)
+            self.digests = digests
+            return state
+        return None
 
     def save(self, state: RunState, contents: Mapping[str, bytes]) -> None:
         """Write a checkpoint of named files, durably, and remove those older than the one before.
@@ -241,9 +198,8 @@ class UnfinishedRun:
         """
         before = files.list_numbered(self._checkpoints)
         folder = files.next_numbered(self._checkpoints)
-        stages = [stage.model_copy(update={"files": self.generation.digests[stage.stage]}) for stage in state.stages]
         digests = {name: FileDigest.of(data) for name, data in contents.items()}
-        stored = state.model_copy(update={"stages": stages, "files": digests})
+        stored = state.model_copy(update={"stages": self._with_digests(state.stages), "files": digests})
         files.write_folder(folder, {**contents, STATE_FILE: seal(stored)})
         for old in before[: 1 - NUM_KEPT_CHECKPOINTS]:
             with suppress(DiskError):  # goes after the next one
@@ -251,23 +207,37 @@ class UnfinishedRun:
 
     def start_over(self) -> None:
         """Remove all that is there of the run."""
-        self.generation = StagedGeneration(self._adapter, self._folder / STAGES_FOLDER)
+        self.digests = {}
         files.remove_tree(self._folder)
 
     def publish(self, record: AdapterRecord) -> AdapterRecord:
-        """Make the finished stages the adapter's current generation; the checkpoints go.
+        """Make the stages the adapter's current generation; checkpoints, and generations older than the one before, go.
 
-        Where the disk refuses, the adapter and the run are as they were, unless only the last flush failed.
+        Returns the record as it is stored, with the digests of all files. Where the disk refuses, the adapter is what
+        it was, unless only the last flush failed, when it is already the new one.
         """
-        stored = self.generation.publish(record)
-        with suppress(DiskError):  # the next training finds checkpoints without any stage, and removes them
+        assert set(record.stage_names) == set(self.digests), "the record must list the stages that were added"
+        self._check_stages(self.digests)  # what a disk or another process did to them since is found here
+        stored = record.model_copy(update={"stages": self._with_digests(record.stages)})
+        files.write_bytes(self._stages / RECORD_FILE, seal(stored))
+        generations = self._adapter / GENERATIONS_FOLDER
+        files.make_private_folder(generations)
+        before = files.list_numbered(generations)
+        files.move(self._stages, files.next_numbered(generations))
+        # The new generation is published; what cannot be removed now goes after the next one.
+        with suppress(DiskError):
+            for old in before[: 1 - NUM_KEPT_GENERATIONS]:
+                files.remove_tree(old)
             self.start_over()
         return stored
 
-    def remove_empty_folders(self) -> None:
-        """Leave no folder behind that nothing was put into."""
-        for folder in (self._folder / STAGES_FOLDER, self._checkpoints, self._folder):
-            files.remove_empty_folder(folder)
+    def _check_stages(self, digests: Mapping[str, Mapping[str, FileDigest]]) -> None:
+        for stage, contents in digests.items():
+            for name, digest in contents.items():
+                check_file(self._stages / stage / name, digest)
+
+    def _with_digests(self, stages: Sequence[StageRecord]) -> list[StageRecord]:
+        return [stage.model_copy(update={"files": self.digests[stage.stage]}) for stage in stages]
 
 
 def _flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -44,7 +44,8 @@ def locked(path: Path, what: str) -> Iterator[None]:
         raise _locked_error(what, owner_file) from None
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
-            raise files.disk_error(path, "locked", error) from None
+            with files.disk_errors(path, "locked"):
+                raise
     try:
         _claim(owner_file, what)
         try:
@@ -54,11 +55,9 @@ def locked(path: Path, what: str) -> Iterator[None]:
             with suppress(DiskError):
                 files.remove_tree(owner_file)
     finally:
-        try:
-            with suppress(DiskError):  # whoever has opened it meanwhile sees that it is gone
-                files.remove_tree(path)
-        finally:
-            lock.release()
+        with suppress(DiskError):  # whoever has opened it meanwhile sees that it is gone
+            files.remove_tree(path)
+        lock.release()
 
 
 def scratch_name() -> str:

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from ditto_cli.config import Settings
 from ditto_cli.errors import DamagedError, DiskError
-from ditto_cli.store.files import fsync_folder, list_folder, make_exclusively, make_private_folder, read_bytes
+from ditto_cli.store.files import fsync_path, list_folder, make_exclusively, make_private_folder, read_bytes
 from ditto_cli.types import Demonstration, Preference
 
 SCHEMA_VERSION: Literal[2] = 2
@@ -151,8 +151,6 @@ def read_document(path: Path, model: type[StoredModel]) -> StoredModel:
         raise DiskError(
             f"{path} was written by a newer ditto (format {version}, this one reads {SCHEMA_VERSION}): upgrade ditto."
         )
-    if version == 1:
-        raise DiskError(f"{path} was written by an early ditto, before formats were settled: train the adapter again.")
     if content.pop(_SEAL, None) != _content_digest(content):
         raise damaged(path, "its digest is not that of its content")
     try:
@@ -225,7 +223,7 @@ def store_key(home: Path) -> bytes:
     if KEY_FILE not in list_folder(home):
         make_private_folder(home)
         make_exclusively(path, secrets.token_bytes(KEY_BYTES))
-        fsync_folder(home)
+        fsync_path(home)
     key = read_bytes(path)  # read back, as another process may have been quicker
     if len(key) != KEY_BYTES:
         raise DiskError(
