@@ -55,9 +55,11 @@ def locked(path: Path, what: str) -> Iterator[None]:
             with suppress(DiskError):
                 files.remove_tree(owner_file)
     finally:
-        with suppress(DiskError):  # whoever has opened it meanwhile sees that it is gone
-            files.remove_tree(path)
-        lock.release()
+        try:
+            with suppress(DiskError):  # whoever has opened it meanwhile sees that it is gone
+                files.remove_tree(path)
+        finally:
+            lock.release()
 
 
 def scratch_name() -> str:
