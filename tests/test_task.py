@@ -171,7 +171,6 @@ def test_the_judge_takes_the_text_that_is_nearer_without_saying_less():
     judged = []
     answers = StyleJudge(lambda one: found[one.text]).judge(pairs, on_judged=judged.append)
     assert [answer.score for answer in answers] == [1.0, 0.0, 0.5, 1.0, 0.5]
-    assert answers[3].reason == "loops"
     assert judged == [1, 2, 3, 4, 5]
 
 

@@ -27,18 +27,16 @@ _NOBODY_TO_ASK = "Texts would leave this machine: say --yes where nobody can be 
 
 def sends_texts_away(options: EvalOptions) -> bool:
     """Whether the judge is on another machine."""
-    from ditto_cli.evaluation.judges.by_openai import leaves_machine
-
-    return options.judge == "openai" and leaves_machine(options.base_url or "")
+    return options.judge == "openai" and server_of(options).leaves_machine
 
 
 def check_judge(options: EvalOptions) -> None:
     """Refuse what cannot work, before anything is loaded."""
     if options.judge == "openai":
-        server_of(options)
-        if options.offline and sends_texts_away(options):
+        sends_away = sends_texts_away(options)
+        if options.offline and sends_away:
             raise InputError("--offline forbids a judge on another machine: take one on this machine, or leave it.")
-        if sends_texts_away(options) and not options.sure and not in_terminal():
+        if sends_away and not options.sure and not in_terminal():
             raise InputError(_NOBODY_TO_ASK)
     elif options.base_url is not None:
         raise InputError(f"--base-url belongs to --judge openai, not to --judge {options.judge}.")
@@ -111,11 +109,11 @@ def _judged_by_server(options: EvalOptions, findings: Findings, ledger: Ledger) 
     server = OpenAIJudge(server_of(options), findings.author.demonstrations, ledger)
     cost = server.describe_cost(pairs_to_judge(findings, every_pair=False))
     say(
-        f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens} tokens"
+        f"{server.name}: {cost.num_questions} questions, about {cost.prompt_tokens} tokens"
         + (f", about {cost.money(*options.prices):.2f} at the given prices" if options.prices else "")
         + (f"; {cost.num_cached} are answered already." if cost.num_cached else ".")
     )
-    if sends_texts_away(options) and cost.num_requests:
+    if sends_texts_away(options) and cost.num_questions:
         warn(
             f"Your demonstrations and the texts to judge leave this machine: they are sent to {options.base_url}, "
             "whose owner can read and keep them."
@@ -126,7 +124,7 @@ def _judged_by_server(options: EvalOptions, findings: Findings, ledger: Ledger) 
         judge_all(findings, server, shown, every_pair=False)
     usage = server.usage
     say(
-        f"{server.name}: {usage.num_requests} requests, {usage.prompt_tokens} + {usage.completion_tokens} tokens"
+        f"{server.name}: {usage.num_questions} questions, {usage.prompt_tokens} + {usage.completion_tokens} tokens"
         + (f", {usage.money(*options.prices):.2f} at the given prices" if options.prices else "")
         + f"; {usage.num_cached} answers from earlier runs."
     )

@@ -103,12 +103,12 @@ class BlindPairs:
         """What follows from the ledger, or from the texts alone: equal ones are a tie."""
         first, second = pair.first.text, pair.second.text
         if first == second:
-            return Judgement(pair, 0.5, "equal texts")
+            return Judgement(pair, 0.5)
         answer = self._ledger.get(PERSON, _question(first, second))
         if answer is None or answer.choice is None:
             return None
         if answer.choice == "tie":
-            return Judgement(pair, 0.5, "no difference")
+            return Judgement(pair, 0.5)
         return Judgement(pair, float((answer.choice == "A") == (first < second)))
 
     def tally(self) -> list[dict[str, object]]:
@@ -172,11 +172,7 @@ class PersonJudge:
             else:
                 blind.keep(shown.id, shown.left, shown.right, _PICKS[typed])
         on_judged(len(pairs))
-        return [
-            blind.known(pair)
-            or Judgement(pair, None, "skipped" if f"{index}" in skipped else "not asked: stopped before")
-            for index, pair in enumerate(pairs)
-        ]
+        return [blind.known(pair) or Judgement(pair, None) for pair in pairs]
 
     def _read_answer(self) -> str:
         """What the person types, asked until it is one of the answers."""
