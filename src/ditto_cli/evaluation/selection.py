@@ -83,7 +83,7 @@ class RoundSelector:
         num = len(writings)
         values = (*(one.worth for one in found), *[0.0] * (num - len(found)))
         metrics = {
-            "selection/style": round(sum(max(0.0, one.style) for one in found if not one.fault) / num, 4),
+            "selection/style": round(sum(max(0.0, one.style) for one in found if not one.is_faulty) / num, 4),
             "selection/task": round(sum(max(0.0, one.task) for one in found) / num, 4),
             "selection/ended": round(collapse_figures.ended, 4),
             "selection/looping": round(collapse_figures.looping, 4),
