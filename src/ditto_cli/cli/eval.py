@@ -29,7 +29,7 @@ from ditto_cli.config import read_folder_file
 from ditto_cli.errors import InputError
 from ditto_cli.evaluation.judgements import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport, stage_kind
-from ditto_cli.evaluation.report_tables import evaluated_title, overview, warnings_by_subject, win_rates
+from ditto_cli.evaluation.report_tables import overview, warnings_by_subject, win_rates
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.store import AdapterRecord, AdapterStore, learnt_hashes, write_text
 from ditto_cli.types import Reporter
@@ -198,20 +198,19 @@ def show_report(report: EvalReport, *, as_json: bool = False) -> None:
         return
     print_facts({"verdict": "\n         ".join(report.verdict.lines)})
     bars = []
-    for row in win_rates(report).rows:
-        rate, shows, rests_on = row.cells
+    for name, (rate, shows, rests_on) in win_rates(report).rows:
         assert rate.bar is not None
         assert rate.interval is not None
-        bars.append(Bar(row.name, rate.bar, rate.interval, f"{rate.text} {shows.text}", rests_on.text))
+        bars.append(Bar(name, rate.bar, rate.interval, f"{rate.text} {shows.text}", rests_on.text))
     if bars:
         print_text("")
-        print_bars(f"win rate of {evaluated_title(report)} with its 95% interval", bars)
+        print_bars(f"win rate of {report.evaluated.title} with its 95% interval", bars)
     table = overview(report)
     names = [column.short for column in table.columns]
     is_narrow = stdout_console().width < _NARROW
     for part in (slice(_FIGURES_IN_NARROW), slice(_FIGURES_IN_NARROW, None)) if is_narrow else (slice(None),):
-        if table.rows and names[part]:
-            rows = [(row.name, *(cell.text for cell in row.cells[part])) for row in table.rows]
+        if names[part]:
+            rows = [(name, *(cell.text for cell in cells[part])) for name, cells in table.rows]
             print_text("")
             print_table("", ("contestant", *names[part]), rows)
     warnings = warnings_by_subject(report)

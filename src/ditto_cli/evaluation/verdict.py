@@ -137,10 +137,7 @@ def verdict(contestants: Sequence[ContestantReport], rates: Sequence[WinRate]) -
     own = {rate.opponent: rate for rate in rates if rate.contestant == main.title}
     advice, keep = _advice(main, others, own)
     plainer = [(name, c) for kind, name in _NAMES.items() if (c := _of_kind(others, kind)) is not None]
-    axes = []
-    for one in (main, *(c for _, c in plainer)):
-        style = style_of(one.style)
-        axes.append(f"{one.title} {'-' if style is None else f'{style:.2f}'} and {one.task.value:.2f}")
+    axes = [f"{c.title} {style_of(c.style):.2f} and {c.task.value:.2f}" for c in (main, *(c for _, c in plainer))]
     figures = [f"Style and task (1 is you): {'; '.join(filter(None, (axes[0], ', '.join(axes[1:]))))}."]
     named = [
         f"{rate.rate:.2f} ({rate.low:.2f} to {rate.high:.2f}) over {name}"

@@ -13,15 +13,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from ditto_cli.evaluation.judgements import BASE_CONTESTANT
 from ditto_cli.evaluation.report import EvalReport, SampleRow, style_of
-from ditto_cli.evaluation.report_tables import (
-    evaluated_title,
-    number,
-    other_tables,
-    warnings_by_subject,
-    win_rates,
-)
+from ditto_cli.evaluation.report_tables import other_tables, warnings_by_subject, win_rates
 from ditto_cli.shown import duration, plural, visible
 
 _LINE, _MANY_LINES = 34, 17  # characters in a line of a sample's column, and what page.css shows of a long text
@@ -30,7 +23,7 @@ _LOWEST, _HIGHEST = -0.25, 1.25  # of the picture of style and task; what lies f
 
 def render_html(report: EvalReport) -> str:
     """The report as one HTML document. It holds the report's texts, so it is as private as they are."""
-    evaluated = evaluated_title(report)
+    evaluated = report.evaluated.title
     return _template("page.html.j2").render(
         report=report,
         evaluated=evaluated,
@@ -49,15 +42,8 @@ def render_overview(title: str, reports: Sequence[tuple[EvalReport, str]]) -> st
     """
     rows = []
     for report, link in reports:
-        evaluated, base = (
-            next((c for c in report.contestants if c.title == wanted), None)
-            for wanted in (evaluated_title(report), BASE_CONTESTANT)
-        )
-        figures = [
-            "-" if value is None else number(value)
-            for one in (evaluated, base)
-            for value in ((None, None) if one is None else (style_of(one.style), one.task.value))
-        ]
+        base = next(c for c in report.contestants if c.kind == "base")
+        figures = [f"{value:.2f}" for c in (report.evaluated, base) for value in (style_of(c.style), c.task.value)]
         rows.append({"name": report.adapter, "link": link, "cells": [*figures, report.verdict.advice]})
     columns = ("person", "style", "task", "base: style", "base: task", "verdict")
     lead = "The worst first. A column's head sorts by it; a name leads to the person's own report, which holds texts."
@@ -65,11 +51,8 @@ def render_overview(title: str, reports: Sequence[tuple[EvalReport, str]]) -> st
 
 
 def moment(created: str) -> str:
-    """When the report was made, as `2026-03-14 09:26 UTC`; as it is if it is no ISO date."""
-    try:
-        return datetime.fromisoformat(created).strftime("%Y-%m-%d %H:%M %Z").rstrip()
-    except ValueError:
-        return created
+    """When the report was made, as `2026-03-14 09:26 UTC`."""
+    return datetime.fromisoformat(created).strftime("%Y-%m-%d %H:%M %Z")
 
 
 @cache
@@ -86,7 +69,6 @@ def _template(name: str) -> Template:
         "plural": plural,
         "duration": duration,
         "moment": moment,
-        "number": number,
         "percent": _percent,
         "place": lambda value: _percent((value - _LOWEST) / (_HIGHEST - _LOWEST)),
     }
@@ -108,12 +90,11 @@ def _render_value(value: object) -> Markup | str:
 
 def _spots(report: EvalReport, evaluated: str) -> list[tuple[str, str, float, float]]:
     """Role, title, style and task of the author and of every contestant, from the highest task down."""
-    found = [("author", "author", style_of(report.author_style), report.author_task)]
+    spots = [("author", "author", style_of(report.author_style), report.author_task)]
     for one in report.contestants:
         kind = one.kind if one.kind in ("base", "few-shot", "sft") else "stage"
         role = "evaluated" if one.title == evaluated else kind
-        found.append((role, one.title, style_of(one.style), one.task.value))
-    spots = [(role, title, style, task) for role, title, style, task in found if style is not None]
+        spots.append((role, one.title, style_of(one.style), one.task.value))
     return sorted(spots, key=lambda spot: -spot[3])
 
 
