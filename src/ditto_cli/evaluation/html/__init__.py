@@ -50,11 +50,6 @@ def render_overview(title: str, reports: Sequence[tuple[EvalReport, str]]) -> st
     return _template("overview.html.j2").render(title=title, lead=lead, columns=columns, rows=rows)
 
 
-def moment(created: str) -> str:
-    """When the report was made, as `2026-03-14 09:26 UTC`."""
-    return datetime.fromisoformat(created).strftime("%Y-%m-%d %H:%M %Z")
-
-
 @cache
 def _template(name: str) -> Template:
     environment = Environment(
@@ -68,7 +63,7 @@ def _template(name: str) -> Template:
     environment.filters |= {
         "plural": plural,
         "duration": duration,
-        "moment": moment,
+        "moment": lambda created: datetime.fromisoformat(created).strftime("%Y-%m-%d %H:%M %Z"),
         "percent": _percent,
         "place": lambda value: _percent((value - _LOWEST) / (_HIGHEST - _LOWEST)),
     }

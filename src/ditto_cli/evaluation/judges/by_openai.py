@@ -187,18 +187,17 @@ class OpenAIJudge:
     def _ask_all(self, questions: Sequence[str]) -> Iterator[tuple[str, Answer]]:
         """Each question with its answer; one that the server failed to answer has no choice, and is asked again later.
 
-        Threads ask, and keep what is answered. After the first error nothing new is asked, and what is under way is
-        waited for; after Ctrl-C nobody waits, as the threads of a pool are daemons.
+        Threads ask, and keep what is answered. After an error nothing new is asked, and what is under way is waited
+        for; after Ctrl-C nobody waits, as the threads of a pool are daemons.
         """
         if not questions:
             return
         problems: list[DittoError] = []
         failures_in_a_row = 0
 
-        def ask(text: str) -> tuple[str, Answer | str | None]:
-            """With the answer, or why there is none; None where an earlier question ended the run."""
+        def ask(text: str) -> tuple[str, Answer | str]:
             if problems:
-                return text, None
+                raise problems[0]
             try:
                 outcome = self._ask(client, text)
                 if isinstance(outcome, Answer):
@@ -206,26 +205,30 @@ class OpenAIJudge:
                 return text, outcome
             except DittoError as error:
                 problems.append(error)
-                return text, None
+                raise
 
         with closing(connect(self._endpoint)) as client, ThreadPool(min(NUM_WORKERS, len(questions))) as pool:
-            for text, outcome in pool.imap_unordered(ask, questions):
-                if isinstance(outcome, Answer):
-                    failures_in_a_row = 0
-                    yield text, outcome
-                elif outcome is not None:
+            try:
+                for text, outcome in pool.imap_unordered(ask, questions):
+                    if isinstance(outcome, Answer):
+                        failures_in_a_row = 0
+                        yield text, outcome
+                        continue
                     failures_in_a_row += 1
-                    yield text, Answer(None)
-                if failures_in_a_row == _MOST_FAILURES_IN_A_ROW and not problems:
-                    problems.append(
-                        DittoError(
-                            f"The judge at {self._endpoint.base_url} failed {_MOST_FAILURES_IN_A_ROW} questions in a "
-                            f"row ({outcome}): see what it says itself, and run the command again; answers so far are "
-                            "kept."
+                    if failures_in_a_row == _MOST_FAILURES_IN_A_ROW:
+                        failed = f"failed {_MOST_FAILURES_IN_A_ROW} questions in a row ({outcome})"
+                        problems.append(
+                            DittoError(
+                                f"The judge at {self._endpoint.base_url} {failed}: see what it says itself, and run "
+                                "the command again; answers so far are kept."
+                            )
                         )
-                    )
-        if problems:
-            raise problems[0]
+                        raise problems[0]
+                    yield text, Answer(None)
+            except DittoError:
+                pool.terminate()
+                pool.join()
+                raise
 
     def _ask(self, client: openai.OpenAI, text: str) -> Answer | str:
         """The answer to one question, asked again where it cannot be read; or why there is none."""

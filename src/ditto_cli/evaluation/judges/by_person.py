@@ -141,7 +141,6 @@ def _question(text: str, other: str) -> str:
 
 
 _QUESTION = "Which one sounds more like you? a = left, b = right, '=' = no difference, s = skip, q = stop: "
-_AGAIN = "Please answer a, b, =, s or q: "
 _PICKS: dict[str, Pick] = {"a": "left", "b": "right", "=": "same"}
 _SKIP, _STOP = "s", "q"
 
@@ -164,24 +163,15 @@ class PersonJudge:
         while shown := blind.next(skipped):
             on_judged(shown.number - 1)
             self._show(shown)
-            typed = self._read_answer()
+            try:
+                typed = self._ask(_QUESTION).strip().lower()
+            except EOFError:
+                break
             if typed == _STOP:
                 break
             if typed == _SKIP:
                 skipped.add(shown.id)
-            else:
+            elif typed in _PICKS:  # anything else shows the pair again
                 blind.keep(shown.id, shown.left, shown.right, _PICKS[typed])
         on_judged(len(pairs))
         return [blind.known(pair) or Judgement(pair, None) for pair in pairs]
-
-    def _read_answer(self) -> str:
-        """What the person types, asked until it is one of the answers."""
-        line = _QUESTION
-        while True:
-            try:
-                typed = self._ask(line).strip().lower()
-            except EOFError:
-                return _STOP
-            if typed in (*_PICKS, _SKIP, _STOP):
-                return typed
-            line = _AGAIN
