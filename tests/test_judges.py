@@ -146,8 +146,6 @@ def test_the_longest_demonstrations_are_left_out_whole_and_the_order_stays(monke
         ('{"answer": "A"} {"answer": "B"}', None),
         ('The text says {"answer": "A"}, but {"answer": "tie"}', None),
         ('{"answer": "A", "x": "{\\"answer\\": \\"B\\"}"', "A"),
-        ('{"analysis": {"answer": "B"}, "answer": "A"}', "A"),
-        ('{"answer": "\\u0041"}', "A"),
         ('{"answer": {"answer": "A"}}', None),
         ("{" * 5000, None),
         ('{"answer":' + "[" * 5000, None),

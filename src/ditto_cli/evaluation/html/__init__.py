@@ -30,7 +30,7 @@ def render_html(report: EvalReport) -> str:
         wins=win_rates(report),
         tables=other_tables(report),
         spots=_spots(report, evaluated),
-        samples=[(row, _texts(row, report, evaluated)) for row in report.samples],
+        samples=[(row, _texts(row, evaluated)) for row in report.samples],
         warnings=warnings_by_subject(report),
     )
 
@@ -93,8 +93,7 @@ def _spots(report: EvalReport, evaluated: str) -> list[tuple[str, str, float, fl
     return sorted(spots, key=lambda spot: -spot[3])
 
 
-def _texts(row: SampleRow, report: EvalReport, evaluated: str) -> list[tuple[str, str, str]]:
-    """Title, text and role: the author's own first, then the evaluated adapter's, then the others' as in the report."""
-    order = dict.fromkeys([evaluated, *(c.title for c in report.contestants), *row.texts])
+def _texts(row: SampleRow, evaluated: str) -> list[tuple[str, str, str]]:
+    """Title, text and role: the author's own first, then those of the contestants."""
     own = [] if row.author_text is None else [("The author", row.author_text, "author")]
-    return own + [(t, row.texts[t], "evaluated" if t == evaluated else "") for t in order if t in row.texts]
+    return own + [(title, text, "evaluated" if title == evaluated else "") for title, text in row.texts.items()]
