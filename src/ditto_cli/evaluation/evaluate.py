@@ -96,14 +96,10 @@ def write_and_measure(
         for title, texts in writings.items()
     }
     losses = {}
-    if author.held_out:
-        models = [contestant for contestant in contestants if not contestant.shots]
-        reporter.begin_work("held-out texts", len(models), "contestants")
-        for number, contestant in enumerate(models, start=1):
+    for contestant in contestants:
+        if author.held_out and not contestant.shots:
             with policy.using(contestant.adapter):
                 losses[contestant.title] = held_out_loss(policy, author.held_out)
-            reporter.advance_work(number, {})
-        reporter.end_work()
     return Findings(
         author=author,
         plan=plan,

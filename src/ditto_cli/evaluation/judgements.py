@@ -84,9 +84,6 @@ class Judgement:
     pair: Pair
     score: float | None
 
-    def __post_init__(self) -> None:
-        assert self.score is None or 0.0 <= self.score <= 1.0, self.score
-
 
 class Judge(Protocol):
     """Whoever says which of two texts sounds more like the author."""

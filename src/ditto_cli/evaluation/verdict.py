@@ -47,7 +47,6 @@ def win_rate(judgements: Iterable[Judgement], contestant: str, opponent: str | N
         if score is None:
             num_unanswered += 1
             continue
-        score = 0.5 if score == 0.5 else float(score > 0.5)  # a sure and an unsure preference count alike
         by_prompt.setdefault(pair.prompt.id, []).append(score if is_first else 1 - score)
     if not by_prompt:
         return None

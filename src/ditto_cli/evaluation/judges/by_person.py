@@ -142,7 +142,6 @@ def _question(text: str, other: str) -> str:
 
 _QUESTION = "Which one sounds more like you? a = left, b = right, '=' = no difference, s = skip, q = stop: "
 _PICKS: dict[str, Pick] = {"a": "left", "b": "right", "=": "same"}
-_SKIP, _STOP = "s", "q"
 
 
 class PersonJudge:
@@ -167,9 +166,9 @@ class PersonJudge:
                 typed = self._ask(_QUESTION).strip().lower()
             except EOFError:
                 break
-            if typed == _STOP:
+            if typed == "q":
                 break
-            if typed == _SKIP:
+            if typed == "s":
                 skipped.add(shown.id)
             elif typed in _PICKS:  # anything else shows the pair again
                 blind.keep(shown.id, shown.left, shown.right, _PICKS[typed])
