@@ -272,7 +272,6 @@ class StylePanel:
         others, voices = [*shipped, *given], [*shipped.values(), *[NO_VOICE] * len(given)]
         self._others = [fold(text) for text in others]
         self._typical_words = median(len(words(text)) for text in texts)
-        self._scores: dict[str, PanelScore] = {}
         self.notes = (_ONE_TEXT_NOTE,) if len(texts) == 1 else ()
 
         self._members: list[FittedMeasure] = []
@@ -301,10 +300,8 @@ class StylePanel:
 
     def score(self, text: str) -> PanelScore:
         """Where one text lies; a text of a few words never lies above the floor."""
-        if text not in self._scores:
-            clean = normalise(text)
-            self._scores[text] = self._score([clean], [clean])
-        return self._scores[text]
+        clean = normalise(text)
+        return self._score([clean], [clean])
 
     def score_pooled(self, texts: Sequence[str]) -> PanelScore:
         """Where somebody's texts lie together.
