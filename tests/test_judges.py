@@ -146,7 +146,7 @@ def test_the_longest_demonstrations_are_left_out_whole_and_the_order_stays(monke
         ('{"answer": "A"} {"answer": "B"}', None),
         ('The text says {"answer": "A"}, but {"answer": "tie"}', None),
         ('{"answer": "A", "x": "{\\"answer\\": \\"B\\"}"', "A"),
-        ('{"answer": {"answer": "A"}}', None),
+        ('{"answer": {"answer": "A"}}', "A"),
         ("{" * 5000, None),
         ('{"answer":' + "[" * 5000, None),
     ],
