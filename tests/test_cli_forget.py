@@ -56,7 +56,7 @@ def leave(folder, participants):
 
 def participants(ditto, name):
     """Of each file in an adapter's evaluation folder that names them."""
-    paths = evaluations(ditto, name).glob("*.json")
+    paths = [path for path in evaluations(ditto, name).glob("*.json") if path.name != "prompts.json"]
     return {path.name: json.loads(path.read_text())["participants"] for path in paths}
 
 
@@ -167,7 +167,7 @@ def test_what_does_not_say_whose_it_is_goes_since_it_can_be_made_again(tmp_path)
     (tmp_path / "writings-2.json").write_text("{")
     (tmp_path / "report.html").write_text("a page without its data")
     (tmp_path / ".tmp-1").write_text("half a report")
-    kept = {"cross-validation.html", "answers-me.jsonl", "mark"}
+    kept = {"prompts.json", "cross-validation.html", "answers-me.jsonl", "mark"}
     for name in kept:
         (tmp_path / name).write_text("bob")
     assert forget_in(tmp_path, "bob") == {"files": 4, "bytes": 45 + 1 + 23 + 13}
@@ -182,25 +182,23 @@ def test_a_page_goes_with_its_data(tmp_path, names, goes):
     assert (tmp_path / "report.html").exists() is not goes
 
 
-def test_a_full_disk_leaves_no_page_beside_data_that_name_others(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_report_of_before_and_names_all_that_may_be_in_it(tmp_path, monkeypatch):
     keep_report(tmp_path, smallest_report(participants=["bob"]), "<p>bob</p>")
     real = evaluation_files.write_text
 
-    for full in ("report.json", "report.html"):
+    def refuse(path, text):
+        if path.name == "report.html":
+            raise DiskError("full")
+        real(path, text)
 
-        def refuse(path, text, full=full):
-            if path.name == full:
-                raise DiskError("full")
-            real(path, text)
-
-        monkeypatch.setattr(evaluation_files, "write_text", refuse)
-        with pytest.raises(DiskError, match="full"):
-            keep_report(tmp_path, smallest_report(participants=["ann"]), "<p>ann</p>")
-        assert not (tmp_path / "report.html").exists()
+    monkeypatch.setattr(evaluation_files, "write_text", refuse)
+    with pytest.raises(DiskError, match="full"):
+        keep_report(tmp_path, smallest_report(participants=["ann"]), "<p>ann</p>")
+    assert (tmp_path / "report.html").read_text() == "<p>bob</p>"
+    assert json.loads((tmp_path / "report.json").read_text())["participants"] == ["ann", "bob"]
     monkeypatch.undo()
     keep_report(tmp_path, smallest_report(participants=["ann"]), "<p>ann</p>")
     assert json.loads((tmp_path / "report.json").read_text())["participants"] == ["ann"]
-    assert (tmp_path / "report.html").read_text() == "<p>ann</p>"
 
 
 def test_a_killed_renaming_leaves_both_names(tmp_path):

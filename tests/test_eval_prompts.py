@@ -1,6 +1,8 @@
-"""The prompts of an evaluation: texts kept back first, then new ones of the same kind."""
+"""The prompts of an evaluation: texts kept back first, then new ones of the same kind, which are made once."""
 
+import json
 import re
+import stat
 from itertools import combinations
 from pathlib import Path
 
@@ -8,7 +10,9 @@ import pytest
 
 from ditto_cli.demonstrations.folder import read_folder
 from ditto_cli.demonstrations.prompts import attach_prompts
+from ditto_cli.errors import InputError
 from ditto_cli.evaluation.eval_prompts import (
+    PROMPTS_FILE,
     PURPOSES,
     evaluation_prompts,
     given_prompts,
@@ -27,9 +31,9 @@ def texts(prefix, prompts):
 OWN = texts("own", ["Write an email to Bo about tea.", "Write an email to decline a party."])
 
 
-def test_kept_back_texts_come_first_and_bring_what_the_author_wrote():
+def test_kept_back_texts_come_first_and_bring_what_the_author_wrote(tmp_path):
     kept_back = texts("held_out/", ["Write an email to Al.", "Write an email to Cy.", "Write an email to Al."])
-    prompts = evaluation_prompts(Author(OWN, kept_back), num=4)
+    prompts = evaluation_prompts(Author(OWN, kept_back), tmp_path, num=4)
     assert [(p.source, p.prompt, p.author_text) for p in prompts[:2]] == [
         ("held_out", "Write an email to Al.", "text 0"),  # a prompt counts once
         ("held_out", "Write an email to Cy.", "text 1"),
@@ -38,25 +42,38 @@ def test_kept_back_texts_come_first_and_bring_what_the_author_wrote():
     assert len({p.id for p in prompts}) == len({p.prompt for p in prompts}) == 4
 
 
-def test_a_prompt_that_was_trained_on_since_is_replaced():
-    (first, *rest) = evaluation_prompts(Author(OWN, ()), num=3)
+def test_new_prompts_are_made_once_and_kept(tmp_path):
+    first = evaluation_prompts(Author(OWN, ()), tmp_path, num=3)
+    path = tmp_path / PROMPTS_FILE
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    changed = {"schema_version": 1, "prompts": ["Write one.", "Write two.", "Write three."]}
+    path.write_text(json.dumps(changed))
+    assert [p.prompt for p in evaluation_prompts(Author(OWN, ()), tmp_path, num=3)] == changed["prompts"]
+    assert [p.prompt for p in evaluation_prompts(Author(OWN, ()), tmp_path, num=2)] == changed["prompts"][:2]
+    path.write_text("{broken")
+    assert evaluation_prompts(Author(OWN, ()), tmp_path, num=3) == first
+
+
+def test_a_kept_prompt_that_was_trained_on_since_is_replaced(tmp_path):
+    (first, *rest) = evaluation_prompts(Author(OWN, ()), tmp_path, num=3)
     now = Author((*OWN, Demonstration("c", first.prompt, "text")), ())
-    again = [p.prompt for p in evaluation_prompts(now, num=3)]
+    again = [p.prompt for p in evaluation_prompts(now, tmp_path, num=3)]
     assert first.prompt not in again
     assert again[:2] == [p.prompt for p in rest]
 
 
-def test_no_prompt_of_an_evaluation_was_used_to_select_a_round():
+def test_no_prompt_of_an_evaluation_was_used_to_select_a_round(tmp_path):
     selection = new_prompts([d.prompt for d in OWN], num=4, purpose="selection")
-    evaluation = [p.prompt for p in evaluation_prompts(Author(OWN, ()), num=6)]
+    evaluation = [p.prompt for p in evaluation_prompts(Author(OWN, ()), tmp_path, num=6)]
     assert not set(selection) & set(evaluation)
     assert not set(evaluation) & {d.prompt for d in OWN}
 
 
-def test_many_kept_back_texts_need_no_new_prompts():
+def test_many_kept_back_texts_need_no_new_prompts(tmp_path):
     kept_back = texts("held_out/", [f"Write an email number {i}." for i in range(15)])
-    prompts = evaluation_prompts(Author(OWN, kept_back))
+    prompts = evaluation_prompts(Author(OWN, kept_back), tmp_path)
     assert [p.prompt for p in prompts] == [d.prompt for d in kept_back[:12]]
+    assert not (tmp_path / PROMPTS_FILE).exists()
 
 
 def test_prompts_of_the_users_own_count_once_each():
@@ -151,6 +168,11 @@ def test_the_next_kinds_fill_up():
     prompts = new_prompts(["Write a letter to Bo."], num=28, purpose="evaluation")
     openings = [" ".join(prompt.split()[:3]) for prompt in prompts]
     assert openings == ["Write a letter"] * 12 + ["Write an email"] * 14 + ["Write a post"] * 2
+
+
+def test_more_than_there_are_is_refused():
+    with pytest.raises(InputError, match="65 new prompts were asked for and ditto has 64"):
+        new_prompts([], num=65, purpose="selection")
 
 
 def test_what_resembles_a_demonstrations_prompt_is_left_out():

@@ -32,6 +32,7 @@ SECTIONS = [
     "Win rates of the others",
     "Win rate against the pool of all others (the paper's figure)",
     "Style profile",
+    "Round by round",
     "Leakage and collapse",
     "Held-out texts",
     "The style panel's members",
@@ -206,6 +207,16 @@ def test_samples_begin_with_the_author_and_the_adapter(realistic):
     assert [summary.text for summary in held_out.all("summary")] == ["Whole text (135 words)"]
 
 
+def test_stages_are_in_order(realistic):
+    assert table_cells(section(realistic, "Round by round").one("table")) == [
+        ["base", "0.03", "0.42", "42%too few", "4.431"],
+        ["sft", "0.78", "0.61", "96%", "3.160"],
+        ["round1", "0.84", "0.61", "96%", "3.112"],
+        ["maya:round2", "0.86", "0.61", "96%", "3.108"],
+        ["round3", "0.71", "0.61", "71%", "3.236"],
+    ]
+
+
 def test_the_style_profile_begins_with_the_author_and_has_bars(realistic):
     table = section(realistic, "Style profile").one("table")
     author, adapter, base, *_ = table_cells(table)
@@ -236,6 +247,7 @@ def test_what_is_missing_is_said():
     page = tree_of(smallest_report())
     for heading, words in (
         ("Win rate of bo", "Nothing was judged."),
+        ("Round by round", "Fewer than two stages were compared."),
         ("Held-out texts", "Not measured."),
         ("Warnings", "None."),
     ):

@@ -83,7 +83,7 @@ def evaluate_adapter(
     from ditto_cli.evaluation.judges.by_person import keep_pairs
 
     folder = store.evaluation_folder(name)
-    prompts = given_prompts(given) if given else evaluation_prompts(author)
+    prompts = given_prompts(given) if given else evaluation_prompts(author, folder)
     trained_prompts = {text.prompt for text in author.learnt}
     if num_trained := sum(prompt.prompt in trained_prompts for prompt in prompts):
         notes.append(

@@ -252,7 +252,7 @@ def _eval_task(store: AdapterStore, name: str, folder: Path, *, is_on_gpu: bool)
     for stage in competing:
         place = store.checked_stage_folder(name, stage)
         stages[stage] = {file: (place / file).read_bytes() for file in STAGE_FILES}
-    prompts = evaluation_prompts(author)
+    prompts = evaluation_prompts(author, store.evaluation_folder(name))
     return EvalTask(name, record, stages, author, tuple(prompts), is_on_gpu)
 
 

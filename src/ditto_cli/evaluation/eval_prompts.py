@@ -1,7 +1,8 @@
 """An author -> the prompts of an evaluation: those of texts that were kept back first, then new ones of the same kind.
 
 New prompts come from a bank of tasks, of which one half serves to select a round and the other to evaluate it: a round
-that was selected on a prompt would look better there than it is. Equal demonstrations give equal prompts. No torch.
+that was selected on a prompt would look better there than it is. Those of an evaluation are stored beside the adapter,
+so that later ones ask for the same. Knows nothing of the texts. No torch.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from ditto_cli.evaluation.judgements import Author, EvalPrompt
+from ditto_cli.errors import InputError
+from ditto_cli.evaluation.judgements import Author, EvalPrompt, parse
 from ditto_cli.evaluation.soundness import words
+from ditto_cli.store import read_bytes, write_text
 
 Purpose = Literal["selection", "evaluation"]
 PURPOSES: tuple[Purpose, ...] = ("selection", "evaluation")
 
+PROMPTS_FILE = "prompts.json"
 # Judgements on one prompt resemble each other, so twelve prompts with one text each tell more than six with two.
 NUM_PROMPTS = 12
 _RESEMBLANCE_LIMIT = 0.5
@@ -62,6 +66,13 @@ class Bank(BaseModel):
         return frozenset(words(prompt)) - self.function_words
 
 
+class _StoredPrompts(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal[1] = 1
+    prompts: list[str]
+
+
 @cache
 def read_bank() -> Bank:
     """The bank that comes with ditto."""
@@ -86,6 +97,9 @@ def new_prompts(demonstration_prompts: Sequence[str], *, num: int, purpose: Purp
     short email", new ones begin so too.
 
     What resembles a demonstration's prompt is left out, and the two purposes never share a task.
+
+    Raises:
+        InputError: the bank has fewer.
     """
     bank = read_bank()
     own_kind = kind_of(demonstration_prompts)
@@ -97,7 +111,10 @@ def new_prompts(demonstration_prompts: Sequence[str], *, num: int, purpose: Purp
         for task in kind.tasks[PURPOSES.index(purpose) :: len(PURPOSES)]:
             if is_new(task, demonstration_prompts):
                 prompts.append(f"{opening} {task}")
-    assert len(prompts) >= num, "the bank has 64 for each purpose"
+    if len(prompts) < num:
+        raise InputError(
+            f"{num} new prompts were asked for and ditto has {len(prompts)}: ask for fewer, or give your own."
+        )
     return prompts[:num]
 
 
@@ -125,12 +142,20 @@ def _opening(bank: Bank, prompt: str, nouns: Sequence[str]) -> str | None:
     return opening.rstrip(".,:;")
 
 
-def evaluation_prompts(author: Author, num: int = NUM_PROMPTS) -> tuple[EvalPrompt, ...]:
-    """`num` prompts: one for each text kept back, filled up with new ones."""
+def evaluation_prompts(author: Author, folder: Path, *, num: int = NUM_PROMPTS) -> tuple[EvalPrompt, ...]:
+    """`num` prompts: one for each text kept back, filled up with new ones, which are kept in `folder`."""
     prompts = held_out_prompts(author)[:num]
-    known = [d.prompt for d in (*author.learnt, *author.held_out)]
-    new = new_prompts(known, num=num - len(prompts), purpose="evaluation")
-    return (*prompts, *(EvalPrompt(f"new-{i}", prompt, "new") for i, prompt in enumerate(new, start=1)))
+    missing = num - len(prompts)
+    if missing > 0:
+        path = folder / PROMPTS_FILE
+        earlier = parse(_StoredPrompts, read_bytes(path)) if path.exists() else None
+        stored = [] if earlier is None else earlier.prompts
+        known = [d.prompt for d in (*author.learnt, *author.held_out)]
+        if len(stored) < missing or not all(is_new(prompt, known) for prompt in stored):
+            stored = new_prompts(known, num=missing, purpose="evaluation")
+            write_text(path, _StoredPrompts(prompts=stored).model_dump_json(indent=2) + "\n")
+        prompts += [EvalPrompt(f"new-{i}", prompt, "new") for i, prompt in enumerate(stored[:missing], start=1)]
+    return tuple(prompts)
 
 
 def held_out_prompts(author: Author) -> list[EvalPrompt]:

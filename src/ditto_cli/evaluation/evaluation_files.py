@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from ditto_cli.evaluation.eval_prompts import PROMPTS_FILE
 from ditto_cli.evaluation.judgements import Writing, parse
 from ditto_cli.evaluation.report import REPORT_DATA_FILE, REPORT_FILE, EvalReport
 from ditto_cli.store import keyed_hash, read_bytes, remove_tree, write_text
@@ -85,10 +86,17 @@ class WritingStore:
 
 
 def keep_report(folder: Path, report: EvalReport, page: str) -> None:
-    """Keep a report, as data and as a page, in the place of the one before."""
-    remove_tree(folder / REPORT_FILE)  # a page never lies beside data that name other participants
-    write_text(folder / REPORT_DATA_FILE, report.model_dump_json(indent=2) + "\n")
+    """Keep a report, as data and as a page, in the place of the one before, which stays where the disk refuses."""
+    data = folder / REPORT_DATA_FILE
+    before = _participants(folder, data.name) if data.exists() else None
+    if before is None:  # of an earlier ditto: nobody knows whose texts it has
+        remove_tree(folder / REPORT_FILE)
+    # Until the new page is there, the data name those of the old one too.
+    of_both = report.model_copy(update={"participants": sorted({*report.participants, *(before or ())})})
+    write_text(data, of_both.model_dump_json(indent=2) + "\n")
     write_text(folder / REPORT_FILE, page)
+    if of_both != report:
+        write_text(data, report.model_dump_json(indent=2) + "\n")
 
 
 def forget_in(folder: Path, name: str) -> Counter[str]:
@@ -121,7 +129,7 @@ def _participants(folder: Path, file: str) -> Collection[str] | None:
     """The other adapters whose texts a file holds; None where that cannot be told."""
     if file.startswith(TEMPORARY_PREFIX):  # what a killed command left of any of them
         return None
-    if not file.endswith(".json"):
+    if not file.endswith(".json") or file == PROMPTS_FILE:
         return ()
     found = parse(_Participants, read_bytes(folder / file))
     return None if found is None else found.participants

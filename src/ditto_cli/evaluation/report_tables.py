@@ -69,12 +69,17 @@ def other_tables(report: EvalReport) -> dict[str, Table]:
     # The author's own texts have these two figures only.
     author = SimpleNamespace(style=report.author_style, task=Task(value=report.author_task))
     members = [_style(point.measure) for point in report.author_style if point.measure != TOTAL]
+    # round9 before round10
+    in_order = sorted(by_contestant, key=lambda one: (len(stage := one[0].rpartition(":")[2]), stage))
+    stages = [one for kind in ("base", "sft", "round") for one in in_order if one[1].kind == kind]
+    soundness = _soundness_columns(report)
     has_held_out = any(c.held_out_loss is not None or c.chrf is not None for c in report.contestants)
     return {
         "among": _table(among, [_OPPONENT, _RATE, _SHOWN, _RESTS_ON]),
         "pool": _table([(rate.contestant, rate) for rate in report.pool_rates], [_RATE, _RESTS_ON]),
         "style": _table([("the author's own texts", author), *by_contestant], [_STYLE, _TASK, *members]),
-        "soundness": _table(by_contestant, _soundness_columns(report)),
+        "stages": _table(stages if len(stages) > 1 else [], [_STYLE, _TASK, soundness[0], _LOSS]),
+        "soundness": _table(by_contestant, soundness),
         "held_out": _table(by_contestant if has_held_out else [], [_LOSS, _CHRF]),
         "panel": _table([(member.measure, member) for member in report.panel], [_SEPARATION, _WEIGHT]),
     }

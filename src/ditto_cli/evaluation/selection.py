@@ -95,7 +95,8 @@ class RoundSelector:
         """The stage to publish; the earliest of equals."""
         assert looks, "nothing was looked at"
         axes = (
-            f"{stage} {look.metrics['selection/style']:.2f} and {look.metrics['selection/task']:.2f}"
+            f"{stage} {look.metrics.get('selection/style', math.nan):.2f} and "
+            f"{look.metrics.get('selection/task', math.nan):.2f}"
             for stage, look in looks.items()
         )
         figures = f"style and task on {len(self._plan.prompts)} new prompts: {', '.join(axes)}"
@@ -104,7 +105,10 @@ class RoundSelector:
         if self._publish != BEST:
             return StageChoice(self._publish, f"--publish {self._publish} ({figures})")
         means = {stage: sum(look.values) / len(look.values) for stage, look in looks.items()}
-        errors = {stage: stdev(look.values) / math.sqrt(len(look.values)) for stage, look in looks.items()}
+        errors = {
+            stage: stdev(look.values) / math.sqrt(len(look.values)) if len(look.values) > 1 else 0.0
+            for stage, look in looks.items()
+        }
         sound = [stage for stage, look in looks.items() if not look.warnings]
         best = max(sound or looks, key=lambda stage: means[stage])
         reason = f"the best of both ({figures})"

@@ -39,6 +39,7 @@ MAX_ANSWER_TOKENS = 300
 NUM_WORKERS = 4  # questions that are under way at a time
 
 _CONNECT_SECONDS = 10.0
+_OWN_HEADERS = ("accept", "content-type", "user-agent")
 _PLACEHOLDER_KEY = "none"  # servers that check no key want one all the same
 # One spelling of an address, so that what is checked here and what the client connects to cannot differ.
 _ADDRESS = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?(?:/[^\s\\@?#]*)?", re.IGNORECASE)
@@ -328,10 +329,20 @@ def connect(endpoint: Endpoint) -> openai.OpenAI:
         )
     except (ValueError, ImportError) as error:
         raise InputError(f"The proxy that the environment names cannot be used ({type(error).__name__}).") from None
-    return openai.OpenAI(
+    own_key = os.environ.get(KEY_VARIABLE, "").strip()
+    key = own_key or _PLACEHOLDER_KEY
+    client = openai.OpenAI(
         base_url=endpoint.base_url,
-        api_key=os.environ.get(KEY_VARIABLE, "").strip() or _PLACEHOLDER_KEY,
+        api_key=key,
         timeout=timeout,
         max_retries=MAX_RETRIES,
         http_client=http_client,
     )
+    # It would also send the kind of computer, and without a key what the environment holds for OpenAI's servers.
+    unwanted = [
+        name
+        for name in client.default_headers
+        if name.lower().startswith("x-stainless-") or (not own_key and name.lower() not in _OWN_HEADERS)
+    ]
+    headers: dict[str, Any] = {**dict.fromkeys(unwanted, openai.Omit()), "Authorization": f"Bearer {key}"}
+    return client.with_options(default_headers=headers)
