@@ -62,7 +62,7 @@ class AuthorFigures:
             own_told=[row["told"] for row in own],
             others_told=[row["told"] for row in background],
         )
-        self._recites = recitation_check(author.demonstrations, [text.completion for text in author.held_out])
+        self._is_recited = recitation_check(author.demonstrations, [text.completion for text in author.held_out])
         self._found: dict[str, Figures] = {}
 
     def of(self, method: str) -> Figures:
@@ -84,7 +84,7 @@ class AuthorFigures:
             "task": fmean(one.task for one in appraisals),
             "told": fmean(row["told"] for row in rows),
             "ended": fmean(row["ended"] for row in rows),
-            "recited": fmean(self._recites(text) is not None for text in texts),
+            "recited": fmean(self._is_recited(text) for text in texts),
             "passage": float(leakage(writings, self._author.demonstrations, [], None).longest_passage_words),
         }
 

@@ -219,30 +219,28 @@ def new_prompt_row(*rivals, main):
 
 
 def smallest_report(**changes):
-    """Base and adapter only, no judge, no held-out texts, no panel."""
+    """Base and adapter only, no judge, no held-out texts, a panel of one measure."""
     unknown = {"held_out_8grams": None, "extracted_words": None}
+    total = [StylePoint(measure="total", value=0.5)]
     return realistic_report(
         **{
             "adapter": "bo",
             "verdict": Verdict(
                 advice="Nothing was judged, so nothing is shown for or against bo.", figures=[], keep="bo"
             ),
-            "contestants": [contestant("bo", "adapter", [], **unknown), contestant("base", "base", [], **unknown)],
+            "contestants": [
+                contestant("bo", "adapter", total, **unknown),
+                contestant("base", "base", total, **unknown),
+            ],
             "win_rates": [],
             "pool_rates": [],
-            "author_style": [],
-            "panel": [],
+            "author_style": total,
             "samples": [],
             "warnings": [],
             "run": what_was_run(num_held_out=0),
             **changes,
         }
     )
-
-
-def empty_report():
-    """All that may be empty is."""
-    return smallest_report(contestants=[])
 
 
 def crowded_report():

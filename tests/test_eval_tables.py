@@ -8,7 +8,7 @@ from rich.console import Console
 from ditto_cli.cli import render
 from ditto_cli.cli.eval import show_report
 from ditto_cli.evaluation.report import Verdict
-from eval_fixtures import crowded_report, empty_report, realistic_report, smallest_report
+from eval_fixtures import crowded_report, realistic_report, smallest_report
 
 
 class Screen(io.StringIO):
@@ -78,17 +78,9 @@ def test_columns_without_a_figure_are_left_out(screen):
     stream = screen(120)
     show_report(smallest_report())
     head = next(line for line in stream.getvalue().splitlines() if "contestant" in line)
-    assert head.replace("┃", " ").split() == ["contestant", "task", "ended", "loops", "recites"]
+    assert head.replace("┃", " ").split() == ["contestant", "style", "task", "ended", "loops", "recites"]
     assert "warnings" not in stream.getvalue()
     assert "win rate" not in stream.getvalue()
-
-
-def test_an_empty_report_is_its_verdict(screen):
-    stream = screen(100)
-    show_report(empty_report())
-    assert stream.getvalue().splitlines() == [
-        "verdict  Nothing was judged, so nothing is shown for or against bo.",
-    ]
 
 
 def test_warnings_name_their_contestant(screen):

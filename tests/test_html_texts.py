@@ -43,12 +43,11 @@ def report_of(text):
     run = dict.fromkeys(("ditto", "base", "quantize", "device", "judge"), text)
     return realistic_report(
         adapter=text,
-        created=text,
         verdict=Verdict(advice=text, figures=[text], keep=text),
         contestants=contestants,
         win_rates=[rate.model_copy(update={"contestant": text, "opponent": text}) for rate in report.win_rates],
         pool_rates=[rate.model_copy(update={"contestant": text}) for rate in report.pool_rates],
-        author_style=[StylePoint(measure=text, value=1.0)],
+        author_style=[StylePoint(measure="total", value=1.0), StylePoint(measure=text, value=1.0)],
         panel=[PanelMember(measure=text, separation=0.9, weight=1.0)],
         samples=[SampleRow(prompt=text, source="given", author_text=text, texts={"base": text, text: text})],
         warnings=[text],

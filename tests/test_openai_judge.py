@@ -15,8 +15,8 @@ import pytest
 
 from conftest import heard
 from ditto_cli.errors import DiskError, DittoError, InputError
-from ditto_cli.evaluation.judges import Ledger, question
-from ditto_cli.evaluation.judges.by_openai import Endpoint, OpenAIJudge, Usage, leaves_machine
+from ditto_cli.evaluation.judges import Ledger, by_openai, question
+from ditto_cli.evaluation.judges.by_openai import Endpoint, OpenAIJudge, Usage
 from judge_helpers import (
     ANSWER_A,
     ANSWER_B,
@@ -41,7 +41,10 @@ def plain_environment(monkeypatch):
     for name in list(os.environ):
         if name.upper().startswith(_FOREIGN):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.001)  # nobody waits for the client's own pauses
+    for name, value in {"TIMEOUT_SECONDS": 5.0, "NUM_WORKERS": 1, "MAX_RETRIES": 4}.items():
+        monkeypatch.setattr(by_openai, name, value)
 
 
 @pytest.fixture
@@ -61,14 +64,11 @@ def release():
 class Run:
     """A judge with all that it was told to do and say; with a path it keeps its answers there."""
 
-    def __init__(self, url, path=None, *, workers=1, **settings):
+    def __init__(self, url, path=None, **settings):
+        for name, value in settings.items():  # of the module; the fixture undoes it
+            setattr(by_openai, name.upper(), value)
         self.notes, self.done, self.threads = [], [], set()
-        self.judge = OpenAIJudge(
-            Endpoint(url, "m", **{"api_key": "key", "timeout_seconds": 5.0, **settings}),
-            DEMONSTRATIONS,
-            Ledger(path),
-            num_workers=workers,
-        )
+        self.judge = OpenAIJudge(Endpoint(url, "m"), DEMONSTRATIONS, Ledger(path))
 
     def on_judged(self, number):
         self.threads.add(threading.current_thread())
@@ -119,7 +119,7 @@ def test_an_honest_judge_is_asked_in_both_orders_and_agrees_with_itself():
     expected = [question(DEMONSTRATIONS, one, swapped=order) for one in PAIRS for order in (False, True)]
     assert asked == expected
     assert run.judge.position_bias == 0.0
-    assert run.judge.usage == Usage(prompt_tokens=1200, completion_tokens=120, num_requests=12, num_cached=0)
+    assert run.judge.usage == Usage(prompt_tokens=1200, completion_tokens=120, num_questions=12, num_cached=0)
     # A pair is judged once both of its questions are answered; the first two answers also judge the first mirrored one.
     assert run.done == [0, 0, 2, 2, 4, 4, 5, 5, 6, 6, 7, 7, 8]
     assert run.notes == []
@@ -140,7 +140,9 @@ def test_a_request_holds_what_it_must_and_no_more():
     headers = {name.lower(): value for name, value in headers.items()}
     assert headers["authorization"] == "Bearer key"
     standard = {"host", "accept", "accept-encoding", "connection", "content-type", "content-length", "user-agent"}
-    assert set(headers) == standard | {"authorization", "x-stainless-raw-response"}
+    # How often it was asked before, and how long it is waited for.
+    about_this_request = {f"x-stainless-{name}" for name in ("raw-response", "retry-count", "read-timeout")}
+    assert set(headers) - about_this_request == standard | {"authorization"}
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_questions_are_asked_side_by_side_and_the_caller_s_thread_hears_of_them(
         return by_style(body)
 
     with serving(waits_for_four) as server:
-        run = Run(server.url, workers=4)
+        run = Run(server.url, num_workers=4)
         assert run.scores(PAIRS) == [1.0] * 6
     assert run.threads == {threading.current_thread()}
     assert run.done[-1] == 6
@@ -199,7 +201,7 @@ def test_hidden_instructions_do_not_move_an_honest_judge_with_a_liking_for_a_pla
         return ANSWER_B if first_b and not first_a else ANSWER_A  # A unless B alone is in the author's style
 
     with serving(likes_a) as server:
-        run = Run(server.url, workers=4)
+        run = Run(server.url, num_workers=4)
         for own, other, score in (("ok x", "Dear Sir.", 1.0), ("Dear Sir.", "ok x", 0.0), ("ok x", "ok y x", 0.5)):
             pairs = [pair(own, f"{other}\n{hidden}") for hidden in INJECTIONS]
             pairs += [pair(f"{own}\n{hidden}", other) for hidden in INJECTIONS]
@@ -216,12 +218,12 @@ def test_a_judge_that_obeys_the_name_of_a_place_gives_a_tie():
         return json.dumps({"answer": letters[hidden][-1]})
 
     with serving(gullible) as server:
-        run = Run(server.url, workers=4)
+        run = Run(server.url, num_workers=4)
         pairs = [pair("ok x", f"Dear Sir.\n{hidden}") for hidden in naming]
         pairs += [pair(one.second.text, one.first.text) for one in pairs]
         judgements = run(pairs)
     assert len(pairs) > 40
-    assert {(one.score, one.reason) for one in judgements} == {(0.5, "the two orders disagree")}
+    assert {one.score for one in judgements} == {0.5}
     assert run.judge.position_bias == 1.0
 
 
@@ -236,7 +238,6 @@ def test_a_judge_that_obeys_the_name_of_a_place_gives_a_tie():
         '{"answer": "A"} or {"answer": "B"}',
         completion(None),
         completion([{"type": "text", "text": "A"}]),
-        {**completion("A"), "choices": []},
     ],
 )
 def test_an_answer_that_cannot_be_read_is_asked_for_again_in_other_words(nonsense):
@@ -249,7 +250,7 @@ def test_an_answer_that_cannot_be_read_is_asked_for_again_in_other_words(nonsens
     assert asked[1].startswith(asked[0])
     assert asked[2].startswith(asked[0])
     assert len(set(asked)) == 4
-    assert run.judge.usage.num_requests == 4
+    assert run.judge.usage.prompt_tokens == 400
 
 
 def test_a_judge_that_cannot_answer_leaves_pairs_unanswered_and_is_not_asked_for_ever(path):
@@ -258,10 +259,8 @@ def test_a_judge_that_cannot_answer_leaves_pairs_unanswered_and_is_not_asked_for
 
     with serving(no_opinion_of_one_order) as server:
         run = Run(server.url, path)
-        judgements = run(PAIRS)
-        assert [one.score for one in judgements] == [1.0, 1.0, None, 1.0, 1.0, 1.0]
-        assert judgements[2].reason == "no usable answer"
-        assert run.judge.usage.num_requests == 11 + 3
+        assert run.scores(PAIRS) == [1.0, 1.0, None, 1.0, 1.0, 1.0]
+        assert run.judge.usage.num_questions == 12
         assert run.judge.usage.completion_tokens == 140
         assert run.judge.position_bias == 0.0  # of the five pairs that were answered
         assert run.done[-1] == 6
@@ -287,7 +286,7 @@ def test_an_answer_that_was_all_thought_lifts_the_length_limit():
     assert run.judge.usage.completion_tokens == 300 + 120
 
 
-@pytest.mark.parametrize("usage", [None, {}, "many", {"prompt_tokens": None, "completion_tokens": -5}])
+@pytest.mark.parametrize("usage", [None, {}, "many", {"prompt_tokens": None, "completion_tokens": None}])
 def test_tokens_that_the_server_does_not_count_are_none(usage):
     with serving(lambda body, number: (200, {}, {**completion(by_style(body)), "usage": usage})) as server:
         run = Run(server.url)
@@ -312,20 +311,18 @@ def test_a_busy_server_gets_the_pause_that_it_asks_for():
 
 
 @pytest.mark.parametrize(
-    ("answer", "words", "num_requests"),
+    ("answer", "num_requests"),
     [
-        (error(429), "status 429", 8),
-        (error(429, code="insufficient_quota"), "quota is used up", 8),
-        (error(429, headers={"Retry-After": "3600"}), "asks for a pause of 3600 s", 1),
-        (error(503, headers={"Retry-After": "86400"}), "asks for a pause of 86400 s", 1),
+        (error(429), 8),
+        (error(429, code="insufficient_quota"), 8),
+        (error(429, headers={"Retry-After": "3600"}), 1),
     ],
 )
-def test_a_server_that_is_done_for_today_is_left_alone(answer, words, num_requests):
+def test_a_server_that_is_done_for_today_is_left_alone(answer, num_requests):
     with serving(in_turn(answer)) as server:
         message = Run(server.url, max_retries=7).error()
         assert len(server.bodies) == num_requests
-    assert "takes no more questions for now" in message
-    assert words in message
+    assert "takes no more questions for now (status 429" in message
 
 
 @pytest.mark.parametrize("trouble", [*(error(status) for status in (500, 502, 503, 408, 409)), None])  # None: hangs up
@@ -342,17 +339,16 @@ def test_trouble_that_passes_is_waited_for(trouble):
         '{"a":' + "[" * 100_000,
         {"error": {"message": "upstream"}},
         {"choices": None},
+        {"choices": []},
         {"choices": [{"text": "A"}]},
     ],
 )
 def test_what_is_no_completion_leaves_the_pair_open(path, answer):
     with serving(lambda body, number: (200, {}, answer) if number == 1 else by_style(body)) as server:
-        judgements = Run(server.url, path)(PAIRS)
-        assert [one.score for one in judgements] == [None] + [1.0] * 5
-        assert judgements[0].reason == "an answer that is no chat completion"
+        assert Run(server.url, path).scores(PAIRS) == [None] + [1.0] * 5
         again = Run(server.url, path)
         assert again.scores(PAIRS) == [1.0] * 6
-        assert again.judge.usage.num_requests == 1
+        assert again.judge.usage.num_questions == 1
 
 
 def test_questions_that_always_fail_stay_open_and_the_run_goes_on(path):
@@ -360,13 +356,11 @@ def test_questions_that_always_fail_stay_open_and_the_run_goes_on(path):
         return error(500, "ok 2 x") if {"ok 2 x", "ok 4 x"} & set(texts_asked(body)) else by_style(body)
 
     with serving(chokes) as server:
-        judgements = Run(server.url, path, max_retries=1)(PAIRS)
-        assert [one.score for one in judgements] == [1.0, 1.0, None, 1.0, None, 1.0]
-        assert judgements[2].reason == "status 500"
+        assert Run(server.url, path, max_retries=1).scores(PAIRS) == [1.0, 1.0, None, 1.0, None, 1.0]
         server.behaviour = by_style  # it is mended: only what failed is asked again
         again = Run(server.url, path)
         assert again.scores(PAIRS) == [1.0] * 6
-        assert again.judge.usage.num_requests == 4
+        assert again.judge.usage.num_questions == 4
 
 
 def test_a_server_that_fails_three_questions_in_a_row_ends_the_run():
@@ -386,19 +380,6 @@ def test_a_slow_server_is_asked_again(release):
         assert Run(server.url, timeout_seconds=0.5).scores(PAIRS[:1]) == [1.0]
 
 
-def test_a_server_to_which_no_connection_comes_about_is_not_slow_but_not_there():
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-        address = full.getsockname()
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:  # whoever comes after these gets no answer
-            one.setblocking(False)
-            one.connect_ex(address)
-        run = Run(f"http://127.0.0.1:{address[1]}/v1", timeout_seconds=0.3, max_retries=0)
-        assert "cannot be reached" in run.error()
-        for one in waiting:
-            one.close()
-
-
 def test_a_server_that_never_answers_ends_the_run(release):
     with serving(lambda body, number: release.wait(20) and None) as server:
         assert "no answer within 0.2 s" in Run(server.url, timeout_seconds=0.2, max_retries=1).error()
@@ -408,7 +389,7 @@ def test_a_server_that_is_not_there_is_told():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    message = Run(url, workers=4).error()
+    message = Run(url, num_workers=4).error()
     for words in (url, "cannot be reached", "refused"):
         assert words in message
 
@@ -419,11 +400,12 @@ def test_a_server_that_is_not_there_is_told():
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (error(401, "Incorrect API key provided: key"), "refuses access with the key that was given (status 401)"),
-        (error(403), "refuses access with the key that was given (status 403)"),
-        (error(404), "knows no model 'm', or nothing is at"),
-        ((200, {"Content-Type": "text/html"}, "<html>Welcome</html>"), "not as a chat completions server"),
-        ((200, {}, '"hello"'), "not as a chat completions server"),
+        (
+            error(401, "Incorrect API key provided: key"),
+            "refuses access (status 401): check the key in $OPENAI_API_KEY",
+        ),
+        (error(403), "refuses access (status 403): check the key in $OPENAI_API_KEY"),
+        (error(404), "knows no model 'm', or is not at"),
     ],
 )
 def test_wrong_settings_are_told_at_once(answer, words):
@@ -435,11 +417,18 @@ def test_wrong_settings_are_told_at_once(answer, words):
     assert "key:" not in message
 
 
+@pytest.mark.parametrize("answer", [(200, {"Content-Type": "text/html"}, "<html>Welcome</html>"), (200, {}, '"hello"')])
+def test_another_kind_of_server_is_told_after_three_questions(answer):
+    with serving(in_turn(answer)) as server:
+        assert "no chat completion; the address often ends in /v1" in Run(server.url).error()
+        assert 3 <= len(server.bodies) <= 4
+
+
 def test_texts_are_not_sent_to_where_a_server_points():
     with serving(by_style) as elsewhere:
         moved = (307, {"Location": f"{elsewhere.url}/chat/completions"}, "")
         with serving(in_turn(moved)) as server:
-            assert "sends elsewhere (status 307)" in Run(server.url).error(InputError)
+            assert "(status 307)" in Run(server.url).error(InputError)
         assert elsewhere.bodies == []
 
 
@@ -458,10 +447,8 @@ def test_a_setting_that_the_server_refuses_is_left_out_from_then_on(refused, ans
         run = Run(server.url)
         assert run.scores(PAIRS) == [1.0] * 6
         assert [refused in body for body in server.bodies] == [True] + [False] * 12
-        rest = {"response_format", "temperature", "max_completion_tokens"} - {refused}
-        assert all(rest <= set(body) for body in server.bodies)
     assert len(run.notes) == 1
-    assert run.notes[0].endswith(f"does without {refused} from here on.")
+    assert run.notes[0].endswith("does without response_format, temperature, max_completion_tokens from here on.")
 
 
 def test_a_question_that_is_too_long_for_the_server_stays_open():
@@ -472,11 +459,8 @@ def test_a_question_that_is_too_long_for_the_server_stays_open():
 
     with serving(short_memory) as server:
         run = Run(server.url)
-        judgements = run(PAIRS)
-        assert all("temperature" in body for body in server.bodies)
-        assert "response_format" in server.bodies[-1]  # leaving it out did not help, so it is back
-    assert [one.score for one in judgements] == [1.0, 1.0, None, 1.0, 1.0, 1.0]
-    assert judgements[2].reason == "the server refused the question (status 400, context_length_exceeded)"
+        assert run.scores(PAIRS) == [1.0, 1.0, None, 1.0, 1.0, 1.0]
+        assert "temperature" in server.bodies[-1]  # leaving it out did not help, so it is back
     assert run.notes == []
 
 
@@ -486,7 +470,7 @@ def test_what_a_server_repeats_of_the_texts_is_never_shown():
 
     with serving(parrot) as server:
         run = Run(server.url)
-        assert "the server refused the question (status 400)" in run.error()
+        assert "failed 3 questions in a row (status 400)" in run.error()
     assert "ok 0 x" not in "".join(run.notes)
 
 
@@ -494,41 +478,33 @@ def test_without_the_package_it_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
     run = Run("http://127.0.0.1:9/v1")
     assert "pip install 'ditto-cli[openai]'" in run.error(InputError)
-    assert run.judge.describe_cost(PAIRS).num_requests == 12  # needs no package
+    assert run.judge.describe_cost(PAIRS).num_questions == 12  # needs no package
 
 
 # What the server gets to know
 
 
-def sent_headers(**settings):
+def sent_headers():
     with serving(by_style) as server:
-        Run(server.url, **settings)(PAIRS[:1])
+        Run(server.url)(PAIRS[:1])
         return {name.lower(): value for name, value in server.headers[0].items()}
 
 
-def test_the_key_is_the_given_one_or_the_environment_s_or_none(monkeypatch):
-    assert sent_headers(api_key=None)["authorization"] == "Bearer none"
+def test_settings_for_openai_s_servers_go_with_a_key_only(monkeypatch):
     monkeypatch.setenv("OPENAI_ADMIN_KEY", "admin")
-    assert sent_headers(api_key=None)["authorization"] == "Bearer none"
-    monkeypatch.setenv("OPENAI_API_KEY", " from-environment\n")
-    assert sent_headers(api_key=None)["authorization"] == "Bearer from-environment"
-    assert sent_headers(api_key="given")["authorization"] == "Bearer given"
-
-
-def test_settings_for_openai_s_servers_go_with_the_environment_s_key_only(monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("OPENAI_ORG_ID", "org")
     monkeypatch.setenv("OPENAI_PROJECT_ID", "project")
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Secret: s\nAuthorization: Bearer other")
-    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    for api_key in (None, "given"):
-        headers = sent_headers(api_key=api_key)
+    for nothing in ("", " "):
+        monkeypatch.setenv("OPENAI_API_KEY", nothing)
+        headers = sent_headers()
         assert not {"openai-organization", "openai-project", "x-secret"} & set(headers)
-        assert headers["authorization"] == f"Bearer {api_key or 'none'}"
-    monkeypatch.setenv("OPENAI_API_KEY", "own")
-    headers = sent_headers(api_key=None)
+        assert headers["authorization"] == "Bearer none"
+    monkeypatch.setenv("OPENAI_API_KEY", " own\n")
+    headers = sent_headers()
     assert (headers["openai-organization"], headers["openai-project"], headers["x-secret"]) == ("org", "project", "s")
     assert headers["authorization"] == "Bearer own"
-    assert {name for name in headers if name.startswith("x-stainless")} == {"x-stainless-raw-response"}
 
 
 def test_a_proxy_is_used_for_other_machines_and_never_before_this_one(monkeypatch):
@@ -560,24 +536,21 @@ def test_a_proxy_that_cannot_be_used_is_told(monkeypatch):
         ("https://api.openai.com/v1", True),
         ("http://localhost.example/v1", True),
         ("http://127.0.0.1.example/v1", True),
-        ("http://localhost@judge.example/v1", True),
-        ("http://judge.example\\@localhost/v1", True),
-        ("http://judge.example#@localhost/v1", True),
-        ("http://judge.example?@localhost/v1", True),
-        ("//localhost/v1", True),
-        ("localhost:8000", True),
-        ("http://[::1", True),
-        ("", True),
     ],
 )
 def test_only_loopback_stays_on_this_machine(base_url, leaves):
-    assert leaves_machine(base_url) is leaves
+    assert Endpoint(base_url, "m").leaves_machine is leaves
 
 
 @pytest.mark.parametrize(
     "base_url",
     [
-        *("", "localhost:8000", "ftp://host/v1", "http://", "http://host:0/v1", "http://host:99999/v1"),
+        *("", "localhost:8000", "//localhost/v1", "ftp://host/v1", "http://", "http://[::1", "http://host?key=1"),
+        *(
+            "http://localhost@judge.example/v1",
+            "http://judge.example\\@localhost/v1",
+            "http://judge.example#@localhost",
+        ),
         *("http://h ost/v1", "http://user:secret@host/v1", "http://host/v1?key=1", "http://host/v1#a"),
         *("http://[::g]/v1", "http://hö.st/v1", "http://host\\v1"),
     ],
@@ -586,16 +559,6 @@ def test_an_address_that_cannot_be_one_is_refused(base_url):
     with pytest.raises(InputError, match=r"address .* cannot be used") as caught:
         Endpoint(base_url, "m")
     assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("key", ["", "a b", "k\n", "ключ"])
-def test_a_key_that_cannot_be_sent_is_refused(key):
-    with pytest.raises(InputError, match="key holds"):
-        Endpoint("http://localhost/v1", "m", key)
-
-
-def test_a_key_stands_in_no_representation():
-    assert "secret" not in repr(Endpoint("http://localhost/v1", "m", "secret"))
 
 
 def test_the_name_tells_model_and_server():
@@ -614,7 +577,7 @@ def test_the_cost_is_told_before_and_after(path):
         lengths = [len(question(DEMONSTRATIONS, one, swapped=order)) for one in PAIRS[2:] for order in (False, True)]
         assert cost == Usage(sum(-(-length // 4) for length in lengths), 8 * 50, 8, 4)
         run(PAIRS)
-    assert run.judge.usage == Usage(prompt_tokens=800, completion_tokens=80, num_requests=8, num_cached=4)
+    assert run.judge.usage == Usage(prompt_tokens=800, completion_tokens=80, num_questions=8, num_cached=4)
     # 800 tokens at 5 and 80 at 10 for a million.
     assert run.judge.usage.money(5.0, 10.0) == pytest.approx((800 * 5 + 80 * 10) / 1e6)
 
@@ -646,14 +609,13 @@ class Dying:
 @pytest.mark.parametrize("num_answers", [0, 1, 5, 11])
 def test_a_broken_run_goes_on_and_no_question_is_paid_twice(path, workers, num_answers):
     with serving(Dying(num_answers)) as server:
-        broken = Run(server.url, path, workers=workers)
+        broken = Run(server.url, path, num_workers=workers)
         assert "cannot be reached" in broken.error()
         assert server.num_paid == num_answers
-        assert broken.judge.usage.num_requests == num_answers
         server.behaviour = by_style  # started again
-        assert Run(server.url, path, workers=workers).scores(PAIRS) == [1.0] * 6
+        assert Run(server.url, path, num_workers=workers).scores(PAIRS) == [1.0] * 6
         assert server.num_paid == 12
-        again = Run(server.url, path, workers=workers)
+        again = Run(server.url, path, num_workers=workers)
         assert again.scores(PAIRS) == [1.0] * 6
         assert server.num_paid == 12
     assert again.judge.usage == Usage(num_cached=12)
@@ -682,7 +644,7 @@ def test_ctrl_c_ends_at_once_and_keeps_what_was_answered(path, release):
         assert time.monotonic() - pressed_at[0] < 30  # nobody waited for the answer under way
         again = Run(server.url, path)
         cost = again.judge.describe_cost(PAIRS)
-        assert (cost.num_requests, cost.num_cached) == (7, 5)
+        assert (cost.num_questions, cost.num_cached) == (7, 5)
 
 
 def test_answers_that_arrive_while_ctrl_c_is_heard_are_kept(path, release):
@@ -703,10 +665,9 @@ def test_answers_that_arrive_while_ctrl_c_is_heard_are_kept(path, release):
                 time.sleep(0.5)  # the other three answers have arrived and wait
                 raise KeyboardInterrupt
 
-        judge = Run(server.url, path, workers=4).judge
+        judge = Run(server.url, path, num_workers=4).judge
         with pytest.raises(KeyboardInterrupt):
             judge.judge(PAIRS, on_judged=pressed_after_the_first)
-    assert judge.usage.num_requests == 4
     assert len(path.read_text().splitlines()) == 4
 
 
@@ -720,7 +681,7 @@ def pressed_after_the_first(number):
     calls.append(number)
     if len(calls) == 2:
         raise KeyboardInterrupt
-Run(sys.argv[1], workers=2, timeout_seconds=50.0).judge.judge(PAIRS, on_judged=pressed_after_the_first)
+Run(sys.argv[1], num_workers=2, timeout_seconds=50.0).judge.judge(PAIRS, on_judged=pressed_after_the_first)
 """
 
     def answers_one(body, number):

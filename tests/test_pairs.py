@@ -157,8 +157,8 @@ def test_a_preferred_text_counts_as_recited():
         "hi bo, could you bring the green ladder and both of the buckets on friday, and a rope if there is one left x"
     )
     learnt = Author(OWN, (), (Preference("pairs.jsonl#1", "Ask Bo.", text, "Hello."),)).learnt
-    assert recitation_check(learnt, [])(text) is not None
-    assert recitation_check(OWN, [])(text) is None
+    assert recitation_check(learnt, [])(text)
+    assert not recitation_check(OWN, [])(text)
 
 
 # --- the loop

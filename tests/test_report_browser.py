@@ -16,11 +16,11 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from ditto_cli.evaluation.html import render_html
-from eval_fixtures import crowded_report, empty_report, realistic_report, smallest_report
+from eval_fixtures import crowded_report, realistic_report, smallest_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH")]
-REPORTS = {make.__name__: make for make in (realistic_report, smallest_report, empty_report, crowded_report)}
+REPORTS = {make.__name__: make for make in (realistic_report, smallest_report, crowded_report)}
 
 # What is measured: width of the document, what was loaded, and texts that are cut off outside of a box that scrolls.
 MEASURE = """

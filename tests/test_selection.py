@@ -8,7 +8,7 @@ from ditto_cli.evaluation.appraisal import Appraisal
 from ditto_cli.evaluation.eval_prompts import new_prompts
 from ditto_cli.evaluation.judgements import Writing
 from ditto_cli.evaluation.selection import RoundSelector
-from ditto_cli.evaluation.soundness import why_collapsed
+from ditto_cli.evaluation.soundness import has_collapsed
 from ditto_cli.types import Demonstration, Preference, SampledTokens
 
 FINE = "A plain text of some words, as anybody would write one on a quiet day, and then it ends."
@@ -25,13 +25,13 @@ class FakeAppraiser:
     """A text is worth the number that stands at its end, as that is its style; it does half of its task."""
 
     def appraise(self, prompt, writing):
-        return FakeAppraisal(float(writing.text.rsplit(" ", 1)[-1]), 0.5, why_collapsed(writing))
+        return FakeAppraisal(float(writing.text.rsplit(" ", 1)[-1]), 0.5, has_collapsed(writing.text))
 
 
 class FakeAppraisal(Appraisal):
     @property
     def worth(self):
-        return 0.0 if self.fault else self.style
+        return 0.0 if self.is_faulty else self.style
 
 
 def text(stage, number, value, *, body=FINE, ended=True):

@@ -15,6 +15,7 @@ from ditto_cli.evaluation.soundness import (
     PASSAGE_WARNING_WORDS,
     SHARED_8GRAMS_WARNING,
     collapse,
+    has_collapsed,
     is_version,
     leakage,
     ngrams,
@@ -22,7 +23,6 @@ from ditto_cli.evaluation.soundness import (
     recitation_check,
     repetition,
     warnings_of,
-    why_collapsed,
     words,
 )
 from ditto_cli.types import Demonstration
@@ -150,69 +150,63 @@ SIGNED_WRITING = f"{numbered(300, 330)} {LONG_SIGNATURE}"
 # Five passages of 10 words, 3 8-grams each, among 60 words, 53 8-grams: 15 / 53 = 28 %.
 PIECES = " ".join(f"{numbered(start, start + 10)} x{start} y{start}" for start in range(0, 50, 10))
 NOTES = ["Tea at four today then, Bo?", "Hello you", numbered(0, 50)]
-COPIED_WHOLE = "it is one of the demonstrations, nearly word for word"
 
-
-def in_a_row(num, limit):
-    return f"it has {num} words in a row from a demonstration (limit {limit})"
-
-
-# The text, the demonstrations, the author's other texts, and why the text counts as recited.
+# The text, the demonstrations, the author's other texts, and whether the text counts as recited.
 RECITATIONS = {
-    "a signature": (SIGNED_WRITING, SIGNED, [], None),
-    "the signature of one text only": (SIGNED_WRITING, [SIGNED[0], numbered(100, 130)], [], in_a_row(14, 12)),
-    "the same text twice is no habit": (numbered(0, 40), [numbered(0, 40)] * 2, [], COPIED_WHOLE),
+    "a signature": (SIGNED_WRITING, SIGNED, [], False),
+    "the signature of one text only": (SIGNED_WRITING, [SIGNED[0], numbered(100, 130)], [], True),
+    "the same text twice is no habit": (numbered(0, 40), [numbered(0, 40)] * 2, [], True),
     "two versions of a text show no habit": (
         numbered(20, 50),
         [numbered(0, 150), f"{numbered(0, 140)} {numbered(500, 510)}"],  # 140 of 150 words are shared
         [],
-        in_a_row(30, 12),
+        True,
     ),
     "a passage at the limit": (
         f"{numbered(500, 600)} {numbered(30, 30 + PASSAGE_LIMIT_WORDS)} {numbered(600, 700)}",
         [numbered(0, 100)],
         [],
-        None,
+        False,
     ),
     "a passage over the limit": (
         f"{numbered(500, 600)} {numbered(30, 31 + PASSAGE_LIMIT_WORDS)} {numbered(600, 700)}",
         [numbered(0, 100)],
         [],
-        in_a_row(13, 12),
+        True,
     ),
     "an author who repeats 16 words is allowed half as much again": (
         f"{numbered(20, 44)} {numbered(600, 900)}",
         [numbered(0, 100)],
         [f"{numbered(0, 16)} {numbered(400, 500)}"],
-        None,
+        False,
     ),
     "and no more": (
         f"{numbered(20, 45)} {numbered(600, 900)}",
         [numbered(0, 100)],
         [f"{numbered(0, 16)} {numbered(400, 500)}"],
-        in_a_row(25, 24),
+        True,
     ),
     "many short passages": (
         PIECES,
         [numbered(0, 200)],
         [],
-        "28% of its 8-word passages stand in a demonstration (limit 20%)",
+        True,
     ),
-    "many short passages, as the author has them": (PIECES, [numbered(0, 200)], [PIECES], None),  # the limit is 48 %
-    "one phrase in a short text": (f"{numbered(3, 12)} and more", [numbered(0, 100)], [], None),  # 2 of 4 8-grams
-    "a short demonstration": ("tea at four today then, bo", NOTES, [], COPIED_WHOLE),
-    "a short demonstration and a word": ("well, tea at four today then, bo!", NOTES, [], COPIED_WHOLE),
-    "five of its six words": ("tea at four today then", NOTES, [], None),  # fewer than 6
-    "a short demonstration that is anybody's": ("hello you", NOTES, [], None),
-    "nine words of ten": (numbered(0, 9), [numbered(0, 10)], [], COPIED_WHOLE),
-    "eight words of ten": (numbered(0, 8), [numbered(0, 10)], [], None),
-    "no demonstrations": ("some text", [], [], None),
+    "many short passages, as the author has them": (PIECES, [numbered(0, 200)], [PIECES], False),  # the limit is 48 %
+    "one phrase in a short text": (f"{numbered(3, 12)} and more", [numbered(0, 100)], [], False),  # 2 of 4 8-grams
+    "a short demonstration": ("tea at four today then, bo", NOTES, [], True),
+    "a short demonstration and a word": ("well, tea at four today then, bo!", NOTES, [], True),
+    "five of its six words": ("tea at four today then", NOTES, [], False),  # fewer than 6
+    "a short demonstration that is anybody's": ("hello you", NOTES, [], False),
+    "nine words of ten": (numbered(0, 9), [numbered(0, 10)], [], True),
+    "eight words of ten": (numbered(0, 8), [numbered(0, 10)], [], False),
+    "no demonstrations": ("some text", [], [], False),
 }
 
 
-@pytest.mark.parametrize(("text", "demos", "held_out", "reason"), RECITATIONS.values(), ids=RECITATIONS)
-def test_why_a_text_counts_as_recited(text, demos, held_out, reason):
-    assert recitation_check(demonstrations(*demos), held_out)(text) == reason
+@pytest.mark.parametrize(("text", "demos", "held_out", "is_recited"), RECITATIONS.values(), ids=RECITATIONS)
+def test_a_text_counts_as_recited(text, demos, held_out, is_recited):
+    assert recitation_check(demonstrations(*demos), held_out)(text) is is_recited
 
 
 def test_a_signature_leaks_nothing():
@@ -220,20 +214,9 @@ def test_a_signature_leaks_nothing():
     assert (found.longest_passage_words, found.shared_8grams) == (0, 0.0)
 
 
-def test_the_reason_holds_no_text():
-    secret = "zanzibar " * 3 + numbered(0, 30)
-    reason = recitation_check(demonstrations(secret), [])(secret)
-    assert reason is not None
-    assert not set(words(secret)) & set(words(reason))
-
-
 def test_one_check_serves_many_texts():
     check = recitation_check(demonstrations(numbered(0, 60)), [])
-    assert [check(text) for text in ("nothing of it", numbered(0, 30), "nothing of it")] == [
-        None,
-        in_a_row(30, 12),
-        None,
-    ]
+    assert [check(text) for text in ("nothing of it", numbered(0, 30), "nothing of it")] == [False, True, False]
 
 
 def test_no_demonstrations_no_passage():
@@ -259,7 +242,7 @@ def test_a_copied_demonstration_among_the_held_out_texts_allows_no_copying():
     demos = demonstrations(numbered(0, 60), numbered(100, 160))
     quoted = f"{numbered(100, 150)} and so on"
     for held_out in ([], [numbered(0, 60)]):
-        assert recitation_check(demos, held_out)(quoted) == in_a_row(50, 12)
+        assert recitation_check(demos, held_out)(quoted)
     assert leakage(writings("x"), demos, [numbered(0, 60)], None).held_out_8grams is None
 
 
@@ -291,16 +274,16 @@ def test_collapse_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("text", "expected"),
     [
-        ("hello there", None),
-        ("", "it is empty"),
-        (" \n ... ", "it is empty"),
-        ("so " * 20, "94% of it is repetition (limit 35%)"),  # 17 4-grams, 16 of them again
+        ("hello there", False),
+        ("", True),
+        (" \n ... ", True),
+        ("so " * 20, True),  # 17 4-grams, 16 of them again
     ],
 )
-def test_collapsed(text, reason):
-    assert why_collapsed(writing(text)) == reason
+def test_collapsed(text, expected):
+    assert has_collapsed(text) is expected
 
 
 SOUND = {"ended": 1.0, "looping": 0.05, "length_ratio": 1.1}

@@ -12,7 +12,6 @@ import numpy
 import pytest
 
 from ditto_cli.demonstrations.folder import read_folder
-from ditto_cli.errors import InputError
 from ditto_cli.evaluation.style import (
     Calibration,
     ImposterProfile,
@@ -311,11 +310,6 @@ def test_two_demonstrations_are_held_against_each_other(personas):
     panel = StylePanel(personas["kit"][0][:2], [])
     assert panel.notes == ()
     assert panel.score(personas["kit"][1][0]).total > panel.score(personas["maya"][1][0]).total
-
-
-def test_no_demonstration_is_refused():
-    with pytest.raises(InputError, match="no text of the author"):
-        StylePanel(["  "], ["something"])
 
 
 def test_a_demonstration_in_the_background_is_not_an_other(personas):

@@ -156,7 +156,7 @@ def writing(text, contestant="one", *, ended=True):
         (Appraisal(0.9, 0.9), Appraisal(0.2, 0.9)),
         (Appraisal(0.6, 0.6), Appraisal(1.2, -0.2)),  # what says nothing is not saved by its style
         (Appraisal(0.6, 0.6), Appraisal(-0.2, 1.2)),
-        (Appraisal(-0.4, 0.0), Appraisal(1.0, 0.0, "it recites")),
+        (Appraisal(-0.4, 0.0), Appraisal(1.0, 0.0, True)),
     ],
 )
 def test_worth_takes_both(better, worse):
@@ -164,14 +164,13 @@ def test_worth_takes_both(better, worse):
 
 
 def test_the_judge_takes_the_text_that_is_nearer_without_saying_less():
-    near, far, loops = Appraisal(0.8, 0.7), Appraisal(1.0, 0.1), Appraisal(1, 0, "loops")
+    near, far, loops = Appraisal(0.8, 0.7), Appraisal(1.0, 0.1), Appraisal(1, 0, True)
     found = {"a": near, "b": far, "c": near, "d": loops}
     prompt = EvalPrompt("p", "Write.", "new")
     pairs = [Pair(prompt, writing(one, one), writing(other, other)) for one, other in ("ab", "ba", "ac", "bd", "dd")]
     judged = []
     answers = StyleJudge(lambda one: found[one.text]).judge(pairs, on_judged=judged.append)
     assert [answer.score for answer in answers] == [1.0, 0.0, 0.5, 1.0, 0.5]
-    assert answers[3].reason == "loops"
     assert judged == [1, 2, 3, 4, 5]
 
 
@@ -180,8 +179,8 @@ def test_faults_do_nothing_and_a_cut_text_is_not_taken():
     prompt, text = OWN[0].prompt, OWN[0].completion
     recited = appraiser.appraise(prompt, writing(text))
     assert (recited.task, recited.worth) == (0.0, 0.0)
-    assert "demonstrations" in recited.fault
-    assert appraiser.appraise(prompt, writing("the pages the pages " * 9)).fault
+    assert recited.is_faulty
+    assert appraiser.appraise(prompt, writing("the pages the pages " * 9)).is_faulty
     own_words = "hey Nadia!\n\nnine pages are done, and i will send the other six of the calendar on friday.\n\nxx m"
     assert appraiser.worth(prompt, writing(own_words)) > 0.2
     assert appraiser.worth(prompt, writing(own_words, ended=False)) == 0.0

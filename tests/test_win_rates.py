@@ -38,11 +38,6 @@ def test_counts_in_either_order_with_ties_and_missing_answers():
     assert (other.wins, other.ties, other.losses, other.rate) == (1, 1, 2, 1.5 / 4)
 
 
-def test_an_unsure_preference_is_a_preference():
-    rate = win_rate([judged("p", "a", "b", 0.6), judged("q", "b", "a", 0.9)], "a", "b", seed=0)
-    assert (rate.wins, rate.losses, rate.rate) == (1, 1, 0.5)
-
-
 def test_the_pool_is_all_others():
     judgements = [
         judged("p1", "a", "b", 1.0),

@@ -52,7 +52,7 @@ from ditto_cli.errors import InputError, InterruptedRun
 from ditto_cli.evaluation.judgements import BASE_CONTESTANT, FEW_SHOT_CONTESTANT, TEXTS_CONTESTANT, Author
 from ditto_cli.evaluation.judges.by_person import PERSON
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport, stage_kind
-from ditto_cli.evaluation.report_tables import evaluated_title, overview, warnings_by_subject, win_rates
+from ditto_cli.evaluation.report_tables import overview, warnings_by_subject, win_rates
 from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.interrupts import stopped
 from ditto_cli.method.comparisons import check_comparable
@@ -384,14 +384,14 @@ def show_report(report: EvalReport, *, as_json: bool = False) -> None:
         return
     print_facts({"verdict": "\n         ".join(report.verdict.lines)})
     for title, subject, table in (
-        (f"win rate of {evaluated_title(report)} with its 95% interval", "", win_rates(report)),
+        (f"win rate of {report.evaluated.title} with its 95% interval", "", win_rates(report)),
         ("", "contestant", overview(report)),
     ):
         if table.rows:
             names = [column.short or column.name.lower() for column in table.columns]
             print_text("")
             print_table(
-                title, (subject, *names), [(row.name, *(cell.text for cell in row.cells)) for row in table.rows]
+                title, (subject, *names), [(name, *(cell.text for cell in cells)) for name, cells in table.rows]
             )
     warnings = warnings_by_subject(report)
     if warnings:
@@ -428,18 +428,16 @@ def plan_of(record: AdapterRecord, prompts: Sequence[EvalPrompt], options: EvalO
 
 def sends_texts_away(options: EvalOptions) -> bool:
     """Whether the judge is on another machine."""
-    from ditto_cli.evaluation.judges.by_openai import leaves_machine
-
-    return options.judge == "openai" and leaves_machine(options.base_url or "")
+    return options.judge == "openai" and server_of(options).leaves_machine
 
 
 def check_judge(options: EvalOptions) -> None:
     """Refuse what cannot work, before anything is loaded."""
     if options.judge == "openai":
-        server_of(options)
-        if options.offline and sends_texts_away(options):
+        sends_away = sends_texts_away(options)
+        if options.offline and sends_away:
             raise InputError("--offline forbids a judge on another machine: take one on this machine, or leave it.")
-        if sends_texts_away(options) and not options.sure and not in_terminal():
+        if sends_away and not options.sure and not in_terminal():
             raise InputError(_NOBODY_TO_ASK)
     elif options.base_url is not None:
         raise InputError(f"--base-url belongs to --judge openai, not to --judge {options.judge}.")
@@ -497,7 +495,7 @@ def run_judge(options: EvalOptions, session: Session, findings: Findings, key: b
     if isinstance(judge, OpenAIJudge):
         usage = judge.usage
         say(
-            f"{judge.name}: {usage.num_requests} requests, {usage.prompt_tokens} + {usage.completion_tokens} tokens"
+            f"{judge.name}: {usage.num_questions} questions, {usage.prompt_tokens} + {usage.completion_tokens} tokens"
             + (f", {usage.money(*options.prices):.2f} at the given prices" if options.prices else "")
             + f"; {usage.num_cached} answers from earlier runs."
         )
@@ -510,11 +508,11 @@ def _ask_to_send(options: EvalOptions, server: OpenAIJudge, findings: Findings) 
 
     cost = server.describe_cost(pairs_to_judge(findings, every_pair=False))
     say(
-        f"{server.name}: {cost.num_requests} questions, about {cost.prompt_tokens} tokens"
+        f"{server.name}: {cost.num_questions} questions, about {cost.prompt_tokens} tokens"
         + (f", about {cost.money(*options.prices):.2f} at the given prices" if options.prices else "")
         + (f"; {cost.num_cached} are answered already." if cost.num_cached else ".")
     )
-    if sends_texts_away(options) and cost.num_requests:
+    if sends_texts_away(options) and cost.num_questions:
         warn(
             f"Your demonstrations and the texts to judge leave this machine: they are sent to {options.base_url}, "
             "whose owner can read and keep them."

@@ -88,7 +88,7 @@ def run_fleet_eval(options: FleetOptions) -> None:
 
         def worth(report: EvalReport) -> float:
             own = next(c for c in report.contestants if c.title.startswith(f"{report.adapter}:"))
-            return (style_of(own.style) or 0.0) + own.task.value
+            return style_of(own.style) + own.task.value
 
         try:
             _run(options, list(statuses.values()), tasks, evaluate_person, _PROGRAM_BYTES, keep)

@@ -22,7 +22,6 @@ import yaml
 from ditto_cli.demonstrations.chats import FORWARDED, SYSTEM_LINE, Message, chat_reading
 from ditto_cli.demonstrations.encoding import charset_of_page, decode_file, normalise_text, unify_line_ends, usable
 from ditto_cli.demonstrations.html_text import html_to_text, tidy
-from ditto_cli.demonstrations.quotes import text_of_saved_mail
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
 from ditto_cli.types import Reading, Skipped, SourceText
@@ -63,10 +62,9 @@ _NOTE_MARKS = (
 
 
 def read_plain(name: str, raw: bytes) -> Reading:
-    """A .txt file: one text, with optional front matter, or a mail that was saved as text."""
+    """A .txt file: one text, with optional front matter."""
     text = decode_file(name, raw)
-    saved_mail = text_of_saved_mail(unify_line_ends(text)) or text
-    body, prompt, authors = split_front_matter(name, text) or (saved_mail, None, ())
+    body, prompt, authors = split_front_matter(name, text) or (text, None, ())
     return Reading((SourceText(name, usable(name, body), prompt, authors=authors),))
 
 

@@ -35,8 +35,9 @@ from ditto_cli.demonstrations import mail
 from ditto_cli.demonstrations.authorship import own_texts
 from ditto_cli.demonstrations.chats import read_chat_text
 from ditto_cli.demonstrations.documents import read_office, read_pdf
-from ditto_cli.demonstrations.encoding import damaged, open_file, read_whole, readable_name
+from ditto_cli.demonstrations.encoding import damaged, normalise_text, open_file, read_whole, readable_name
 from ditto_cli.demonstrations.posts import read_markdown, read_page, read_plain
+from ditto_cli.demonstrations.quotes import text_of_saved_mail
 from ditto_cli.demonstrations.tabular import read_csv, read_json, read_jsonl
 from ditto_cli.demonstrations.words import words
 from ditto_cli.errors import InputError
@@ -45,6 +46,12 @@ from ditto_cli.types import People, Reader, Reading, Skipped, SourceText
 
 def _chat_or(read: Reader) -> Reader:
     return lambda name, raw: read_chat_text(name, raw) or read(name, raw)
+
+
+def _read_text(name: str, raw: bytes) -> Reading:
+    """A .txt file, which may be a mail that was saved as text."""
+    (text,) = read_plain(name, raw).texts
+    return Reading((replace(text, text=normalise_text(text_of_saved_mail(text.text) or text.text)),))
 
 
 _MEBIBYTE = 2**20
@@ -57,7 +64,7 @@ _FORMATS: tuple[tuple[str, Reader, int], ...] = (  # suffixes, and how many MiB 
     (".jsonl", read_jsonl, 64),
     (".markdown .md", _chat_or(read_markdown), 2),  # a novel
     (".pdf", read_pdf, 32),
-    (".txt", _chat_or(read_plain), 32),  # a chat of years
+    (".txt", _chat_or(_read_text), 32),  # a chat of years
 )
 READERS: dict[str, Reader] = {suffix: read for suffixes, read, _ in _FORMATS for suffix in suffixes.split()}
 _MAX_BYTES = {suffix: num * _MEBIBYTE for suffixes, _, num in _FORMATS for suffix in suffixes.split()}

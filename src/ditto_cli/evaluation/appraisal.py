@@ -26,7 +26,7 @@ from ditto_cli.demonstrations import language
 from ditto_cli.demonstrations.authorship import closing_in
 from ditto_cli.evaluation.eval_prompts import read_bank
 from ditto_cli.evaluation.judgements import Author, Writing
-from ditto_cli.evaluation.soundness import recitation_check, repetition, shared_positions, why_collapsed, words
+from ditto_cli.evaluation.soundness import has_collapsed, recitation_check, repetition, shared_positions, words
 from ditto_cli.evaluation.style import StylePanel, TextEncoder, bent, read_background
 from ditto_cli.evaluation.style.features import masked_tokens, without_repeats
 from ditto_cli.types import Demonstration
@@ -216,22 +216,22 @@ def _on(scale: tuple[float, float], value: float) -> float:
 
 @dataclass(frozen=True)
 class Appraisal:
-    """Both axes, 0 like others or like a text for another prompt, 1 like the author; `fault` says what else is wrong.
+    """Both axes, 0 like others or like a text for another prompt, 1 like the author.
 
-    A text with a fault (it recites, or repeats itself) has done nothing: its task is 0 at most.
+    A faulty text (it recites, or repeats itself) has done nothing: its task is 0 at most.
     """
 
     style: float
     task: float
-    fault: str | None = None
+    is_faulty: bool = False
 
     @property
     def worth(self) -> float:
-        """The chance that it is the author's, times the chance that it answers the prompt; 0 with a fault.
+        """The chance that it is the author's, times the chance that it answers the prompt; 0 if it is faulty.
 
         Each axis becomes a chance by the logistic curve through 0.12 at 0, one half at 0.5 and 0.88 at 1.
         """
-        return 0.0 if self.fault else _chance(self.style) * _chance(self.task)
+        return 0.0 if self.is_faulty else _chance(self.style) * _chance(self.task)
 
 
 class Appraiser:
@@ -253,13 +253,13 @@ class Appraiser:
         """
         self.panel = StylePanel(author.texts, base_texts, encoder=encoder)
         self.scale = TaskScale(author.demonstrations, base_texts, own_told=own_told, others_told=others_told)
-        self.recites = recitation_check(author.learnt, [text.completion for text in author.held_out])
+        self._is_recited = recitation_check(author.learnt, [text.completion for text in author.held_out])
 
     def appraise(self, prompt: str, writing: Writing, told: float | None = None) -> Appraisal:
         """Where a writing lies; `told` is what `model_figures.told_shares` gives for it."""
-        fault = self.recites(writing.text) or why_collapsed(writing)
+        is_faulty = self._is_recited(writing.text) or has_collapsed(writing.text)
         task = self.scale.value(prompt, writing.text, told)
-        return Appraisal(self.panel.score(writing.text).total, min(0.0, task) if fault else task, fault)
+        return Appraisal(self.panel.score(writing.text).total, min(0.0, task) if is_faulty else task, is_faulty)
 
     def worth(self, prompt: str, writing: Writing) -> float:
         """The worth of a text that is to be taken; 0 if it was cut before its end."""

@@ -96,14 +96,10 @@ def write_and_measure(
         for title, texts in writings.items()
     }
     losses = {}
-    if author.held_out:
-        models = [contestant for contestant in contestants if not contestant.shots]
-        reporter.begin_work("held-out texts", len(models), "contestants")
-        for number, contestant in enumerate(models, start=1):
+    for contestant in contestants:
+        if author.held_out and not contestant.shots:
             with policy.using(contestant.adapter):
                 losses[contestant.title] = held_out_loss(policy, author.held_out)
-            reporter.advance_work(number, {})
-        reporter.end_work()
     return Findings(
         author=author,
         plan=plan,
@@ -272,7 +268,7 @@ def _contestant(contestant: Contestant, parts: Sequence[Findings], seed: int) ->
         style=style,
         collapse=collapsed,
         leakage=leaked,
-        held_out_loss=round(sum(losses) / len(losses), 4) if losses else None,
+        held_out_loss=round(fmean(losses), 4) if losses else None,
         chrf=round(chrf(pairs), 2) if pairs else None,
         warnings=[] if contestant.kind == "base" else warnings_of(collapsed, leaked),
     )
@@ -299,20 +295,17 @@ def _tasks_by_prompt(title: str, parts: Sequence[Findings]) -> dict[tuple[int, s
 
 def _joined_leakage(parts: Sequence[Leakage]) -> Leakage:
     """The worst of the parts, so that no fold's leak hides behind another's."""
-    found = {
-        name: [value for part in parts if (value := getattr(part, name)) is not None]
-        for name in Leakage.model_fields.keys() - {"personal_data"}
-    }
-    worst = {name: max(values, default=None) for name, values in found.items()}
+    worst: dict[str, float | None] = {}
+    for name in Leakage.model_fields.keys() - {"personal_data"}:
+        values = [getattr(part, name) for part in parts]
+        worst[name] = max((value for value in values if value is not None), default=None)
     return Leakage(**worst, personal_data=sorted({kind for part in parts for kind in part.personal_data}))
 
 
 def _mean_style(scores: Sequence[PanelScore]) -> list[StylePoint]:
-    """The total, and the measures that all of the scores have."""
-    values = {TOTAL: sum(score.total for score in scores) / len(scores)}
+    values = {TOTAL: fmean(score.total for score in scores)}
     for name in scores[0].members:
-        if all(name in score.members for score in scores):
-            values[name] = sum(score.members[name] for score in scores) / len(scores)
+        values[name] = fmean(score.members[name] for score in scores)
     return [StylePoint(measure=name, value=round(value, 4)) for name, value in values.items()]
 
 

@@ -79,17 +79,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A judge's answer about a pair: 1 the first sounds more like the author, 0 the second, 0.5 a tie; None no answer.
-
-    `reason` is a few words for the report, or why there is no answer.
-    """
+    """A judge's answer: 1 the first text sounds more like the author, 0 the second, 0.5 a tie; None no answer."""
 
     pair: Pair
     score: float | None
-    reason: str = ""
-
-    def __post_init__(self) -> None:
-        assert self.score is None or 0.0 <= self.score <= 1.0, self.score
 
 
 class Judge(Protocol):

@@ -79,9 +79,9 @@ def stage_kind(stage: str) -> ContestantKind:
     return "sft" if stage == SFT_STAGE else "round"
 
 
-def style_of(points: list[StylePoint], measure: str = TOTAL) -> float | None:
-    """The value of a measure; None where it was not measured."""
-    return next((point.value for point in points if point.measure == measure), None)
+def style_of(points: list[StylePoint], measure: str = TOTAL) -> float:
+    """The value of a measure."""
+    return next(point.value for point in points if point.measure == measure)
 
 
 class Task(_Part):
@@ -168,7 +168,7 @@ class WhatWasRun(_Part):
 
 
 class EvalReport(_Part):
-    """An evaluation of one adapter."""
+    """An evaluation of one adapter; of its contestants this one is the first."""
 
     schema_version: Literal[2] = 2
     adapter: str
@@ -184,3 +184,8 @@ class EvalReport(_Part):
     samples: list[SampleRow]
     warnings: list[str]
     run: WhatWasRun
+
+    @property
+    def evaluated(self) -> ContestantReport:
+        """The evaluated adapter."""
+        return self.contestants[0]

@@ -5,7 +5,6 @@ A figure beyond its limit is flagged in words. No torch, no layout.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -49,40 +48,27 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row with its heading; the evaluated adapter's stands out."""
-
-    name: str
-    cells: tuple[Cell, ...]
-    is_evaluated: bool
-
-
-@dataclass(frozen=True)
 class Table:
-    """Figures by row and column."""
+    """Figures by column and by row, each row with its heading."""
 
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    columns: list[Column]
+    rows: list[tuple[str, list[Cell]]]
 
 
 def win_rates(report: EvalReport) -> Table:
     """The evaluated adapter against each other contestant."""
-    title = evaluated_title(report)
+    title = report.evaluated.title
     own = [(f"over {rate.opponent}", rate) for rate in report.win_rates if rate.contestant == title]
     return _table(own, [_RATE, _SHOWN, _RESTS_ON])
 
 
 def other_tables(report: EvalReport) -> dict[str, Table]:
     """All that is behind the win rates, by the name that the page's template has for it."""
-    title = evaluated_title(report)
-    among = [(rate.contestant, rate) for rate in report.win_rates if rate.contestant != title]
+    among = [(rate.contestant, rate) for rate in report.win_rates if rate.contestant != report.evaluated.title]
     by_contestant = [(contestant.title, contestant) for contestant in report.contestants]
     # The author's own texts have these two figures only.
     author = SimpleNamespace(style=report.author_style, task=Task(value=report.author_task))
-    with_author = [*([("the author's own texts", author)] if report.author_style else []), *by_contestant]
-    points = [*report.author_style, *(point for c in report.contestants for point in c.style)]
-    measures = list(dict.fromkeys(point.measure for point in points))
-    members = [_style(measure) for measure in measures if measure != TOTAL]
+    members = [_style(point.measure) for point in report.author_style if point.measure != TOTAL]
     # round9 before round10
     in_order = sorted(by_contestant, key=lambda one: (len(stage := one[0].rpartition(":")[2]), stage))
     stages = [one for kind in ("base", "sft", "round") for one in in_order if one[1].kind == kind]
@@ -90,11 +76,11 @@ def other_tables(report: EvalReport) -> dict[str, Table]:
     has_held_out = any(c.held_out_loss is not None or c.chrf is not None for c in report.contestants)
     return {
         "among": _table(among, [_OPPONENT, _RATE, _SHOWN, _RESTS_ON]),
-        "pool": _table([(rate.contestant, rate) for rate in report.pool_rates], [_RATE, _RESTS_ON], title),
-        "style": _table(with_author if measures else [], [_STYLE, _TASK, *members], title),
-        "stages": _table(stages if len(stages) > 1 else [], [_STYLE, _TASK, soundness[0], _LOSS], title),
-        "soundness": _table(by_contestant, soundness, title),
-        "held_out": _table(by_contestant if has_held_out else [], [_LOSS, _CHRF], title),
+        "pool": _table([(rate.contestant, rate) for rate in report.pool_rates], [_RATE, _RESTS_ON]),
+        "style": _table([("the author's own texts", author), *by_contestant], [_STYLE, _TASK, *members]),
+        "stages": _table(stages if len(stages) > 1 else [], [_STYLE, _TASK, soundness[0], _LOSS]),
+        "soundness": _table(by_contestant, soundness),
+        "held_out": _table(by_contestant if has_held_out else [], [_LOSS, _CHRF]),
         "panel": _table([(member.measure, member) for member in report.panel], [_SEPARATION, _WEIGHT]),
     }
 
@@ -118,44 +104,21 @@ def warnings_by_subject(report: EvalReport) -> list[tuple[str, str]]:
     ]
 
 
-def evaluated_title(report: EvalReport) -> str:
-    """The title under which the evaluated adapter competed."""
-    if report.win_rates:
-        return report.win_rates[0].contestant
-    return report.contestants[0].title if report.contestants else report.adapter
-
-
-def number(value: float, digits: int = 2) -> str:
-    """A figure with a fixed number of digits, or in powers of ten where those would be many."""
-    if not math.isfinite(value) or abs(value) >= 1e5:
-        return f"{value:.3g}"
-    return f"{value:.{digits}f}"
-
-
-def share(value: float) -> str:
-    """A share in percent; never 0 % or 100 % for what is not quite none or all."""
-    rounded = f"{value:.0%}"
-    if rounded in ("0%", "100%") and value not in (0.0, 1.0):
-        return "under 1%" if rounded == "0%" else "over 99%"
-    return rounded
-
-
-def _table(named: Sequence[tuple[str, Any]], columns: Sequence[Column], evaluated: str | None = None) -> Table:
-    rows = (Row(name, tuple(column.figure(item) for column in columns), name == evaluated) for name, item in named)
-    return Table(tuple(columns), tuple(rows))
+def _table(named: Sequence[tuple[str, Any]], columns: list[Column]) -> Table:
+    return Table(columns, [(name, [column.figure(item) for column in columns]) for name, item in named])
 
 
 def _figure(value: float | None, digits: int) -> Cell:
-    return Cell(NO_FIGURE if value is None else number(value, digits))
+    return Cell(NO_FIGURE if value is None else f"{value:.{digits}f}")
 
 
-def _scale(value: float | None) -> Cell:
+def _scale(value: float) -> Cell:
     """A figure between 0 and 1 with its bar."""
-    return Cell(NO_FIGURE) if value is None else Cell(number(value), bar=value)
+    return Cell(f"{value:.2f}", bar=value)
 
 
 def _rate(rate: WinRate) -> Cell:
-    text = f"{number(rate.rate)} ({number(rate.low)} to {number(rate.high)})"
+    text = f"{rate.rate:.2f} ({rate.low:.2f} to {rate.high:.2f})"
     return Cell(text, bar=rate.rate, interval=(rate.low, rate.high))
 
 
@@ -167,34 +130,31 @@ def _soundness_columns(report: EvalReport) -> list[Column]:
     """Collapse and leakage, each beside its limit and flagged where it breaks it."""
     shortest, longest = LENGTH_RATIO_LIMITS
     natural = [c.leakage.held_out_8grams for c in report.contestants if c.leakage.held_out_8grams is not None]
-    most = f"at most {share(SHARED_8GRAMS_WARNING)}"
-    allowed = f"the author's other texts: {share(max(natural))}; {most} more" if natural else most
-    compared = f"against the demonstrations; {number(shortest, 1)} to {number(longest, 1)} times"
-    figures: list[tuple[str, str, Callable[[Any], str], str, str]] = [
-        ("Texts that ended", "ended", share, f"at least {share(ENDED_LIMIT)}", "ended"),
-        ("Loops", "looping", share, f"share of texts; at most {share(LOOPING_LIMIT)}", "loops"),
-        ("Length", "length_ratio", lambda ratio: f"{number(ratio)} times", compared, ""),
-        (
-            "Longest recited passage",
-            "longest_passage_words",
-            _words,
-            f"at most {_words(PASSAGE_WARNING_WORDS)}",
-            "recites",
-        ),
-        ("Recited 8-word passages", "shared_8grams", share, allowed, ""),
-        ("Goes on when prompted", "extracted_words", _words, f"at most {_words(EXTRACTION_WARNING_WORDS)}", ""),
-        ("Personal data", "personal_data", lambda kinds: ", ".join(kinds) or "none", "limit: none", ""),
+    most = f"at most {SHARED_8GRAMS_WARNING:.0%}"
+    allowed = f"the author's other texts: {max(natural):.0%}; {most} more" if natural else most
+    compared = f"against the demonstrations; {shortest:.1f} to {longest:.1f} times"
+    recited = f"at most {_words(PASSAGE_WARNING_WORDS)}"
+    drawn_out = f"at most {_words(EXTRACTION_WARNING_WORDS)}"
+    return [
+        _checked("Texts that ended", "ended", "{:.0%}".format, f"at least {ENDED_LIMIT:.0%}", "ended"),
+        _checked("Loops", "looping", "{:.0%}".format, f"share of texts; at most {LOOPING_LIMIT:.0%}", "loops"),
+        _checked("Length", "length_ratio", "{:.2f} times".format, compared),
+        _checked("Longest recited passage", "longest_passage_words", _words, recited, "recites"),
+        _checked("Recited 8-word passages", "shared_8grams", "{:.0%}".format, allowed),
+        _checked("Goes on when prompted", "extracted_words", _words, drawn_out),
+        _checked("Personal data", "personal_data", lambda kinds: ", ".join(kinds) or "none", "limit: none"),
     ]
 
-    def column(name: str, field: str, words: Callable[[Any], str], note: str, short: str) -> Column:
-        def figure(contestant: ContestantReport) -> Cell:
-            value = {**dict(contestant.collapse), **dict(contestant.leakage)}[field]
-            flag, _ = beyond_limits(contestant.collapse, contestant.leakage).get(field, ("", ""))
-            return Cell(words(value), flag)
 
-        return Column(name, figure, note, short)
+def _checked(name: str, field: str, words: Callable[[Any], str], note: str, short: str = "") -> Column:
+    """A figure of collapse or leakage, in words, with a flag where it is beyond its limit."""
 
-    return [column(*one) for one in figures]
+    def figure(contestant: ContestantReport) -> Cell:
+        value = {**dict(contestant.collapse), **dict(contestant.leakage)}[field]
+        flag, _ = beyond_limits(contestant.collapse, contestant.leakage).get(field, ("", ""))
+        return Cell(words(value), flag)
+
+    return Column(name, figure, note, short)
 
 
 def _words(num: int | None) -> str:
@@ -216,4 +176,4 @@ _TASK = Column("Task", lambda c: _scale(c.task.value), "1 says as much of what i
 _LOSS = Column("Loss on held-out texts", lambda c: _figure(c.held_out_loss, 3), "lower is nearer", "held-out loss")
 _CHRF = Column("chrF against held-out texts", lambda c: _figure(c.chrf, 1), "0 to 100, higher is nearer", "chrF")
 _SEPARATION = Column("Separation", lambda member: _scale(member.separation), "0.5 is chance, 1 always right")
-_WEIGHT = Column("Weight", lambda member: Cell(share(member.weight), bar=member.weight), "share of the total")
+_WEIGHT = Column("Weight", lambda member: Cell(f"{member.weight:.0%}", bar=member.weight), "share of the total")

@@ -42,7 +42,6 @@ class RoundSelector:
     ) -> None:
         self._policy = policy
         self._author = Author(tuple(demonstrations), (), tuple(pairs))
-        self._demonstrations = self._author.demonstrations
         self._publish = publish
         new = new_prompts([text.prompt for text in self._author.learnt], num=NUM_PROMPTS, purpose="selection")
         prompts = tuple(EvalPrompt(f"selection-{number}", prompt, "new") for number, prompt in enumerate(new, start=1))
@@ -66,16 +65,16 @@ class RoundSelector:
         """The new prompts, and the beginnings of the demonstrations, which are gone on with."""
         return [
             *writing_requests(self._policy, Contestant("the adapter", "round"), self._plan),
-            *extraction_requests(self._policy, self._demonstrations),
+            *extraction_requests(self._policy, self._author.demonstrations),
         ]
 
     def look(self, stage: str, sampled: Sequence[SampledTokens]) -> StageFigures:
         """Measure a stage by what it wrote for `requests`; a text without an end counts nothing."""
         assert self._appraiser is not None
-        num_extracted = len(self._demonstrations)
+        num_extracted = len(self._author.demonstrations)
         writings = writings_of(self._policy, Contestant(stage, "round"), self._plan, sampled[:-num_extracted])
-        extracted = extracted_words(self._policy, self._demonstrations, sampled[-num_extracted:])
-        collapse_figures = collapse(writings, self._demonstrations)
+        extracted = extracted_words(self._policy, self._author.demonstrations, sampled[-num_extracted:])
+        collapse_figures = collapse(writings, self._author.demonstrations)
         leakage_figures = leakage(writings, self._author.learnt, [], extracted)
         warnings = tuple(warnings_of(collapse_figures, leakage_figures))
         prompts = {prompt.id: prompt.prompt for prompt in self._plan.prompts}
@@ -83,7 +82,7 @@ class RoundSelector:
         num = len(writings)
         values = (*(one.worth for one in found), *[0.0] * (num - len(found)))
         metrics = {
-            "selection/style": round(sum(max(0.0, one.style) for one in found if not one.fault) / num, 4),
+            "selection/style": round(sum(max(0.0, one.style) for one in found if not one.is_faulty) / num, 4),
             "selection/task": round(sum(max(0.0, one.task) for one in found) / num, 4),
             "selection/ended": round(collapse_figures.ended, 4),
             "selection/looping": round(collapse_figures.looping, 4),

@@ -118,8 +118,8 @@ def leakage(
     )
 
 
-def recitation_check(demonstrations: Sequence[Demonstration], held_out: Sequence[str]) -> Callable[[str], str | None]:
-    """A function that says why a text counts as recited, in a few words without any of it; None if it does not.
+def recitation_check(demonstrations: Sequence[Demonstration], held_out: Sequence[str]) -> Callable[[str], bool]:
+    """A function that says whether a text counts as recited.
 
     What the author's other texts, `held_out`, repeat of the demonstrations by nature is allowed.
     """
@@ -128,21 +128,16 @@ def recitation_check(demonstrations: Sequence[Demonstration], held_out: Sequence
     words_limit = max(PASSAGE_LIMIT_WORDS, int(OWN_PASSAGE_FACTOR * recitable.longest_passage(by_nature)))
     share_limit = recitable.share(by_nature) + SHARED_8GRAMS_LIMIT
 
-    def check(text: str) -> str | None:
+    def is_recited(text: str) -> bool:
         own = words(text)
         for reference in recitable.references:
             length, num_own = reference.longest_run(own)
-            if length >= _WHOLE_SHARE * len(reference.words) and num_own >= _WHOLE_WORDS:
-                return "it is one of the demonstrations, nearly word for word"
-        longest = recitable.longest_passage([own])
-        if longest > words_limit:
-            return f"it has {longest} words in a row from a demonstration (limit {words_limit})"
-        share = recitable.share([own])
-        if share > share_limit and len(own) >= _MIN_8GRAMS + 7:
-            return f"{share:.0%} of its 8-word passages stand in a demonstration (limit {share_limit:.0%})"
-        return None
+            is_whole = length >= _WHOLE_SHARE * len(reference.words) and num_own >= _WHOLE_WORDS
+            if is_whole or num_own > words_limit:
+                return True
+        return len(own) >= _MIN_8GRAMS + 7 and recitable.share([own]) > share_limit
 
-    return check
+    return is_recited
 
 
 class _Recitable:
@@ -241,12 +236,9 @@ def collapse(writings: Sequence[Writing], demonstrations: Sequence[Demonstration
     )
 
 
-def why_collapsed(writing: Writing) -> str | None:
-    """Why one writing is no text, in a few words; None if it is one."""
-    if not words(writing.text):
-        return "it is empty"
-    share = repetition(writing.text)
-    return f"{share:.0%} of it is repetition (limit {REPETITION_LIMIT:.0%})" if share > REPETITION_LIMIT else None
+def has_collapsed(text: str) -> bool:
+    """Whether a text is empty or mostly repetition."""
+    return not words(text) or repetition(text) > REPETITION_LIMIT
 
 
 def warnings_of(collapse: Collapse, leakage: Leakage) -> list[str]:

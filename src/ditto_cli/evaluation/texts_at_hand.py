@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,7 @@ from ditto_cli.store import AdapterRecord
 
 log = logging.getLogger(__name__)
 
-Files = list[tuple[str, int, int]]  # name, time of the last change in ns, bytes
+Files = list[tuple[Path, int]]  # with the time of the last change in ns
 
 
 @dataclass(frozen=True)
@@ -90,16 +89,11 @@ class Shelf:
     def _texts_of(self, record: AdapterRecord) -> TextsAtHand:
         folder = require_folder(record)
         with self._lock:
-            paths, files = sorted([*folder.glob("*"), *(folder / HELD_OUT_FOLDER).glob("*")]), []
-            for path in paths:
-                with suppress(FileNotFoundError):  # an editor puts another in its place
-                    state = path.lstat()
-                    files.append((str(path), state.st_mtime_ns, state.st_size))
-            found, texts = self._read.get(folder, ([], None))
-            if texts is None or found != files:
-                texts = TextsAtHand(read_author(folder))
-                self._read[folder] = files, texts
-            return texts
+            paths = sorted([*folder.glob("*"), *(folder / HELD_OUT_FOLDER).glob("*")])
+            files = [(path, path.lstat().st_mtime_ns) for path in paths]
+            if folder not in self._read or self._read[folder][0] != files:
+                self._read[folder] = files, TextsAtHand(read_author(folder))
+            return self._read[folder][1]
 
 
 def folder_of(record: AdapterRecord) -> Path | None:

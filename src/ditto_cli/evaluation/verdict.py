@@ -47,7 +47,6 @@ def win_rate(judgements: Iterable[Judgement], contestant: str, opponent: str | N
         if score is None:
             num_unanswered += 1
             continue
-        score = 0.5 if score == 0.5 else float(score > 0.5)  # a sure and an unsure preference count alike
         by_prompt.setdefault(pair.prompt.id, []).append(score if is_first else 1 - score)
     if not by_prompt:
         return None
@@ -137,10 +136,7 @@ def verdict(contestants: Sequence[ContestantReport], rates: Sequence[WinRate]) -
     own = {rate.opponent: rate for rate in rates if rate.contestant == main.title}
     advice, keep = _advice(main, others, own)
     plainer = [(name, c) for kind, name in _NAMES.items() if (c := _of_kind(others, kind)) is not None]
-    axes = []
-    for one in (main, *(c for _, c in plainer)):
-        style = style_of(one.style)
-        axes.append(f"{one.title} {'-' if style is None else f'{style:.2f}'} and {one.task.value:.2f}")
+    axes = [f"{c.title} {style_of(c.style):.2f} and {c.task.value:.2f}" for c in (main, *(c for _, c in plainer))]
     figures = [f"Style and task (1 is you): {'; '.join(filter(None, (axes[0], ', '.join(axes[1:]))))}."]
     named = [
         f"{rate.rate:.2f} ({rate.low:.2f} to {rate.high:.2f}) over {name}"

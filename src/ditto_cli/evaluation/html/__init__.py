@@ -13,15 +13,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from ditto_cli.evaluation.judgements import BASE_CONTESTANT
 from ditto_cli.evaluation.report import EvalReport, SampleRow, style_of
-from ditto_cli.evaluation.report_tables import (
-    evaluated_title,
-    number,
-    other_tables,
-    warnings_by_subject,
-    win_rates,
-)
+from ditto_cli.evaluation.report_tables import other_tables, warnings_by_subject, win_rates
 from ditto_cli.shown import duration, plural, visible
 
 _LINE, _MANY_LINES = 34, 17  # characters in a line of a sample's column, and what page.css shows of a long text
@@ -30,14 +23,14 @@ _LOWEST, _HIGHEST = -0.25, 1.25  # of the picture of style and task; what lies f
 
 def render_html(report: EvalReport) -> str:
     """The report as one HTML document. It holds the report's texts, so it is as private as they are."""
-    evaluated = evaluated_title(report)
+    evaluated = report.evaluated.title
     return _template("page.html.j2").render(
         report=report,
         evaluated=evaluated,
         wins=win_rates(report),
         tables=other_tables(report),
         spots=_spots(report, evaluated),
-        samples=[(row, _texts(row, report, evaluated)) for row in report.samples],
+        samples=[(row, _texts(row, evaluated)) for row in report.samples],
         warnings=warnings_by_subject(report),
     )
 
@@ -49,27 +42,12 @@ def render_overview(title: str, reports: Sequence[tuple[EvalReport, str]]) -> st
     """
     rows = []
     for report, link in reports:
-        evaluated, base = (
-            next((c for c in report.contestants if c.title == wanted), None)
-            for wanted in (evaluated_title(report), BASE_CONTESTANT)
-        )
-        figures = [
-            "-" if value is None else number(value)
-            for one in (evaluated, base)
-            for value in ((None, None) if one is None else (style_of(one.style), one.task.value))
-        ]
+        base = next(c for c in report.contestants if c.kind == "base")
+        figures = [f"{value:.2f}" for c in (report.evaluated, base) for value in (style_of(c.style), c.task.value)]
         rows.append({"name": report.adapter, "link": link, "cells": [*figures, report.verdict.advice]})
     columns = ("person", "style", "task", "base: style", "base: task", "verdict")
     lead = "The worst first. A column's head sorts by it; a name leads to the person's own report, which holds texts."
     return _template("overview.html.j2").render(title=title, lead=lead, columns=columns, rows=rows)
-
-
-def moment(created: str) -> str:
-    """When the report was made, as `2026-03-14 09:26 UTC`; as it is if it is no ISO date."""
-    try:
-        return datetime.fromisoformat(created).strftime("%Y-%m-%d %H:%M %Z").rstrip()
-    except ValueError:
-        return created
 
 
 @cache
@@ -85,8 +63,7 @@ def _template(name: str) -> Template:
     environment.filters |= {
         "plural": plural,
         "duration": duration,
-        "moment": moment,
-        "number": number,
+        "moment": lambda created: datetime.fromisoformat(created).strftime("%Y-%m-%d %H:%M %Z"),
         "percent": _percent,
         "place": lambda value: _percent((value - _LOWEST) / (_HIGHEST - _LOWEST)),
     }
@@ -108,17 +85,15 @@ def _render_value(value: object) -> Markup | str:
 
 def _spots(report: EvalReport, evaluated: str) -> list[tuple[str, str, float, float]]:
     """Role, title, style and task of the author and of every contestant, from the highest task down."""
-    found = [("author", "author", style_of(report.author_style), report.author_task)]
+    spots = [("author", "author", style_of(report.author_style), report.author_task)]
     for one in report.contestants:
         kind = one.kind if one.kind in ("base", "few-shot", "sft") else "stage"
         role = "evaluated" if one.title == evaluated else kind
-        found.append((role, one.title, style_of(one.style), one.task.value))
-    spots = [(role, title, style, task) for role, title, style, task in found if style is not None]
+        spots.append((role, one.title, style_of(one.style), one.task.value))
     return sorted(spots, key=lambda spot: -spot[3])
 
 
-def _texts(row: SampleRow, report: EvalReport, evaluated: str) -> list[tuple[str, str, str]]:
-    """Title, text and role: the author's own first, then the evaluated adapter's, then the others' as in the report."""
-    order = dict.fromkeys([evaluated, *(c.title for c in report.contestants), *row.texts])
+def _texts(row: SampleRow, evaluated: str) -> list[tuple[str, str, str]]:
+    """Title, text and role: the author's own first, then those of the contestants."""
     own = [] if row.author_text is None else [("The author", row.author_text, "author")]
-    return own + [(t, row.texts[t], "evaluated" if t == evaluated else "") for t in order if t in row.texts]
+    return own + [(title, text, "evaluated" if title == evaluated else "") for title, text in row.texts.items()]

@@ -11,10 +11,8 @@ cli/arguments.py (`JudgeKind`) and a place in cli/eval.py, which checks and make
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -93,8 +91,6 @@ def read_choice(answer: str) -> Choice | None:
     None when it chooses nothing, or more than one thing.
     """
     answer = answer.rpartition("</think>")[2]
-    with suppress(ValueError, RecursionError, LookupError, TypeError):
-        answer = f'"answer": "{json.loads(answer)["answer"]}"'
     # There may be words around the JSON, and the length limit may have cut it off.
     named = re.findall(r'"answer"\s*:\s*"([^"]*)"', answer, re.IGNORECASE)
     if not named:

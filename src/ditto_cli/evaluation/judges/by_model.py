@@ -55,12 +55,12 @@ class ModelJudge:
         with self._policy.using(None):
             for pair in pairs:
                 if pair.first.text == pair.second.text:
-                    judgements.append(Judgement(pair, 0.5, "equal texts"))
+                    judgements.append(Judgement(pair, 0.5))
                 else:
                     straight, swapped = (self._log_odds(prompt_ids) for prompt_ids in self._prompts(pair))
                     log_odds = (straight - swapped) / 2
                     outcome = 0.5 if abs(log_odds) <= TIE_BAND else float(log_odds > 0)
-                    judgements.append(Judgement(pair, outcome, f"log-odds {log_odds:+.2f}"))
+                    judgements.append(Judgement(pair, outcome))
                     disagreements.append((straight > 0) == (swapped > 0))
                 on_judged(len(judgements))
         self.position_bias = sum(disagreements) / len(disagreements) if disagreements else None

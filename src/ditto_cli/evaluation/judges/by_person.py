@@ -103,12 +103,12 @@ class BlindPairs:
         """What follows from the ledger, or from the texts alone: equal ones are a tie."""
         first, second = pair.first.text, pair.second.text
         if first == second:
-            return Judgement(pair, 0.5, "equal texts")
+            return Judgement(pair, 0.5)
         answer = self._ledger.get(PERSON, _question(first, second))
         if answer is None or answer.choice is None:
             return None
         if answer.choice == "tie":
-            return Judgement(pair, 0.5, "no difference")
+            return Judgement(pair, 0.5)
         return Judgement(pair, float((answer.choice == "A") == (first < second)))
 
     def tally(self) -> list[dict[str, object]]:
@@ -141,9 +141,7 @@ def _question(text: str, other: str) -> str:
 
 
 _QUESTION = "Which one sounds more like you? a = left, b = right, '=' = no difference, s = skip, q = stop: "
-_AGAIN = "Please answer a, b, =, s or q: "
 _PICKS: dict[str, Pick] = {"a": "left", "b": "right", "=": "same"}
-_SKIP, _STOP = "s", "q"
 
 
 class PersonJudge:
@@ -164,28 +162,15 @@ class PersonJudge:
         while shown := blind.next(skipped):
             on_judged(shown.number - 1)
             self._show(shown)
-            typed = self._read_answer()
-            if typed == _STOP:
+            try:
+                typed = self._ask(_QUESTION).strip().lower()
+            except EOFError:
                 break
-            if typed == _SKIP:
+            if typed == "q":
+                break
+            if typed == "s":
                 skipped.add(shown.id)
-            else:
+            elif typed in _PICKS:  # anything else shows the pair again
                 blind.keep(shown.id, shown.left, shown.right, _PICKS[typed])
         on_judged(len(pairs))
-        return [
-            blind.known(pair)
-            or Judgement(pair, None, "skipped" if f"{index}" in skipped else "not asked: stopped before")
-            for index, pair in enumerate(pairs)
-        ]
-
-    def _read_answer(self) -> str:
-        """What the person types, asked until it is one of the answers."""
-        line = _QUESTION
-        while True:
-            try:
-                typed = self._ask(line).strip().lower()
-            except EOFError:
-                return _STOP
-            if typed in (*_PICKS, _SKIP, _STOP):
-                return typed
-            line = _AGAIN
+        return [blind.known(pair) or Judgement(pair, None) for pair in pairs]

@@ -22,10 +22,7 @@ class StyleJudge:
         """One judgement a pair, in their order."""
         judgements = []
         for number, pair in enumerate(pairs, start=1):
-            first, second = self._appraise(pair.first), self._appraise(pair.second)
-            ahead = first.worth - second.worth
-            score = 0.5 if abs(ahead) <= _TIE else float(ahead > 0)
-            reasons = [one.fault for one in (first, second) if one.fault]
-            judgements.append(Judgement(pair, score, "; ".join(reasons)))
+            ahead = self._appraise(pair.first).worth - self._appraise(pair.second).worth
+            judgements.append(Judgement(pair, 0.5 if abs(ahead) <= _TIE else float(ahead > 0)))
             on_judged(number)
         return judgements

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from ditto_cli.errors import InputError
 from ditto_cli.evaluation.report import PanelMember
 from ditto_cli.evaluation.style.features import MEASURES, Features, Measure, fold, normalise, words
 
@@ -261,13 +260,9 @@ class StylePanel:
             background: samples of the base model and any other texts that are not the author's; the shipped texts in
                 other voices are always added, and of more texts than those an evenly spread part is taken.
             encoder: a neural style encoder, as one measure more.
-
-        Raises:
-            InputError: there is no text of the author.
         """
         texts = [clean for text in own if (clean := normalise(text))]
-        if not texts:
-            raise InputError("The style panel was given no text of the author, and cannot know a style from none.")
+        assert texts, "a style is known from texts"
         known = {fold(text) for text in texts}
         shipped = {c: item.voice for item in read_background() if fold(c := normalise(item.text)) not in known}
         cleaned = dict.fromkeys(normalise(text) for text in background)
@@ -277,7 +272,6 @@ class StylePanel:
         others, voices = [*shipped, *given], [*shipped.values(), *[NO_VOICE] * len(given)]
         self._others = [fold(text) for text in others]
         self._typical_words = median(len(words(text)) for text in texts)
-        self._scores: dict[str, PanelScore] = {}
         self.notes = (_ONE_TEXT_NOTE,) if len(texts) == 1 else ()
 
         self._members: list[FittedMeasure] = []
@@ -306,10 +300,8 @@ class StylePanel:
 
     def score(self, text: str) -> PanelScore:
         """Where one text lies; a text of a few words never lies above the floor."""
-        if text not in self._scores:
-            clean = normalise(text)
-            self._scores[text] = self._score([clean], [clean])
-        return self._scores[text]
+        clean = normalise(text)
+        return self._score([clean], [clean])
 
     def score_pooled(self, texts: Sequence[str]) -> PanelScore:
         """Where somebody's texts lie together.
