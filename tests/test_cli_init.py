@@ -258,7 +258,7 @@ def test_a_large_base_is_loaded_with_a_word_and_its_own_words_are_stored(ditto, 
     assert result.code == 0, result.err
     assert "\x1b" not in result.out + result.err
     written, plain = stored_prompts(folder)
-    assert written == "Write an email to Bo about the hens, the [mcorn and the storm."
+    assert written == "Write an email to Bo about the hens, the corn and the storm."
     assert plain == 'Write a text that says "Dear Sir or Madam, your invoice is wrong. Kindly mend it.".'
     loading = letters(f"Loading {ditto.base} to write them")
     assert letters(result.err).index(loading) < letters(result.err).index(letters(written))

@@ -141,7 +141,7 @@ def test_the_request_holds_the_text_in_quotes_at_its_end_and_cuts_a_long_one_bet
         ("Write to Mr. Smith about J. Doe! Be short.", "Write to Mr. Smith about J. Doe! Be short."),
         ('Write an email with the subject "Hi".', 'Write an email with the subject "Hi".'),
         ('Write an email that says "Hi."', 'Write an email that says "Hi."'),
-        ("Write an email to Bo, the \x1b[mcorn is here", "Write an email to Bo, the [mcorn is here."),
+        ("Write an email to Bo, the \x1b[mcorn is here", "Write an email to Bo, the corn is here."),
         ("Write to Tom.", None),  # 3 words
         ("Write " + "very " * 58 + "much.", "Write " + "very " * 58 + "much."),  # 60
         ("Write " + "very " * 59 + "much.", None),  # 61

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ditto_cli.demonstrations.encoding import normalise_text
 from ditto_cli.demonstrations.html_text import html_mail_to_text
-from ditto_cli.demonstrations.posts import read_plain
 from ditto_cli.demonstrations.quotes import OwnPart, remove_quoted, unwrap_flowed
+from ditto_cli.demonstrations.sources import READERS
 from mail_corpus import LANGUAGES, Case, cases, marked
 
 
@@ -71,10 +71,10 @@ def test_quotes_and_signatures_are_removed(below: str) -> None:
 )
 def test_a_mail_saved_as_text_is_what_its_sender_wrote(head: str) -> None:
     saved = f"{head}\n\nHi Tom,\n\nfine.\n\n> quoted\n"
-    (text,) = read_plain("a.txt", saved.encode()).texts
+    (text,) = READERS[".txt"]("a.txt", saved.encode()).texts
     assert text.text == "Hi Tom,\n\nfine."
     memo = re.sub("\t| <.*>", " ", saved)  # as people write it themselves
-    assert read_plain("a.txt", memo.encode()).texts[0].text == normalise_text(memo)
+    assert READERS[".txt"]("a.txt", memo.encode()).texts[0].text == normalise_text(memo)
 
 
 # As Gmail, Apple Mail, Thunderbird and others write them; most of these languages have no word in the lists.

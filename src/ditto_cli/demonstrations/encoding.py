@@ -47,7 +47,6 @@ _HIGH = bytes(byte | 0x80 if 0x21 <= byte <= 0x7E else byte for byte in range(25
 # Where Python's big5hkscs differs from what Windows writes and the WHATWG table reads.
 _BIG5_AS_IN_WINDOWS = str.maketrans("•､∼¥¢£", "‧﹑～￥￠￡")  # noqa: RUF001
 
-_NUL_RUN = re.compile(rb"\0{3,}")  # in UTF-16 nothing has so many
 # Alphabets from Latin to Thai, signs, kana, Han, Hangul and emoji; two bytes of other data are rarely among them.
 _USUAL_IN_WIDE = re.compile(
     "[\t-\u0fff\u1e00-\u21ff\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef\U0001f000-\U0001faff]"
@@ -88,7 +87,9 @@ def decode_text(raw: bytes, declared: str | None = None) -> str:
     if codec == "iso8859-2" and _LETTERS_OF_CP1250.search(raw):
         codec = "cp1250"
     if b"\0" in raw:
-        return _decode_wide(raw)
+        bare = raw.rstrip(b"\0")
+        is_padded = bool(bare) and len(raw) - len(bare) > 2 and b"\0" not in bare  # by a crash while it was written
+        return decode_text(bare, declared) if is_padded else _decode_wide(raw)
     if raw.isascii():
         is_shifted = _ISO_2022_SHIFT.search(raw) is not None
         return _decode(raw, "iso-2022" if is_shifted else codec if codec in ("utf-7", "hz") else "ascii")
@@ -222,12 +223,11 @@ def _shift_jis(pair: bytes) -> bytes:
 
 
 def _decode_wide(raw: bytes) -> str:
-    """UTF-16 without a byte-order mark; or a text among whose bytes a crash left NULs."""
-    bare = _NUL_RUN.sub(b"", raw)
-    if bare and 4 * bare.count(0) < len(bare):
-        narrow = bare.replace(b"\0", b"").decode("utf-8", "replace")
-        if _LOST not in narrow and not _BINARY_CONTROLS.search(narrow):
-            return narrow
+    """UTF-16 without a byte-order mark."""
+    narrow = raw.replace(b"\0", b"").decode("utf-8", "replace")
+    # Letters of UTF-16 are no UTF-8, or full of controls.
+    if 4 * raw.count(0) < len(raw) and _LOST not in narrow and not _BINARY_CONTROLS.search(narrow):
+        raise UndecodableTextError("NUL bytes")
     # Line ends, spaces and stops tell the byte order.
     samples = {order: raw[:20_000].decode(order, "replace") for order in ("utf-16-le", "utf-16-be")}
     order = max(samples, key=lambda order: len(_PLAIN_IN_WIDE.findall(samples[order])))

@@ -364,9 +364,9 @@ def _from_base64(raw: bytes) -> bytes:
     """What was encoded, in one block or several; without the plain footer that a mailing list puts below."""
     lines = [line.strip() for line in raw.splitlines()]
     are_data = [_BASE64_LINE.fullmatch(line) is not None for line in lines]
-    filled = [number for number, line in enumerate(lines) if line] or [0]
-    is_cut_off = len(lines[filled[0]]) % 4 != 0 and len(lines[filled[0]]) < _FULL_LINE and len(filled) > 1
-    if not are_data[filled[0]] or is_cut_off:
+    first, *others = [line for line in lines if line] or [b""]
+    is_cut_off = len(first) % 4 != 0 and len(first) < _FULL_LINE and bool(others)
+    if b" " in raw.strip() and (is_cut_off or not _BASE64_LINE.fullmatch(first)):
         return raw  # somebody decoded it and left the label
     end = max((number for number, line in enumerate(lines) if are_data[number] and len(line) >= _FULL_LINE), default=-1)
     is_below_blank = False
