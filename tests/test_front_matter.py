@@ -119,7 +119,6 @@ Empty:
         ("# Kesseltag\n\nErstellt am: 3. März 2025\nStatus: Fertig\n\n", 'Write a post with the title "Kesseltag".'),
         ("title: Kettle day\ndate: 2025-03-03 10:15:00\ntags:\n- house\n---\n\n", TITLED),  # Hexo
         (';;;\n"title": "Kettle day",\n"tags": ["house"]\n;;;\n', TITLED),
-        ("% Kettle day\n% Ada Reed\n% March 3, 2025\n\n", TITLED),  # pandoc
         ('---js\n{\n  title: "Kettle day",\n  tags: ["house"]\n}\n---\n', TITLED),  # Eleventy
         (f"---\nprompt: |-\n  {'word ' * 3000}\n---\n", "word " * 2999 + "word"),
     ],

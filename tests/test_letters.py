@@ -128,6 +128,9 @@ def test_escapes_of_iso_2022_are_seen_whatever_the_label(name: str, label: str |
         *[
             (text.encode("cp1252"), "iso-8859-1", text)
             for text in [
+                "I don´t know, it´s fine, we´ll see",
+                "The tank holds 5 m³, note¹ says 3 × 4 for 50¢",
+                "Salut Zoé,\n\nà bientôt\n\n····························",
                 "Mirë se vini, çfarë bëni? Është ditë e bukur për të gjithë",
                 "Bon dia, què tal? És així, això és tot, gràcies. Països, raïm, cançó",
                 "Tere, õhtul tuleb külla ämm, palun too õlut",

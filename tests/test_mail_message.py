@@ -100,6 +100,8 @@ FOOTER = (
         ("It is plain, in spite of its label.", "It is plain, in spite of its label."),
         ("Hallo\n\nit is plain, in spite of its label.\n\nAda", "Hallo\n\nit is plain, in spite of its label.\n\nAda"),
         ("It is plain,\nand signed.\n\nAda", "It is plain,\nand signed.\n\nAda"),
+        ("Danke!", "Danke!"),
+        ("谢谢你，我们明天见。", "谢谢你，我们明天见。"),
     ],
 )
 def test_base64_is_read_to_its_end_and_no_further(body: str, expected: str) -> None:

@@ -73,6 +73,8 @@ def test_a_mail_saved_as_text_is_what_its_sender_wrote(head: str) -> None:
     saved = f"{head}\n\nHi Tom,\n\nfine.\n\n> quoted\n"
     (text,) = READERS[".txt"]("a.txt", saved.encode()).texts
     assert text.text == "Hi Tom,\n\nfine."
+    answer = f"{head}\n\nThanks!\n\nFrom: Bo <bo@x.org>\nSent: Sunday\nTo: Anna\nSubject: x\n\nWill you come?\n"
+    assert READERS[".txt"]("a.txt", answer.encode()).texts[0].text == "Thanks!"
     memo = re.sub("\t| <.*>", " ", saved)  # as people write it themselves
     assert READERS[".txt"]("a.txt", memo.encode()).texts[0].text == normalise_text(memo)
 

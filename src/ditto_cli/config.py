@@ -229,11 +229,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def read_settings_text(path: Path) -> str:
     """The characters of a file of settings; InputError where it is missing, no file, or not UTF-8."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist.")
-    if not path.is_file():  # a pipe would block here for ever
-        raise InputError(f"{path} is not a file: take it away, or make it a text file of settings.")
     try:
+        if not path.exists():
+            raise InputError(f"{path} does not exist.")
+        if not path.is_file():  # a pipe would block here for ever
+            raise InputError(f"{path} is not a file: take it away, or make it a text file of settings.")
         return path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({type(error).__name__}): save it as UTF-8 text.") from None

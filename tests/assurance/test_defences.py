@@ -69,7 +69,7 @@ DEFENCES = {
         [("ditto_cli.store.adapter_store._name_problem", nothing), ("ditto_cli.store.adapter_store.locked", unlocked)],
         "names",
     ),
-    "an archive's base is checked": (["ditto_cli.cli.adapters.describe_mismatch"], "archives"),
+    "an archive's base is checked": (["ditto_cli.cli.adapters.check_base"], "archives"),
     "an archive's tensors are checked": (["ditto_cli.model.base.loading.describe_misfit"], "archives"),
     "files are private": ([readable_files], "canaries"),
     "forget removes": (["ditto_cli.store.AdapterStore.remove"], "canaries"),

@@ -254,6 +254,7 @@ def check_names(folder, number_of_names):
     outcome = Outcome()
     home = folder / "home"
     store = AdapterStore(home)
+    store.key()  # made once, whatever the names
     touched = []
 
     @settings(

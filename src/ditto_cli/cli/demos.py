@@ -290,7 +290,7 @@ def keep_pair(folder: Path, prompt: str, chosen: str, rejected: str) -> bool:
 def edit_file(path: Path) -> None:
     """Open a file in $VISUAL, $EDITOR or a usual editor, and wait until it is closed."""
     usual = next(filter(which, _USUAL_EDITORS), None)
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or usual
+    editor = os.environ.get("VISUAL", "").strip() or os.environ.get("EDITOR", "").strip() or usual
     if editor is None:
         raise InputError("No editor is known: set EDITOR to one, as in EDITOR=nano, or give the text as a file.")
     # By the shell, as git does, for the variable may hold options; what the shell has to say of it goes to stderr.

@@ -45,6 +45,7 @@ def run_fleet_train(options: FleetOptions) -> None:
         if all(status.state == "refused" for status in statuses):
             raise InputError("Nobody can be trained: see above.")
         if not tasks:
+            _board(options, statuses).end()
             say("All who can be are trained already; --fresh trains them again.")
             return
 
@@ -121,6 +122,15 @@ def run_fleet_status(*, as_json: bool) -> None:
     say(f"It ended {ago} ago." if status.is_over else f"As of {ago} ago.")
 
 
+def _board(options: FleetOptions, people: list[PersonStatus]) -> StatusBoard:
+    """What other terminals see of the people."""
+    now = time.time()
+    status = FleetStatus(folder=str(options.people), begun=now, updated=now, people=people)
+    board = StatusBoard(store_home(os.environ), status)
+    board.write()
+    return board
+
+
 def _run(
     options: FleetOptions,
     people: list[PersonStatus],
@@ -135,10 +145,8 @@ def _run(
     """
     # On a GPU the weights lie there, and what is left is the program.
     resources = Resources(options.num_gpus, options.num_cpus, _PROGRAM_BYTES if options.num_gpus else memory_bytes)
-    now = time.time()
-    status = FleetStatus(folder=str(options.people), begun=now, updated=now, people=people)
-    board = StatusBoard(store_home(os.environ), status)  # what other terminals see
-    board.write()
+    board = _board(options, people)
+    status = board.status
     try:
         with cluster(options.address) as machines, live_lines() as show:
             for machine in machines:

@@ -130,9 +130,9 @@ def ask(question: str) -> str:
     sys.stderr.flush()
     try:
         return input()
-    except EOFError:
+    except (EOFError, RuntimeError):  # RuntimeError: there is no stdin
         sys.stderr.write("\n")  # what is said next has a line of its own
-        raise
+        raise EOFError from None
 
 
 class StderrReporter:

@@ -68,7 +68,7 @@ _MARK_IN_DATE = re.compile(r"(?<=\d)[\u200e\u200f](?=[./-])|(?<=[./-])[\u200e\u2
 # Lines of other programs that begin with a time and a name: LINE, Zoom, IRC, KakaoTalk, and copies out of Telegram.
 _BARE_CLOCK = r"(?:[^\d\s\]]{1,4} )?\d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?"
 _CLOCK = rf"(?:(?:\d{{4}}-\d\d-\d\d|[A-Z][a-z]{{2}} \d\d) )?\[?{_BARE_CLOCK}\]?"
-_CLOCKED = re.compile(rf"{_CLOCK}(?:\t| -!- )|--- (?:Day|Log) |\*{{4}} ")
+_CLOCKED = re.compile(rf"{_CLOCK}(?:\t| -!- )|--- (?:Day|Log) |\*{{4}} (?:BEGIN|ENDING) LOGGING ")
 _LINE_HEADS = re.compile(
     rf"{_CLOCK}\t[@+&~%]?([^\t\n]{{1,40}})\t(.*)"
     rf"|{_CLOCK}[ \t]+From {{1,3}}([^:\n]{{1,60}}?)(?: {{1,3}}[Tt]o [^:\n]{{1,60}})?:(.*)"
@@ -246,7 +246,11 @@ def _is_written_by_program(text: str, authors: Sequence[str]) -> bool:
         or _DOCUMENT.fullmatch(text) is not None
         or (line_end and heading.rstrip().endswith(":") and _fold(heading.rstrip(" :")) in _lines_of("headings"))
         or any(plain.startswith(start) and plain.removeprefix(start) in _lines_of("deeds") for start in starts)
-        or any(plain.startswith(f"{who}{deed} ") for who in starts for deed in _lines_of("deeds_to"))
+        or any(
+            plain.startswith(f"{who}{deed} ") and len(plain) <= 80 and not re.search(r"[,.?!]", plain)
+            for who in starts
+            for deed in _lines_of("deeds_to")
+        )
         or (
             not line_end and any(plain.startswith(a) and plain.endswith(b) for a, b in words("chat_lines")["reactions"])
         )

@@ -52,6 +52,7 @@ _USUAL_IN_WIDE = re.compile(
     "[\t-\u0fff\u1e00-\u21ff\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uffef\U0001f000-\U0001faff]"
 )
 _PLAIN_IN_WIDE = re.compile("[\t\n -~\u3000-\u30ff\uff00-\uffef]")
+_RUN = re.compile(rb"([\x80-\xff])\1{2,}")
 _BAD_BYTES = re.compile("[\udc80-\udcff]+")  # as "surrogateescape" leaves them
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 _OTHER_MARKS = "€…‘’“”–—«»°"  # noqa: RUF001
@@ -59,7 +60,7 @@ _ALSO_LOST = re.compile(f"{_LOST}+|\u951f\u65a4\u62f7")  # U+FFFD itself, read a
 
 _META_CHARSET = re.compile(rb"<meta\s[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{2,30})", re.IGNORECASE)
 _ONLY_AT_END = "ךםןףץς"  # of a word
-_QUOTES, _SIGNS = "“”‘’–—…«»„‚\xa0", "€°§£·•ªº²½©®™№µ"  # noqa: RUF001
+_QUOTES, _SIGNS = "“”‘’–—…«»„‚\xa0", "€°§£·•ªº²³¹½¼¾©®™№µ´×÷±¶¢¥"  # noqa: RUF001
 
 _WHOLE_ONLY = ftfy.TextFixerConfig(decode_inconsistent_utf8=False)
 
@@ -266,6 +267,8 @@ def _alphabets() -> dict[str, list[tuple[bool, dict[str, float], float]]]:
 def _likeliest_codec(raw: bytes, labelled: str | None) -> str:
     """The codec whose text is the likeliest by its letters, by how they stand together, and by the label."""
     sample = b"\n".join(line for line in raw.splitlines() if not line.isascii())[:4000]
+    if labelled is not None:  # a row of dots says no more of the letters than a dot
+        sample = _RUN.sub(lambda run: run[1] * (2 - len(run[0]) % 2), sample)
     num_high = len(sample.translate(None, bytes(range(128))))
     frequent = words("charsets")["frequent"]
 
@@ -301,7 +304,9 @@ def _traits(text: str) -> tuple[Counter[str], float, float, float]:
             latin += 3 * (before > "\x7f" and before.isalpha() and after > "\x7f" and after.isalpha())
             other += 5 * ((before.isascii() and before.isalpha()) + (after.isascii() and after.isalpha()))
         elif here in _SIGNS or here in "–‚":  # noqa: RUF001
-            penalty += 6 * ((after.isalpha() and here not in "°©µ‚") or before.isalpha())  # noqa: RUF001
+            is_odd_before = after.isalpha() and here not in "°©µ‚´"  # noqa: RUF001
+            is_odd_behind = before.isalpha() and here not in "²³¹®™´"  # noqa: RUF001
+            penalty += 6 * (is_odd_before or is_odd_behind)
     return counts, penalty, latin, other
 
 

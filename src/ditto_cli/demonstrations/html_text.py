@@ -126,8 +126,13 @@ class _TextReader(HTMLParser):
         if region := _REGIONS.get(tag):
             self._depths[region] += 1
         if region == "list":
-            start = dict(attrs).get("start") or ""
-            self._numbers.append(0 if tag == "ul" else int(start) if re.fullmatch(r"[1-9]\d{0,5}", start) else 1)
+            attributes = dict(attrs)
+            start = attributes.get("start") or ""
+            is_plain = attributes.keys().isdisjoint(("reversed", "type")) and "none" not in (
+                attributes.get("style") or ""
+            )
+            number = int(start) if re.fullmatch(r"[1-9]\d{0,5}", start) else 1
+            self._numbers.append(number if tag == "ol" and is_plain else 0)
 
     def handle_endtag(self, tag: str) -> None:
         if region := _REGIONS.get(tag):
@@ -228,7 +233,7 @@ _LEFT_RULE = re.compile(r"border-left:\s?(?!none|0)[^;\"']{0,60}\b(?:solid|\d)",
 # Gmail's "indent more": the person's own words.
 _INDENTED = re.compile(r"margin:\s?0(?:px)?\s0(?:px)?\s0(?:px)?\s40px;\s?border:\s?(?:none|medium none)", re.IGNORECASE)
 _HIDDEN = re.compile(
-    r"display:\s?none|mso-hide:\s?all|visibility:\s?hidden|(?:max-height|opacity):\s?0(?:px)?\s?(?:[;!]|\Z)",
+    r"display:\s?none|mso-hide:\s?all|visibility:\s?hidden|(?<![\w-])(?:max-height|opacity):\s?0(?:px)?\s?(?:[;!]|\Z)",
     re.IGNORECASE,
 )
 _VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
@@ -307,9 +312,8 @@ class _MailReader(HTMLParser):
         if _HIDDEN.search(style):
             return "dropped"
         has_quote_below = self._num_blockquotes > 0
-        for (
-            word
-        ) in f"{attributes.get('class', '')} {attributes.get('id', '')} {attributes.get('name', '')}".lower().split():
+        name = attributes.get("name", "") if tag == "div" else ""
+        for word in f"{attributes.get('class', '')} {attributes.get('id', '')} {name}".lower().split():
             if word == "gmail_attr":
                 return "attribution" if has_quote_below else "rest"  # without a quote it is a forward
             if kind := _KINDS.get(word):

@@ -366,7 +366,8 @@ def _from_base64(raw: bytes) -> bytes:
     are_data = [_BASE64_LINE.fullmatch(line) is not None for line in lines]
     first, *others = [line for line in lines if line] or [b""]
     is_cut_off = len(first) % 4 != 0 and len(first) < _FULL_LINE and bool(others)
-    if b" " in raw.strip() and (is_cut_off or not _BASE64_LINE.fullmatch(first)):
+    is_all_plain = not any(is_data and line for is_data, line in zip(are_data, lines, strict=True))
+    if is_all_plain or (b" " in raw.strip() and (is_cut_off or not _BASE64_LINE.fullmatch(first))):
         return raw  # somebody decoded it and left the label
     end = max((number for number, line in enumerate(lines) if are_data[number] and len(line) >= _FULL_LINE), default=-1)
     is_below_blank = False

@@ -1,7 +1,7 @@
 """Text files (.txt, .md) and pages (.html) -> texts, with a prompt made of the title; chats exported as pages -> turns.
 
-What programs for blogs and notes write above a text goes: YAML between --- lines (Jekyll, Hugo, Hexo, Obsidian,
-pandoc), TOML between +++ lines (Hugo), and lines `Key: value` below the title (Notion). The key `prompt` is ours; of
+What programs for blogs and notes write above a text goes: YAML between --- lines (Jekyll, Hugo, Hexo,
+Obsidian), TOML between +++ lines (Hugo), and lines `Key: value` below the title (Notion). The key `prompt` is ours; of
 those of other programs only the title and a description say what the text answers. Of a page, menus, comments and other
 people's words stay out: the rules are those of HTML itself (article, main, nav, ...) and of many blog programs.
 """
@@ -53,9 +53,9 @@ _RULES_WITH_LANGUAGE = dict.fromkeys(("---json", "---js", "---yaml", "---yml", "
 _NOTE_MARKS = (
     (re.compile(r" ?%%.*?%%", re.DOTALL), ""),
     (re.compile(r"^```(?:dataview|dataviewjs|tasks|query)\n.*?^```[ \t]*$", re.DOTALL | re.MULTILINE), ""),
-    (re.compile(r" ?!\[\[[^\[\]\n]{1,300}\]\]|<img\b[^<>]{0,2000}>"), ""),
+    (re.compile(r" ?!\[\[[^\[\]\n]{1,300}\]\]|<img\s[^<>]{0,2000}?\bsrc=[^<>]{0,2000}>"), ""),
     (re.compile(r"!\[[^\[\]\n]{0,300}\](?:\([^()\n]{0,2000}\)|\[[^\[\]\n]{0,100}\])"), ""),
-    (re.compile(r"^[ \t]*[\w/-]{1,40}::(?:[ \t][^\n]*)?(?:\n|\Z)", re.MULTILINE), ""),
+    (re.compile(r"\A(?:[\w/-]{1,40}::[ \t][^\n]*\n){2,}\n|^[ \t]*(?:id|collapsed)::[^\n]*(?:\n|\Z)", re.MULTILINE), ""),
     (re.compile(r"[ \t]\^[\w-]{1,40}$", re.MULTILINE), ""),
     (re.compile(r"\[\[(?:[^\[\]|\n]{1,300}\|)?(?:[^\[\]|\n]{1,300}/)?([^\[\]|\n/]{1,300})\]\]"), r"\1"),
 )
@@ -91,16 +91,13 @@ def split_front_matter(name: str, text: str) -> tuple[str, str | None, tuple[str
     top = next((number for number, line in enumerate(lines) if line.strip()), 0)
     rule = lines[top].rstrip()
     rule = _RULES_WITH_LANGUAGE.get(rule, rule)
-    # Of Pelican, which puts no rule around the keys, Hexo, which puts one below them, and pandoc, which has no keys.
+    # Of Pelican, which puts no rule around the keys, and Hexo, which puts one below them.
     height = next((number for number, line in enumerate(lines[top:]) if line.rstrip() in ("", "---")), 0)
     block = [line for line in lines[top : top + height] if not line.startswith((" ", "\t", "-"))]
-    if block and len(block) <= 3 and all(line.startswith("% ") for line in block):
-        block = [f"{key}: {line[1:]}" for key, line in zip(("title", "author", "date"), block, strict=False)]
     bare = [_YAML_LINE.match(line) for line in block]
     fields = {line[1].casefold(): line.string[line.end() :].strip() for line in bare if line is not None}
     is_closed = lines[top + height].rstrip() == "---"
-    least = 1 if lines[top].startswith("%") else 2 if is_closed else 3
-    if len(fields) >= least and None not in bare and fields.keys() <= _known_keys() - {_OUR_KEY}:
+    if len(fields) >= (2 if is_closed else 3) and None not in bare and fields.keys() <= _known_keys() - {_OUR_KEY}:
         body = "\n".join(lines[top + height + is_closed :])
         return _without_marks(_without_tags(body)), _prompt_of(fields, body), _authors_of(fields)
     rest = lines[top + 1 :]
@@ -283,7 +280,8 @@ def read_html(name: str, raw: bytes) -> Reading:
         # Its header is left out, but for the heading.
         if (header := article.find("header")) is not None and (heading := header.find(["h1", "h2", "h3"])) is not None:
             header.insert_before(heading)
-    sheets = "".join(map(str, soup.find_all("style")))  # say which paragraphs are lines
+    # Those of Word and of Apple's programs say which paragraphs are lines.
+    sheets = "".join(sheet for sheet in map(str, soup.find_all("style")) if "Mso" in sheet or "p.p1" in sheet)
     _take_out(soup.find_all(_is_left_out))
     roots = [article for article in articles if not article.decomposed]
     with_title = [article for article in roots if article.find("h1") is not None]
@@ -334,6 +332,7 @@ def _is_left_out(tag: Tag) -> bool:
     if tag.name in _FRAME or not tag.attrs:
         return False
     names = {*_words(tag.get("class")), *_words(tag.get("id"))}
+    names |= {f"{tag.name}.{name}" for name in names}
     is_hidden = tag.has_attr("hidden") or tag.get("aria-hidden") == "true"
     is_hidden = is_hidden or _HIDDEN_STYLE.search(" ".join(_words(tag.get("style")))) is not None
     is_part = bool(names.intersection(left_out["names"])) or bool({*_words(tag.get("role"))} & {*left_out["roles"]})

@@ -45,6 +45,7 @@ _INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\uf
 _WROTE = re.compile(
     rf"(?<![^\s>,])(?:{one_of('quotes', 'wrote')})(?=[\s:\uff1a,(])|{one_of('quotes', 'wrote_unspaced')}", re.IGNORECASE
 )
+_QUOTING = re.compile(rf"(?:{one_of('quotes', 'quoting')})\s", re.IGNORECASE)
 _WORD_START = re.compile(rf"(?:{one_of('quotes', 'starts')})\s|[在于於]")
 _DATE_START = re.compile(
     r"(?:[^\W\d_]{2,14}[.,]{0,2}\s)?\d{1,2}(?:[./]|\.?\s\S|,)|\d{4}[-/.\u5e74\ub144]|[^\W\d_]{3,14},\s[^\W\d_]{3,12}\s\d{1,2}"
@@ -57,8 +58,8 @@ _BRACKETED_ADDRESS = re.compile(r"[<(\[]\s?(?:mailto:)?[^\s<>@()]{1,100}@[^\s<>@
 _BULLET = re.compile(r"[-*\u2022\u2013+]\s|\d{1,3}[.)]\s")
 # With the name of who wrote it (mutt), or with its headers behind it (Yahoo).
 _MESSAGE_RULE = re.compile(
-    rf"[-_=*\u2010-\u2014]{{2,40}}\s*(?:{one_of('quotes', 'message_rules')})(?: \w{{2,4}} .{{1,100}}?)?\s*"
-    r"[-_=*:\u2010-\u2014]{1,60}(?: \w+: .*)?",
+    rf"[-_=*\u2010-\u2014]{{2,40}}\s*(?:{one_of('quotes', 'message_rules')})"
+    r"(?: (?:from|von|de|di|da|van|od|от) .{1,100}?)?\s*[-_=*:\u2010-\u2014]{1,60}(?: \w+: .*)?",
     re.IGNORECASE,
 )
 _ZOHO_RULE = re.compile(r"-{3,8} .{10,300} -{3,8}")
@@ -93,9 +94,10 @@ def remove_quoted(body: str) -> OwnPart:
 def text_of_saved_mail(text: str) -> str | None:
     """The own text of a mail that a program saved as plain text, below its headers; None where it is no such text."""
     lines = text.strip("\n").split("\n")
-    height = _header_height(_body(lines), 0)
+    head = list(takewhile(str.strip, lines))
+    height = _header_height(_body(head), 0)
     # A memo, which people write themselves, has neither addresses nor tabs.
-    is_of_program = re.search(r"@|:\t", "\n".join(lines[:height])) is not None
+    is_of_program = re.search(r"\S@\S|:\t", "\n".join(lines[:height])) is not None
     return remove_quoted("\n".join(lines[height:])).text if is_of_program else None
 
 
@@ -279,6 +281,7 @@ def _is_attribution(window: Sequence[str], *, is_above_quote: bool, is_above_lis
         is_found = (is_full and len(window) <= 2) or (is_told_by_address and (has_colon or has_day or has_time))
     else:
         is_found = is_full and is_told_by_address and not is_above_list
+    is_found = is_found or (is_above_quote and has_colon and _QUOTING.match(joined) is not None)
     verb = _WROTE.search(joined) if has_colon else None
     if is_found or verb is None:
         return is_found

@@ -51,7 +51,10 @@ def _chat_or(read: Reader) -> Reader:
 def _read_text(name: str, raw: bytes) -> Reading:
     """A .txt file, which may be a mail that was saved as text."""
     (text,) = read_plain(name, raw).texts
-    return Reading((replace(text, text=normalise_text(text_of_saved_mail(text.text) or text.text)),))
+    own = text_of_saved_mail(text.text)
+    if own is not None and not own.strip():
+        raise InputError(f"{name}: nothing in it was written by its sender.")
+    return Reading((text if own is None else replace(text, text=normalise_text(own)),))
 
 
 _MEBIBYTE = 2**20

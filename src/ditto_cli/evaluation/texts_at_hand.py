@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from ditto_cli.store import AdapterRecord
 
 log = logging.getLogger(__name__)
 
-Files = list[tuple[Path, int]]  # with the time of the last change in ns
+Files = list[tuple[Path, int, int]]  # with the time of the last change in ns, and the size
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,11 @@ class Shelf:
     def _texts_of(self, record: AdapterRecord) -> TextsAtHand:
         folder = require_folder(record)
         with self._lock:
-            paths = sorted([*folder.glob("*"), *(folder / HELD_OUT_FOLDER).glob("*")])
-            files = [(path, path.lstat().st_mtime_ns) for path in paths]
+            files: Files = []
+            for path in sorted([*folder.glob("*"), *(folder / HELD_OUT_FOLDER).glob("*")]):
+                with suppress(FileNotFoundError):  # an editor puts another in its place
+                    state = path.lstat()
+                    files.append((path, state.st_mtime_ns, state.st_size))
             if folder not in self._read or self._read[folder][0] != files:
                 self._read[folder] = files, TextsAtHand(read_author(folder))
             return self._read[folder][1]

@@ -242,7 +242,8 @@ class AdapterStore:
 
     def _sweep(self, name: str) -> None:
         adapter = self._adapters / name
-        for folder in (self._home, self._home / LOCKS_FOLDER, self._adapters, adapter, adapter / EVALUATION_FOLDER):
+        places = (adapter, adapter / GENERATIONS_FOLDER, adapter / EVALUATION_FOLDER)
+        for folder in (self._home, self._home / LOCKS_FOLDER, self._adapters, *places):
             files.sweep(folder)
 
     def _require_anything(self, name: str) -> None:

@@ -64,7 +64,11 @@ class Endpoint:
     model: str
 
     def __post_init__(self) -> None:
-        if not _ADDRESS.fullmatch(self.base_url):
+        try:
+            is_address = _ADDRESS.fullmatch(self.base_url) and urlsplit(self.base_url).port != 0
+        except ValueError:  # a port beyond 65535, or no IPv6 address between the brackets
+            is_address = False
+        if not is_address:
             shown = self.base_url.rpartition("@")[2]  # before it may stand a password
             raise InputError(
                 f"The judge's address {shown!r} cannot be used: give http:// or https://, a host and a path, "
