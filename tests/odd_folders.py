@@ -549,7 +549,7 @@ for _name, _file_name, _raw, _texts, _says in (
     ("an_mbox_with_rubbish_before_it", "Sent.mbox", lambda: b"# made by hand\n\n" + mbox(_mails(3)), 3, ()),
     ("an_mbox_with_a_broken_mail", "Sent.mbox",
      lambda: mbox([*_mails(3), mail("!", Content_Transfer_Encoding="base64"), b"Subject: x\n\n" + bytes(range(256))]),
-     3, ("left out",)),
+     4, ("left out",)),
     ("the_same_mail_three_times", "Sent.mbox", lambda: mbox(_mails(1) * 3), 1, ()),
     ("a_note_with_three_replies", "notes.txt", "\n---\n".join(letter(n) for n in range(3)), 3, ()),
 ):  # fmt: skip
