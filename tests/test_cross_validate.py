@@ -80,6 +80,7 @@ def test_every_text_is_judged_by_a_model_that_never_saw_it(ditto, folder, workin
     assert (report.run.num_demonstrations, report.run.num_held_out, report.run.num_prompts) == (4, 4, 4)
     assert {c.title for c in report.contestants} == {TRAINED, "base", "few-shot", "sft"}
     assert all(rate.num_prompts == 4 for rate in report.win_rates)
+    assert f"None of them is kept: ditto train {folder} makes one" in report.warnings[0]
     assert "preset smollm2-135m-cpu with ditto.yaml" in said(result)
     assert [job.settings.sft.max_steps for job in jobs] == [2, 2]
     # Nothing is left but the report: no adapter, and no folder of one that `adapters rm` would not know.

@@ -180,6 +180,12 @@ def test_messages_to_a_reader_who_went_away_do_not_end_the_work(monkeypatch):
         reporter.show_sample(WatchedSample("sft", "p", "hello", ended=True))
 
 
+def test_without_stdin_nothing_is_typed(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(EOFError):
+        render.ask("Which one? ")
+
+
 def test_a_figure_that_is_no_number_is_json_all_the_same(capsys):
     render.print_json([StepState(values={"loss": float("nan")}, kinds={})])
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)[0]["values"] == {"loss": "NaN"}

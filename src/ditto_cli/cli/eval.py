@@ -193,6 +193,8 @@ def run_cross_validation(options: EvalOptions, num_folds: int) -> None:
         raise stopped(f"Cross-validation was interrupted; nothing of it is kept{but}.") from None
 
     first = f"{title} stands for {len(parts)} adapters, each trained without the texts that it is judged by."
+    if record is None:
+        first += f" None of them is kept: ditto train {options.folder} makes one of all the texts."
     report = build_report(
         name,
         parts,

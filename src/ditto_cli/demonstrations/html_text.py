@@ -127,12 +127,11 @@ class _TextReader(HTMLParser):
             self._depths[region] += 1
         if region == "list":
             attributes = dict(attrs)
+            has_marks_of_its_own = "type" in attributes or "none" in (attributes.get("style") or "")
             start = attributes.get("start") or ""
-            is_plain = attributes.keys().isdisjoint(("reversed", "type")) and "none" not in (
-                attributes.get("style") or ""
-            )
             number = int(start) if re.fullmatch(r"[1-9]\d{0,5}", start) else 1
-            self._numbers.append(number if tag == "ol" and is_plain else 0)
+            is_numbered = tag == "ol" and not has_marks_of_its_own and "reversed" not in attributes
+            self._numbers.append(number if is_numbered else 0)
 
     def handle_endtag(self, tag: str) -> None:
         if region := _REGIONS.get(tag):

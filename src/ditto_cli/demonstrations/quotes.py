@@ -373,9 +373,8 @@ def without_program_marks(lines: Sequence[str]) -> list[str]:
     if not lines:
         return []
     written = "\n".join(lines)
-    text = _PICTURE.sub(
-        lambda mark: "" if re.search(r"\w", mark[1] or "a") else mark[1], written
-    )  # an emoji is a picture too
+    # Words describe a picture; an emoji is one itself.
+    text = _PICTURE.sub(lambda mark: "" if mark[1] is None or re.search(r"\w", mark[1]) else mark[1], written)
     text = _ADDRESS_OF_LINK.sub(r"\1", text)
     is_of_program = text != written
 
