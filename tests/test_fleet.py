@@ -107,10 +107,12 @@ def test_each_gets_the_adapter_of_ditto_train_and_nothing_of_it_stays_elsewhere(
     alone = ditto.record("ben")
     assert alone.demonstration_hashes == record.demonstration_hashes
     assert alone.folder == record.folder
+    (ditto.home / "fleet" / "status.json").unlink()
     again = ditto("fleet", "train", people, "--base", ditto.base, *SHORT)  # those of ditto train count, too
     assert again.code == 0, again.err
     assert again.out.count("trained already") == 2
     assert "All who can be are trained already" in again.err
+    assert json.loads((ditto.home / "fleet" / "status.json").read_text())["is_over"]
 
 
 def test_before_a_fleet_begins_no_record_of_others_is_read(ditto, people, monkeypatch):

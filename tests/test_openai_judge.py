@@ -553,6 +553,7 @@ def test_only_loopback_stays_on_this_machine(base_url, leaves):
         ),
         *("http://h ost/v1", "http://user:secret@host/v1", "http://host/v1?key=1", "http://host/v1#a"),
         *("http://[::g]/v1", "http://hö.st/v1", "http://host\\v1"),
+        *("http://[1::2::3]/v1", "http://host:99999/v1", "http://host:0/v1"),
     ],
 )
 def test_an_address_that_cannot_be_one_is_refused(base_url):

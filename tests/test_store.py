@@ -392,8 +392,8 @@ def test_an_error_in_a_run_leaves_the_adapter_before_it(store, tmp_path):
 
 
 def test_a_training_sweeps_what_was_to_be_removed_and_what_a_killed_run_left_a_day_ago(store, tmp_path):
-    adapter = publish(store).parents[1]
-    old, young, foreign = adapter / ".staging-old", adapter / ".staging-young", adapter / ".git"
+    generations = publish(store).parent
+    old, young, foreign = generations / ".staging-old", generations / ".staging-young", generations / ".git"
     removed, temporary = tmp_path / "home/adapters/.removed-x", tmp_path / "home/adapters/alice/.tmp-x"
     for folder in (old, young, foreign, removed):
         folder.mkdir()
