@@ -10,7 +10,7 @@ LAST ?= 2
 
 DEMO_PROMPT := "Write a short email to Owen asking him to send the signed contract for the seed packets before Tuesday."
 
-.PHONY: demo test slow assurance fuzz bases parity vllm fleet check docs bench tables gpu clean
+.PHONY: demo test slow assurance fuzz bases parity vllm fleet check docs bench tables gpu stand-in clean
 
 demo: $(READY)  ## train on an example persona and compare base, SFT and DITTO, without GPU or model hub
 	$(DEMO) train examples/demos/maya
@@ -79,6 +79,9 @@ tables: $(READY)  ## the paper's other tables and figures, on the last LAST auth
 
 gpu: $(READY)  ## ten checks of what only a GPU can show, in less than ten minutes; on a CPU the same on a tiny shape
 	HF_HUB_OFFLINE=1 TQDM_DISABLE=1 $(BIN)/python benchmarks/gpu.py --json gpu.json
+
+stand-in: $(READY)  ## the tests that need a CUDA device, on one that computes on the CPU (needs a C++ compiler)
+	OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/pytest -p stand_in_gpu -m gpu --numprocesses auto --maxprocesses 4
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ditto needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from conftest import full_logits, imitate_texts, load_tiny, save_tiny_base, tokenised
-from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, SftSettings
+from ditto_cli.config import DpoSettings, LoraSettings, RoundSettings, Settings, SftSettings
 from ditto_cli.method.updates import Updater, score_under_reference
-from ditto_cli.model.base.loading import load_source
+from ditto_cli.model.base.loading import load_skeleton, load_source
 from ditto_cli.model.base.source import BaseSource
+from ditto_cli.model.footprint import memory_need
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.model.policy.scoring import score
@@ -53,6 +54,19 @@ def test_linear_layers_are_nf4_with_double_quantisation_and_the_rest_is_not(poli
     # Close to what it was made from, but not the same.
     similarity = torch.nn.functional.cosine_similarity(logits(policy).flatten(), logits(full).flatten(), dim=0)
     assert 0.9 < similarity < 0.9999
+
+
+def test_the_planned_adapter_is_that_of_the_layers_and_not_of_their_packed_weights(policy, folder):
+    """Of the packed weights' shape the plan would make an adapter as large as the base, and nothing would fit."""
+    settings = Settings(lora=LoraSettings(r=4, targets="all-linear"))
+    skeleton = load_skeleton(BaseSource("local", str(folder), None, folder))
+    plans = [
+        memory_need(one, settings, "nf4", cached_tokens=10, row_tokens=10, batch_tokens=10)
+        for one in (policy, skeleton)
+    ]
+    assert plans[0].adapter == plans[1].adapter
+    policy.add_adapter("alice", settings.lora, seed=1)
+    assert plans[0].adapter == sum(parameter.nbytes for parameter in policy.parameters())
 
 
 @pytest.mark.parametrize("kept", [False, True])

@@ -80,12 +80,12 @@ def memory_need(
     head = _LOGITS_BYTES if hardware.is_cuda else 0
     weights = base_bytes(policy, quantize)
     targets = settings.lora.targets
-    shapes = [
-        module.weight.shape
+    sizes = [
+        module.in_features + module.out_features  # not the weight's shape: 4-bit weights are packed
         for name, module in policy.model.get_decoder().named_modules()
         if isinstance(module, nn.Linear) and (targets == "all-linear" or name.rpartition(".")[2] in targets)
     ]
-    adapter = 4 * settings.lora.r * sum(rows + columns for rows, columns in shapes)
+    adapter = 4 * settings.lora.r * sum(sizes)
     packed = 0 if hardware.is_cuda or quantize == "nf4" else weights  # a CPU samples from a packed copy
     logits = 0 if hardware.is_cuda else settings.sampling.max_slots * config.vocab_size * 16
     phases = {

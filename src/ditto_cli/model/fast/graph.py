@@ -91,7 +91,7 @@ class FixedSteps:
         self._num_tokens += 1
         if self._graph is not None:
             self._graph.replay()
-        elif self._logits is None and self._ids.is_cuda:
+        elif self._logits is None and self._ids.is_cuda and self._policy.has_graphs:
             self._capture()
         else:
             self._logits = self._step()
