@@ -308,11 +308,6 @@ at::Tensor& set_(at::Tensor& self, c10::Storage storage, c10::SymInt offset, c10
   return self;
 }
 
-int64_t plain_attention(const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
-                        double, bool, std::optional<double>, bool) {
-  return 0;  // the formula: of the fused kernels each device has its own
-}
-
 TORCH_LIBRARY_IMPL(_, CUDA, library) { library.fallback(torch::CppFunction::makeFromBoxedFunction<&run_on_host>()); }
 
 TORCH_LIBRARY_IMPL(aten, CUDA, library) {
@@ -324,7 +319,6 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   library.impl("as_strided", &at::native::as_strided_tensorimpl);
   library.impl("view", &at::native::view);
   library.impl("_reshape_alias", &at::native::_reshape_alias);
-  library.impl("_fused_sdp_choice", &plain_attention);
   // Else one of CUDA's libraries is chosen for them.
   library.impl("convolution", torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
   library.impl("convolution_backward", torch::CppFunction::makeFromBoxedFunction<&run_on_host>());
