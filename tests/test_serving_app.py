@@ -6,9 +6,8 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from ditto_cli.serving.answers import Draft
 from ditto_cli.serving.engine import Token
-from ditto_cli.serving.requests import MAX_BODY_BYTES
+from ditto_cli.serving.openai_format import MAX_BODY_BYTES, Draft
 from server_answers import HERE, events_of, problem_of, text_of
 
 pytest_plugins = ["cli_helpers", "serving_helpers"]

@@ -27,6 +27,11 @@ def shorten(text: str, limit: int) -> str:
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"
 
 
+def reason_of(error: Exception) -> str:
+    """What an error of a library says first; its class where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def plural(num: int, noun: str) -> str:
     """`1 tie`, `2 ties`."""
     return f"{num} {noun}" if num == 1 else f"{num} {noun}s"

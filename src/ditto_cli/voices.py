@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ditto_cli.errors import InputError
 
 BASE_VOICE = "base"
+BASE_TEMPERATURE, BASE_MAX_NEW_TOKENS = 0.8, 400  # which no training has found
 _MAX_STRENGTH = 2.0
 _STRENGTH = re.compile(r"[0-9]+\.[0-9]*|\.[0-9]+")
 

@@ -64,7 +64,7 @@ DEFENCES = {
         [("ditto_cli.model.policy.policy._all_finite", lambda values: True)],
         "numbers",
     ),
-    "the base is checked against the record": (["ditto_cli.cli.context.describe_mismatch"], "bases"),
+    "the base is checked against the record": (["ditto_cli.store.records.describe_mismatch"], "bases"),
     "names are checked": (
         [("ditto_cli.store.adapter_store._name_problem", nothing), ("ditto_cli.store.adapter_store.locked", unlocked)],
         "names",

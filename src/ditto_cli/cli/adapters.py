@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from ditto_cli.cli.context import check_base, confirm, find_base, open_store
+from ditto_cli.cli.context import confirm, find_base, open_store
 from ditto_cli.cli.render import print_facts, print_json, print_table, print_text, say, warn
 from ditto_cli.config import PAIRS_FILE
 from ditto_cli.errors import DiskError, IncompatibleError, InputError
@@ -15,6 +15,7 @@ from ditto_cli.shown import size
 from ditto_cli.store import (
     AdapterArchive,
     AdapterRecord,
+    check_base,
     check_name,
     read_archive,
     store_home,

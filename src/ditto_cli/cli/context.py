@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING
 
 from ditto_cli.cli.render import ask
 from ditto_cli.config import CPU_PRESET, GPU_DEVICES, BaseSettings, FolderFile, resolve_settings
-from ditto_cli.errors import DeviceError, IncompatibleError, InputError
-from ditto_cli.store import (
-    AdapterRecord,
-    AdapterStore,
-    BaseIdentity,
-    cache_home,
-    check_name,
-    describe_mismatch,
-    store_home,
-    suggest_name,
-)
+from ditto_cli.errors import DeviceError, InputError
+from ditto_cli.store import AdapterStore, cache_home, check_name, store_home, suggest_name
 
 if TYPE_CHECKING:
     from ditto_cli.model.base.source import BaseSource
@@ -83,13 +74,6 @@ def require_training(hardware: Hardware) -> None:
     problem = hardware.training_problem()
     if problem is not None:
         raise DeviceError(f"{hardware.name}: {problem}.")
-
-
-def check_base(adapter: str, record: AdapterRecord, base: BaseIdentity) -> None:
-    """Refuse an adapter that was trained on another base."""
-    mismatch = describe_mismatch(record.base, base)
-    if mismatch is not None:
-        raise IncompatibleError(f"Adapter {adapter} does not belong to this base: {mismatch}.")
 
 
 def in_terminal() -> bool:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.arguments import ExportOptions
-from ditto_cli.cli.context import check_base, confirm, find_base, open_store
+from ditto_cli.cli.context import confirm, find_base, open_store
 from ditto_cli.cli.render import print_text, say, warn
 from ditto_cli.errors import DiskError, IncompatibleError, InputError
-from ditto_cli.shown import size
+from ditto_cli.shown import reason_of, size
 from ditto_cli.store import (
     ARCHIVE_SUFFIX,
     AdapterRecord,
+    check_base,
     describe_mismatch,
     export_archive,
     fsync_tree,
@@ -220,8 +221,9 @@ class _Export:
                 if is_private:
                     api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Adapter written by ditto")
             except Exception as error:  # of the connection, the hub, or what they are made of
-                reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-                raise InputError(f"The hub did not take the adapter ({reason}): `hf auth login` signs in.") from None
+                raise InputError(
+                    f"The hub did not take the adapter ({reason_of(error)}): `hf auth login` signs in."
+                ) from None
         if not is_private:
             raise InputError(f"{repository} is public, so nothing was sent: make it private, or take another.")
         return f"Sent to {repository}, private."

@@ -11,28 +11,25 @@ import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditto_cli.cli.arguments import EvalOptions, SampleOptions, ServeOptions
-from ditto_cli.cli.context import check_base, load_base, only_adapter, open_store
+from ditto_cli.cli.context import load_base, only_adapter, open_store
 from ditto_cli.cli.render import ask, print_json, print_side_by_side, print_text, say, warn
 from ditto_cli.config import BaseSettings, FolderFile, resolve_settings
 from ditto_cli.errors import DittoError, IncompatibleError, InputError
 from ditto_cli.evaluation.judgements import Writing
-from ditto_cli.evaluation.texts_at_hand import Shelf
+from ditto_cli.evaluation.texts_at_hand import Shelf, folder_of
 from ditto_cli.seeds import derive_seed
 from ditto_cli.shown import visible
-from ditto_cli.store import AdapterRecord, AdapterStore, describe_mismatch
+from ditto_cli.store import AdapterRecord, AdapterStore, check_base, describe_mismatch
 from ditto_cli.types import SampledTokens, SampleRequest
-from ditto_cli.voices import BASE_VOICE, Voice
+from ditto_cli.voices import BASE_MAX_NEW_TOKENS, BASE_TEMPERATURE, BASE_VOICE, Voice
 
 if TYPE_CHECKING:
     from ditto_cli.model.hardware import Hardware
     from ditto_cli.model.policy.policy import Policy
 
-_DEFAULT_TEMPERATURE = 0.8
-_DEFAULT_MAX_NEW_TOKENS = 400
 _CHAT_HELP = (
     "/adapter NAME swaps the voice (base too), /round STAGE shows another stage (sft, 1, 2, ...), "
     "/retry writes once more, /quit ends."
@@ -84,8 +81,8 @@ def run_keep(options: SampleOptions) -> None:
     store = open_store()
     name = (options.voices or [only_adapter(store)])[0]
     adapter = Voice.parse(name).adapter
-    folder = None if adapter == BASE_VOICE else store.record(adapter).folder
-    if folder is None or not Path(folder).is_dir():
+    folder = None if adapter == BASE_VOICE else folder_of(store.record(adapter))
+    if folder is None:
         raise InputError(
             f"--keep adds to the texts that {name} learnt from, and these are not there: "
             "save the text and run ditto demos add FOLDER FILE."
@@ -95,7 +92,7 @@ def run_keep(options: SampleOptions) -> None:
     for one in writings:
         print_text(one.text)
         with edited(visible(one.text) + "\n", suffix=".txt") as raw:
-            say(keep_edited(raw, visible(one.text), text, Path(folder), voice.adapter))
+            say(keep_edited(raw, visible(one.text), text, folder, voice.adapter))
 
 
 def run_chat(options: SampleOptions) -> None:
@@ -219,10 +216,10 @@ class Session:
         self.use(voice)
         record = None if voice.adapter == BASE_VOICE else self.store.record(voice.adapter)
         aid = self._shelf.aid_for(record, options.best_of, options.with_texts)
-        limit = options.max_new_tokens or (record.max_new_tokens if record else _DEFAULT_MAX_NEW_TOKENS)
+        limit = options.max_new_tokens or (record.max_new_tokens if record else BASE_MAX_NEW_TOKENS)
         temperature = options.temperature
         if temperature is None:
-            temperature = record.settings.sampling.temperature if record else _DEFAULT_TEMPERATURE
+            temperature = record.settings.sampling.temperature if record else BASE_TEMPERATURE
         context = self.policy.context_tokens
         prompt_ids = self.policy.chat.prompt_ids(prompt)
         if len(prompt_ids) >= context:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from ditto_cli.cli.network import host_log
 from ditto_cli.config import Settings
 from ditto_cli.errors import InputError
+from ditto_cli.shown import reason_of
 from ditto_cli.store import make_private_folder
 from ditto_cli.types import Reporter
 
@@ -78,8 +79,7 @@ def _begin(tracker: str, settings: Settings, place: Path) -> Any:
         client.start()
         client.store_init_configuration({key: value for key, value in values.items() if isinstance(value, int | float)})
     except Exception as error:  # of a server, an account or a disk
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(f"--track {tracker} cannot begin ({reason}).") from None
+        raise InputError(f"--track {tracker} cannot begin ({reason_of(error)}).") from None
     if tracker == "wandb" and mode not in ("offline", "disabled"):  # a program of its own connects
         host_log().add(str(urlsplit(client.tracker.settings.base_url).hostname))
     return client

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,22 +28,12 @@ if TYPE_CHECKING:  # they import torch, which `ditto forget` need not load
 _DIGEST_CHARACTERS = 24
 
 
-class _StoredWriting(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    prompt_id: str
-    index: int
-    text: str
-    num_tokens: int
-    ended: bool
-
-
 class _StoredWritings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     participants: list[str]
-    writings: list[_StoredWriting]
+    writings: list[Writing]
 
 
 class _Participants(BaseModel):
@@ -65,12 +55,11 @@ class WritingStore:
         """Writings of an earlier evaluation; None where there are none, or where the file is damaged."""
         path = self._path(contestant, weights, plan)
         stored = parse(_StoredWritings, read_bytes(path)) if path.exists() else None
-        return None if stored is None else [Writing(contestant.title, **row.model_dump()) for row in stored.writings]
+        return None if stored is None else [replace(one, contestant=contestant.title) for one in stored.writings]
 
     def put(self, contestant: Contestant, weights: str, plan: WritingPlan, writings: list[Writing]) -> None:
         """Keep writings."""
-        rows = [_StoredWriting.model_validate(writing, from_attributes=True) for writing in writings]
-        stored = _StoredWritings(participants=list(contestant.participants), writings=rows)
+        stored = _StoredWritings(participants=list(contestant.participants), writings=writings)
         write_text(self._path(contestant, weights, plan), stored.model_dump_json() + "\n")
 
     def _path(self, contestant: Contestant, weights: str, plan: WritingPlan) -> Path:

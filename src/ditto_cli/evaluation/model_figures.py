@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ditto_cli.evaluation.soundness import own_passage
 from ditto_cli.model.policy.policy import Policy
-from ditto_cli.model.policy.scoring import PromptGroup, score, score_row
+from ditto_cli.model.policy.scoring import PromptGroup, score, score_row, split_by_size
 from ditto_cli.types import Demonstration, SampledTokens, SampleRequest
 
 GIVEN_SHARE = 4  # one part in four of a completion is given away
@@ -79,7 +79,8 @@ def told_shares(
             shared = [(chat.prompt_ids(_WITHOUT), list(asked.values()))]
             alone = dict(zip(asked, score_row(policy, shared).tolist(), strict=True))
         told: list[float] = []
-        for row in _rows([(_reading(policy, text, len(asked[prompt])), [asked[prompt]]) for prompt, text in pairs]):
+        questions = [(_reading(policy, text, len(asked[prompt])), [asked[prompt]]) for prompt, text in pairs]
+        for row in split_by_size(questions, _num_tokens, _ROW_TOKENS):
             told += score_row(policy, row).tolist()
             if on_finished is not None:
                 on_finished(len(told))
@@ -95,14 +96,5 @@ def _reading(policy: Policy, text: str, room: int) -> tuple[int, ...]:
     return ids
 
 
-def _rows(groups: Sequence[PromptGroup]) -> list[list[PromptGroup]]:
-    rows: list[list[PromptGroup]] = []
-    tokens = _ROW_TOKENS
-    for prompt_ids, completions in groups:
-        size = len(prompt_ids) + sum(map(len, completions))
-        if tokens + size > _ROW_TOKENS:
-            rows.append([])
-            tokens = 0
-        rows[-1].append((prompt_ids, completions))
-        tokens += size
-    return rows
+def _num_tokens(groups: Sequence[PromptGroup]) -> int:
+    return sum(len(prompt_ids) + sum(map(len, completions)) for prompt_ids, completions in groups)

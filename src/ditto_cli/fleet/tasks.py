@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, cast
 
 from ditto_cli.config import Settings
 from ditto_cli.demonstrations.prompts import attach_prompts, plain_instruction
-from ditto_cli.errors import IncompatibleError
 from ditto_cli.evaluation.judgements import BASE_CONTESTANT, Author, EvalPrompt
 from ditto_cli.evaluation.report import EvalReport, stage_kind
-from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun, cache_home, describe_mismatch, learnt_hashes
+from ditto_cli.store import AdapterRecord, AdapterStore, UnfinishedRun, cache_home, check_base, learnt_hashes
 from ditto_cli.types import Preference, Reporter, SourceText
 
 if TYPE_CHECKING:
@@ -138,9 +137,7 @@ def evaluate_person(task: EvalTask, reporter: Reporter) -> EvalReport:
 
     record = task.record
     policy = load_policy(record.settings.base, hardware, cache_home(os.environ))
-    mismatch = describe_mismatch(record.base, policy.identity)
-    if mismatch is not None:
-        raise IncompatibleError(f"Adapter {task.name} does not belong to the base there: {mismatch}.")
+    check_base(task.name, record, policy.identity)
     plan = WritingPlan(task.prompts, 1, 0, record.settings.sampling.temperature, record.max_new_tokens)
     stages: list[Contestant] = []
     for number, (stage, files) in enumerate(task.stages.items()):

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 
-from ditto_cli.errors import DittoError, IncompatibleError, InputError, UnknownAdapterError
+from ditto_cli.errors import DittoError, InputError, UnknownAdapterError
 from ditto_cli.model.policy.lora import WEIGHTS_FILE, read_lora
 from ditto_cli.serving.engine import Engine, Parts
-from ditto_cli.store import AdapterRecord, AdapterStore, BaseIdentity, describe_mismatch
+from ditto_cli.store import AdapterRecord, AdapterStore, BaseIdentity, check_base
 from ditto_cli.store.adapter_store import EVALUATION_FOLDER
-from ditto_cli.voices import BASE_VOICE, Voice
-
-_TEMPERATURE = 0.8  # of the base, as in `ditto sample`
-_MAX_NEW_TOKENS = 400
+from ditto_cli.voices import BASE_MAX_NEW_TOKENS, BASE_TEMPERATURE, BASE_VOICE, Voice
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class VoiceLibrary:
         if len({part.adapter for part in voice.parts()}) < len(list(voice.parts())):
             raise InputError("Each adapter once in a mix.")
         if voice.adapter == BASE_VOICE:
-            return Speaker(title, (), _TEMPERATURE, _MAX_NEW_TOKENS)
+            return Speaker(title, (), BASE_TEMPERATURE, BASE_MAX_NEW_TOKENS)
         with self._lock:
             self.drop_what_is_gone()
             record = self.record(voice.adapter)
@@ -98,9 +95,7 @@ class VoiceLibrary:
         if self._only is not None and name not in self._only:
             raise UnknownAdapterError(f"The adapter {name!r} is not served here.")
         record = self._store.record(name)
-        mismatch = describe_mismatch(record.base, self._identity)
-        if mismatch is not None:
-            raise IncompatibleError(f"Adapter {name} does not belong to the base that is served: {mismatch}.")
+        check_base(name, record, self._identity)
         return record
 
     def _key(self, part: Voice) -> str:

@@ -26,9 +26,8 @@ from ditto_cli.evaluation.judges.by_person import BlindPairs, Pick
 from ditto_cli.evaluation.report import REPORT_FILE
 from ditto_cli.evaluation.texts_at_hand import Shelf, folder_of, require_folder
 from ditto_cli.model.base.template import ChatFormat
-from ditto_cli.serving.answers import Answer, Wanted
 from ditto_cli.serving.engine import Engine
-from ditto_cli.serving.requests import ChatRequest, CompletionRequest, Guard, Text, problem
+from ditto_cli.serving.openai_format import Answer, ChatRequest, CompletionRequest, Guard, Text, Wanted, problem
 from ditto_cli.serving.voice_library import VoiceLibrary
 from ditto_cli.store import read_bytes
 

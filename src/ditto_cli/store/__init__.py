@@ -24,6 +24,7 @@ from ditto_cli.store.records import (
     AdapterRecord,
     BaseIdentity,
     StageRecord,
+    check_base,
     describe_mismatch,
     keyed_hash,
     learnt_hashes,

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from ditto_cli.config import Settings
-from ditto_cli.errors import DamagedError, DiskError
+from ditto_cli.errors import DamagedError, DiskError, IncompatibleError
 from ditto_cli.store.files import fsync_path, list_folder, make_exclusively, make_private_folder, read_bytes
 from ditto_cli.types import Demonstration, Preference
 
@@ -198,6 +198,13 @@ def describe_mismatch(recorded: BaseIdentity, loaded: BaseIdentity) -> str | Non
     if recorded.chat_template_digest != loaded.chat_template_digest:
         return f"it was trained with another chat template than that of {given}"
     return None
+
+
+def check_base(adapter: str, record: AdapterRecord, base: BaseIdentity) -> None:
+    """Refuse an adapter that was trained on another base."""
+    mismatch = describe_mismatch(record.base, base)
+    if mismatch is not None:
+        raise IncompatibleError(f"Adapter {adapter} does not belong to this base: {mismatch}.")
 
 
 def keyed_hash(key: bytes, text: str) -> str:

@@ -39,6 +39,7 @@ from ditto_cli.model.footprint import base_bytes
 from ditto_cli.model.hardware import GIB, Hardware, detect
 from ditto_cli.model.policy.lora import WEIGHTS_FILE, Lora, contents
 from ditto_cli.model.policy.memory import is_out_of_memory
+from ditto_cli.shown import reason_of
 from ditto_cli.store import BaseIdentity, write_bytes
 
 log = logging.getLogger(__name__)
@@ -211,8 +212,7 @@ def read_settings(source: BaseSource) -> tuple[Any, Any]:
 
 
 def _unreadable(source: BaseSource, error: Exception) -> InputError:
-    reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-    return InputError(f"Base model {source.id} cannot be loaded as a causal language model: {reason}")
+    return InputError(f"Base model {source.id} cannot be loaded as a causal language model: {reason_of(error)}")
 
 
 def _load_four_bit(
