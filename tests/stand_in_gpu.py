@@ -8,6 +8,7 @@ import ctypes
 import hashlib
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
@@ -40,6 +41,7 @@ def _build(torch_folder):
 
 assert "torch" not in sys.modules, "too late: torch was imported before"
 _folder = Path(importlib.util.find_spec("torch").origin).parent
+assert runpy.run_path(str(_folder / "version.py"))["cuda"] is None, "this torch has a CUDA of its own: make gpu"
 _path = _build(_folder)
 for _name in _LIBRARIES:
     ctypes.CDLL(str(_folder / "lib" / f"lib{_name}.so"))

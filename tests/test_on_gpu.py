@@ -3,6 +3,8 @@
 `make stand-in` runs it, and the ten checks of `make gpu`, on a device that computes on the CPU (stand_in_gpu.py).
 """
 
+import json
+
 import pytest
 import torch
 
@@ -14,6 +16,7 @@ from ditto_cli.method.updates import POLICY
 from ditto_cli.model.hardware import detect
 from ditto_cli.model.policy.sampling import sample
 from ditto_cli.model.policy.scoring import score
+from ditto_cli.shown import size
 from ditto_cli.types import Demonstration, SampleRequest, SilentReporter
 from families import FAMILIES, save_family
 
@@ -50,6 +53,7 @@ def test_a_family_is_trained_in_four_bit_with_recomputed_layers(family, speed, t
             losses.extend([metrics["loss"]] if metrics.keys() == {"loss"} else [])
 
     events = list(rounds(policy, texts, SETTINGS, [], Place(), Watching()))
+    assert policy.has_graphs or family.has_experts  # which are called by numbers that no capture may ask for
     assert losses[-1] < losses[0] - 0.1
     assert [event.stage for event in events if isinstance(event, StageEnded)] == ["sft", "round1", "round2"]
     assert events[-2].metrics["rewards/margins"] > 0
@@ -75,11 +79,9 @@ def test_commands_take_the_gpu_and_its_preset_by_themselves(ditto, texts, tmp_pa
     assert result.code == 0, result.err
     for line in ("preset     qwen3-8b-24gb", f"base       {base}, 4-bit NF4", f"device     {detect().name}"):
         assert line in result.err
-    assert "It does not fit" not in result.err
+    planned = ditto("plan", texts, "--name", "alice", "--base", base, *short, "--json")
+    assert f"disk       {size(json.loads(planned.out)['disk_bytes'])} while it trains" in result.err  # without weights
     record = ditto.record("alice")
     assert (record.quantize, record.device) == ("nf4", detect().name)
     result = ditto("sample", "--compare", "base,alice:sft,alice:0.5", "--max-tokens", "8", "Write of the garden.")
     assert result.code == 0, result.err
-    planned = ditto("plan", texts, "--name", "alice", "--base", base, *short, "--json")
-    assert planned.code == 0, planned.err
-    assert '"fits": true' in planned.out
