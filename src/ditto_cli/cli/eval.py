@@ -52,7 +52,7 @@ from ditto_cli.evaluation.judgements import BASE_CONTESTANT, FEW_SHOT_CONTESTANT
 from ditto_cli.evaluation.judges.by_person import PERSON
 from ditto_cli.evaluation.report import REPORT_FILE, EvalReport, stage_kind
 from ditto_cli.evaluation.report_tables import overview, warnings_by_subject, win_rates
-from ditto_cli.evaluation.texts_at_hand import folder_of, read_author
+from ditto_cli.evaluation.texts_at_hand import read_author
 from ditto_cli.interrupts import stopped
 from ditto_cli.method.comparisons import check_comparable
 from ditto_cli.seeds import derive_seed
@@ -556,9 +556,9 @@ def keep_picks(judge: Judge, findings: Findings, folder: Path) -> None:
 
 def _author(name: str, record: AdapterRecord, given: Path | None, store: AdapterStore) -> tuple[Author, list[str]]:
     """The texts of an adapter, without any that it was trained on among those kept back; and what the report says."""
-    folder = given or folder_of(record)
+    folder = given or (Path(record.folder) if record.folder else None)
     if folder is None or not folder.is_dir():
-        where = f"are not at {given or record.folder} any more" if given or record.folder else "were not remembered"
+        where = f"are not at {folder} any more" if folder else "were not remembered"
         raise InputError(
             f"The texts that {name} was trained on {where}: say where: ditto eval FOLDER --adapter {name}."
         )
